@@ -1,0 +1,251 @@
+"""Self-supervised training data: real images, cut, varied, compressed at a known quality.
+
+A manifest (TOML, see `data_manifests/`) says which files and subjects belong to which split; this module reads them
+and makes batches. Every random choice comes from a generator that the caller passes.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from mriqf.jpeg import compress_pixels
+from mriqf.scoring import normalise, percentile_scale
+
+Law = Literal["uniform", "log", "neglog"]
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One line of a manifest: a file of slices, or a folder of photographs."""
+
+    path: str
+    split: Split
+    sha256: str
+    key: str = "images"
+    subjects: tuple[int, ...] | None = None
+    weight: float = 1.0
+    """How often its images are drawn, relative to the other sources."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Which data a model was trained, chosen and tested on."""
+
+    name: str
+    sources: tuple[Source, ...]
+    sha256: str
+    """Of the manifest's own text, which holds the hashes of the data."""
+
+    def split(self, split: Split) -> tuple[Source, ...]:
+        """Sources of one split."""
+        return tuple(s for s in self.sources if s.split == split)
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """Read a manifest.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a manifest, or a subject stands in two splits.
+    """
+    text = Path(path).read_bytes()
+    try:
+        card = tomllib.loads(text.decode())
+        sources = tuple(
+            Source(**{**s, "subjects": tuple(s["subjects"]) if "subjects" in s else None}) for s in card["source"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a manifest ({error}): see data_manifests/README.md") from None
+    seen: dict[tuple[str, int | None], str] = {}
+    for source in sources:
+        for subject in source.subjects if source.subjects is not None else (None,):
+            for other in (subject, None):
+                if seen.get((source.path, other), source.split) != source.split:
+                    raise ValueError(f"{path}: {source.path} subject {subject} stands in two splits: keep it in one")
+            seen[source.path, subject] = source.split
+    return Manifest(card["name"], sources, hashlib.sha256(text).hexdigest())
+
+
+def verify(source: Source, root: Path) -> None:
+    """Raise ValueError if a source's files are not the ones that the manifest was written for."""
+    if content_hash(root / source.path) != source.sha256:
+        raise ValueError(f"{root / source.path} is not the file in the manifest (sha256 differs): fetch it again")
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of a folder's files."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]:
+        if path.is_dir():
+            digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def read_source(source: Source, root: Path, channels: int = 1) -> list[np.ndarray]:
+    """Images of a source in [0, 1], float32, `(h, w)` or `(h, w, 3)`.
+
+    MR slices are normalised as for scoring, subject by subject; photographs keep their range, and become
+    full-range luma for one channel.
+
+    Raises
+    ------
+    ValueError
+        If the files are not those of the manifest.
+    """
+    verify(source, root)
+    path = root / source.path
+    if path.is_dir():
+        mode = "RGB" if channels == 3 else "L"
+        return [np.asarray(Image.open(f).convert(mode), np.float32) / 255 for f in sorted(path.glob("*.webp"))]
+    with np.load(path, allow_pickle=False) as archive:
+        slices = archive[source.key].astype(np.float32)
+        subject = archive["subject"] if "subject" in archive.files else np.zeros(len(slices), int)
+    wanted = source.subjects if source.subjects is not None else sorted(set(subject.tolist()))
+    images = []
+    for s in wanted:
+        volume = slices[subject == s]
+        scale = percentile_scale(volume[:, None])
+        images += [normalise(image[None], scale)[0] for image in volume]
+    return images
+
+
+def draw_quality(rng: np.random.Generator, n: int, law: Law = "neglog") -> np.ndarray:
+    """Qualities 1–100 to train on.
+
+    `uniform` has no preference. `neglog` has density −log(1 − q/101), that of 1 − U·U′: 51 % above 80, as the report
+    says of its draws. `log` has density log q, as the report writes it: 25 % above 80.
+    """
+    u = rng.random(n)
+    if law == "uniform":
+        quality = 100 * u
+    elif law == "neglog":
+        quality = 100 * (1 - u * rng.random(n))
+    elif law == "log":
+        grid = np.arange(1, 101)
+        mass = np.cumsum(np.log(grid))
+        return grid[np.searchsorted(mass / mass[-1], u)]
+    else:
+        raise ValueError(f"law is {law!r}: choose uniform, log or neglog")
+    return np.clip(np.ceil(quality), 1, 100).astype(int)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training patches are varied, so that the network reads compression and not one scanner's look.
+
+    All but the last two come before the compression; probabilities in [0, 1].
+    """
+
+    contrast: float = 0.5
+    """Probability of a power law of the intensity, exponent 0.55–1.8."""
+    gain: float = 0.4
+    """Probability of a darker or clipped image, factor 0.5–1.15."""
+    offset: float = 0.1
+    """Probability of a raised black level, up to 0.1."""
+    noise: float = 0.4
+    """Probability of a noise floor, Rician or Gaussian, white or correlated, sd 0.002–0.06."""
+    empty_background: float = 0.12
+    """Probability of a background set to zero, as scanners and defacing do."""
+    coarse_levels: float = 0.15
+    """Probability of 60–255 grey levels only."""
+    clean: float = 0.08
+    """Share of patches that are not compressed: quality 100."""
+    shifted_grid: float = 0.3
+    """Share of patches whose 8×8 grid starts anywhere, as after cropping."""
+    rescale: float = 0.3
+    """Probability of the small change of scale that normalising the compressed image brings, up to 1.5 %."""
+
+
+def make_batch(
+    pools: Sequence[Sequence[np.ndarray]],
+    weights: Sequence[float],
+    rng: np.random.Generator,
+    n: int,
+    size: int,
+    law: Law = "neglog",
+    augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
+) -> tuple[Float[Tensor, "b ch h w"], Float[Tensor, "b"]]:
+    """Draw `n` compressed patches of `size`² pixels, in [0, 1], and their qualities, 0–100.
+
+    Parameters
+    ----------
+    pools
+        Images of each source.
+    weights
+        How often each source is drawn; need not add up to 1.
+    """
+    share = np.asarray(weights, float) / np.sum(weights)
+    quality = draw_quality(rng, n, law)
+    patches = []
+    for k in range(n):
+        pool = pools[rng.choice(len(pools), p=share)]
+        image = pool[rng.integers(len(pool))]
+        clean = rng.random() < augmentation.clean
+        if clean:
+            quality[k] = 100
+        patches.append(_patch(image, rng, size, int(quality[k]), clean, augmentation))
+    stacked = np.stack([p[None] if p.ndim == 2 else np.moveaxis(p, -1, 0) for p in patches])
+    return torch.from_numpy(np.ascontiguousarray(stacked, np.float32)), torch.from_numpy(quality.astype(np.float32))
+
+
+def _patch(
+    image: np.ndarray, rng: np.random.Generator, size: int, quality: int, clean: bool, aug: Augmentation
+) -> np.ndarray:
+    shifted = rng.random() < aug.shifted_grid
+    margin = 8 if shifted else 0
+    y, x = (rng.integers(n - size - margin + 1) for n in image.shape[:2])
+    patch = image[y : y + size + margin, x : x + size + margin]
+    patch = np.rot90(patch, rng.integers(4))
+    patch = vary(patch[:, ::-1] if rng.random() < 0.5 else patch, rng, aug)
+    if not clean:
+        patch = compress_pixels(np.round(patch * 255).astype(np.uint8), quality).astype(np.float32) / 255
+    elif rng.random() < 0.5:
+        patch = np.round(patch * 255) / 255
+    if shifted:
+        dy, dx = rng.integers(8, size=2)
+        patch = patch[dy : dy + size, dx : dx + size]
+    if rng.random() < aug.rescale:
+        patch = np.clip(patch * rng.uniform(0.985, 1.015) - rng.uniform(0, 0.008), 0, 1)
+    return patch
+
+
+def vary(patch: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.ndarray:
+    """Random contrast, gain, noise floor and grey levels of an uncompressed patch in [0, 1]."""
+    chance = rng.random(6)
+    if chance[0] < aug.contrast:
+        patch = patch ** np.exp(rng.uniform(-0.6, 0.6))
+    if chance[1] < aug.gain:
+        patch = patch * rng.uniform(0.5, 1.15)
+    if chance[2] < aug.offset:
+        patch = 0.9 * patch + rng.uniform(0, 0.1)
+    if chance[3] < aug.noise:
+        patch = _noisy(patch, rng)
+    if chance[4] < aug.empty_background:
+        patch = np.where(patch < rng.uniform(0.02, 0.15), 0, patch)
+    if chance[5] < aug.coarse_levels:
+        levels = rng.integers(60, 256)
+        patch = np.round(patch * levels) / levels
+    return np.clip(patch, 0, 1)
+
+
+def _noisy(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    sd = np.exp(rng.uniform(np.log(0.002), np.log(0.06)))
+    real, imaginary = rng.standard_normal((2, *patch.shape), dtype=np.float32) * sd
+    if rng.random() < 0.35:  # interpolated images have correlated noise
+        spread = (0.7, 0.7, 0)[: patch.ndim]
+        real, imaginary = gaussian_filter(real, spread) * 1.8, gaussian_filter(imaginary, spread) * 1.8
+    return np.hypot(patch + real, imaginary) if rng.random() < 0.7 else patch + real

@@ -1,0 +1,64 @@
+"""NumPy files: ``.npy``, memory-mapped, and ``.npz``."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+from mriqf.io.volume import ReadError, Volume, reading, stack
+
+KEYS = ("images", "reconstruction")
+NO_PICKLES = "is a pickle, which is never loaded: save the plain array of numbers with numpy.save"
+
+
+def read_npy(path: Path) -> Volume:
+    """Volume in a ``.npy`` file, which stays on disk but for the slice that is read."""
+    with reading(path), _refusing_pickles(path):
+        return _volume(path, np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def read_npz(path: Path) -> Volume:
+    """Volume in a ``.npz`` file: its only array, or the one called ``images`` or ``reconstruction``.
+
+    An archive has no random access: its array is loaded whole, once.
+    """
+    with reading(path), _refusing_pickles(path), np.load(path, allow_pickle=False) as archive:
+        names = archive.files
+        if (key := next((key for key in KEYS if key in names), None)) is None:
+            if len(names) != 1:
+                raise ReadError(
+                    f"{path}: holds {len(names)} arrays ({', '.join(names)}): call the one to score {KEYS[0]!r}"
+                )
+            key = names[0]
+        return _volume(path, archive[key])
+
+
+@contextmanager
+def _refusing_pickles(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if "object" in str(error).lower():  # NumPy's words for an array of Python objects, mapped or not
+            raise ReadError(f"{path}: {NO_PICKLES}") from None
+        raise
+
+
+def _volume(path: Path, array: Shaped[np.ndarray, "..."]) -> Volume:
+    real = array.dtype.kind != "c"  # three complex channels are coils, never colours
+    match array.shape:
+        case (h, w, 3) if array.dtype == np.uint8:
+            return stack(path, lambda _: np.moveaxis(array, -1, 0), (h, w), channels=3)
+        case (h, w):
+            return stack(path, lambda _: array, (h, w))
+        case (s, h, w):
+            return stack(path, lambda i: array[i], (h, w), grid=(s,))
+        case (s, 1, h, w):
+            return stack(path, lambda i: array[i, 0], (h, w), grid=(s,))
+        case (s, 3, h, w) if real:
+            return stack(path, lambda i: array[i], (h, w), grid=(s,), channels=3)
+    raise ReadError(
+        f"{path}: shape {array.shape} of {array.dtype} is no stack of images: "
+        "save (h, w), (s, h, w), (s, 1, h, w), or RGB as (s, 3, h, w) or uint8 (h, w, 3)"
+    )

@@ -1,0 +1,147 @@
+"""DICOM: a file with one or many frames, or a folder that holds a series."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from mriqf.io.volume import ReadError, Volume, optional, reading, stack
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of a series: where its pixels are, what they mean and where it lies in the patient."""
+
+    path: Path
+    index: int  # within the file
+    number: tuple[int, int]  # order of acquisition: the instance's number, the frame's in it
+    series: str
+    syntax: str  # transfer syntax of the pixels
+    pixels: tuple[int, int, int, str]  # rows, columns, samples per pixel, photometric interpretation
+    rescale: Any  # the pydicom Dataset with the slope and intercept
+    highest: int  # highest and lowest value that the pixels can have add up to this
+    place: Float64[np.ndarray, "4 4"] | None  # its affine in mm, left-posterior-superior
+
+
+def read_dicom(path: Path) -> Volume:
+    """Volume in a DICOM file or series, in the order of positions in space, or else of the instances' numbers."""
+    with reading(path):
+        frames = [frame for file in _files(path) for frame in _frames(file)]
+    if not frames:
+        raise ReadError(f"{path}: no DICOM image is in it: give a DICOM file, or the folder of one series")
+    if len(series := {frame.series for frame in frames}) > 1:
+        raise ReadError(
+            f"{path}: mixes {len(series)} series (SeriesInstanceUID): put each series in a folder of its own"
+        )
+    if len(kinds := {frame.pixels for frame in frames}) > 1:
+        raise ReadError(f"{path}: mixes images of {len(kinds)} sizes or colours: put each kind in a folder of its own")
+    rows, columns, samples, photometric = frames[0].pixels
+    if photometric == "PALETTE COLOR" or samples not in (1, 3):
+        raise ReadError(f"{path}: its colours are {photometric}, neither grey nor RGB: convert it to RGB first")
+    with reading(path):
+        frames, grid, affine = _arrange(frames)
+    return stack(path, lambda i: _pixels(frames[i]), (rows, columns), grid=grid, channels=samples, affine=affine)
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that starts like this is DICOM, with its preamble or, as in old files, without."""
+    bare = head[:2] in (b"\x02\x00", b"\x08\x00") and head[3:4] == b"\x00" and len(head) > 8
+    return head[128:132] == b"DICM" or bare
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = []
+    for file in sorted(file for file in path.iterdir() if file.is_file()):
+        with file.open("rb") as bytes_:
+            if is_dicom(bytes_.read(132)):
+                files.append(file)
+    return files
+
+
+def _frames(path: Path) -> list[Frame]:
+    """Frames of one file, none when it is a report, a directory or anything else without pixels."""
+    with reading(path):
+        # Forced, for the sake of files without preamble: what comes here has been recognised as DICOM.
+        header = optional("pydicom", path).dcmread(path, stop_before_pixels=True, force=True)
+        if "Rows" not in header:
+            return []
+        return [_frame(path, header, index) for index in range(int(header.get("NumberOfFrames") or 1))]
+
+
+def _frame(path: Path, header: Any, index: int) -> Frame:
+    """Frame from the attributes of a file, or of the functional groups of one of its frames."""
+    groups = [
+        *(header.get("PerFrameFunctionalGroupsSequence") or [])[index : index + 1],
+        *(header.get("SharedFunctionalGroupsSequence") or [])[:1],
+    ]
+    items = [header, *(part.value[0] for group in groups for part in group if part.VR == "SQ" and part.value)]
+
+    def get(keyword: str, default: Any = None) -> Any:
+        return next((item[keyword].value for item in items if item.get(keyword) not in (None, "")), default)
+
+    position, orientation = get("ImagePositionPatient"), get("ImageOrientationPatient")
+    place = None
+    if position is not None and orientation is not None:
+        along_row, along_column = np.asarray(orientation, np.float64).reshape(2, 3)
+        between_rows, between_columns = map(float, get("PixelSpacing", (1, 1)))
+        between_slices = float(get("SpacingBetweenSlices") or get("SliceThickness") or 1)
+        place = np.eye(4)
+        place[:3, 0] = along_row * between_columns
+        place[:3, 1] = along_column * between_rows
+        place[:3, 2] = np.cross(along_row, along_column) * between_slices
+        place[:3, 3] = position
+    implicit, little = header.original_encoding
+    plain = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2"
+    samples = int(get("SamplesPerPixel", 1))
+    return Frame(
+        path,
+        index,
+        (int(get("InstanceNumber", 0)), index),
+        str(get("SeriesInstanceUID", "")),
+        str(header.file_meta.get("TransferSyntaxUID", plain)),
+        (int(header.Rows), int(header.Columns), samples, str(get("PhotometricInterpretation", "MONOCHROME2"))),
+        next((item for item in items if "RescaleSlope" in item), header),
+        -1 if get("PixelRepresentation", 0) else 2 ** int(get("BitsStored", 16)) - 1,
+        place,
+    )
+
+
+def _arrange(frames: list[Frame]) -> tuple[list[Frame], tuple[int, ...], Float64[np.ndarray, "4 4"]]:
+    """Frames in the order of slices, the grid they fill, and the affine; the identity if they fill none in space."""
+    frames = sorted(frames, key=lambda frame: frame.number)
+    unplaced = frames, (len(frames),), np.eye(4)
+    places = [frame.place for frame in frames if frame.place is not None]
+    if len(places) < len(frames) or not np.allclose([place[:3, :2] for place in places], places[0][:3, :2], atol=1e-4):
+        return unplaced  # no positions, or planes that are not parallel, as in a localiser
+    affine = places[0].copy()
+    normal = affine[:3, 2] / np.linalg.norm(affine[:3, 2])
+    heights = defaultdict(list)  # height along the normal, in µm, to the frames there, as a series in time has several
+    for frame, place in zip(frames, places, strict=True):
+        heights[round(1e3 * float(place[:3, 3] @ normal))].append((frame, place[:3, 3]))
+    columns = [heights[height] for height in sorted(heights)]
+    n_z, n_t = len(columns), len(columns[0])
+    if any(len(column) != n_t for column in columns):
+        return unplaced
+    first, last = columns[0][0][1], columns[-1][0][1]
+    affine[:3, 3] = first
+    if n_z > 1:
+        affine[:3, 2] = (last - first) / (n_z - 1)
+    ordered = [column[t][0] for t in range(n_t) for column in columns]
+    return ordered, (n_z, n_t) if n_t > 1 else (n_z,), LPS_TO_RAS @ affine
+
+
+def _pixels(frame: Frame) -> Shaped[np.ndarray, "..."]:
+    pixels = optional("pydicom.pixels", frame.path)
+    with reading(frame.path):
+        array = pixels.pixel_array(frame.path, index=frame.index, transfer_syntax_uid=frame.syntax)
+        if frame.pixels[3] == "MONOCHROME1":  # its lowest value is white
+            array = frame.highest - array.astype(np.int64)
+        array = pixels.apply_rescale(array, frame.rescale)
+    return np.moveaxis(array, -1, 0) if array.ndim == 3 else array

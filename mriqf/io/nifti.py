@@ -1,0 +1,99 @@
+"""NIfTI: volumes read slice by slice, and maps written the same way."""
+
+import gzip
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from mriqf.io.atomic import atomic_path
+from mriqf.io.volume import ReadError, Volume, optional, reading, stack
+
+
+def read_nifti(path: Path) -> Volume:
+    """Volume in a NIfTI file ``(x, y[, z[, t]])``: rows along y, columns along x, slices along z and then t."""
+    image = _open(path)
+    w, h, *grid = (*image.shape, 1)[: max(len(image.shape), 3)]
+    if image.get_data_dtype().names:
+        raise ReadError(f"{path}: holds RGB colours: save a map of numbers, or the picture as PNG")
+
+    def load(index: int) -> np.ndarray:
+        slices = np.unravel_index(index, grid, order="F")
+        return np.asarray(image.dataobj[(slice(None), slice(None), *map(int, slices))[: len(image.shape)]]).T
+
+    return stack(path, load, (h, w), grid=tuple(grid), affine=np.asarray(image.affine, np.float64), rows_up=True)
+
+
+def _open(path: Path) -> Any:
+    nib = optional("nibabel", path)
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    if zipped != (path.suffix == ".gz"):  # nibabel goes by the name
+        ending = ".nii.gz" if zipped else ".nii"
+        raise ReadError(f"{path}: is {'' if zipped else 'not '}compressed with gzip: rename it to end in {ending}")
+    with gzip.open(path) if zipped else path.open("rb") as file, reading(path):
+        start = file.read(348)
+    kind = nib.Nifti2Image if start[4:8] == b"n+2\0" else nib.Nifti1Image
+    with reading(path):
+        # One open file for all slices: in a compressed file, going back to its start for each would take ages.
+        if start[344:348] == b"ni1\0":
+            return nib.load(path, keep_file_open=True)
+        holder = nib.FileHolder(filename=str(path))
+        return kind.from_file_map({"header": holder, "image": holder}, keep_file_open=True)
+
+
+def write_map(
+    path: str | Path, volume: Volume, maps: Iterable[Float32[np.ndarray, "h w"]], *, force: bool = False
+) -> Path:
+    """Write a map of a volume as float32 NIfTI, slice by slice, in the space of the volume.
+
+    Parameters
+    ----------
+    path
+        File to write, ending in ``.nii`` or ``.nii.gz``.
+    volume
+        The volume that the maps are of: its affine and its grid become the map's.
+    maps
+        One map for each slice, in order, of the slices' shape, in any unit; NaN where there is no value.
+    force
+        Whether an older file may be replaced.
+
+    Returns
+    -------
+    Path
+        The file that was written.
+
+    Raises
+    ------
+    ReadError
+        When ``path`` has another ending, or nibabel is not installed.
+    FileExistsError
+        When the file exists and ``force`` is not given.
+    ValueError
+        When the maps are not as many as the slices, or of another shape; no file is left then.
+    """
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise ReadError(f"{path}: maps are written as NIfTI: choose a name that ends in .nii or .nii.gz")
+    header = optional("nibabel", path).Nifti1Header(endianness="<")
+    header.set_data_dtype("<f4")
+    header.set_data_shape((*volume.shape[::-1], *volume.grid))
+    header.set_sform(volume.affine, code="aligned")
+    header.set_qform(volume.affine, code="unknown")
+    header.set_xyzt_units("mm", "sec")
+    written = 0
+    with atomic_path(path, force) as temporary, ExitStack() as files:
+        file = files.enter_context(temporary.open("wb"))
+        if path.suffix == ".gz":  # without name and time, equal maps give equal files
+            file = files.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
+        header.write_to(file)
+        for written, values in enumerate(maps, start=1):
+            if values.shape != volume.shape:
+                raise ValueError(f"{path}: map {written - 1} has shape {values.shape}, the slices {volume.shape}")
+            file.write(values.astype("<f4").tobytes())  # (h, w) row by row is NIfTI's (x, y) with x fastest
+        if written != volume.n_slices:
+            raise ValueError(f"{path}: {written} maps for the {volume.n_slices} slices of {volume.source}")
+    return path

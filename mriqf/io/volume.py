@@ -1,0 +1,112 @@
+"""The one picture of a file that scoring sees: a stack of slices, read one at a time, and where it lies in space."""
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from jaxtyping import Float32, Float64, Shaped
+
+
+class ReadError(ValueError):
+    """A file cannot be used as asked; one line that names the file, the cause and the cure."""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A stack of slices in a file, of which at most one is in memory.
+
+    Attributes
+    ----------
+    source
+        File or folder, as the user typed it.
+    n_slices
+        Number of slices, at least 1; all slice axes of the file together.
+    shape
+        Height and width of a slice, in pixels.
+    channels
+        1 for magnitude images, 3 for RGB.
+    read_slice
+        Slice by index, 0 to ``n_slices - 1``: float32 ``(ch, h, w)`` in the units of the file, complex values as their
+        magnitude, finite everywhere. Raises `ReadError` where the file cannot give that.
+    affine
+        From voxel ``(column, row, slice)`` to millimetres, right-anterior-superior; the identity for a file that has
+        none.
+    grid
+        Lengths of the slice axes, the first one fastest: ``(s,)`` or ``(z, t)``.
+    rows_up
+        Whether row 0 is at the bottom of the picture as radiologists look at it (NIfTI), rather than at its top.
+    """
+
+    source: str
+    n_slices: int
+    shape: tuple[int, int]
+    channels: int
+    read_slice: Callable[[int], Float32[np.ndarray, "ch h w"]]
+    affine: Float64[np.ndarray, "4 4"]
+    grid: tuple[int, ...]
+    rows_up: bool
+
+
+@contextmanager
+def reading(source: str | Path) -> Iterator[None]:
+    """Turn whatever a library raises on a broken file into one `ReadError` line."""
+    try:
+        yield
+    except ReadError:
+        raise
+    except Exception as error:  # on arbitrary bytes, libraries raise errors of every kind
+        cause = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ReadError(f"{source}: cannot be read ({cause}): check that the file is complete and readable") from error
+
+
+def optional(module: str, source: str | Path) -> ModuleType:
+    """Import a package of the extra ``io``, or say how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ReadError(f'{source}: this format needs the package {error.name}: pip install "mriqf[io]"') from None
+
+
+def stack(
+    source: str | Path,
+    load: Callable[[int], Shaped[np.ndarray, "..."]],
+    shape: tuple[int, int],
+    *,
+    grid: tuple[int, ...] = (1,),
+    channels: int = 1,
+    affine: Float64[np.ndarray, "4 4"] | None = None,
+    rows_up: bool = False,
+) -> Volume:
+    """Volume whose slices come from ``load(i)``, of shape ``(h, w)`` or ``(3, h, w)``, made sound on the way."""
+    shape, grid = (int(shape[0]), int(shape[1])), tuple(map(int, grid))
+    n_slices = int(np.prod(grid))
+    if n_slices < 1 or min(shape) < 1:
+        raise ReadError(f"{source}: holds no pixels ({n_slices} slices of {shape[0]} × {shape[1]}): export it again")
+
+    def read_slice(index: int) -> Float32[np.ndarray, "ch h w"]:
+        if not 0 <= index < n_slices:
+            raise IndexError(f"slice {index} of {source}, which has slices 0 to {n_slices - 1}")
+        with reading(source):
+            raw = np.asarray(load(index))
+        return _sound(raw.reshape(-1, *raw.shape[-2:]), f"{source}: slice {index}", (channels, *shape))
+
+    identity = np.eye(4)
+    return Volume(
+        str(source), n_slices, shape, channels, read_slice, identity if affine is None else affine, grid, rows_up
+    )
+
+
+def _sound(raw: Shaped[np.ndarray, "ch h w"], name: str, shape: tuple[int, int, int]) -> Float32[np.ndarray, "ch h w"]:
+    if raw.dtype.kind not in "buifc":
+        raise ReadError(f"{name} holds {raw.dtype}, not numbers: save the image as float32")
+    if raw.shape != shape:
+        raise ReadError(f"{name} has shape {raw.shape}, the first slice {shape}: save each size in a file of its own")
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 becomes infinite, which is refused below
+        pixels = np.ascontiguousarray(np.abs(raw) if raw.dtype.kind == "c" else raw, dtype=np.float32)
+    if not np.isfinite(pixels).all():
+        raise ReadError(f"{name} holds NaN or infinite values: replace them first, e.g. numpy.nan_to_num")
+    return pixels

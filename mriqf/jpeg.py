@@ -1,0 +1,233 @@
+"""JPEG as libjpeg does it: compression, block DCT, quantisation tables, and reading the quality back from pixels.
+
+References
+----------
+ITU-T T.81 (1992), annexes A and K; Independent JPEG Group, libjpeg `jcparam.c` (quality scaling).
+Fan, de Queiroz, Identification of bitmap compression history, IEEE TIP 12(2), 2003, doi:10.1109/TIP.2002.807361.
+"""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+
+BLOCK = 8
+
+# Tables K.1 and K.2 of T.81, natural order: the quality-50 tables of libjpeg.
+_BASE = {
+    "luma": (
+        (16, 11, 10, 16, 24, 40, 51, 61),
+        (12, 12, 14, 19, 26, 58, 60, 55),
+        (14, 13, 16, 24, 40, 57, 69, 56),
+        (14, 17, 22, 29, 51, 87, 80, 62),
+        (18, 22, 37, 56, 68, 109, 103, 77),
+        (24, 35, 55, 64, 81, 104, 113, 92),
+        (49, 64, 78, 87, 103, 121, 120, 101),
+        (72, 92, 95, 98, 112, 100, 103, 99),
+    ),
+    "chroma": (
+        (17, 18, 24, 47, 99, 99, 99, 99),
+        (18, 21, 26, 66, 99, 99, 99, 99),
+        (24, 26, 56, 99, 99, 99, 99, 99),
+        (47, 66, 99, 99, 99, 99, 99, 99),
+        (99, 99, 99, 99, 99, 99, 99, 99),
+        (99, 99, 99, 99, 99, 99, 99, 99),
+        (99, 99, 99, 99, 99, 99, 99, 99),
+        (99, 99, 99, 99, 99, 99, 99, 99),
+    ),
+}
+
+
+def quantization_table(quality: int, component: Literal["luma", "chroma"] = "luma") -> Int[Tensor, "8 8"]:
+    """Quantisation steps that libjpeg uses at one quality, in natural (row, column) order.
+
+    Parameters
+    ----------
+    quality
+        Quality factor, 1 (worst) to 100 (best).
+    component
+        Which of the two standard tables.
+
+    Raises
+    ------
+    ValueError
+        If `quality` is not in 1–100.
+    """
+    _check_quality(quality)
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return ((torch.tensor(_BASE[component]) * scale + 50) // 100).clamp(1, 255)
+
+
+def compress(images: Float[Tensor, "b ch h w"], quality: int | Sequence[int]) -> Float[Tensor, "b ch h w"]:
+    """Round trip of each image through a baseline libjpeg file; no gradient.
+
+    Parameters
+    ----------
+    images
+        Grey (1 channel) or RGB (3 channels, coded 4:2:0), in [0, 1]; rounded to 8 bit first.
+    quality
+        Quality factor, 1–100, one for all images or one an image.
+
+    Returns
+    -------
+    The decoded images, in [0, 1], on the device and in the type of the input.
+
+    Raises
+    ------
+    ValueError
+        If a quality is out of range, the number of qualities is not the batch size, or there are not 1 or 3 channels.
+    """
+    batch, channels = images.shape[:2]
+    qualities = [quality] * batch if isinstance(quality, int) else [int(q) for q in quality]
+    if len(qualities) != batch:
+        raise ValueError(f"quality has {len(qualities)} values for {batch} images: give one, or one an image")
+    if channels not in (1, 3):
+        raise ValueError(f"images have {channels} channels: JPEG takes 1 (grey) or 3 (RGB)")
+    pixels = (images.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    decoded = np.stack([compress_pixels(p.squeeze(-1) if channels == 1 else p, q) for p, q in zip(pixels, qualities, strict=True)])
+    tensor = torch.from_numpy(decoded).reshape(batch, *images.shape[2:], channels).permute(0, 3, 1, 2)
+    return tensor.to(images.device, images.dtype).contiguous() / 255
+
+
+def compress_pixels(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """One 8-bit image, `(h, w)` grey or `(h, w, 3)` RGB, through a baseline libjpeg file at `quality` (1–100)."""
+    _check_quality(quality)
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def block_dct(levels: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b i j 8 8"]:
+    """Orthonormal 8×8 DCT-II of each whole block: JPEG's coefficients, for grey levels from which 128 was taken.
+
+    Rows and columns that do not fill a block are left out.
+    """
+    rows, columns = levels.shape[-2] // BLOCK, levels.shape[-1] // BLOCK
+    blocks = levels[..., : rows * BLOCK, : columns * BLOCK].unflatten(-2, (rows, BLOCK)).unflatten(-1, (columns, BLOCK))
+    basis = _dct_basis().to(levels)
+    return torch.einsum("ux, ...ixjy, vy -> ...ijuv", basis, blocks, basis)
+
+
+def block_idct(coefficients: Float[Tensor, "*b i j 8 8"]) -> Float[Tensor, "*b h w"]:
+    """Inverse of `block_dct`."""
+    basis = _dct_basis().to(coefficients)
+    blocks = torch.einsum("ux, ...ijuv, vy -> ...ixjy", basis, coefficients, basis)
+    return blocks.flatten(-4, -3).flatten(-2, -1)
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """What the pixels say of an earlier JPEG compression."""
+
+    quality: int | None
+    """Quality factor, 1–100, or None: no lattice found, never a (grey, 8-bit) JPEG as far as the pixels tell."""
+    evidence: float
+    """Log-likelihood ratio of the best lattice against none, in nats; the decision is taken at `EVIDENCE_THRESHOLD`."""
+    phase: tuple[int, int]
+    """Row and column, 0–7, at which the first whole block starts."""
+
+
+# Set on the photographs of the training split: never-JPEG images stay below it, quality 98 and less lies above.
+EVIDENCE_THRESHOLD = 40.0
+_ROUNDING_SD = 0.295  # of a coefficient, grey levels: pixels rounded to integers (1/√12), and libjpeg's integer DCT
+_OUTLIERS = 0.02  # share of coefficients off the lattice: blocks that were clipped at black or white
+
+
+def estimate_quality(
+    image: Float[Tensor, "h w"], unknown_phase: bool = False, max_blocks: int = 4096
+) -> Lattice:
+    """Quality factor of an earlier JPEG compression, read from the lattice of the DCT coefficients; nothing is trained.
+
+    Every coefficient of a decoded JPEG lies within rounding error of a multiple of its quantisation step. For each of
+    the 100 standard luma tables, the coefficients' likelihood under "Laplacian, quantised, rounded" is compared with
+    that under "Laplacian, never quantised".
+
+    Parameters
+    ----------
+    image
+        Grey image in [0, 1] that is a multiple of 1/255 throughout: any other scale hides the lattice.
+    unknown_phase
+        Search all 64 positions of the 8×8 grid (a cropped image) and not only the one at the first pixel.
+    max_blocks
+        Blocks to use at most, those with most detail first.
+
+    Raises
+    ------
+    ValueError
+        If the image is smaller than one block (with an unknown phase: than two).
+
+    References
+    ----------
+    After Fan, de Queiroz, 2003, doi:10.1109/TIP.2002.807361.
+    """
+    need = 2 * BLOCK if unknown_phase else BLOCK
+    if min(image.shape) < need:
+        raise ValueError(f"image is {tuple(image.shape)}: the lattice needs at least {need}×{need} pixels")
+    levels = image.double() * 255 - 128
+    shifts = [(y, x) for y in range(BLOCK) for x in range(BLOCK)] if unknown_phase else [(0, 0)]
+    if len(shifts) > 1 and levels.numel() > 128 * 128:
+        # The phase of a large image is plain from its liveliest blocks; only the winner sees all of them.
+        shifts = [max(shifts, key=lambda s: _evidence(levels[s[0] :, s[1] :], 128).max().item())]
+    found = [(_evidence(levels[y:, x:], max_blocks), (y, x)) for y, x in shifts]
+    evidence, phase = max(found, key=lambda f: f[0].max().item())
+    best = float(evidence.max())
+    return Lattice(int(evidence.argmax()) + 1 if best > EVIDENCE_THRESHOLD else None, best, phase)
+
+
+def as_8bit(image: Float[Tensor, "h w"]) -> Float[Tensor, "h w"] | None:
+    """The image in steps of 1/255 if it has at most 256 evenly spaced values whatever their scale, else None.
+
+    Undoes a linear rescale, so that `estimate_quality` can look for a lattice. The first value becomes 0.
+    """
+    values = torch.unique(image)
+    if not 2 <= len(values) <= 256:
+        return None
+    step = values.diff().min()
+    levels = (image - values[0]) / step
+    if levels.max() > 255.5 or (levels - levels.round()).abs().max() > 0.01:
+        return None
+    return levels.round() / 255
+
+
+def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
+    """Log-likelihood ratio, in nats, of each quality 1–100 against no quantisation."""
+    # Neighbouring blocks share their mean, so constant terms are no independent evidence: left out.
+    coefficients = block_dct(levels).reshape(-1, BLOCK * BLOCK)[:, 1:]
+    energy = coefficients.abs().sum(1)
+    if len(coefficients) > max_blocks:
+        coefficients = coefficients[energy.topk(max_blocks).indices]
+    # Laplacian of each frequency; the floor is what rounding alone leaves of a flat block.
+    scale = coefficients.abs().mean(0).clamp_min(_ROUNDING_SD * math.sqrt(math.pi / 2))
+    free = -coefficients.abs() / scale - (2 * scale).log()
+    result = torch.empty(100, dtype=levels.dtype)
+    for quality in range(1, 101):
+        step = quantization_table(quality).to(levels).reshape(-1)[1:]
+        order = (coefficients / step).round()
+        residual = coefficients - order * step
+        half = step / (2 * scale)
+        mass = torch.where(
+            order == 0, torch.log(-torch.expm1(-half)), -order.abs() * 2 * half + torch.log(torch.sinh(half.clamp_max(300)))
+        )
+        lattice = mass - residual.square() / (2 * _ROUNDING_SD**2) - math.log(_ROUNDING_SD * math.sqrt(2 * math.pi))
+        mixed = torch.logaddexp(lattice - free + math.log1p(-_OUTLIERS), torch.full_like(free, math.log(_OUTLIERS)))
+        result[quality - 1] = mixed.sum()
+    return result
+
+
+def _dct_basis() -> Float[Tensor, "8 8"]:
+    u, x = torch.arange(BLOCK)[:, None], torch.arange(BLOCK)[None]
+    basis = torch.cos((2 * x + 1) * u * math.pi / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
+    basis[0] /= math.sqrt(2)
+    return basis.double()
+
+
+def _check_quality(quality: int) -> None:
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}: JPEG's quality factor runs from 1 to 100")

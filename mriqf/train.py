@@ -1,0 +1,220 @@
+"""Train a QF Predictor: one flat, deterministic loop that can be cut off at any moment and resumed.
+
+Every batch comes from a generator seeded by (seed, step), so a resumed run sees what an unbroken one would have seen.
+"""
+
+import copy
+import math
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mriqf import weights
+from mriqf.data import Augmentation, Law, Manifest, make_batch, read_source
+from mriqf.jpeg import compress_pixels
+from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Recipe of a QF Predictor."""
+
+    steps: int = 24000
+    """Optimiser steps."""
+    lr: float = 3e-3
+    """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay."""
+    patch_sizes: tuple[int, ...] = (64, 128)
+    """Sides of the training patches, pixels, taken in turn."""
+    pixels: int = 196608
+    """Pixels a batch: 48 patches of 64², or 12 of 128²."""
+    law: Law = "neglog"
+    """How qualities are drawn: neglog, log or uniform."""
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones kept."""
+    seed: int = 0
+    """Of the initial weights and of every batch."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints, each with its validation."""
+    model: QFConfig = field(default_factory=QFConfig)
+    """The network."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    """How patches are varied."""
+
+
+def train(
+    manifest: Manifest,
+    root: Path,
+    out: Path,
+    config: TrainConfig,
+    *,
+    device: str = "cpu",
+    start: str | Path | None = None,
+    force: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Train on a manifest's training split and write `out`; resume from `out` + `.checkpoint` if that exists.
+
+    Parameters
+    ----------
+    manifest, root
+        Which data, and the folder that it lies in.
+    out
+        The weights file to write.
+    config
+        The recipe; a checkpoint of another recipe is refused.
+    start
+        Weights to start from instead of random ones (grey weights may start an RGB predictor).
+    report
+        Gets one line at each checkpoint.
+
+    Raises
+    ------
+    FileExistsError
+        If `out` exists and `force` is not given.
+    ValueError
+        If the data differ from the manifest, or a checkpoint from the recipe.
+    """
+    if out.exists() and not force:
+        raise FileExistsError(f"{out} exists: choose another name or pass --force")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pools = [read_source(s, root, config.model.channels) for s in manifest.split("train")]
+    shares = [s.weight for s in manifest.split("train")]
+    held_out = [im for s in manifest.split("val") for im in read_source(s, root, config.model.channels)[::4]]
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = QFPredictor(config.model)
+    if start is not None:
+        model.load_state_dict(_adapt(weights.load(start), model))
+    model = model.to(device, memory_format=torch.channels_last).train()
+    optimiser = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
+    average = copy.deepcopy(model).eval()
+    checkpoint = out.with_suffix(".checkpoint")
+    recipe = weights.config_dict(config) | {"manifest": manifest.sha256, "start": None if start is None else str(start)}
+    first = _restore(checkpoint, recipe, model, average, optimiser) if checkpoint.exists() else 0
+
+    losses: list[float] = []
+    for step in range(first, config.steps):
+        rng = np.random.default_rng((config.seed, step))
+        size = config.patch_sizes[step % len(config.patch_sizes)]
+        images, quality = make_batch(
+            pools, shares, rng, max(config.pixels // size**2, 1), size, config.law, config.augmentation
+        )
+        for group in optimiser.param_groups:
+            group["lr"] = config.lr * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+        with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
+            logits = model.logits(images.to(device).contiguous(memory_format=torch.channels_last))
+        loss = prediction_loss(logits.float(), quality.to(device), config.model.head)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        _follow(average, model, min(config.ema, (step + 1) / (step + 10)))
+        losses.append(loss.item())
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+            metrics = {"loss": float(np.mean(losses[-config.checkpoint_every :]))} | validate(average, held_out)
+            report(f"step {step + 1}/{config.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
+            _save(checkpoint, recipe, step + 1, model, average, optimiser)
+    card = {
+        "config": weights.config_dict(config.model),
+        "recipe": recipe,
+        "manifest": {"name": manifest.name, "sha256": manifest.sha256},
+        "commit": _commit(),
+        "validation": validate(average, held_out),
+    }
+    weights.write(out, average.state_dict(), card, force=force)
+    checkpoint.unlink(missing_ok=True)
+    return out
+
+
+def prediction_loss(logits: torch.Tensor, quality: torch.Tensor, head: str) -> torch.Tensor:
+    """Loss of a map of logits `(b, k, i, j)` against one quality a patch `(b,)`, 0–100.
+
+    Regression: smooth absolute error of each cell, and of the patch's mean. Classes: cross-entropy of each cell
+    with the nearest of 0, 20, 40, 60, 80.
+    """
+    if head == "classes":
+        classes = torch.tensor(CLASS_QUALITIES, device=quality.device)
+        label = (quality[:, None] - classes).abs().argmin(1)
+        return functional.cross_entropy(logits, label[:, None, None].expand(-1, *logits.shape[2:]))
+    predicted, target = torch.sigmoid(logits[:, 0]), quality[:, None, None] / 100
+    cells = functional.smooth_l1_loss(predicted, target.expand_as(predicted), beta=0.05)
+    return cells + functional.smooth_l1_loss(predicted.mean((1, 2)), quality / 100, beta=0.02)
+
+
+@torch.inference_mode()
+def validate(model: QFPredictor, images: list[np.ndarray], size: int = 64, seed: int = 1) -> dict[str, float]:
+    """Error on patches of images that are not trained on: `mae` in quality, `within2` the share within ±2."""
+    if not images:
+        return {}
+    rng = np.random.default_rng(seed)
+    errors = []
+    for image in images:
+        patches, qualities = [], rng.integers(5, 99, 4)
+        for quality in qualities:
+            y, x = (rng.integers(n - size + 1) for n in image.shape[:2])
+            pixels = np.round(image[y : y + size, x : x + size] * 255).astype(np.uint8)
+            patches.append(compress_pixels(pixels, int(quality)).reshape(size, size, -1).transpose(2, 0, 1))
+        batch = torch.from_numpy(np.stack(patches)).to(model.device, torch.float32) / 255
+        errors.append(np.abs(model(batch).mean((1, 2, 3)).cpu().numpy() - qualities))
+    error = np.concatenate(errors)
+    return {"mae": float(error.mean()), "within2": float((error <= 2).mean())}
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    for kept, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+def _save(path: Path, recipe: dict, step: int, model: nn.Module, average: nn.Module, optimiser) -> None:
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
+    weights.write(path, tensors, {"recipe": recipe, "step": step}, force=True)
+
+
+def _restore(path: Path, recipe: dict, model: nn.Module, average: nn.Module, optimiser) -> int:
+    tensors, card = weights.read(path)
+    if card["recipe"] != recipe:
+        raise ValueError(f"{path} belongs to another recipe: give the same options, or remove it to start anew")
+    part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in ("model.", "average.")}
+    model.load_state_dict(part["model."])
+    average.load_state_dict(part["average."])
+    state: dict[int, dict] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return card["step"]
+
+
+def _adapt(source: QFPredictor, target: QFPredictor) -> dict[str, torch.Tensor]:
+    """Weights of one predictor for another that may have more channels: luma takes what grey had."""
+    state = source.state_dict()
+    for key, value in target.state_dict().items():
+        if state[key].shape != value.shape:
+            luma = torch.tensor([0.299, 0.587, 0.114])[None, :, None, None]
+            state[key] = state[key] * luma if state[key].shape[1] == 1 else state[key]
+    return state
+
+
+def _commit() -> str:
+    """Git commit of the source tree, or "unknown" outside one."""
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "unknown"

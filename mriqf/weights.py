@@ -1,0 +1,105 @@
+"""Trained weights: one safetensors file each, configuration and provenance in its metadata, no pickles."""
+
+import dataclasses
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mriqf.io.atomic import atomic_path
+from mriqf.predictor import QFConfig, QFPredictor
+
+FOLDER = Path(__file__).parent / "pretrained"
+FORMAT = "mriqf-1"
+
+
+def names() -> tuple[str, ...]:
+    """Names of the weights that come with the package."""
+    return tuple(sorted(p.stem for p in FOLDER.glob("*.safetensors")))
+
+
+def find(name: str | Path) -> Path:
+    """File of shipped weights by name, or of any weights by path.
+
+    Raises
+    ------
+    ValueError
+        If there is no such name or file; says what there is.
+    """
+    for path in (FOLDER / f"{name}.safetensors", Path(name)):
+        if path.suffix == ".safetensors" and path.is_file():
+            return path
+    close = difflib.get_close_matches(str(name), names(), 1)
+    hint = f"did you mean {close[0]}?" if close else f"shipped are {', '.join(names())}; or give a .safetensors file"
+    raise ValueError(f"weights {str(name)!r} not found: {hint}")
+
+
+def load(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> QFPredictor:
+    """A trained predictor, frozen and in evaluation mode.
+
+    Parameters
+    ----------
+    name
+        Shipped weights (`qf-gray`, `qf-rgb`) or the path of a safetensors file.
+    device
+        Where the predictor goes.
+
+    Raises
+    ------
+    ValueError
+        If there are no such weights, or the file holds something else.
+    """
+    path = find(name)
+    tensors, card = read(path)
+    try:
+        model = QFPredictor(QFConfig(**card["config"]))
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError, ValueError):
+        raise ValueError(f"{path} holds no QF predictor of this version: train it again, or update mriqf") from None
+    model.name = str(name)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and card (configuration, provenance, metrics) of a weights file or checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        if metadata.get("format") != FORMAT:
+            raise ValueError
+        card = json.loads(metadata["card"])
+    except (SafetensorError, OSError, KeyError, ValueError):
+        raise ValueError(f"{path} is no mriqf weights file, or is damaged: copy it again") from None
+    return tensors, card
+
+
+def write(path: str | Path, tensors: dict[str, Tensor], card: dict[str, Any], *, force: bool = False) -> None:
+    """Write tensors and card as one file, which appears whole or not at all.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and `force` is not given.
+    """
+    data = save(
+        {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"format": FORMAT, "card": json.dumps(card)}
+    )
+    with atomic_path(Path(path), force) as temporary:
+        temporary.write_bytes(data)
+
+
+def config_dict(config: Any) -> dict[str, Any]:
+    """A frozen configuration as plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))

@@ -1,0 +1,43 @@
+"""Centred, orthonormal Fourier transform between image and k-space.
+
+The zero frequency lies at index ``n // 2`` of each axis, as in fastMRI and ISMRMRD exports. Data with the zero
+frequency in the corner (MoDL's own data, Calgary-Campinas) must be shifted by its loader.
+"""
+
+import torch
+from jaxtyping import Complex
+from torch import Tensor
+
+_AXES = (-2, -1)
+
+
+def fft2c(image: Complex[Tensor, "*batch h w"]) -> Complex[Tensor, "*batch h w"]:
+    """Transform images to k-space; energy is kept.
+
+    Parameters
+    ----------
+    image
+        Complex image, any unit.
+
+    Returns
+    -------
+    Tensor
+        K-space in the image's unit, zero frequency at ``(h // 2, w // 2)``.
+    """
+    return torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(image, dim=_AXES), norm="ortho"), dim=_AXES)
+
+
+def ifft2c(kspace: Complex[Tensor, "*batch h w"]) -> Complex[Tensor, "*batch h w"]:
+    """Transform k-space to images: inverse and adjoint of `fft2c`.
+
+    Parameters
+    ----------
+    kspace
+        K-space with the zero frequency at ``(h // 2, w // 2)``, any unit.
+
+    Returns
+    -------
+    Tensor
+        Complex image in the unit of the k-space.
+    """
+    return torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(kspace, dim=_AXES), norm="ortho"), dim=_AXES)

@@ -1,0 +1,90 @@
+"""The forward model of Cartesian multi-coil MRI."""
+
+import torch
+from jaxtyping import Bool, Complex
+from torch import Tensor, nn
+
+from recon.fourier import fft2c, ifft2c
+
+
+class Sense(nn.Module):
+    """SENSE operator A = M F S: coil sensitivities, centred orthonormal Fourier transform, sampling mask.
+
+    With maps whose squared magnitudes sum to at most 1 at every pixel, ``‖A‖ <= 1``. Coils lie on axis 1; k-space
+    outside the mask is zero after `forward` and ignored by `adjoint`.
+
+    Parameters
+    ----------
+    mask
+        True where k-space is sampled: columns for all samples, a plane for all samples, or a plane per sample.
+    csm
+        Coil sensitivity maps, one set for the batch or one per sample.
+
+    Raises
+    ------
+    ValueError
+        If the mask is not bool, the maps are not complex, or their shapes do not fit.
+
+    References
+    ----------
+    Pruessmann et al., SENSE: sensitivity encoding for fast MRI, Magn Reson Med 1999,
+    doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S.
+    """
+
+    mask: Tensor
+    csm: Tensor
+
+    def __init__(
+        self,
+        mask: Bool[Tensor, " w"] | Bool[Tensor, "h w"] | Bool[Tensor, "#b 1 #h w"],
+        csm: Complex[Tensor, "#b c h w"],
+    ):
+        super().__init__()
+        _require_complex("csm", csm)
+        if csm.ndim != 4:
+            raise ValueError(f"csm has shape {tuple(csm.shape)}, not (b, c, h, w): add the missing axis, csm[None]")
+        self.register_buffer("mask", _as_plane(mask, csm))
+        self.register_buffer("csm", csm)
+
+    def forward(self, image: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b c h w"]:
+        """Return the k-space that the coils sample of an image, in the image's unit."""
+        _require_complex("image", image)
+        self._require_shape("image", image, n_channels=1)
+        return self.mask * fft2c(self.csm * image)
+
+    def adjoint(self, kspace: Complex[Tensor, "b c h w"]) -> Complex[Tensor, "b 1 h w"]:
+        """Return the coil-combined image of the sampled k-space, with zeros in the gaps."""
+        _require_complex("kspace", kspace)
+        self._require_shape("kspace", kspace, n_channels=self.csm.shape[1])
+        return (self.csm.conj() * ifft2c(self.mask * kspace)).sum(1, keepdim=True)
+
+    def gram(self, image: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b 1 h w"]:
+        """Return AᴴA of an image: what sampling and coils leave of it."""
+        return self.adjoint(self(image))
+
+    def _require_shape(self, name: str, x: Tensor, n_channels: int) -> None:
+        # Broadcasting would accept one channel for many and return a plausible wrong image.
+        expected = (n_channels, *self.csm.shape[-2:])
+        if x.shape[1:] != expected:
+            raise ValueError(f"{name} has shape {tuple(x.shape)}, not (b, *{expected}): match csm and axis order")
+
+
+def _require_complex(name: str, x: Tensor) -> None:
+    if not x.is_complex():
+        pair = x.shape[-1:] == (2,)
+        cure = f"torch.view_as_complex({name}.contiguous())" if pair else f"{name}.to(torch.complex64)"
+        raise ValueError(f"{name} is {x.dtype} with shape {tuple(x.shape)}, must be complex: convert with {cure}")
+
+
+def _as_plane(mask: Tensor, csm: Tensor) -> Tensor:
+    """Reshape a mask to (1 or b, 1, 1 or h, w)."""
+    if mask.dtype != torch.bool:
+        raise ValueError(f"mask is {mask.dtype}, must be bool with True = sampled: pass mask != 0")
+    (b, _, h, w), plane = csm.shape, mask[(None,) * (4 - mask.ndim)]
+    fits = plane.ndim == 4 and plane.shape[1] == 1 and plane.shape[2] in (1, h) and plane.shape[3] == w
+    if not fits or (plane.shape[0] != b and 1 not in (plane.shape[0], b)):
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}, which does not fit csm {tuple(csm.shape)}: "
+            f"use ({w},), ({h}, {w}) or (b, 1, {h}, {w})"
+        )
+    return plane
