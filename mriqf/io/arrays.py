@@ -24,7 +24,8 @@ def read_npz(path: Path) -> Volume:
 
     An archive has no random access: its array is loaded whole, once.
     """
-    with reading(path), _refusing_pickles(path), np.load(path, allow_pickle=False) as archive:
+    # Opened here because NumPy would leave a broken archive open.
+    with reading(path), path.open("rb") as file, _refusing_pickles(path), np.load(file, allow_pickle=False) as archive:
         names = archive.files
         if (key := next((key for key in KEYS if key in names), None)) is None:
             if len(names) != 1:

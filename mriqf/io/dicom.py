@@ -44,6 +44,13 @@ def read_dicom(path: Path) -> Volume:
     if photometric == "PALETTE COLOR" or samples not in (1, 3):
         raise ReadError(f"{path}: its colours are {photometric}, neither grey nor RGB: convert it to RGB first")
     with reading(path):
+        for syntax in {frame.syntax for frame in frames}:
+            decoder = optional("pydicom.pixels", path).get_decoder(syntax)
+            if not decoder.is_available:
+                raise ReadError(
+                    f"{path}: is compressed as {decoder.UID.name}, for which no decoder is installed: "
+                    "pip install pylibjpeg pylibjpeg-libjpeg, or decompress it, e.g. gdcmconv --raw"
+                )
         frames, grid, affine = _arrange(frames)
     return stack(path, lambda i: _pixels(frames[i]), (rows, columns), grid=grid, channels=samples, affine=affine)
 

@@ -76,7 +76,7 @@ def _compose(panels: list[np.ndarray], table: UInt8[np.ndarray, "256 3"], title:
     zoom = max(1, -(-PANEL // max(height, width)))
     height, width = zoom * height, zoom * width
     top = TEXT + 2 * MARGIN
-    font = ImageFont.load_default(TEXT)
+    font = _font()
     label = int(font.getlength("100"))
     bar_left = 3 * MARGIN + 2 * width
     canvas = Image.new("RGB", (bar_left + BAR + 2 * MARGIN + label, top + height + 2 * MARGIN), "black")
@@ -99,3 +99,10 @@ def _colour_table() -> UInt8[np.ndarray, "256 3"]:
     from matplotlib import colormaps
 
     return colormaps[COLOURS](np.arange(256), bytes=True)[:, :3]
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    from matplotlib import get_data_path
+
+    # Pillow's own font has no letters such as × or –.
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), TEXT)

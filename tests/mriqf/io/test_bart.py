@@ -15,7 +15,9 @@ def write(stem, images):
 
 
 @pytest.mark.parametrize("ending", ["", ".hdr", ".cfl"])
-@pytest.mark.parametrize("shape", [(6, 7), (6, 7, 5), (6, 7, 5, 1, 2), (6, 7, 1, 1, 1, 1, 1, 1, 1, 1, 3, 1, 1, 1, 1, 1)])
+@pytest.mark.parametrize(
+    "shape", [(6, 7), (6, 7, 5), (6, 7, 5, 1, 2), (6, 7, 1, 1, 1, 1, 1, 1, 1, 1, 3, 1, 1, 1, 1, 1)]
+)
 def test_round_trip(tmp_path, ending, shape):
     images = (RNG.normal(size=shape) + 1j * RNG.normal(size=shape)).astype(np.complex64)
     volume = read(f"{write(tmp_path / 'a', images)}{ending}")
@@ -38,7 +40,9 @@ def test_half_a_pair(tmp_path, missing):
         read(stem.with_suffix(".cfl" if missing == ".hdr" else ".hdr"))
 
 
-@pytest.mark.parametrize("header", ["# Dimensions", "# Dimensions\n", "# Dimensions\n6 x", "# Dimensions\n6 9", "", "6 7"])
+@pytest.mark.parametrize(
+    "header", ["# Dimensions", "# Dimensions\n", "# Dimensions\n6 x", "# Dimensions\n6 9", "", "6 7"]
+)
 def test_broken_header(tmp_path, header):
     stem = write(tmp_path / "a", np.ones((6, 7)))
     stem.with_suffix(".hdr").write_text(header)
