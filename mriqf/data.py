@@ -162,8 +162,10 @@ class Augmentation:
     """Probability of 60–255 grey levels only."""
     clean: float = 0.08
     """Share of patches that are not compressed: quality 100."""
-    shifted_grid: float = 0.3
+    shifted_grid: float = 0.2
     """Share of patches whose 8×8 grid starts anywhere, as after cropping."""
+    resampled: float = 0.15
+    """Share of patches that were interpolated and rescaled (by up to 10 %) after compression: no lattice is left."""
     rescale: float = 0.3
     """Probability of the small change of scale that normalising the compressed image brings, up to 1.5 %."""
 
@@ -203,8 +205,9 @@ def make_batch(
 def _patch(
     image: np.ndarray, rng: np.random.Generator, size: int, quality: int, clean: bool, aug: Augmentation
 ) -> np.ndarray:
-    shifted = rng.random() < aug.shifted_grid
-    margin = 8 if shifted else 0
+    fate = rng.random()
+    resampled, shifted = fate < aug.resampled, fate < aug.resampled + aug.shifted_grid
+    margin = 16 if shifted else 0
     y, x = (rng.integers(n - size - margin + 1) for n in image.shape[:2])
     patch = image[y : y + size + margin, x : x + size + margin]
     patch = np.rot90(patch, rng.integers(4))
@@ -213,7 +216,11 @@ def _patch(
         patch = compress_pixels(np.round(patch * 255).astype(np.uint8), quality).astype(np.float32) / 255
     elif rng.random() < 0.5:
         patch = np.round(patch * 255) / 255
-    if shifted:
+    if resampled:
+        step = rng.uniform(0.9, 1.1)
+        top, left = rng.uniform(0, size + margin - size * step, 2)
+        patch = np.clip(resample(patch, size, top, left, step) * rng.uniform(0.9, 1.1), 0, 1)
+    elif shifted:
         dy, dx = rng.integers(8, size=2)
         patch = patch[dy : dy + size, dx : dx + size]
     if rng.random() < aug.rescale:
@@ -238,6 +245,17 @@ def vary(patch: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.n
         levels = rng.integers(60, 256)
         patch = np.round(patch * levels) / levels
     return np.clip(patch, 0, 1)
+
+
+def resample(patch: np.ndarray, size: int, top: float, left: float, step: float) -> np.ndarray:
+    """Bicubic `size`² samples, `step` pixels apart (at most 1.15), from `(top, left)` on."""
+    box = (left, top, left + size * step, top + size * step)
+    planes = patch.astype(np.float32).reshape(*patch.shape[:2], -1)
+    cut = [
+        np.asarray(Image.fromarray(planes[..., k]).resize((size, size), Image.Resampling.BICUBIC, box))
+        for k in range(planes.shape[-1])
+    ]
+    return np.stack(cut, -1).reshape(size, size, *patch.shape[2:])
 
 
 def _noisy(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:

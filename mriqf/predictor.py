@@ -13,32 +13,34 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 CLASS_QUALITIES = (0, 20, 40, 60, 80)
 
-Arch = Literal["spectral", "cui", "cui-fov11"]
+Arch = Literal["histogram", "cui", "cui-fov11"]
 
 
 @dataclass(frozen=True)
 class QFConfig:
     """Which predictor."""
 
-    arch: Arch = "spectral"
-    """`cui`: the report's network, five 3×3 and two 1×1 convolutions, two 2×2 max-pools. `cui-fov11`: the same layers
-    with a field of view of exactly 11 pixels. `spectral`: block spectra, then five convolutions."""
+    arch: Arch = "histogram"
+    """`histogram`: block spectra, counted over 8×8 blocks, then judged by three 1×1 convolutions. `cui`: the report's
+    network, five 3×3 and two 1×1 convolutions, two 2×2 max-pools. `cui-fov11`: the same layers with a field of view of
+    exactly 11 pixels."""
     channels: int = 1
     """1 grey, 3 RGB."""
     head: Literal["regression", "classes"] = "regression"
     """`regression` gives quality / 100; `classes` the probabilities of 0, 20, 40, 60, 80, whose mean is the quality."""
-    width: int = 160
-    """Channels of the spectral network."""
+    width: int = 320
+    """Channels of the histogram network's first judging layer."""
 
 
 class QFPredictor(nn.Module):
     """Images in [0, 1] to a quality map, 0–100, higher is better.
 
-    `higher_is_better`, `score_range`, `stride` (pixels between cells of the map) and `receptive_field` (pixels that
-    one cell depends on, the smallest image that is scored) are attributes.
+    `stride` is the distance of two cells of the map, `receptive_field` the side of the square that one cell depends
+    on, both in pixels; sides of the images are whole multiples of `stride`.
     """
 
     higher_is_better = True
@@ -50,35 +52,32 @@ class QFPredictor(nn.Module):
             raise ValueError(f"channels is {config.channels}: a predictor takes 1 (grey) or 3 (RGB)")
         self.config = config
         self.name = config.arch
-        outputs = 1 if config.head == "regression" else len(CLASS_QUALITIES)
         if config.arch == "cui":
-            # Channel widths are not in the report's text.
-            layers = [(32, 3), (32, 3), (64, 3), (64, 3), (128, 3), (64, 1)]
-            self.stem, self.body = _report_layers(config.channels, layers, pools=(1, 2))
+            # The report's text gives no channel widths; these are ours.
+            self.stem, self.body = _report_layers(
+                config.channels, ((32, 3), (32, 3), (64, 3), (64, 3), (128, 3), (64, 1)), pools=(1, 2)
+            )
             self.receptive_field, self.stride, features = 34, 4, 64
         elif config.arch == "cui-fov11":
-            # The only layers with two stride-2 pools that see 11 pixels; narrower, for the cost of `cui`.
-            layers = [(21, 3), (21, 3), (21, 3), (21, 2), (64, 2), (64, 1)]
-            self.stem, self.body = _report_layers(config.channels, layers, pools=(4, 5))
+            # Kernels and pools that see exactly 11 pixels with two stride-2 pools; narrower, for the cost of `cui`.
+            self.stem, self.body = _report_layers(
+                config.channels, ((21, 3), (21, 3), (21, 3), (21, 2), (64, 1), (64, 1)), pools=(4, 5)
+            )
             self.receptive_field, self.stride, features = 11, 4, 64
-        elif config.arch == "spectral":
-            self.stem = BlockSpectrum(config.channels)
+        elif config.arch == "histogram":
+            self.stem = BlockHistogram(config.channels)
             self.body = nn.Sequential(
                 nn.BatchNorm2d(self.stem.features),
                 *_unit(self.stem.features, config.width, 1),
                 *_unit(config.width, 128, 1),
-                *_unit(128, config.width, 3, stride=2),
-                # Evidence is gathered over 5×5 blocks before it is judged: one flat block says nothing.
-                nn.AvgPool2d(5, stride=1, padding=2, count_include_pad=False),
-                *_unit(config.width, 128, 1),
             )
-            self.receptive_field, self.stride, features = 48, 8, 128
+            self.receptive_field, self.stride, features = 64, 16, 128
         else:
-            raise ValueError(f"arch is {config.arch!r}: choose spectral, cui or cui-fov11")
-        self.head = nn.Conv2d(features, outputs, 1)
-        # Training starts at the middle of what it will see, not at the flank of a sigmoid.
+            raise ValueError(f"arch is {config.arch!r}: choose histogram, cui or cui-fov11")
+        self.head = nn.Conv2d(features, 1 if config.head == "regression" else len(CLASS_QUALITIES), 1)
+        # Start in the middle of what will be seen, not on the flank of a sigmoid.
         nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.bias, 1.0 if outputs == 1 else 0.0)
+        nn.init.constant_(self.head.bias, 1.0 if config.head == "regression" else 0.0)
 
     @property
     def device(self) -> torch.device:
@@ -86,12 +85,11 @@ class QFPredictor(nn.Module):
         return self.head.weight.device
 
     def logits(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k i j"]:
-        """Head's output before the sigmoid (regression, one channel) or softmax (classes, five)."""
-        # The first layer stays in full precision: half a grey level decides between two high qualities.
+        """Output of the head: one channel before its sigmoid (regression), or five before their softmax (classes)."""
+        # The stem keeps full precision: half a grey level decides between two high qualities.
         with torch.autocast(images.device.type, enabled=False):
-            features = self.stem((images - 0.5) * 2)
-        body = self.body(features.to(next(self.body.parameters()).dtype) if not torch.is_autocast_enabled(images.device.type) else features)
-        return self.head(body)
+            features = self.stem(images.float())
+        return self.head(self.body(features.to(self.head.weight.dtype)))
 
     def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
         """Quality map, 0–100, one value for each `stride`×`stride` pixels."""
@@ -100,3 +98,89 @@ class QFPredictor(nn.Module):
             return 100 * torch.sigmoid(logits)
         qualities = torch.tensor(CLASS_QUALITIES, dtype=logits.dtype, device=logits.device)
         return torch.einsum("bkij, k -> bij", logits.softmax(1), qualities)[:, None]
+
+
+class BlockHistogram(nn.Module):
+    """Histograms of DCT magnitudes, frequency by frequency, over windows of 8×8 blocks (64 pixels), every 16 pixels.
+
+    A quantised spectrum leaves gaps in its histogram, blur empties its tail, noise fills it. Counting before judging
+    is what makes one cell certain: a single block, often flat, says little. Nothing here is learned; all of it passes
+    gradients.
+
+    RGB is seen as luma and, at half the resolution as JPEG codes it, chroma.
+    """
+
+    n_bins = 32
+    unit = 0.5  # grey levels: below it lies what rounding leaves of a zero
+    per_octave = 4
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+        self.features = 63 * self.n_bins * channels
+        x, u = torch.arange(8)[None], torch.arange(8)[:, None]
+        basis = torch.cos((2 * x + 1) * u * math.pi / 16) * torch.where(u == 0, 8**-0.5, 0.5)
+        kernels = torch.einsum("ux, vy -> xyuv", basis, basis).reshape(64, 64)[:, 1:]  # the mean says nothing
+        self.register_buffer("dct", 255 * kernels, persistent=False)
+        ycc = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+        self.register_buffer("ycc", ycc[..., None, None], persistent=False)
+
+    def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b f i j"]:
+        """Square roots of the histograms; a cell's window has fewer blocks at the border."""
+        if self.channels == 1:
+            return self.histogram(images[:, 0], halve=True)
+        planes = functional.conv2d(images, self.ycc)
+        chroma = functional.avg_pool2d(planes[:, 1:], 2)
+        return torch.cat(
+            (self.histogram(planes[:, 0], True), *(self.histogram(chroma[:, k], False) for k in range(2))), 1
+        )
+
+    def histogram(self, plane: Float[Tensor, "b h w"], halve: bool) -> Float[Tensor, "b f i j"]:
+        """Histograms over 8×8 blocks at every second block (`halve`), or over 3×3 blocks at every block."""
+        rows, columns = plane.shape[1] // 8, plane.shape[2] // 8
+        blocks = plane.reshape(-1, rows, 8, columns, 8).transpose(2, 3).reshape(-1, rows, columns, 64)
+        position = (self.per_octave * torch.log2(1 + (blocks @ self.dct).abs() / self.unit)).clamp(max=self.n_bins - 1.0)
+        group = 2 if halve else 1
+        counts = self._count(position, group)
+        number = self._count(torch.zeros_like(position[:1, ..., :1]), group)[:, :1]
+        return torch.sqrt(_window_sum(counts, group) / _window_sum(number, group) + 1e-3)
+
+    def _count(self, position: Float[Tensor, "b r c k"], group: int) -> Float[Tensor, "b f i j"]:
+        """Histograms of groups of blocks, each value shared between two bins: a count that has a gradient."""
+        b, rows, columns, n = position.shape
+        device = position.device
+        # Groups of two start one block early, so that windows of four groups lie around a cell's own two blocks.
+        row, column = ((torch.arange(m, device=device) + group - 1) // group for m in (rows, columns))
+        height, width = rows // group + group - 1, columns // group + group - 1
+        cell = (torch.arange(b, device=device)[:, None, None] * height + row[:, None]) * width + column
+        lower = position.detach().floor()
+        index = ((cell[..., None] * n + torch.arange(n, device=device)) * self.n_bins + lower.long()).flatten()
+        upper_share = (position - lower).flatten()
+        counts = torch.zeros(b * height * width * n * self.n_bins + 1, dtype=position.dtype, device=device)
+        counts = counts.scatter_add(0, index, 1 - upper_share).scatter_add(0, index + 1, upper_share)[:-1]
+        return counts.view(b, height, width, n * self.n_bins).permute(0, 3, 1, 2)
+
+
+def _window_sum(counts: Tensor, group: int) -> Tensor:
+    """Sum over four groups of two blocks, or over three single blocks, in each direction."""
+    return functional.avg_pool2d(counts, 4 if group == 2 else 3, 1, 1, divisor_override=1)
+
+
+def _report_layers(channels: int, layers: tuple[tuple[int, int], ...], pools: tuple[int, int]):
+    """First convolution, and the rest: convolution, batch norm, ReLU, with a max-pool after the layers in `pools`."""
+    stem = nn.Sequential(_Centre(), nn.Conv2d(channels, layers[0][0], layers[0][1], padding="same"))
+    body: list[nn.Module] = [nn.BatchNorm2d(layers[0][0]), nn.ReLU()]
+    for index, (width, kernel) in enumerate(layers[1:], start=2):
+        if index - 1 in pools:
+            body.append(nn.MaxPool2d(2))
+        body += _unit(layers[index - 2][0], width, kernel)
+    return stem, nn.Sequential(*body)
+
+
+def _unit(n_in: int, n_out: int, kernel: int) -> list[nn.Module]:
+    return [nn.Conv2d(n_in, n_out, kernel, padding="same", bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
+
+
+class _Centre(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return 2 * images - 1

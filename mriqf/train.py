@@ -25,7 +25,7 @@ from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
 class TrainConfig:
     """Recipe of a QF Predictor."""
 
-    steps: int = 24000
+    steps: int = 40000
     """Optimiser steps."""
     lr: float = 3e-3
     """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
@@ -41,7 +41,7 @@ class TrainConfig:
     """Decay of the averaged weights, which are the ones kept."""
     seed: int = 0
     """Of the initial weights and of every batch."""
-    checkpoint_every: int = 1000
+    checkpoint_every: int = 2000
     """Steps between checkpoints, each with its validation."""
     model: QFConfig = field(default_factory=QFConfig)
     """The network."""
@@ -87,7 +87,7 @@ def train(
     out.parent.mkdir(parents=True, exist_ok=True)
     pools = [read_source(s, root, config.model.channels) for s in manifest.split("train")]
     shares = [s.weight for s in manifest.split("train")]
-    held_out = [im for s in manifest.split("val") for im in read_source(s, root, config.model.channels)[::4]]
+    held_out = [im for s in manifest.split("val") for im in read_source(s, root, config.model.channels)]
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
