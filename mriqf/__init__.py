@@ -1,0 +1,53 @@
+"""Reference-free quality of MRI reconstructions: a score, a quality map and how far to trust them.
+
+>>> import mriqf
+>>> score = mriqf.score(mriqf.read("recon.nii.gz"))  # doctest: +SKIP
+>>> score.value, score.per_slice  # doctest: +SKIP
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mriqf import jpeg
+    from mriqf.io import ReadError, Volume, read, write_map, write_overlay
+    from mriqf.predictor import QFConfig, QFPredictor
+    from mriqf.scoring import Score, SliceScore, score
+    from mriqf.weights import load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "QFConfig",
+    "QFPredictor",
+    "ReadError",
+    "Score",
+    "SliceScore",
+    "Volume",
+    "jpeg",
+    "load",
+    "read",
+    "score",
+    "write_map",
+    "write_overlay",
+]
+
+_HOME = {
+    **dict.fromkeys(("ReadError", "Volume", "read", "write_map", "write_overlay"), "mriqf.io"),
+    **dict.fromkeys(("QFConfig", "QFPredictor"), "mriqf.predictor"),
+    **dict.fromkeys(("Score", "SliceScore", "score"), "mriqf.scoring"),
+    "load": "mriqf.weights",
+}
+
+
+def __getattr__(name: str):
+    """Load a public name when it is first used: the command line's help needs none of torch."""
+    if name == "jpeg":
+        return importlib.import_module("mriqf.jpeg")
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'mriqf' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

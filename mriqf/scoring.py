@@ -7,13 +7,18 @@ is stored with every result.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
+from mriqf.io import Volume, from_array
+from mriqf.jpeg import Lattice, as_8bit, estimate_quality
 from mriqf.predictor import QFPredictor
+from mriqf.weights import load
 
 POOLS = ("foreground", "mean", "center", "minkowski:p")
 _SAMPLED_SLICES = 32  # the scale of a volume comes from this many evenly spaced slices, so memory stays bounded
@@ -81,9 +86,9 @@ def percentile_scale(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> Scale:
     if values.size == 0:
         raise ValueError("image is empty (all zero): nothing to score")
     low, high = (float(v) for v in np.percentile(values.astype(np.float64), (1, 99.9)))
-    if not high > low:
-        low, high = 0.0, high
-        if np.ptp(np.concatenate([s.ravel() for s in slices])) == 0:
+    if not high > low:  # one value, but for a few pixels: a mask, say
+        low, high = float(min(s.min() for s in slices)), float(max(s.max() for s in slices))
+        if not high > low:
             raise ValueError(f"image is constant ({high:g} everywhere): nothing to score")
     return Scale(low, high, _OTSU_SHARE * _otsu(np.clip((values - low) / (high - low), 0, 1)))
 
@@ -137,21 +142,35 @@ def pool_map(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: 
         If `pool` is none of these.
     """
     quality, weight = quality.double(), weight.double()
-    name, _, order = pool.partition(":")
+    name, order = check_pool(pool)
     if name == "center":
         rows, columns = (slice(n // 4, n - n // 4) for n in quality.shape)
         return float(quality[rows, columns].mean())
     if name == "mean":
         return float(quality.mean())
-    if name not in ("foreground", "minkowski") or (name == "minkowski") != bool(order):
-        raise ValueError(f"pool is {pool!r}: choose one of {', '.join(POOLS)}, for example minkowski:-2")
     total = weight.sum()
     if total == 0:
         return math.nan
-    p = 1.0 if name == "foreground" else _order(pool, order)
-    if p == 0:  # the limit: geometric mean
-        return float(((quality.clamp_min(1e-3).log() * weight).sum() / total).exp())
-    return float(((quality.clamp_min(1e-3) ** p * weight).sum() / total) ** (1 / p))
+    if name == "foreground":
+        return float((quality * weight).sum() / total)
+    quality = quality.clamp_min(1e-3)
+    if order == 0:  # the limit: geometric mean
+        return float(((quality.log() * weight).sum() / total).exp())
+    return float(((quality**order * weight).sum() / total) ** (1 / order))
+
+
+def check_pool(pool: str) -> tuple[str, float]:
+    """Name and order of a pool; ValueError, saying what there is, for an unknown one."""
+    name, colon, order = pool.partition(":")
+    if name == "minkowski" and colon:
+        try:
+            if math.isfinite(float(order)):
+                return name, float(order)
+        except ValueError:
+            pass
+    elif name in ("foreground", "mean", "center") and not colon:
+        return name, 1.0
+    raise ValueError(f"pool is {pool!r}: choose one of {', '.join(POOLS)}, for example minkowski:-2")
 
 
 def score_slices(
@@ -201,21 +220,56 @@ def score_slices(
             )
 
 
-def volume_scale(
-    read_slice: Callable[[int], Float32[np.ndarray, "ch h w"]], n_slices: int, channels: int = 1
-) -> Scale:
-    """Scale of a volume, from at most 32 evenly spaced slices: percentiles for MR, full range for photographs (RGB)."""
-    chosen = np.unique(np.linspace(0, n_slices - 1, min(n_slices, _SAMPLED_SLICES)).round().astype(int))
-    slices = [read_slice(int(i)) for i in chosen]
-    return percentile_scale(slices) if channels == 1 else full_range_scale(slices)
+def volume_scale(volume: Volume) -> Scale:
+    """Scale of a volume, from at most 32 evenly spaced slices: percentiles for MR, full range for photographs (RGB).
+
+    Raises
+    ------
+    ValueError
+        If the volume is empty or constant.
+    """
+    slices = [volume.read_slice(i) for i in _spread(range(volume.n_slices), _SAMPLED_SLICES)]
+    return percentile_scale(slices) if volume.channels == 1 else full_range_scale(slices)
+
+
+def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:
+    """The JPEG lattice in a grey volume's pixels, looked for in at most three slices; None if there is none.
+
+    Only images with at most 256 evenly spaced values can show one: any other has been processed since.
+    """
+    if volume.channels != 1:
+        return None
+    for index in _spread(indices, 3):
+        levels = as_8bit(torch.from_numpy(volume.read_slice(index)[0]))
+        if levels is not None and min(levels.shape) >= 16:
+            lattice = estimate_quality(levels, unknown_phase=True, max_blocks=512)
+            if lattice.quality is not None and lattice.quality < 100:
+                return lattice
+    return None
+
+
+def mask_reader(mask: Volume, volume: Volume) -> Callable[[int], Bool[np.ndarray, "h w"]]:
+    """Foreground of each slice from a volume of masks, not zero inside.
+
+    Raises
+    ------
+    ValueError
+        If the masks are not as many, or of another size.
+    """
+    if (mask.n_slices, mask.shape) != (volume.n_slices, volume.shape):
+        raise ValueError(
+            f"mask {mask.source} has {mask.n_slices} slices of {mask.shape[0]}×{mask.shape[1]}, the image "
+            f"{volume.n_slices} of {volume.shape[0]}×{volume.shape[1]}: give a mask of the image's size"
+        )
+    return lambda index: (mask.read_slice(index) != 0).any(0)
 
 
 def score(
-    images,
-    weights: str | QFPredictor = "qf-gray",
+    images: Any,
+    weights: str | Path | QFPredictor = "qf-gray",
     *,
     pool: str = "foreground",
-    mask: Bool[np.ndarray, "s h w"] | None = None,
+    mask: Any = None,
     slices: Sequence[int] | None = None,
 ) -> Score:
     """Quality of a reconstruction that has no reference.
@@ -223,14 +277,14 @@ def score(
     Parameters
     ----------
     images
-        A `mriqf.io.Volume` (see `mriqf.read`), or an array or tensor: `(h, w)` or `(s, h, w)` magnitude in any unit
-        (complex values become magnitude), or `(s, 3, h, w)` RGB.
+        A `Volume` (see `mriqf.read`), or an array or tensor: `(h, w)` or `(s, h, w)` magnitude in any unit (complex
+        values become magnitude), or `(s, 3, h, w)` RGB.
     weights
         Name or path of trained weights, or a loaded predictor.
     pool
         How the quality map becomes one number: see `mriqf.scoring.pool_map`.
     mask
-        Foreground of each slice, instead of the automatic one.
+        Foreground of each slice (not zero), as a `Volume` or an array, instead of the automatic one.
     slices
         Which slices to score; all if not given. The scale is always that of the whole volume.
 
@@ -239,35 +293,43 @@ def score(
     ValueError
         If the image is empty, constant, not finite, of the wrong shape, smaller than the predictor's receptive field,
         or has another number of channels than the weights.
+
+    Examples
+    --------
+    >>> import numpy as np, mriqf
+    >>> result = mriqf.score(np.random.default_rng(0).random((2, 64, 64)))
+    >>> result.per_slice.shape
+    (2,)
     """
-    from mriqf.io import Volume, from_array
-    from mriqf.weights import load
-
     volume = images if isinstance(images, Volume) else from_array(images)
-    model = load(weights) if isinstance(weights, str) else weights
-    name = weights if isinstance(weights, str) else model.name
+    model = weights if isinstance(weights, QFPredictor) else load(weights)
+    check_pool(pool)
     check_channels(volume.channels, model)
-    if mask is not None and mask.shape != (volume.n_slices, *volume.shape):
-        raise ValueError(f"mask is {mask.shape}, image {(volume.n_slices, *volume.shape)}: give one mask a slice")
-    scale = volume_scale(volume.read_slice, volume.n_slices, volume.channels)
-    found = tuple(
-        score_slices(
-            volume.read_slice,
-            range(volume.n_slices) if slices is None else slices,
-            model,
-            pool=pool,
-            scale=scale,
-            mask=None if mask is None else lambda i: np.asarray(mask[i], dtype=bool),
-        )
+    masks = None if mask is None else mask if isinstance(mask, Volume) else from_array(mask, "mask")
+    scale = volume_scale(volume)
+    found = score_slices(
+        volume.read_slice,
+        range(volume.n_slices) if slices is None else slices,
+        fast(model),
+        pool=pool,
+        scale=scale,
+        mask=None if masks is None else mask_reader(masks, volume),
     )
-    return Score(volume_score(found), found, pool, name, scale)
+    results = tuple(found)
+    value = weighted_mean([(s.score, s.foreground_fraction) for s in results])
+    return Score(value, results, pool, model.name, scale)
 
 
-def volume_score(slices: Sequence[SliceScore]) -> float:
-    """Mean of the slices' scores, weighted by how much foreground each has; NaN if none has any."""
-    kept = [(s.score, s.foreground_fraction) for s in slices if not math.isnan(s.score)]
+def weighted_mean(scores: Sequence[tuple[float, float]]) -> float:
+    """Score of a volume from its slices' scores and foreground fractions; NaN if no slice has foreground."""
+    kept = [(s, f) for s, f in scores if not math.isnan(s)]
     total = sum(f for _, f in kept)
     return sum(s * f for s, f in kept) / total if total else math.nan
+
+
+def fast(model: QFPredictor) -> QFPredictor:
+    """The predictor as scoring runs it."""
+    return model
 
 
 def check_channels(channels: int, model: QFPredictor) -> None:
@@ -321,8 +383,7 @@ def _otsu(values: np.ndarray, n_bins: int = 256) -> float:
     return float(edges[1 + int(between.argmax())])
 
 
-def _order(pool: str, order: str) -> float:
-    try:
-        return float(order)
-    except ValueError:
-        raise ValueError(f"pool is {pool!r}: the order after 'minkowski:' is a number, for example -2") from None
+def _spread(indices: Sequence[int], n: int) -> list[int]:
+    """At most `n` of the indices, evenly spaced, always the same."""
+    chosen = np.unique(np.linspace(0, len(indices) - 1, min(len(indices), n)).round().astype(int))
+    return [indices[int(k)] for k in chosen]

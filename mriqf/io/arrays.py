@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -36,6 +37,24 @@ def read_npz(path: Path) -> Volume:
         return _volume(path, archive[key])
 
 
+def from_array(array: Any, source: str = "array") -> Volume:
+    """Volume of an array or tensor in memory: ``(h, w)``, ``(s, h, w)``, ``(s, 1, h, w)``, or RGB as ``(s, 3, h, w)``.
+
+    Parameters
+    ----------
+    array
+        Numbers in any unit, complex values as magnitude; a NumPy array or anything that becomes one.
+    source
+        What errors call it.
+
+    Raises
+    ------
+    ReadError
+        When the shape or the type of the numbers is no stack of images.
+    """
+    return _volume(source, np.asarray(array.detach().cpu() if hasattr(array, "detach") else array))
+
+
 @contextmanager
 def _refusing_pickles(path: Path) -> Iterator[None]:
     try:
@@ -46,7 +65,7 @@ def _refusing_pickles(path: Path) -> Iterator[None]:
         raise
 
 
-def _volume(path: Path, array: Shaped[np.ndarray, "..."]) -> Volume:
+def _volume(path: Path | str, array: Shaped[np.ndarray, "..."]) -> Volume:
     real = array.dtype.kind != "c"  # three complex channels are coils, never colours
     match array.shape:
         case (h, w, 3) if array.dtype == np.uint8:

@@ -1,0 +1,47 @@
+"""The command line: `mriqf score`, `demo`, `train`, `weights`.
+
+Commands are named here and imported when they are called, so that help needs nothing heavy.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from mriqf import __version__
+
+app = App(
+    name="mriqf",
+    help="Reference-free quality of MRI reconstructions: a score, 0–100, higher is better, and a quality map.",
+    version=__version__,
+    result_action="return_value",
+)
+app.command("mriqf.commands.score:score", name="score", help="Score images that have no reference.")
+app.command("mriqf.studies.demo:demo", name="demo", help="Score an MR slice, undersampled more and more.")
+app.command("mriqf.commands.weights:app", name="weights", help="List the trained weights, or say where they are.")
+app.command("mriqf.commands.train:app", name="train", help="Train a predictor.")
+
+
+def main(tokens: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns
+    -------
+    Exit status: 0 all went well, 1 an input failed, 2 wrong usage.
+    """
+    try:
+        return app(tokens, exit_on_error=False, print_error=True) or 0
+    except CycloptsError:
+        return 2
+    except (FileExistsError, UsageError) as error:
+        print(f"mriqf: {error}", file=sys.stderr)  # noqa: T201 (the command line may)
+        return 2
+    except (ValueError, ImportError, OSError) as error:
+        print(f"mriqf: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+class UsageError(Exception):
+    """Options that cannot be meant."""

@@ -1,0 +1,252 @@
+"""`mriqf score`: one line a slice on standard output; tables, maps and pictures on request."""
+
+import csv as csv_module
+import io
+import json as json_module
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from tqdm import tqdm
+
+from mriqf import __version__, scoring
+from mriqf.cli import UsageError
+from mriqf.io import Volume, atomic_path, read, write_map, write_overlay
+from mriqf.predictor import QFPredictor
+from mriqf.weights import load
+
+PRINTED = ("input", "slice", "score", "pool", "weights", "foreground_fraction")
+
+
+def score(
+    *inputs: str,
+    weights: str = "qf-gray",
+    pool: str = "foreground",
+    mask: Path | None = None,
+    slices: str = ":",
+    csv: Path | None = None,
+    json: Path | None = None,
+    map_dir: Path | None = None,
+    overlay_dir: Path | None = None,
+    device: str = "auto",
+    batch_size: int = 8,
+    force: bool = False,
+) -> int:
+    """Score images that have no reference.
+
+    Prints one tab-separated line a slice: input, slice, score (0–100, higher is better), pool, weights, and the share
+    of the slice that is foreground. The score of each whole input goes to standard error.
+
+    Parameters
+    ----------
+    inputs
+        Files in fastMRI HDF5, ISMRMRD, NIfTI, DICOM, BART, NumPy, PNG, JPEG or TIFF, or folders of a DICOM series.
+    weights
+        Name (qf-gray, qf-rgb) or path of trained weights.
+    pool
+        How the map becomes a number: foreground, mean, center, or minkowski:p.
+    mask
+        File with your own foreground (not zero), of the size of each input, instead of the automatic one.
+    slices
+        Which slices, as 10:30, 7 or ::5; the intensity scale is always that of the whole volume.
+    csv
+        Table to write, with all that was used for each score.
+    json
+        The same, as a list of objects.
+    map_dir
+        Folder for quality maps: NIfTI in the input's geometry.
+    overlay_dir
+        Folder for pictures, one a slice: the image, and the image under its map.
+    device
+        auto, cpu or cuda.
+    batch_size
+        Slices in memory at a time.
+    force
+        Replace files that exist.
+
+    Returns
+    -------
+    0, or 1 if an input failed.
+    """
+    if not inputs:
+        raise UsageError("no input given: mriqf score FILE…")
+    chosen = _parse_slices(slices)
+    if batch_size < 1:
+        raise UsageError(f"--batch-size is {batch_size}: give 1 or more")
+    try:
+        scoring.check_pool(pool)
+        predictor = scoring.fast(load(weights, _device(device)))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    for table in (csv, json):
+        if table is not None and table.exists() and not force:
+            raise FileExistsError(f"{table} exists: choose another name or pass --force")
+    for folder in (map_dir, overlay_dir):
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    job = _Job(predictor, weights, pool, mask, chosen, batch_size, map_dir, overlay_dir, force)
+    rows: list[dict[str, Any]] = []
+    failed = 0
+    for source, name in zip(inputs, _output_names(inputs), strict=True):
+        first = len(rows)
+        try:
+            _score_input(job, source, name, rows)
+            total = scoring.weighted_mean([(row["score"], row["foreground_fraction"]) for row in rows[first:]])
+            _say(f"{source}: {total:.2f} over {len(rows) - first} slices")
+        except (ValueError, OSError, ImportError) as error:
+            failed += 1
+            _say(f"error: {error}" if source in str(error) else f"error: {source}: {error}")
+    if csv is not None:
+        with atomic_path(csv, force) as temporary:
+            temporary.write_text(_as_csv(rows), encoding="utf-8")
+    if json is not None:
+        with atomic_path(json, force) as temporary:
+            temporary.write_text(_as_json(rows), encoding="utf-8")
+    return 1 if failed else 0
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for all inputs."""
+
+    predictor: QFPredictor
+    weights: str
+    pool: str
+    mask: Path | None
+    slices: slice
+    batch_size: int
+    map_dir: Path | None
+    overlay_dir: Path | None
+    force: bool
+
+
+def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) -> None:
+    """Score one input: print and append a row for each slice, write its map and pictures."""
+    volume = read(source)
+    scoring.check_channels(volume.channels, job.predictor)
+    mask = None if job.mask is None else scoring.mask_reader(read(job.mask), volume)
+    scale = scoring.volume_scale(volume)
+    indices = range(volume.n_slices)[job.slices]
+    if not indices:
+        raise ValueError(f"--slices selects none of its {volume.n_slices} slices: choose others")
+    lattice = scoring.jpeg_trace(volume, indices)
+    if lattice is not None:
+        _say(f"warning: {source}: pixels carry the lattice of JPEG quality {lattice.quality}; a study on such data "
+             "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip
+
+    def scored() -> Iterator[scoring.SliceScore]:
+        found = scoring.score_slices(
+            volume.read_slice, indices, job.predictor, pool=job.pool, scale=scale, mask=mask, batch_size=job.batch_size
+        )
+        for result in tqdm(found, name, len(indices), file=sys.stderr, disable=None, leave=False, unit="slice"):
+            row = {
+                "input": source,
+                "slice": result.index,
+                "score": result.score,
+                "pool": job.pool,
+                "weights": job.weights,
+                "foreground_fraction": result.foreground_fraction,
+                "foreground": "automatic" if mask is None else str(job.mask),
+                "low": scale.low,
+                "high": scale.high,
+                "threshold": scale.threshold,
+                "jpeg_quality": None if lattice is None else lattice.quality,
+                "version": __version__,
+            }
+            rows.append(row)
+            print("\t".join(_cell(row[key]) for key in PRINTED), flush=True)  # noqa: T201
+            if job.overlay_dir is not None:
+                write_overlay(
+                    job.overlay_dir / f"{name}_{result.index:04d}.png",
+                    result.image,
+                    result.quality,
+                    result.foreground,
+                    rows_up=volume.rows_up,
+                    title=f"{Path(source).name}  slice {result.index}  quality {result.score:.1f}",
+                    force=job.force,
+                )
+            yield result
+
+    if job.map_dir is None:
+        for _ in scored():
+            pass
+    else:
+        write_map(job.map_dir / f"{name}_quality.nii.gz", volume, _maps(scored(), volume), force=job.force)
+
+
+def _maps(results: Iterator[scoring.SliceScore], volume: Volume) -> Iterator[Float32[np.ndarray, "h w"]]:
+    """A map for every slice of the volume, NaN for those that were not scored."""
+    empty = np.full(volume.shape, np.nan, np.float32)
+    written = 0
+    for result in results:
+        for _ in range(result.index - written):
+            yield empty
+        yield result.quality
+        written = result.index + 1
+    for _ in range(volume.n_slices - written):
+        yield empty
+
+
+def _parse_slices(text: str) -> slice:
+    """`7`, `10:30` or `::5`; the step is positive, since maps are written in order."""
+    try:
+        parts = [int(p) if p.strip() else None for p in text.split(":")]
+        chosen = slice(*parts) if len(parts) > 1 else slice(parts[0], None if parts[0] == -1 else (parts[0] or 0) + 1)
+        if len(parts) > 3 or not text.strip() or (chosen.step is not None and chosen.step < 1):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UsageError(f"--slices is {text!r}: write it as 7, 10:30 or ::5") from None
+    return chosen
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
+        raise UsageError(f"--device is {name!r}, which is not to be had here: choose auto or cpu")
+    return name
+
+
+def _output_names(inputs: tuple[str, ...]) -> list[str]:
+    """A file name for each input's outputs, all different."""
+    names: list[str] = []
+    for source in inputs:
+        plain = stem = Path(source).name.split(".")[0] or "input"
+        count = 1
+        while plain in names:
+            count += 1
+            plain = f"{stem}-{count}"
+        names.append(plain)
+    return names
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    # A tab or line break in a file's name would break the table.
+    return str(value).translate({9: " ", 10: " ", 13: " "})
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    table = csv_module.DictWriter(text, list(rows[0]) if rows else list(PRINTED), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
+
+
+def _as_json(rows: list[dict[str, Any]]) -> str:
+    """JSON knows no NaN: a slice without foreground has a score of null."""
+    plain = [{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
+    return json_module.dumps(plain, indent=1) + "\n"
+
+
+def _say(line: str) -> None:
+    tqdm.write(" ".join(line.splitlines()), file=sys.stderr)

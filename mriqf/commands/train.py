@@ -1,0 +1,55 @@
+"""`mriqf train`: train a model from a manifest."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from cyclopts import App, Parameter
+from tqdm import tqdm
+
+from mriqf.data import read_manifest
+from mriqf.train import TrainConfig, train
+
+app = App(name="train", help="Train a model from a manifest.")
+
+
+@app.command
+def qf(
+    manifest: Path,
+    *,
+    data: Path,
+    out: Path,
+    recipe: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),  # noqa: B008 (frozen)
+    start: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    force: bool = False,
+) -> None:
+    """Train a QF Predictor; a run that was cut off goes on where its last checkpoint was written.
+
+    Parameters
+    ----------
+    manifest
+        Which data, which subjects: see data_manifests/.
+    data
+        Folder that the manifest's paths start from.
+    out
+        Weights to write (.safetensors).
+    recipe
+        Options of the recipe.
+    start
+        Weights to start from: grey weights may start an RGB predictor.
+    device
+        cpu or cuda.
+    threads
+        Processor threads; all if not given.
+    force
+        Replace weights that exist.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    train(
+        read_manifest(manifest), data, out, recipe,
+        device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
+    )  # fmt: skip

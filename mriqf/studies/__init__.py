@@ -1,0 +1,1 @@
+"""Studies that need both packages: reconstruct, then score."""
