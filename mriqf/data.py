@@ -160,11 +160,12 @@ class Augmentation:
     """Probability of a background set to zero, as scanners and defacing do."""
     coarse_levels: float = 0.15
     """Probability of 60–255 grey levels only."""
-    clean: float = 0.08
-    """Share of patches that are not compressed: quality 100."""
+    clean: float = 0.12
+    """Share of patches that are not compressed: quality 100. Half of them are interpolated, by up to 1.6: smooth
+    images are no compressed images."""
     shifted_grid: float = 0.2
     """Share of patches whose 8×8 grid starts anywhere, as after cropping."""
-    resampled: float = 0.15
+    resampled: float = 0.08
     """Share of patches that were interpolated and rescaled (by up to 10 %) after compression: no lattice is left."""
     rescale: float = 0.3
     """Probability of the small change of scale that normalising the compressed image brings, up to 1.5 %."""
@@ -214,8 +215,12 @@ def _patch(
     patch = vary(patch[:, ::-1] if rng.random() < 0.5 else patch, rng, aug)
     if not clean:
         patch = compress_pixels(np.round(patch * 255).astype(np.uint8), quality).astype(np.float32) / 255
-    elif rng.random() < 0.5:
-        patch = np.round(patch * 255) / 255
+    else:
+        if rng.random() < 0.5:
+            step = rng.uniform(0.62, 1)
+            patch = np.clip(resample(patch, len(patch), *rng.uniform(0, len(patch) * (1 - step), 2), step), 0, 1)
+        if rng.random() < 0.5:
+            patch = np.round(patch * 255) / 255
     if resampled:
         step = rng.uniform(0.9, 1.1)
         top, left = rng.uniform(0, size + margin - size * step, 2)
@@ -248,7 +253,7 @@ def vary(patch: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.n
 
 
 def resample(patch: np.ndarray, size: int, top: float, left: float, step: float) -> np.ndarray:
-    """Bicubic `size`² samples, `step` pixels apart (at most 1.15), from `(top, left)` on."""
+    """Bicubic `size`² samples, `step` pixels apart, from `(top, left)` on."""
     box = (left, top, left + size * step, top + size * step)
     planes = patch.astype(np.float32).reshape(*patch.shape[:2], -1)
     cut = [

@@ -25,7 +25,7 @@ from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
 class TrainConfig:
     """Recipe of a QF Predictor."""
 
-    steps: int = 40000
+    steps: int = 32000
     """Optimiser steps."""
     lr: float = 3e-3
     """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
