@@ -160,12 +160,12 @@ class Augmentation:
     """Probability of a background set to zero, as scanners and defacing do."""
     coarse_levels: float = 0.15
     """Probability of 60–255 grey levels only."""
-    clean: float = 0.12
-    """Share of patches that are not compressed: quality 100. Half of them are interpolated, by up to 1.6: smooth
-    images are no compressed images."""
+    clean: float = 0.2
+    """Share of patches that are not compressed: quality 100. Most of them are interpolated, by up to 2.2, or blurred:
+    smooth images are no compressed images."""
     shifted_grid: float = 0.2
     """Share of patches whose 8×8 grid starts anywhere, as after cropping."""
-    resampled: float = 0.08
+    resampled: float = 0.05
     """Share of patches that were interpolated and rescaled (by up to 10 %) after compression: no lattice is left."""
     rescale: float = 0.3
     """Probability of the small change of scale that normalising the compressed image brings, up to 1.5 %."""
@@ -216,9 +216,7 @@ def _patch(
     if not clean:
         patch = compress_pixels(np.round(patch * 255).astype(np.uint8), quality).astype(np.float32) / 255
     else:
-        if rng.random() < 0.5:
-            step = rng.uniform(0.62, 1)
-            patch = np.clip(resample(patch, len(patch), *rng.uniform(0, len(patch) * (1 - step), 2), step), 0, 1)
+        patch = _smooth(patch, rng)
         if rng.random() < 0.5:
             patch = np.round(patch * 255) / 255
     if resampled:
@@ -250,6 +248,21 @@ def vary(patch: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.n
         levels = rng.integers(60, 256)
         patch = np.round(patch * levels) / levels
     return np.clip(patch, 0, 1)
+
+
+def _smooth(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Interpolated, blurred, or as it is."""
+    from scipy.ndimage import gaussian_filter
+
+    kind = rng.random()
+    if kind < 0.4:
+        step = rng.uniform(0.45, 1)
+        top, left = rng.uniform(0, len(patch) * (1 - step), 2)
+        return np.clip(resample(patch, len(patch), top, left, step), 0, 1)
+    if kind < 0.7:
+        sd = rng.uniform(0.3, 1.3)
+        return gaussian_filter(patch, (sd, sd, 0)[: patch.ndim])
+    return patch
 
 
 def resample(patch: np.ndarray, size: int, top: float, left: float, step: float) -> np.ndarray:
