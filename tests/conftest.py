@@ -1,0 +1,94 @@
+"""Synthetic images and untrained predictors. Imports wait for the fixtures: the annotation checks come in first."""
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture
+def unchecked():
+    """Switch the annotation checks off, to meet the error messages that users meet."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(scope="session")
+def texture():
+    """Maker of 8-bit images that were never compressed: a gradient, shapes and grain; uint8, (h, w) or (h, w, 3)."""
+    from scipy.ndimage import gaussian_filter
+
+    def make(height=160, width=160, *, seed=0, grain=12.0, channels=None):
+        rng = np.random.default_rng(seed)
+        planes = []
+        for _ in range(channels or 1):
+            blobs = gaussian_filter(rng.standard_normal((height, width)), 6)
+            ramp = np.linspace(-30, 30, width) + np.linspace(-20, 20, height)[:, None]
+            planes.append(120 + ramp + 40 * blobs / blobs.std() + grain * rng.standard_normal((height, width)))
+        pixels = np.stack(planes, -1).clip(0, 255).round().astype(np.uint8)
+        return pixels if channels else pixels[..., 0]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def disc():
+    """Maker of MR-like volumes, float32 (s, h, w): a textured disc on a noisy background, in arbitrary units."""
+
+    def make(n=1, height=96, width=96, *, seed=0, background=0.02):
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+        inside = np.hypot(y, x) < 0.75
+        tissue = 0.6 + 0.2 * np.sin(9 * x + np.arange(n)[:, None, None]) + 0.05 * rng.standard_normal((n, height, width))
+        noise = np.hypot(*rng.standard_normal((2, n, height, width))) * background
+        return (700 * np.where(inside, tissue.clip(0.1), noise)).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def untrained():
+    """Maker of predictors with random weights, in evaluation mode; small, and their maps are not flat."""
+    from mriqf import QFConfig, QFPredictor
+
+    def make(arch="histogram", channels=1, head="regression", width=16, seed=0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = QFPredictor(QFConfig(arch=arch, channels=channels, head=head, width=width))
+            torch.nn.init.normal_(model.head.weight, std=1.0)
+        return model.eval().requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture
+def weights_file(tmp_path, untrained):
+    """Writer of an untrained predictor's weights; gives the path."""
+    from mriqf import weights
+
+    def write(name="tiny.safetensors", **config):
+        model = untrained(**config)
+        card = {"config": weights.config_dict(model.config), "validation": {"mae": 30.0}}
+        weights.write(tmp_path / name, model.state_dict(), card)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def tiny_data(tmp_path, texture):
+    """Manifest and root of two training subjects, one to validate and one to test, two slices each."""
+    from mriqf.data import content_hash, read_manifest
+
+    images = np.stack([texture(seed=seed) for seed in range(8)])
+    np.savez(tmp_path / "scans.npz", images=images, subject=np.repeat(np.arange(4), 2))
+    sha256 = content_hash(tmp_path / "scans.npz")
+    splits = {"train": [0, 1], "val": [2], "test": [3]}
+    text = 'name = "tiny"\n' + "".join(
+        f'[[source]]\npath = "scans.npz"\nsplit = "{split}"\nsubjects = {subjects}\nsha256 = "{sha256}"\n'
+        for split, subjects in splits.items()
+    )
+    (tmp_path / "tiny.toml").write_text(text)
+    return read_manifest(tmp_path / "tiny.toml"), tmp_path
