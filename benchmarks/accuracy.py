@@ -13,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
+
 from mriqf.data import Source, read_manifest, read_source
+from mriqf.inference import fast
 from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels, estimate_quality
 from mriqf.predictor import QFPredictor
-from mriqf.scoring import fast, foreground_mask, percentile_scale, score, score_slices, volume_scale
+from mriqf.scale import foreground_mask, percentile_scale, volume_scale
+from mriqf.scoring import score, score_slices
 from mriqf.studies.demo import embedded_slice
 from mriqf.weights import load
-from tqdm import tqdm
 
 HERE = Path(__file__).parent.parent
 BANDS = {"all": (5, 98), "5-19": (5, 19), "20-39": (20, 39), "40-59": (40, 59), "60-79": (60, 79), "80-98": (80, 98)}
@@ -118,7 +121,9 @@ def head(names: list[str]) -> list[str]:
     for name in names:
         values = [score(compress_pixels(pixels, q).astype(np.float32), name).value for q in qualities]
         error = np.mean([abs(v - q) for v, q in zip(values, qualities, strict=True)])
-        lines.append("\t".join([name, f"{score(image, name).value:.1f}", *(f"{v:.1f}" for v in values), f"{error:.2f}"]))
+        lines.append(
+            "\t".join([name, f"{score(image, name).value:.1f}", *(f"{v:.1f}" for v in values), f"{error:.2f}"])
+        )
     return lines
 
 

@@ -9,8 +9,11 @@ import argparse
 
 import numpy as np
 import torch
+
+from mriqf.inference import fast
 from mriqf.io import from_array, read
-from mriqf.scoring import fast, score, score_slices, volume_scale
+from mriqf.scale import volume_scale
+from mriqf.scoring import score, score_slices
 from mriqf.studies.demo import embedded_slice
 from mriqf.weights import load
 
@@ -48,7 +51,10 @@ def changed(stack: np.ndarray, weights: str):
         if not aligned:
             margins = [(a + 5, b - 5) for a, b in margins]
         padded = np.pad(stack, ((0, 0), *margins))
-        yield f"zero padding to 1.5×, {'whole cells' if aligned else '5 pixels off the cells'}", score(padded, weights).per_slice
+        yield (
+            f"zero padding to 1.5×, {'whole cells' if aligned else '5 pixels off the cells'}",
+            score(padded, weights).per_slice,
+        )
     yield "flipped left-right", score(stack[:, :, ::-1].copy(), weights).per_slice
     yield "transposed", score(stack.transpose(0, 2, 1).copy(), weights).per_slice
     volume, model = from_array(stack), fast(load(weights))

@@ -17,12 +17,15 @@ from statistics import median
 
 import numpy as np
 import torch
-from mriqf.predictor import QFConfig, QFPredictor
-from mriqf.scoring import fast, score_slices, volume_scale
-from mriqf.io import from_array
-from mriqf.weights import load
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
+
+from mriqf.inference import fast
+from mriqf.io import from_array
+from mriqf.predictor import QFConfig, QFPredictor
+from mriqf.scale import volume_scale
+from mriqf.scoring import score_slices
+from mriqf.weights import load
 
 
 def main() -> None:
@@ -66,7 +69,9 @@ def steady(weights: str, size: int, batch: int = 8) -> None:
         model(images[:1])
     used = counter.get_total_flops() * batch / seconds["predictor as scoring runs it"]
     moved = (quick(images) - model(images)).mean((1, 2, 3)).abs().max()
-    print(f"convolution peak (bfloat16, 256→256, 3×3): {peak / 1e9:.0f} GFLOP/s; predictor reaches {used / peak:.0%} of it")
+    print(
+        f"convolution peak (bfloat16, 256→256, 3×3): {peak / 1e9:.0f} GFLOP/s; predictor reaches {used / peak:.0%} of it"
+    )
     print(f"fast against plain predictor: a slice's mean moves by at most {float(moved):.4f}")
 
 
@@ -100,7 +105,9 @@ def _phantom(n: int, size: int) -> np.ndarray:
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     inside = (x / 0.7) ** 2 + (y / 0.85) ** 2 < 1
     images = [inside * (0.6 + 0.3 * np.sin(12 * x + k) * np.cos(9 * y)) for k in range(n)]
-    return np.abs(np.stack(images)[:, None] + 0.02 * rng.standard_normal((n, 1, size, size))).clip(0, 1).astype(np.float32)
+    return (
+        np.abs(np.stack(images)[:, None] + 0.02 * rng.standard_normal((n, 1, size, size))).clip(0, 1).astype(np.float32)
+    )
 
 
 def _run(command: list[str]) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from mriqf.jpeg import compress_pixels
-from mriqf.scoring import normalise, percentile_scale
+from mriqf.scale import normalise, percentile_scale
 
 Law = Literal["uniform", "log", "neglog"]
 Split = Literal["train", "val", "test"]
@@ -160,9 +160,10 @@ class Augmentation:
     """Probability of a background set to zero, as scanners and defacing do."""
     coarse_levels: float = 0.15
     """Probability of 60–255 grey levels only."""
+    smooth: float = 0.35
+    """Probability of an interpolated, blurred or band-limited image: smooth is not the same as compressed."""
     clean: float = 0.2
-    """Share of patches that are not compressed: quality 100. Most of them are interpolated, by up to 2.2, or blurred:
-    smooth images are no compressed images."""
+    """Share of patches that are not compressed: quality 100."""
     shifted_grid: float = 0.2
     """Share of patches whose 8×8 grid starts anywhere, as after cropping."""
     resampled: float = 0.05
@@ -178,8 +179,8 @@ def make_batch(
     n: int,
     size: int,
     law: Law = "neglog",
-    augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
-) -> tuple[Float[Tensor, "b ch h w"], Float[Tensor, "b"]]:
+    augmentation: Augmentation = Augmentation(),
+) -> tuple[Float[Tensor, "b ch h w"], Float[Tensor, " b"]]:
     """Draw `n` compressed patches of `size`² pixels, in [0, 1], and their qualities, 0–100.
 
     Parameters
@@ -193,8 +194,8 @@ def make_batch(
     quality = draw_quality(rng, n, law)
     patches = []
     for k in range(n):
-        pool = pools[rng.choice(len(pools), p=share)]
-        image = pool[rng.integers(len(pool))]
+        pool = pools[int(rng.choice(len(pools), p=share))]
+        image = pool[int(rng.integers(len(pool)))]
         clean = rng.random() < augmentation.clean
         if clean:
             quality[k] = 100
@@ -211,14 +212,12 @@ def _patch(
     margin = 16 if shifted else 0
     y, x = (rng.integers(n - size - margin + 1) for n in image.shape[:2])
     patch = image[y : y + size + margin, x : x + size + margin]
-    patch = np.rot90(patch, rng.integers(4))
+    patch = np.rot90(patch, int(rng.integers(4)))
     patch = vary(patch[:, ::-1] if rng.random() < 0.5 else patch, rng, aug)
     if not clean:
         patch = compress_pixels(np.round(patch * 255).astype(np.uint8), quality).astype(np.float32) / 255
-    else:
-        patch = _smooth(patch, rng)
-        if rng.random() < 0.5:
-            patch = np.round(patch * 255) / 255
+    elif rng.random() < 0.5:
+        patch = np.round(patch * 255) / 255
     if resampled:
         step = rng.uniform(0.9, 1.1)
         top, left = rng.uniform(0, size + margin - size * step, 2)
@@ -233,7 +232,7 @@ def _patch(
 
 def vary(patch: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.ndarray:
     """Random contrast, gain, noise floor and grey levels of an uncompressed patch in [0, 1]."""
-    chance = rng.random(6)
+    chance = rng.random(7)
     if chance[0] < aug.contrast:
         patch = patch ** np.exp(rng.uniform(-0.6, 0.6))
     if chance[1] < aug.gain:
@@ -242,6 +241,8 @@ def vary(patch: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.n
         patch = 0.9 * patch + rng.uniform(0, 0.1)
     if chance[3] < aug.noise:
         patch = _noisy(patch, rng)
+    if chance[6] < aug.smooth:
+        patch = _smooth(np.clip(patch, 0, 1), rng)
     if chance[4] < aug.empty_background:
         patch = np.where(patch < rng.uniform(0.02, 0.15), 0, patch)
     if chance[5] < aug.coarse_levels:
@@ -251,18 +252,22 @@ def vary(patch: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.n
 
 
 def _smooth(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Interpolated, blurred, or as it is."""
+    """Interpolated, blurred, or cut to the middle of k-space, as scanners interpolate."""
     from scipy.ndimage import gaussian_filter
 
-    kind = rng.random()
-    if kind < 0.4:
+    kind = rng.integers(3)
+    if kind == 0:
         step = rng.uniform(0.45, 1)
         top, left = rng.uniform(0, len(patch) * (1 - step), 2)
-        return np.clip(resample(patch, len(patch), top, left, step), 0, 1)
-    if kind < 0.7:
+        return resample(patch, len(patch), top, left, step)
+    if kind == 1:
         sd = rng.uniform(0.3, 1.3)
         return gaussian_filter(patch, (sd, sd, 0)[: patch.ndim])
-    return patch
+    kspace = np.fft.rfft2(patch, axes=(0, 1))
+    row, column = rng.uniform(0.4, 1, 2) * 0.5
+    kspace[np.abs(np.fft.fftfreq(len(patch))) > row] = 0
+    kspace[:, np.fft.rfftfreq(patch.shape[1]) > column] = 0
+    return np.abs(np.fft.irfft2(kspace, patch.shape[:2], axes=(0, 1))).astype(np.float32)
 
 
 def resample(patch: np.ndarray, size: int, top: float, left: float, step: float) -> np.ndarray:

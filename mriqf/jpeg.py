@@ -91,7 +91,9 @@ def compress(images: Float[Tensor, "b ch h w"], quality: int | Sequence[int]) ->
     if channels not in (1, 3):
         raise ValueError(f"images have {channels} channels: JPEG takes 1 (grey) or 3 (RGB)")
     pixels = (images.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    decoded = np.stack([compress_pixels(p.squeeze(-1) if channels == 1 else p, q) for p, q in zip(pixels, qualities, strict=True)])
+    decoded = np.stack(
+        [compress_pixels(p.squeeze(-1) if channels == 1 else p, q) for p, q in zip(pixels, qualities, strict=True)]
+    )
     tensor = torch.from_numpy(decoded).reshape(batch, *images.shape[2:], channels).permute(0, 3, 1, 2)
     return tensor.to(images.device, images.dtype).contiguous() / 255
 
@@ -140,9 +142,7 @@ _ROUNDING_SD = 0.295  # of a coefficient, grey levels: pixels rounded to integer
 _OUTLIERS = 0.02  # share of coefficients off the lattice: blocks that were clipped at black or white
 
 
-def estimate_quality(
-    image: Float[Tensor, "h w"], unknown_phase: bool = False, max_blocks: int = 4096
-) -> Lattice:
+def estimate_quality(image: Float[Tensor, "h w"], unknown_phase: bool = False, max_blocks: int = 4096) -> Lattice:
     """Quality factor of an earlier JPEG compression, read from the lattice of the DCT coefficients; nothing is trained.
 
     Every coefficient of a decoded JPEG lies within rounding error of a multiple of its quantisation step. For each of
@@ -213,7 +213,9 @@ def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
         residual = coefficients - order * step
         half = step / (2 * scale)
         mass = torch.where(
-            order == 0, torch.log(-torch.expm1(-half)), -order.abs() * 2 * half + torch.log(torch.sinh(half.clamp_max(300)))
+            order == 0,
+            torch.log(-torch.expm1(-half)),
+            -order.abs() * 2 * half + torch.log(torch.sinh(half.clamp_max(300))),
         )
         lattice = mass - residual.square() / (2 * _ROUNDING_SD**2) - math.log(_ROUNDING_SD * math.sqrt(2 * math.pi))
         mixed = torch.logaddexp(lattice - free + math.log1p(-_OUTLIERS), torch.full_like(free, math.log(_OUTLIERS)))

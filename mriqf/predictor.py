@@ -46,7 +46,7 @@ class QFPredictor(nn.Module):
     higher_is_better = True
     score_range = (0, 100)
 
-    def __init__(self, config: QFConfig = QFConfig()):  # noqa: B008 (frozen)
+    def __init__(self, config: QFConfig = QFConfig()):
         super().__init__()
         if config.channels not in (1, 3):
             raise ValueError(f"channels is {config.channels}: a predictor takes 1 (grey) or 3 (RGB)")
@@ -77,7 +77,7 @@ class QFPredictor(nn.Module):
         self.head = nn.Conv2d(features, 1 if config.head == "regression" else len(CLASS_QUALITIES), 1)
         # Start in the middle of what will be seen, not on the flank of a sigmoid.
         nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.bias, 1.0 if config.head == "regression" else 0.0)
+        self.head.bias = nn.Parameter(torch.full_like(self.head.weight[:, 0, 0, 0], float(config.head == "regression")))
 
     @property
     def device(self) -> torch.device:
@@ -89,7 +89,8 @@ class QFPredictor(nn.Module):
         # The stem keeps full precision: half a grey level decides between two high qualities.
         with torch.autocast(images.device.type, enabled=False):
             features = self.stem(images.float())
-        return self.head(self.body(features.to(self.head.weight.dtype)))
+        body = self.body(features.to(next(self.body.parameters()).dtype))
+        return self.head(body.to(self.head.weight.dtype))
 
     def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
         """Quality map, 0–100, one value for each `stride`×`stride` pixels."""
@@ -114,10 +115,13 @@ class BlockHistogram(nn.Module):
     unit = 0.5  # grey levels: below it lies what rounding leaves of a zero
     per_octave = 3.75  # bins; the last one begins at 680, about what quality 5 makes of a strong edge
 
+    dct: Tensor
+    ycc: Tensor
+
     def __init__(self, channels: int):
         super().__init__()
         self.channels = channels
-        self.features = 63 * self.n_bins * channels
+        self.features = 63 * self.n_bins * (1 if channels == 1 else 2)
         x, u = torch.arange(8)[None], torch.arange(8)[:, None]
         basis = torch.cos((2 * x + 1) * u * math.pi / 16) * torch.where(u == 0, 8**-0.5, 0.5)
         kernels = torch.einsum("ux, vy -> xyuv", basis, basis).reshape(64, 64)[:, 1:]  # the mean says nothing
@@ -130,16 +134,17 @@ class BlockHistogram(nn.Module):
         if self.channels == 1:
             return self.histogram(images[:, 0], halve=True)
         planes = functional.conv2d(images, self.ycc)
-        chroma = functional.avg_pool2d(planes[:, 1:], 2)
-        return torch.cat(
-            (self.histogram(planes[:, 0], True), *(self.histogram(chroma[:, k], False) for k in range(2))), 1
-        )
+        luma, chroma = planes[:, 0], functional.avg_pool2d(planes[:, 1:], 2)
+        both = (self.histogram(chroma[:, 0], halve=False) + self.histogram(chroma[:, 1], halve=False)) / 2
+        return torch.cat((self.histogram(luma, halve=True), both), 1)
 
     def histogram(self, plane: Float[Tensor, "b h w"], halve: bool) -> Float[Tensor, "b f i j"]:
         """Histograms over 8×8 blocks at every second block (`halve`), or over 3×3 blocks at every block."""
         rows, columns = plane.shape[1] // 8, plane.shape[2] // 8
         blocks = plane.reshape(-1, rows, 8, columns, 8).transpose(2, 3).reshape(-1, rows, columns, 64)
-        position = (self.per_octave * torch.log2(1 + (blocks @ self.dct).abs() / self.unit)).clamp(max=self.n_bins - 1.0)
+        position = (self.per_octave * torch.log2(1 + (blocks @ self.dct).abs() / self.unit)).clamp(
+            max=self.n_bins - 1.0
+        )
         group = 2 if halve else 1
         counts = self._count(position, group)
         number = self._count(torch.zeros_like(position[:1, ..., :1]), group)[:, :1]

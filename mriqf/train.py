@@ -25,7 +25,7 @@ from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
 class TrainConfig:
     """Recipe of a QF Predictor."""
 
-    steps: int = 32000
+    steps: int = 26000
     """Optimiser steps."""
     lr: float = 3e-3
     """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
@@ -41,7 +41,7 @@ class TrainConfig:
     """Decay of the averaged weights, which are the ones kept."""
     seed: int = 0
     """Of the initial weights and of every batch."""
-    checkpoint_every: int = 2000
+    checkpoint_every: int = 1000
     """Steps between checkpoints, each with its validation."""
     model: QFConfig = field(default_factory=QFConfig)
     """The network."""
@@ -58,7 +58,7 @@ def train(
     device: str = "cpu",
     start: str | Path | None = None,
     force: bool = False,
-    report: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Train on a manifest's training split and write `out`; resume from `out` + `.checkpoint` if that exists.
 
@@ -94,7 +94,7 @@ def train(
         model = QFPredictor(config.model)
     if start is not None:
         model.load_state_dict(_adapt(weights.load(start), model))
-    model = model.to(device, memory_format=torch.channels_last).train()
+    model = model.to(torch.device(device)).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
     average = copy.deepcopy(model).eval()
     checkpoint = out.with_suffix(".checkpoint")

@@ -41,7 +41,9 @@ def disc():
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
         inside = np.hypot(y, x) < 0.75
-        tissue = 0.6 + 0.2 * np.sin(9 * x + np.arange(n)[:, None, None]) + 0.05 * rng.standard_normal((n, height, width))
+        tissue = (
+            0.6 + 0.2 * np.sin(9 * x + np.arange(n)[:, None, None]) + 0.05 * rng.standard_normal((n, height, width))
+        )
         noise = np.hypot(*rng.standard_normal((2, n, height, width))) * background
         return (700 * np.where(inside, tissue.clip(0.1), noise)).astype(np.float32)
 

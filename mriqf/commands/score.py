@@ -17,8 +17,11 @@ from tqdm import tqdm
 
 from mriqf import __version__, scoring
 from mriqf.cli import UsageError
+from mriqf.inference import fast
 from mriqf.io import Volume, atomic_path, read, write_map, write_overlay
+from mriqf.pooling import check_pool, weighted_mean
 from mriqf.predictor import QFPredictor
+from mriqf.scale import volume_scale
 from mriqf.weights import load
 
 PRINTED = ("input", "slice", "score", "pool", "weights", "foreground_fraction")
@@ -80,8 +83,8 @@ def score(
     if batch_size < 1:
         raise UsageError(f"--batch-size is {batch_size}: give 1 or more")
     try:
-        scoring.check_pool(pool)
-        predictor = scoring.fast(load(weights, _device(device)))
+        check_pool(pool)
+        predictor = fast(load(weights, _device(device)))
     except ValueError as error:
         raise UsageError(str(error)) from None
     for table in (csv, json):
@@ -98,7 +101,7 @@ def score(
         first = len(rows)
         try:
             _score_input(job, source, name, rows)
-            total = scoring.weighted_mean([(row["score"], row["foreground_fraction"]) for row in rows[first:]])
+            total = weighted_mean([(row["score"], row["foreground_fraction"]) for row in rows[first:]])
             _say(f"{source}: {total:.2f} over {len(rows) - first} slices")
         except (ValueError, OSError, ImportError) as error:
             failed += 1
@@ -132,7 +135,7 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
     volume = read(source)
     scoring.check_channels(volume.channels, job.predictor)
     mask = None if job.mask is None else scoring.mask_reader(read(job.mask), volume)
-    scale = scoring.volume_scale(volume)
+    scale = volume_scale(volume)
     indices = range(volume.n_slices)[job.slices]
     if not indices:
         raise ValueError(f"--slices selects none of its {volume.n_slices} slices: choose others")

@@ -17,7 +17,8 @@ from torch import Tensor
 
 import recon
 from mriqf.io import atomic_path, from_array
-from mriqf.scoring import SliceScore, score_slices, volume_scale
+from mriqf.scale import volume_scale
+from mriqf.scoring import SliceScore, score_slices
 from mriqf.weights import load
 
 METHODS = {"zero-filled": recon.zero_filled, "CG-SENSE": lambda k, a: recon.cg_sense(k, a, lam=1e-3, max_iter=30)}
@@ -76,7 +77,8 @@ def demo(
     rows = reconstruct_and_score(embedded_slice(), mask, accelerations, center_fraction, weights, seed)
     lines = ["method\tR\teffective R\tNRMSE\tscore"]
     lines += [
-        f"{r.method}\t{r.acceleration}\t{r.effective_acceleration:.2f}\t{r.nrmse:.3f}\t{r.result.score:.1f}" for r in rows
+        f"{r.method}\t{r.acceleration}\t{r.effective_acceleration:.2f}\t{r.nrmse:.3f}\t{r.result.score:.1f}"
+        for r in rows
     ]
     print("\n".join(lines).expandtabs(14))  # noqa: T201
     with atomic_path(table, force) as temporary:
@@ -105,8 +107,9 @@ def reconstruct_and_score(
 ) -> list[Row]:
     """Simulate multi-coil k-space of a magnitude image, undersample, reconstruct, score."""
     truth = (image / image.max()).to(torch.complex64)[None, None]
-    csm = recon.birdcage(n_coils, (image.shape[0], image.shape[1]))
-    kspace = recon.simulate_kspace(truth * recon.smooth_phase(truth.shape[2:], seed), csm, noise_std=0.002, seed=seed)
+    shape = (image.shape[0], image.shape[1])
+    csm = recon.birdcage(n_coils, shape)
+    kspace = recon.simulate_kspace(truth * recon.smooth_phase(shape, seed), csm, noise_std=0.002, seed=seed)
     model = load(weights)
     rows = []
     for name, method in METHODS.items():
@@ -131,7 +134,8 @@ def draw(rows: Sequence[Row], path: Path, force: bool = False) -> None:
     wanted = [r for r in rows if r.acceleration in (1, 2, 4, 6, 10)] or list(rows)
     n = max(sum(r.method == m for r in wanted) for m in methods)
     figure = Figure(figsize=(2.1 * n + 4.6, 4.1 * len(methods)), layout="constrained")
-    pictures, curves = figure.subfigures(1, 2, width_ratios=(2.1 * n, 4.6))
+    parts = figure.add_gridspec(1, 2, width_ratios=(2.1 * n, 4.6))
+    pictures, curves = (figure.add_subfigure(parts[0, k]) for k in range(2))
     axes = pictures.subplots(2 * len(methods), n, squeeze=False)
     shown = None
     for k, method in enumerate(methods):
@@ -144,7 +148,9 @@ def draw(rows: Sequence[Row], path: Path, force: bool = False) -> None:
                 continue
             row = chosen[column]
             top.imshow(row.result.image[0], cmap="gray", vmin=0, vmax=1)
-            top.set_title(f"{method}, R = {row.acceleration}\nscore {row.result.score:.0f}, NRMSE {row.nrmse:.2f}", fontsize=9)
+            top.set_title(
+                f"{method}, R = {row.acceleration}\nscore {row.result.score:.0f}, NRMSE {row.nrmse:.2f}", fontsize=9
+            )
             inside = np.where(row.result.foreground, row.result.quality, math.nan)
             shown = below.imshow(inside, cmap="viridis", vmin=0, vmax=100)
     if shown is not None:

@@ -1,0 +1,84 @@
+"""From the predictor's map to numbers, and to a map of the image's size."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32
+from torch import Tensor
+
+POOLS = ("foreground", "mean", "center", "minkowski:p")
+
+
+def pool_map(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str = "foreground") -> float:
+    """One number from a quality map; NaN if the weights are all zero.
+
+    Parameters
+    ----------
+    quality
+        Quality factor of each cell, 0–100.
+    weight
+        Share of each cell that is foreground, 0–1.
+    pool
+        `foreground`: mean weighted by `weight`. `mean`: all cells alike. `center`: all cells of the central quarter
+        (half of each side), the report's central patch. `minkowski:p`: power mean of order p, weighted by `weight`;
+        p below 1 lets the worst cells count more.
+
+    Raises
+    ------
+    ValueError
+        If `pool` is none of these.
+    """
+    quality, weight = quality.double(), weight.double()
+    name, order = check_pool(pool)
+    if name == "center":
+        rows, columns = (slice(n // 4, n - n // 4) for n in quality.shape)
+        return float(quality[rows, columns].mean())
+    if name == "mean":
+        return float(quality.mean())
+    total = weight.sum()
+    if total == 0:
+        return math.nan
+    if name == "foreground":
+        return float((quality * weight).sum() / total)
+    quality = quality.clamp_min(1e-3)
+    if order == 0:  # the limit: geometric mean
+        return float(((quality.log() * weight).sum() / total).exp())
+    return float(((quality**order * weight).sum() / total) ** (1 / order))
+
+
+def check_pool(pool: str) -> tuple[str, float]:
+    """Name and order of a pool; ValueError, saying what there is, for an unknown one."""
+    name, colon, order = pool.partition(":")
+    if name == "minkowski" and colon:
+        try:
+            if math.isfinite(float(order)):
+                return name, float(order)
+        except ValueError:
+            pass
+    elif name in ("foreground", "mean", "center") and not colon:
+        return name, 1.0
+    raise ValueError(f"pool is {pool!r}: choose one of {', '.join(POOLS)}, for example minkowski:-2")
+
+
+def cell_weight(masks: Bool[Tensor, "b h w"], stride: int) -> Float[Tensor, "b 1 i j"]:
+    """Share of each cell of the quality map that lies in the foreground, 0–1."""
+    h, w = masks.shape[1:]
+    padded = torch.nn.functional.pad(masks[:, None].double(), (0, -w % stride, 0, -h % stride))
+    return torch.nn.functional.avg_pool2d(padded, stride)
+
+
+def upsample_map(
+    quality: Float[Tensor, "b 1 i j"], shape: tuple[int, ...], stride: int
+) -> Float32[np.ndarray, "b h w"]:
+    """The quality map at the image's size, bilinear between the centres of its cells."""
+    full = torch.nn.functional.interpolate(quality, scale_factor=float(stride), mode="bilinear", align_corners=False)
+    return full[:, 0, : shape[0], : shape[1]].numpy()
+
+
+def weighted_mean(scores: Sequence[tuple[float, float]]) -> float:
+    """Score of a volume from its slices' scores and foreground fractions; NaN if no slice has foreground."""
+    kept = [(s, f) for s, f in scores if not math.isnan(s)]
+    total = sum(f for _, f in kept)
+    return sum(s * f for s, f in kept) / total if total else math.nan

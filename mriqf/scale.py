@@ -1,0 +1,108 @@
+"""Intensity scale and foreground: both belong to a score, and are stored with it.
+
+The same predictor gives other numbers under another scale or mask.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from mriqf.io import Volume
+
+_SAMPLED_SLICES = 32  # the scale of a volume comes from this many evenly spaced slices, so memory stays bounded
+_SMOOTHING = 2.0  # pixels, Gaussian sigma of the foreground mask
+_OTSU_SHARE = 0.25  # of Otsu's threshold: keeps dark tissue (cortical bone, fat-suppressed marrow) inside
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How raw units became [0, 1], and where the object begins."""
+
+    low: float
+    """Raw value mapped to 0: percentile 1 of the non-zero pixels (0 for photographs)."""
+    high: float
+    """Raw value mapped to 1: percentile 99.9 of the non-zero pixels (full range for photographs)."""
+    threshold: float
+    """Foreground threshold on the smoothed, normalised slice; 0 takes everything."""
+
+
+def volume_scale(volume: Volume) -> Scale:
+    """Scale of a volume, from at most 32 evenly spaced slices: percentiles for MR, full range for photographs (RGB).
+
+    Raises
+    ------
+    ValueError
+        If the volume is empty or constant.
+    """
+    slices = [volume.read_slice(i) for i in spread(range(volume.n_slices), _SAMPLED_SLICES)]
+    return percentile_scale(slices) if volume.channels == 1 else full_range_scale(slices)
+
+
+def percentile_scale(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> Scale:
+    """Scale of a volume from some of its slices.
+
+    Percentiles 1 and 99.9 and Otsu's threshold are taken over the pixels that are not exactly zero: a black canvas
+    around the object, or a defaced region, carries no signal and changes nothing.
+
+    Raises
+    ------
+    ValueError
+        If all pixels are zero, or all have one value.
+    """
+    values = np.concatenate([s[s != 0] for s in slices])
+    if values.size == 0:
+        raise ValueError("image is empty (all zero): nothing to score")
+    low, high = (float(v) for v in np.percentile(values.astype(np.float64), (1, 99.9)))
+    if not high > low:  # one value, but for a few pixels: a mask, say
+        low, high = float(min(s.min() for s in slices)), float(max(s.max() for s in slices))
+        if not high > low:
+            raise ValueError(f"image is constant ({high:g} everywhere): nothing to score")
+    return Scale(low, high, _OTSU_SHARE * _otsu(np.clip((values - low) / (high - low), 0, 1)))
+
+
+def full_range_scale(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> Scale:
+    """Scale of photographs: the range of their file type (1, 255 or 65535), no foreground.
+
+    Raises
+    ------
+    ValueError
+        If a photograph is constant.
+    """
+    top = max(float(s.max()) for s in slices)
+    if all(np.ptp(s) == 0 for s in slices):
+        raise ValueError(f"image is constant ({top:g} everywhere): nothing to score")
+    return Scale(0.0, 1.0 if top <= 1 else 255.0 if top <= 255 else 65535.0, 0.0)
+
+
+def normalise(raw: Float32[np.ndarray, "ch h w"], scale: Scale) -> Float32[np.ndarray, "ch h w"]:
+    """Raw units to [0, 1]; what lies outside is clipped."""
+    return np.clip((raw.astype(np.float64) - scale.low) / (scale.high - scale.low), 0, 1).astype(np.float32)
+
+
+def foreground_mask(image: Float32[np.ndarray, "ch h w"], threshold: float) -> Bool[np.ndarray, "h w"]:
+    """Object of a normalised slice: smoothed, thresholded, holes filled; the same for the same pixels, always."""
+    from scipy.ndimage import binary_fill_holes, gaussian_filter
+
+    if threshold <= 0:
+        return np.ones(image.shape[1:], dtype=bool)
+    smooth = gaussian_filter(image.mean(0, dtype=np.float64), _SMOOTHING)
+    return np.asarray(binary_fill_holes(smooth > threshold), dtype=bool)
+
+
+def spread(indices: Sequence[int], n: int) -> list[int]:
+    """At most `n` of the indices, evenly spaced, always the same."""
+    chosen = np.unique(np.linspace(0, len(indices) - 1, min(len(indices), n)).round().astype(int))
+    return [indices[int(k)] for k in chosen]
+
+
+def _otsu(values: np.ndarray, n_bins: int = 256) -> float:
+    """Otsu's threshold of values in [0, 1], doi:10.1109/TSMC.1979.4310076."""
+    count, edges = np.histogram(values, n_bins, (0, 1))
+    centre = (edges[:-1] + edges[1:]) / 2
+    below, above = np.cumsum(count), np.cumsum(count[::-1])[::-1]
+    mean_below = np.cumsum(count * centre) / np.maximum(below, 1)
+    mean_above = np.cumsum((count * centre)[::-1])[::-1] / np.maximum(above, 1)
+    between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
+    return float(edges[1 + int(between.argmax())])

@@ -1,0 +1,177 @@
+"""Scores of slices and volumes; the weights are random."""
+
+import math
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+import mriqf
+from mriqf import jpeg
+from mriqf.io import from_array
+from mriqf.scale import volume_scale
+from mriqf.scoring import jpeg_trace, score_slices
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 8])
+def test_batches_score_as_single_slices(disc, untrained, batch_size):
+    volume, model = from_array(disc(7)), untrained()
+    scale = volume_scale(volume)
+    single, batched = (
+        list(score_slices(volume.read_slice, range(7), model, scale=scale, batch_size=n)) for n in (1, batch_size)
+    )
+    for one, other in zip(single, batched, strict=True):
+        assert one.index == other.index
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+        assert one.foreground_fraction == other.foreground_fraction
+        np.testing.assert_allclose(one.quality, other.quality, atol=1e-2)
+    assert len({round(s.score, 3) for s in single}) == 7  # slices that all score alike would prove nothing
+
+
+def test_memory_does_not_grow_with_the_slices(disc, untrained):
+    raw, model = disc(1, 64, 64)[0], untrained(width=8)
+    read, alive = [], weakref.WeakSet()
+
+    class Slice(np.ndarray):
+        """An array that can be counted."""
+
+        __hash__ = object.__hash__
+
+    def read_slice(index):
+        read.append(index)
+        image = raw[None].view(Slice) * (1 + index % 7)
+        alive.add(image)
+        return image
+
+    scale = volume_scale(from_array(raw))
+    images, most = [], 0
+    for result in score_slices(read_slice, range(200), model, scale=scale, batch_size=4):
+        images.append(weakref.ref(result.image))
+        most = max(most, len(alive), sum(ref() is not None for ref in images))
+        assert len(read) <= result.index + 4  # nothing is read before its turn
+    assert read == list(range(200))
+    assert most <= 8
+
+
+def test_slices_without_foreground_count_for_nothing(disc, untrained):
+    volume = disc(4)
+    volume[2] = 0
+    result = mriqf.score(volume, untrained())
+    assert np.isnan(result.per_slice).tolist() == [False, False, True, False]
+    assert result.slices[2].foreground_fraction == 0
+    fractions = np.array([s.foreground_fraction for s in result.slices])
+    kept = [0, 1, 3]
+    assert result.value == pytest.approx((result.per_slice * fractions)[kept].sum() / fractions[kept].sum())
+
+
+def test_score_of_any_kind_of_array(disc, untrained):
+    volume, model = disc(2), untrained()
+    expected = mriqf.score(volume, model)
+    assert expected.per_slice.shape == (2,)
+    assert 0 <= expected.value <= 100
+    phase = np.exp(1j * np.linspace(0, 6, 96, dtype=np.float32))
+    same = [volume.astype(np.float64), torch.from_numpy(volume), volume[:, None], volume * phase, from_array(volume)]
+    for images in same:
+        np.testing.assert_allclose(mriqf.score(images, model).per_slice, expected.per_slice, atol=0.02)
+    alone = mriqf.score(volume[0], model)
+    assert len(alone.slices) == 1
+    assert alone.slices[0].image.shape == (1, 96, 96)
+
+
+def test_score_keeps_what_it_took(disc, untrained, weights_file):
+    volume = from_array(disc(2))
+    result = mriqf.score(volume, weights_file(), pool="minkowski:-2")
+    assert result.pool == "minkowski:-2"
+    assert result.weights.endswith("tiny.safetensors")
+    assert result.scale == volume_scale(volume)
+    again = mriqf.score(volume, untrained(), pool="minkowski:-2")
+    np.testing.assert_array_equal(again.per_slice, result.per_slice)
+
+
+def test_chosen_slices_keep_the_scale_of_the_volume(disc, untrained):
+    volume, model = disc(6) * np.arange(1, 7, dtype=np.float32)[:, None, None], untrained()
+    everything, some = mriqf.score(volume, model), mriqf.score(volume, model, slices=[4, 1])
+    assert some.scale == everything.scale
+    assert [s.index for s in some.slices] == [4, 1]
+    np.testing.assert_allclose(some.per_slice, everything.per_slice[[4, 1]], atol=0.02)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (70, 91), (129, 65)])
+def test_map_has_the_slices_own_size(disc, untrained, shape):
+    (found,) = mriqf.score(disc(1, *shape), untrained()).slices
+    assert found.quality.shape == found.foreground.shape == shape
+    assert found.image.shape == (1, *shape)
+    assert found.foreground_fraction == pytest.approx(found.foreground.mean())
+    assert 0 <= found.quality.min() <= found.score <= found.quality.max() <= 100
+
+
+def test_users_mask_takes_the_place_of_the_foreground(disc, untrained):
+    volume, model = disc(3), untrained()
+    mask = np.zeros((3, 96, 96), np.uint8)
+    mask[:2, :32, :48] = 200
+    result = mriqf.score(volume, model, mask=mask)
+    np.testing.assert_array_equal(result.slices[0].foreground, mask[0] > 0)
+    assert math.isnan(result.per_slice[2])
+    maps = mriqf.score(volume, model, mask=np.ones_like(mask))
+    assert maps.per_slice == pytest.approx(mriqf.score(volume, model, pool="mean").per_slice, abs=1e-6)
+    cells = torch.nn.functional.interpolate(torch.from_numpy(maps.slices[0].quality)[None, None], scale_factor=1 / 16)
+    assert result.per_slice[0] == pytest.approx(cells[0, 0, :2, :3].mean().item(), abs=5)
+
+
+@pytest.mark.parametrize("shape", [(2, 96, 96), (3, 96, 95)])
+def test_mask_of_another_size(disc, untrained, shape):
+    message = rf"mask mask has {shape[0]} slices of 96×{shape[2]}, the image 3 of 96×96: give a mask of the image's size"
+    with pytest.raises(ValueError, match=message):
+        mriqf.score(disc(3), untrained(), mask=np.ones(shape, bool))
+
+
+@pytest.mark.parametrize(("channels", "other"), [(3, "qf-gray"), (1, "qf-rgb")])
+def test_weights_of_the_other_kind(disc, texture, untrained, channels, other):
+    images = disc(1) if channels == 3 else texture(channels=3)
+    with pytest.raises(ValueError, match=f"the weights take {channels}: use --weights {other}"):
+        mriqf.score(images, untrained(channels=channels))
+
+
+def test_colour_image(texture, untrained):
+    pixels, model = texture(96, 80, channels=3), untrained(channels=3)
+    result = mriqf.score(pixels, model)
+    assert result.slices[0].foreground.all()
+    planes = np.moveaxis(pixels, -1, 0)[None]
+    assert mriqf.score(planes, model).value == pytest.approx(result.value, abs=1e-6)
+    assert mriqf.score(planes / np.float32(255), model).value == pytest.approx(result.value, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((64, 64)), "image is empty"),
+        (np.full((64, 64), 3.0), "image is constant"),
+        (np.eye(64) * np.nan, "NaN or infinite"),
+        (np.ones((2, 2, 2, 2, 2)), "is no stack of images"),
+        (np.eye(40), "image is 40×40: the predictor sees 64×64 pixels at once"),
+    ],
+    ids=["empty", "constant", "nan", "shape", "small"],
+)
+def test_what_cannot_be_scored_is_said_in_one_line(untrained, images, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        mriqf.score(images, untrained())
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_pool(disc, untrained):
+    with pytest.raises(ValueError, match="pool is 'median'"):
+        mriqf.score(disc(1), untrained(), pool="median")
+
+
+def test_trace_of_jpeg_survives_a_rescale_and_a_crop(texture):
+    pixels = jpeg.compress_pixels(texture(176, 176), 60)[3:, 5:].astype(np.float32)
+    volume = np.stack([texture(176, 176)[3:, 5:], pixels])
+    lattice = jpeg_trace(from_array(volume * 4), range(2))
+    assert (lattice.quality, lattice.phase) == (60, (5, 3))
+
+
+def test_no_trace_in_continuous_or_uncompressed_data(disc, texture):
+    assert jpeg_trace(from_array(disc(1)), range(1)) is None
+    assert jpeg_trace(from_array(texture(96, 96)), range(1)) is None
+    assert jpeg_trace(from_array(texture(96, 96, channels=3)), range(1)) is None
