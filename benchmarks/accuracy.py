@@ -85,7 +85,7 @@ def read(what: str, pixels: np.ndarray, quality: int, models: dict[str, QFPredic
         found[what, name].append((quality, value - quality))
     if pixels.ndim == 2:
         lattice = estimate_quality(planes[0, 0] / 255, unknown_phase="cropped" in what, max_blocks=512)
-        found[what, "lattice estimator"].append((quality, (lattice.quality or 100) - quality))
+        found[what, "lattice estimator"].append((quality, lattice.candidate - quality))
 
 
 def table(name: str, errors: dict) -> list[str]:

@@ -40,7 +40,8 @@ def predict_map(model: QFPredictor, images: Float[Tensor, "b ch h w"]) -> Float[
             "give it a larger image (do not enlarge it by interpolation)"
         )
     padded = functional.pad(images, (0, -w % model.stride, 0, -h % model.stride), mode="replicate")
-    return model(padded.to(model.device)).float().cpu()
+    # One at a time: it stays in the cache, and no image's map depends on its neighbours in the batch.
+    return torch.cat([model(image.to(model.device)).float().cpu() for image in padded.split(1)])
 
 
 def _pairs(layers: list[nn.Module]) -> list[tuple[nn.Module, ...]]:

@@ -162,8 +162,8 @@ class BlockHistogram(nn.Module):
         index = ((cell[..., None] * n + torch.arange(n, device=device)) * self.n_bins + lower.long()).flatten()
         upper_share = (position - lower).flatten()
         counts = torch.zeros(b * height * width * n * self.n_bins + 1, dtype=position.dtype, device=device)
-        counts = counts.scatter_add(0, index, 1 - upper_share).scatter_add(0, index + 1, upper_share)[:-1]
-        return counts.view(b, height, width, n * self.n_bins).permute(0, 3, 1, 2)
+        counts.scatter_add_(0, index, 1 - upper_share).scatter_add_(0, index + 1, upper_share)
+        return counts[:-1].view(b, height, width, n * self.n_bins).permute(0, 3, 1, 2)
 
 
 def _window_sum(counts: Tensor, group: int) -> Tensor:

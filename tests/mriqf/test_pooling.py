@@ -49,10 +49,12 @@ def test_quality_zero_pools_finitely():
     assert pool_map(torch.zeros(3, 3), torch.ones(3, 3), "minkowski:-2") == pytest.approx(0, abs=0.01)
 
 
-@pytest.mark.parametrize("pool", ["median", "minkowski", "minkowski:", "minkowski:x", "minkowski:nan", "mean:2", "", "Mean"])
+@pytest.mark.parametrize(
+    "pool", ["median", "minkowski", "minkowski:", "minkowski:x", "minkowski:nan", "mean:2", "", "Mean"]
+)
 def test_unknown_pools(pool):
     for call in (lambda: check_pool(pool), lambda: pool_map(QUALITY, WEIGHT, pool)):
-        with pytest.raises(ValueError, match="pool is .*: choose one of foreground, mean, center, minkowski:p"):
+        with pytest.raises(ValueError, match=r"pool is .*: choose one of foreground, mean, center, minkowski:p"):
             call()
 
 

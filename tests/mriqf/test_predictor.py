@@ -101,7 +101,8 @@ def test_starts_in_the_middle(arch):
     torch.testing.assert_close(quality, torch.full_like(quality, 73.1), atol=0.1, rtol=0)
 
 
-def test_refuses_other_configurations(unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_refuses_other_configurations():
     with pytest.raises(ValueError, match="arch is 'resnet': choose histogram, cui or cui-fov11"):
         QFPredictor(QFConfig(arch="resnet"))
     with pytest.raises(ValueError, match=r"channels is 2: a predictor takes 1 \(grey\) or 3 \(RGB\)"):

@@ -121,7 +121,9 @@ def test_users_mask_takes_the_place_of_the_foreground(disc, untrained):
 
 @pytest.mark.parametrize("shape", [(2, 96, 96), (3, 96, 95)])
 def test_mask_of_another_size(disc, untrained, shape):
-    message = rf"mask mask has {shape[0]} slices of 96×{shape[2]}, the image 3 of 96×96: give a mask of the image's size"
+    message = (
+        rf"mask mask has {shape[0]} slices of 96×{shape[2]}, the image 3 of 96×96: give a mask of the image's size"
+    )
     with pytest.raises(ValueError, match=message):
         mriqf.score(disc(3), untrained(), mask=np.ones(shape, bool))
 

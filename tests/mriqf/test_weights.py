@@ -113,7 +113,8 @@ def test_folder_or_text_for_weights(tmp_path):
     ],
     ids=str,
 )
-def test_other_models(tmp_path, unchecked, card):
+@pytest.mark.usefixtures("unchecked")
+def test_other_models(tmp_path, card):
     path = tmp_path / "a.safetensors"
     weights.write(path, {"a": torch.zeros(2)}, card)
     with pytest.raises(ValueError, match=r"a\.safetensors holds no QF predictor of this version") as caught:

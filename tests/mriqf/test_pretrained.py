@@ -1,0 +1,131 @@
+"""The trained weights: right about the quality, and about nothing else."""
+
+import gzip
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.stats import spearmanr
+
+import mriqf
+from mriqf import jpeg, weights
+from mriqf.data import read_manifest
+from mriqf.io import from_array
+from mriqf.scale import normalise, volume_scale
+
+QUALITIES = (95, 80, 60, 40, 20)
+
+
+def trained(name):
+    if name not in weights.names():
+        pytest.skip(f"{name} has not been trained yet")
+    return weights.load(name)
+
+
+@pytest.fixture(scope="module")
+def gray():
+    return trained("qf-gray")
+
+
+@pytest.fixture(scope="module")
+def rgb():
+    return trained("qf-rgb")
+
+
+@pytest.fixture(scope="module")
+def head():
+    """An MR slice that no training has seen: matplotlib's sample, raw units, (256, 256)."""
+    with gzip.open(Path(matplotlib.get_data_path()) / "sample_data" / "s1045.ima.gz") as file:
+        return np.frombuffer(file.read(), "<u2").reshape(256, 256).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def compressed(head):
+    """The same slice at each of `QUALITIES`, in [0, 1]."""
+    volume = from_array(head)
+    image = torch.from_numpy(normalise(volume.read_slice(0), volume_scale(volume)))[None]
+    return jpeg.compress(image.expand(len(QUALITIES), -1, -1, -1), QUALITIES)[:, 0].numpy()
+
+
+def value(images, model, **options):
+    return mriqf.score(images, model, **options).value
+
+
+@pytest.mark.parametrize("name", weights.names())
+def test_card_is_complete(name):
+    card = weights.read(weights.find(name))[1]
+    manifest = Path(__file__).parents[2] / "data_manifests" / f"{name}.toml"
+    assert card["manifest"] == {"name": name, "sha256": read_manifest(manifest).sha256}
+    assert card["validation"]["mae"] < 5
+    assert card["recipe"]["steps"] > 1000
+    assert len(card["commit"]) == 40
+
+
+def test_untouched_image_is_good(gray, head):
+    assert value(head, gray) >= 90
+
+
+def test_score_is_the_quality(gray, compressed):
+    scores = [value(image, gray) for image in compressed]
+    assert np.abs(np.subtract(scores, QUALITIES)).mean() <= 6
+    assert spearmanr(scores, QUALITIES).statistic == pytest.approx(1)
+
+
+@pytest.mark.parametrize("k", [0, 2, 4])
+def test_black_canvas_changes_little(gray, compressed, k):
+    image = compressed[k]
+    canvas = np.zeros((384, 384), np.float32)
+    canvas[64:320, 64:320] = image
+    assert value(canvas, gray) == pytest.approx(value(image, gray), abs=1)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_unit_does_not_matter(gray, head, factor):
+    assert value(head * np.float32(factor), gray) == pytest.approx(value(head, gray), abs=1e-3)
+
+
+def test_number_type_does_not_matter(gray, head, compressed):
+    for image in (head, compressed[2]):
+        assert value(image.astype(np.float64), gray) == pytest.approx(value(image, gray), abs=1e-3)
+
+
+def test_company_does_not_matter(gray, compressed):
+    volume = np.concatenate([compressed, compressed[:3] ** 0.9])
+    together = mriqf.score(volume, gray)
+    alone = [mriqf.score(volume, gray, slices=[k]).value for k in range(8)]
+    np.testing.assert_allclose(together.per_slice, alone, atol=1e-3)
+
+
+def test_number_of_threads_does_not_matter(gray, compressed):
+    before = torch.get_num_threads()
+    try:
+        scores = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            scores.append(mriqf.score(compressed, gray).per_slice)
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(*scores, atol=1e-3)
+
+
+def test_map_shows_where(gray, compressed):
+    """The left half compressed strongly, the right half lightly."""
+    image = compressed[0].copy()
+    image[:, :128] = compressed[4][:, :128]
+    found = mriqf.score(image, gray).slices[0]
+    left, right = (found.quality[:, part][found.foreground[:, part]].mean() for part in (slice(96), slice(160, None)))
+    assert right > left + 40
+
+
+def test_colour_score_falls_with_the_quality(rgb):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:1:256j, 0:1:256j]
+    smooth = np.stack([x, y, 1 - 0.5 * (x + y)])
+    grain = np.stack([gaussian_filter(rng.standard_normal((256, 256)), 1.5) for _ in range(3)])
+    image = torch.from_numpy((0.2 + 0.6 * smooth + 0.3 * grain).clip(0, 1)).float()[None]
+    scores = mriqf.score(jpeg.compress(image.expand(5, -1, -1, -1), QUALITIES).numpy(), rgb).per_slice
+    assert (np.diff(scores) < 0).all()
+    assert scores[0] - scores[-1] > 40

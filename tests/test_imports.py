@@ -1,0 +1,75 @@
+"""Who may import whom, and what an import costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(path for package in ("mriqf", "recon") for path in (ROOT / package).rglob("*.py"))
+HEAVY = {
+    "sigpy", "fastmri", "matplotlib", "nibabel", "torchvision", "pydicom", "h5py", "torchmetrics", "lightning",
+    "pytorch_lightning",
+}  # fmt: skip
+
+
+def imported(path: Path) -> set[str]:
+    """Names of the modules that a file imports anywhere, also in functions and by `import_module`."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names.add(node.module)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
+            names |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+    return {name.split(".")[0] for name in names}
+
+
+def loaded(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after `code`."""
+    code += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(ended.stderr.split())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    names = imported(path)
+    package, *parts = path.relative_to(ROOT).parts
+    assert not names & {"torchvision", "torchmetrics", "lightning", "pytorch_lightning"}
+    if package == "recon":
+        assert "mriqf" not in names
+    elif parts[0] not in ("studies", "commands", "cli.py"):
+        assert "recon" not in names
+
+
+def test_sources_are_found():
+    assert len([path for path in SOURCES if path.parts[-2] == "mriqf"]) > 5
+    assert "torch" in imported(ROOT / "mriqf" / "predictor.py")
+
+
+def test_import_is_light():
+    assert not loaded("import mriqf") & (HEAVY | {"torch", "scipy"})
+    assert not loaded("import mriqf, mriqf.scoring; mriqf.load, mriqf.read, mriqf.jpeg, mriqf.QFPredictor") & HEAVY
+
+
+def test_import_of_recon_is_light():
+    assert not loaded("import recon") & HEAVY
+
+
+def test_help_needs_no_torch():
+    for tokens in ([], ["--help"], ["--version"]):
+        assert "torch" not in loaded(f"from mriqf.cli import main\nassert main({tokens}) == 0")
+
+
+def test_public_names_exist():
+    import mriqf
+
+    assert all(getattr(mriqf, name) is not None for name in mriqf.__all__)
+    assert sorted(mriqf.__all__) == dir(mriqf)
+    with pytest.raises(AttributeError, match="module 'mriqf' has no attribute 'scores'"):
+        mriqf.scores  # noqa: B018

@@ -1,0 +1,66 @@
+"""The manifests that the shipped weights were trained on."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from mriqf.data import read_manifest
+
+FOLDER = Path(__file__).parents[1] / "data_manifests"
+each_manifest = pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+
+
+def test_there_are_manifests():
+    assert {path.stem for path in FOLDER.glob("*.toml")} >= {"qf-gray", "qf-rgb"}
+
+
+@each_manifest
+def test_manifest_is_complete(path):
+    manifest = read_manifest(path)
+    assert manifest.name == path.stem
+    assert manifest.split("train")
+    assert manifest.split("val")
+    assert {source.split for source in manifest.sources} <= {"train", "val", "test"}
+    for source in manifest.sources:
+        assert re.fullmatch("[0-9a-f]{64}", source.sha256)
+        assert source.weight > 0
+        assert not Path(source.path).is_absolute()
+        assert ".." not in Path(source.path).parts
+        if source.subjects is not None:
+            assert list(source.subjects) == sorted(set(source.subjects))
+
+
+@each_manifest
+def test_splits_share_neither_file_nor_subject(path):
+    splits, hashes = defaultdict(set), defaultdict(set)
+    whole = set()
+    for source in read_manifest(path).sources:
+        hashes[source.path].add(source.sha256)
+        for subject in source.subjects or (None,):
+            splits[source.path, subject].add(source.split)
+        if source.subjects is None:
+            assert source.path not in whole
+            whole.add(source.path)
+    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(found) == 1 for found in hashes.values())
+    assert not any(path in whole and subject is not None for path, subject in splits)
+    assert len({sha256 for found in hashes.values() for sha256 in found}) == len(hashes)  # no file under two names
+
+
+def test_no_manifest_trains_on_what_another_tests():
+    uses = defaultdict(set)
+    for path in FOLDER.glob("*.toml"):
+        for source in read_manifest(path).sources:
+            for subject in source.subjects or (None,):
+                uses[source.sha256, subject].add("test" if source.split == "test" else "train or val")
+    assert all(len(found) == 1 for found in uses.values())
+
+
+@each_manifest
+def test_test_subjects_of_the_knees_are_never_seen(path):
+    for source in read_manifest(path).sources:
+        if "knee_stanford" in source.path:
+            assert source.subjects is not None
+            assert set(source.subjects).isdisjoint({12, 13, 14, 15}) == (source.split != "test")
