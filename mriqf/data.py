@@ -5,11 +5,12 @@ and makes batches. Every random choice comes from a generator that the caller pa
 """
 
 import hashlib
+import itertools
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -62,19 +63,21 @@ def read_manifest(path: str | Path) -> Manifest:
     text = Path(path).read_bytes()
     try:
         card = tomllib.loads(text.decode())
+        name = card["name"]
         sources = tuple(
             Source(**{**s, "subjects": tuple(s["subjects"]) if "subjects" in s else None}) for s in card["source"]
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a manifest ({error}): see data_manifests/README.md") from None
-    seen: dict[tuple[str, int | None], str] = {}
     for source in sources:
-        for subject in source.subjects if source.subjects is not None else (None,):
-            for other in (subject, None):
-                if seen.get((source.path, other), source.split) != source.split:
-                    raise ValueError(f"{path}: {source.path} subject {subject} stands in two splits: keep it in one")
-            seen[source.path, subject] = source.split
-    return Manifest(card["name"], sources, hashlib.sha256(text).hexdigest())
+        if source.split not in get_args(Split):
+            raise ValueError(f"{path}: split is {source.split!r}: choose train, val or test")
+    for a, b in itertools.combinations(sources, 2):
+        shared = a.subjects is None or b.subjects is None or set(a.subjects) & set(b.subjects)
+        if a.path == b.path and a.split != b.split and shared:
+            subject = "None" if shared is True else min(shared)
+            raise ValueError(f"{path}: {a.path} subject {subject} stands in two splits: keep it in one")
+    return Manifest(name, sources, hashlib.sha256(text).hexdigest())
 
 
 def verify(source: Source, root: Path) -> None:
@@ -116,7 +119,7 @@ def read_source(source: Source, root: Path, channels: int = 1) -> list[np.ndarra
     images = []
     for s in wanted:
         volume = slices[subject == s]
-        scale = percentile_scale(volume[:, None])
+        scale = percentile_scale(list(volume[:, None]))
         images += [normalise(image[None], scale)[0] for image in volume]
     return images
 
@@ -156,17 +159,17 @@ class Augmentation:
     """Probability of a raised black level, up to 0.1."""
     noise: float = 0.4
     """Probability of a noise floor, Rician or Gaussian, white or correlated, sd 0.002–0.06."""
-    empty_background: float = 0.12
-    """Probability of a background set to zero, as scanners and defacing do."""
+    empty_background: float = 0.3
+    """Probability of a background set to zero, or a black level taken off, as scanners, defacing and windowing do."""
     coarse_levels: float = 0.15
     """Probability of 60–255 grey levels only."""
     smooth: float = 0.35
     """Probability of an interpolated, blurred or band-limited image: smooth is not the same as compressed."""
-    clean: float = 0.2
+    clean: float = 0.25
     """Share of patches that are not compressed: quality 100."""
-    shifted_grid: float = 0.2
+    shifted_grid: float = 0.1
     """Share of patches whose 8×8 grid starts anywhere, as after cropping."""
-    resampled: float = 0.05
+    resampled: float = 0.02
     """Share of patches that were interpolated and rescaled (by up to 10 %) after compression: no lattice is left."""
     rescale: float = 0.3
     """Probability of the small change of scale that normalising the compressed image brings, up to 1.5 %."""
@@ -244,7 +247,8 @@ def vary(patch: np.ndarray, rng: np.random.Generator, aug: Augmentation) -> np.n
     if chance[6] < aug.smooth:
         patch = _smooth(np.clip(patch, 0, 1), rng)
     if chance[4] < aug.empty_background:
-        patch = np.where(patch < rng.uniform(0.02, 0.15), 0, patch)
+        level = rng.uniform(0.02, 0.25)
+        patch = np.where(patch < level, 0, patch) if rng.random() < 0.5 else np.clip(patch - level, 0, 1) / (1 - level)
     if chance[5] < aug.coarse_levels:
         levels = rng.integers(60, 256)
         patch = np.round(patch * levels) / levels

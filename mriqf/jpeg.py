@@ -174,10 +174,7 @@ def estimate_quality(image: Float[Tensor, "h w"], unknown_phase: bool = False, m
     if min(image.shape) < need:
         raise ValueError(f"image is {tuple(image.shape)}: the lattice needs at least {need}×{need} pixels")
     levels = image.double() * 255 - 128
-    shifts = [(y, x) for y in range(BLOCK) for x in range(BLOCK)] if unknown_phase else [(0, 0)]
-    if len(shifts) > 1 and levels.numel() > 128 * 128:
-        # The phase of a large image is plain from its liveliest blocks; only the winner sees all of them.
-        shifts = [max(shifts, key=lambda s: _evidence(levels[s[0] :, s[1] :], 128).max().item())]
+    shifts = _likely_phases(levels) if unknown_phase else [(0, 0)]
     found = [(_evidence(levels[y:, x:], max_blocks), (y, x)) for y, x in shifts]
     evidence, phase = max(found, key=lambda f: f[0].max().item())
     best = float(evidence.max())
@@ -190,14 +187,28 @@ def as_8bit(image: Float[Tensor, "h w"]) -> Float[Tensor, "h w"] | None:
 
     Undoes a linear rescale, so that `estimate_quality` can look for a lattice. The first value becomes 0.
     """
+    image = image.double()
     values = torch.unique(image)
     if not 2 <= len(values) <= 256:
         return None
     step = values.diff().min()
+    step = (values[-1] - values[0]) / ((values[-1] - values[0]) / step).round()
     levels = (image - values[0]) / step
     if levels.max() > 255.5 or (levels - levels.round()).abs().max() > 0.01:
         return None
     return levels.round() / 255
+
+
+def _likely_phases(levels: Tensor, n: int = 3, side: int = 256) -> list[tuple[int, int]]:
+    """Grid positions at which coefficients come closest to whole numbers, as multiples of any step do."""
+    middle = [slice(max((m - side) // 2, 0) // BLOCK * BLOCK, None) for m in levels.shape]
+    part = levels[middle[0], middle[1]][: side + BLOCK, : side + BLOCK]
+    wholeness = {
+        (y, x): float(torch.cos(2 * math.pi * block_dct(part[y:, x:])).mean())
+        for y in range(BLOCK)
+        for x in range(BLOCK)
+    }
+    return sorted(wholeness, key=wholeness.__getitem__)[-n:]
 
 
 def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
@@ -228,10 +239,10 @@ def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
 
 
 def _dct_basis() -> Float[Tensor, "8 8"]:
-    u, x = torch.arange(BLOCK)[:, None], torch.arange(BLOCK)[None]
+    u, x = torch.arange(BLOCK).double()[:, None], torch.arange(BLOCK).double()[None]
     basis = torch.cos((2 * x + 1) * u * math.pi / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
     basis[0] /= math.sqrt(2)
-    return basis.double()
+    return basis
 
 
 def _check_quality(quality: int) -> None:

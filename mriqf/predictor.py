@@ -173,7 +173,7 @@ def _window_sum(counts: Tensor, group: int) -> Tensor:
 
 def _report_layers(channels: int, layers: tuple[tuple[int, int], ...], pools: tuple[int, int]):
     """First convolution, and the rest: convolution, batch norm, ReLU, with a max-pool after the layers in `pools`."""
-    stem = nn.Sequential(_Centre(), nn.Conv2d(channels, layers[0][0], layers[0][1], padding="same"))
+    stem = nn.Sequential(_Centre(), nn.Conv2d(channels, layers[0][0], layers[0][1], padding=layers[0][1] // 2))
     body: list[nn.Module] = [nn.BatchNorm2d(layers[0][0]), nn.ReLU()]
     for index, (width, kernel) in enumerate(layers[1:], start=2):
         if index - 1 in pools:
@@ -183,7 +183,10 @@ def _report_layers(channels: int, layers: tuple[tuple[int, int], ...], pools: tu
 
 
 def _unit(n_in: int, n_out: int, kernel: int) -> list[nn.Module]:
-    return [nn.Conv2d(n_in, n_out, kernel, padding="same", bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
+    # An even kernel keeps the size only with one more row and column behind than in front.
+    pad = [] if kernel % 2 else [nn.ZeroPad2d((kernel // 2 - 1, kernel // 2, kernel // 2 - 1, kernel // 2))]
+    conv = nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2 if kernel % 2 else 0, bias=False)
+    return [*pad, conv, nn.BatchNorm2d(n_out), nn.ReLU()]
 
 
 class _Centre(nn.Module):

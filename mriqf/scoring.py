@@ -110,7 +110,7 @@ def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:
     if volume.channels != 1:
         return None
     for index in spread(indices, 3):
-        levels = as_8bit(torch.from_numpy(volume.read_slice(index)[0]))
+        levels = as_8bit(torch.tensor(volume.read_slice(index)[0]))
         if levels is not None and min(levels.shape) >= 16:
             lattice = estimate_quality(levels, unknown_phase=True, max_blocks=512)
             if lattice.quality is not None and lattice.quality < 100:
@@ -152,7 +152,7 @@ def score(
     weights
         Name or path of trained weights, or a loaded predictor.
     pool
-        How the quality map becomes one number: see `mriqf.scoring.pool_map`.
+        How the quality map becomes one number: see `mriqf.pooling.pool_map`.
     mask
         Foreground of each slice (not zero), as a `Volume` or an array, instead of the automatic one.
     slices

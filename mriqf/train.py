@@ -25,7 +25,7 @@ from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
 class TrainConfig:
     """Recipe of a QF Predictor."""
 
-    steps: int = 26000
+    steps: int = 18000
     """Optimiser steps."""
     lr: float = 3e-3
     """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
@@ -71,7 +71,7 @@ def train(
     config
         The recipe; a checkpoint of another recipe is refused.
     start
-        Weights to start from instead of random ones (grey weights may start an RGB predictor).
+        Weights of the same network to start from, instead of random ones.
     report
         Gets one line at each checkpoint.
 
@@ -93,7 +93,10 @@ def train(
         torch.manual_seed(config.seed)
         model = QFPredictor(config.model)
     if start is not None:
-        model.load_state_dict(_adapt(weights.load(start), model))
+        loaded = weights.load(start)
+        if loaded.config != config.model:
+            raise ValueError(f"{start} holds another network ({loaded.config}): start from the one that is trained")
+        model.load_state_dict(loaded.state_dict())
     model = model.to(torch.device(device)).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
     average = copy.deepcopy(model).eval()
@@ -200,16 +203,6 @@ def _restore(path: Path, recipe: dict, model: nn.Module, average: nn.Module, opt
             state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return card["step"]
-
-
-def _adapt(source: QFPredictor, target: QFPredictor) -> dict[str, torch.Tensor]:
-    """Weights of one predictor for another that may have more channels: luma takes what grey had."""
-    state = source.state_dict()
-    for key, value in target.state_dict().items():
-        if state[key].shape != value.shape:
-            luma = torch.tensor([0.299, 0.587, 0.114])[None, :, None, None]
-            state[key] = state[key] * luma if state[key].shape[1] == 1 else state[key]
-    return state
 
 
 def _commit() -> str:

@@ -39,7 +39,7 @@ def qf(
     recipe
         Options of the recipe.
     start
-        Weights to start from: grey weights may start an RGB predictor.
+        Weights of the same network to start from.
     device
         cpu or cuda.
     threads
