@@ -102,6 +102,7 @@ def train(
     average = copy.deepcopy(model).eval()
     checkpoint = out.with_suffix(".checkpoint")
     recipe = weights.config_dict(config) | {"manifest": manifest.sha256, "start": None if start is None else str(start)}
+    commit = _commit()  # of the code that runs, not of what the tree holds when it ends
     first = _restore(checkpoint, recipe, model, average, optimiser) if checkpoint.exists() else 0
 
     losses: list[float] = []
@@ -130,7 +131,7 @@ def train(
         "config": weights.config_dict(config.model),
         "recipe": recipe,
         "manifest": {"name": manifest.name, "sha256": manifest.sha256},
-        "commit": _commit(),
+        "commit": commit,
         "validation": validate(average, held_out),
     }
     weights.write(out, average.state_dict(), card, force=force)

@@ -137,15 +137,6 @@ def colour_data(tmp_path, texture):
     return read_manifest(tmp_path / "colour.toml"), tmp_path
 
 
-def test_grey_weights_start_an_rgb_predictor(colour_data, tmp_path, untrained, weights_file):
-    """With nothing learned yet, grey pictures look to it as to the one it comes from."""
-    config = replace(SMALL, steps=1, lr=0.0, ema=0.0, model=QFConfig("cui", channels=3), patch_sizes=(64,))
-    out = train(*colour_data, tmp_path / "rgb.safetensors", config, start=weights_file(arch="cui"))
-    assert weights.read(out)[1]["recipe"]["start"] == str(tmp_path / "tiny.safetensors")
-    kernels, grey = weights.load(out).stem[1].weight, untrained("cui").stem[1].weight
-    assert relative_error(kernels.sum(1, keepdim=True), grey) < 1e-5
-
-
 @pytest.mark.parametrize("arch", ["histogram", "cui"])
 def test_weights_that_fit_start_a_predictor(tiny_data, tmp_path, untrained, weights_file, arch):
     config = replace(HISTOGRAM, steps=1, lr=0.0, ema=0.0, model=QFConfig(arch, width=16))
@@ -161,8 +152,8 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(tiny_data, tmp_path, we
     assert "\n" not in str(caught.value)
 
 
-def test_grey_histogram_weights_cannot_start_rgb(colour_data, tmp_path, weights_file):
-    """Chroma's histograms are over other blocks: nothing carries over, and the user hears it in one line."""
+def test_grey_weights_cannot_start_rgb(colour_data, tmp_path, weights_file):
+    """Nothing of a grey histogram carries over to chroma; the user hears it in one line."""
     config = replace(HISTOGRAM, model=QFConfig(channels=3, width=16))
     with pytest.raises(ValueError, match=r"tiny\.safetensors") as caught:
         train(*colour_data, tmp_path / "a.safetensors", config, start=weights_file())
