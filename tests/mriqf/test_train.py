@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from properties import relative_error
 
 from mriqf import QFConfig, weights
 from mriqf.data import Augmentation
