@@ -21,7 +21,7 @@ from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels, estimate_quality
 from mriqf.predictor import QFPredictor
 from mriqf.scale import foreground_mask, percentile_scale, volume_scale
-from mriqf.scoring import score, score_slices
+from mriqf.scoring import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
 from mriqf.weights import load
 
@@ -63,7 +63,9 @@ def measure(images: list[np.ndarray], source: Source, models: dict[str, QFPredic
         inside = foreground_mask(planes, percentile_scale([planes]).threshold if image.ndim == 2 else 0.0)
         for quality in rng.integers(5, 99, n).tolist():
             pixels = np.round(image * 255).astype(np.uint8)
-            read("whole", compress_pixels(pixels, quality), quality, quick, found)
+            whole = compress_pixels(pixels, quality)
+            read("whole", whole, quality, quick, found)
+            read("whole, cropped grid", whole[3:, 5:], quality, quick, found)
             for what, margin in (("patch", 0), ("patch, cropped grid", 8)):
                 y, x = _inside(inside, rng, PATCH + margin)
                 part = compress_pixels(pixels[y : y + PATCH + margin, x : x + PATCH + margin], quality)
@@ -77,9 +79,11 @@ def read(what: str, pixels: np.ndarray, quality: int, models: dict[str, QFPredic
     """Read one decoded JPEG with each model, and with the lattice estimator if it is grey."""
     planes = torch.from_numpy(np.array(pixels, np.float32).reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)[None]
     for name, model in models.items():
-        if what == "whole":
+        if what.startswith("whole"):
             volume = from_array(planes if len(planes[0]) == 3 else planes[:, 0])
-            value = next(score_slices(volume.read_slice, [0], model, scale=volume_scale(volume))).score
+            lattice = jpeg_trace(volume, [0])
+            scale = volume_scale(volume, lattice)
+            value = next(score_slices(volume.read_slice, [0], model, scale=scale, lattice=lattice)).score
         else:
             value = float(model(planes / 255).mean())
         found[what, name].append((quality, value - quality))

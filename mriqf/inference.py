@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mriqf.pooling import padding
 from mriqf.predictor import QFPredictor
 
 
@@ -25,8 +26,12 @@ def fast(model: QFPredictor) -> QFPredictor:
 
 
 @torch.inference_mode()
-def predict_map(model: QFPredictor, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
+def predict_map(
+    model: QFPredictor, images: Float[Tensor, "b ch h w"], lead: tuple[int, int] = (0, 0)
+) -> Float[Tensor, "b 1 i j"]:
     """Quality map, 0–100, of images in [0, 1]; sides are padded by their last pixels to whole cells.
+
+    `lead` rows and columns are put in front, by which cells come to lie on the grid of a cropped JPEG.
 
     Raises
     ------
@@ -39,7 +44,7 @@ def predict_map(model: QFPredictor, images: Float[Tensor, "b ch h w"]) -> Float[
             f"image is {h}×{w}: the predictor sees {model.receptive_field}×{model.receptive_field} pixels at once, "
             "give it a larger image (do not enlarge it by interpolation)"
         )
-    padded = functional.pad(images, (0, -w % model.stride, 0, -h % model.stride), mode="replicate")
+    padded = functional.pad(images, padding((h, w), lead, model.stride), mode="replicate")
     # One at a time: it stays in the cache, and no image's map depends on its neighbours in the batch.
     return torch.cat([model(image.to(model.device)).float().cpu() for image in padded.split(1)])
 

@@ -187,16 +187,21 @@ def as_8bit(image: Float[Tensor, "h w"]) -> Float[Tensor, "h w"] | None:
 
     Undoes a linear rescale, so that `estimate_quality` can look for a lattice. The first value becomes 0.
     """
-    image = image.double()
-    values = torch.unique(image)
+    levels = grey_levels(image)
+    return None if levels is None else ((image.double() - levels[0]) / levels[1]).round() / 255
+
+
+def grey_levels(image: Float[Tensor, "*b h w"]) -> tuple[float, float] | None:
+    """Lowest value and step of at most 256 evenly spaced values, or None if the image has others."""
+    values = torch.unique(image.double())
     if not 2 <= len(values) <= 256:
         return None
-    step = values.diff().min()
-    step = (values[-1] - values[0]) / ((values[-1] - values[0]) / step).round()
-    levels = (image - values[0]) / step
-    if levels.max() > 255.5 or (levels - levels.round()).abs().max() > 0.01:
+    extent = values[-1] - values[0]
+    step = extent / (extent / values.diff().min()).round()  # over the whole range, where rounding matters least
+    levels = (values - values[0]) / step
+    if levels[-1] > 255.5 or (levels - levels.round()).abs().max() > 0.01:
         return None
-    return levels.round() / 255
+    return float(values[0]), float(step)
 
 
 def _likely_phases(levels: Tensor, n: int = 3, side: int = 256) -> list[tuple[int, int]]:

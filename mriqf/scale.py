@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32
 
 from mriqf.io import Volume
+from mriqf.jpeg import Lattice, grey_levels
 
 _SAMPLED_SLICES = 32  # the scale of a volume comes from this many evenly spaced slices, so memory stays bounded
 _SMOOTHING = 2.0  # pixels, Gaussian sigma of the foreground mask
@@ -23,13 +25,21 @@ class Scale:
     low: float
     """Raw value mapped to 0: percentile 1 of the non-zero pixels (0 for photographs)."""
     high: float
-    """Raw value mapped to 1: percentile 99.9 of the non-zero pixels (full range for photographs)."""
+    """Raw value mapped to 1: percentile 99.9 of the non-zero pixels (full range for photographs and JPEG)."""
     threshold: float
     """Foreground threshold on the smoothed, normalised slice; 0 takes everything."""
 
 
-def volume_scale(volume: Volume) -> Scale:
+def volume_scale(volume: Volume, lattice: Lattice | None = None) -> Scale:
     """Scale of a volume, from at most 32 evenly spaced slices: percentiles for MR, full range for photographs (RGB).
+
+    Parameters
+    ----------
+    volume
+        What is scored.
+    lattice
+        Of an earlier JPEG compression, if its grey levels show one: then those levels are kept, since stretching them
+        by a few percent would make quantisation steps look coarser than they are.
 
     Raises
     ------
@@ -37,7 +47,15 @@ def volume_scale(volume: Volume) -> Scale:
         If the volume is empty or constant.
     """
     slices = [volume.read_slice(i) for i in spread(range(volume.n_slices), _SAMPLED_SLICES)]
-    return percentile_scale(slices) if volume.channels == 1 else full_range_scale(slices)
+    if volume.channels != 1:
+        return full_range_scale(slices)
+    scale = percentile_scale(slices)
+    levels = None if lattice is None else grey_levels(torch.from_numpy(np.concatenate(slices)))
+    if levels is None:
+        return scale
+    low, high = levels[0], levels[0] + 255 * levels[1]
+    threshold = scale.low + scale.threshold * (scale.high - scale.low)
+    return Scale(low, high, max((threshold - low) / (high - low), 1e-6))
 
 
 def percentile_scale(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> Scale:

@@ -48,6 +48,8 @@ class Score:
     pool: str
     weights: str
     scale: Scale
+    lattice: Lattice | None
+    """Of an earlier JPEG compression, if the pixels still show it."""
 
     @property
     def per_slice(self) -> Float[np.ndarray, " s"]:
@@ -63,6 +65,7 @@ def score_slices(
     pool: str = "foreground",
     scale: Scale,
     mask: Callable[[int], Bool[np.ndarray, "h w"]] | None = None,
+    lattice: Lattice | None = None,
     batch_size: int = 8,
 ) -> Iterator[SliceScore]:
     """Score slices one batch at a time, holding no more than a batch in memory.
@@ -81,6 +84,8 @@ def score_slices(
         Of the whole volume: `volume_scale`.
     mask
         The user's own foreground of a slice, instead of the automatic one.
+    lattice
+        Of an earlier JPEG compression, where there is one (`jpeg_trace`): cells are laid on its grid.
     batch_size
         Slices that go through the predictor together; changes the time, not the score.
 
@@ -89,13 +94,14 @@ def score_slices(
     ValueError
         If a slice is smaller than the predictor's receptive field.
     """
+    lead = (0, 0) if lattice is None else (-lattice.phase[0] % 8, -lattice.phase[1] % 8)
     for start in range(0, len(indices), batch_size):
         batch = indices[start : start + batch_size]
         images = [normalise(read_slice(i), scale) for i in batch]
         masks = [mask(i) if mask else foreground_mask(im, scale.threshold) for i, im in zip(batch, images, strict=True)]
-        quality = predict_map(model, torch.from_numpy(np.stack(images)))
-        weight = cell_weight(torch.from_numpy(np.stack(masks)), model.stride)
-        full = upsample_map(quality, images[0].shape[1:], model.stride)
+        quality = predict_map(model, torch.from_numpy(np.stack(images)), lead)
+        weight = cell_weight(torch.from_numpy(np.stack(masks)), model.stride, lead)
+        full = upsample_map(quality, images[0].shape[1:], model.stride, lead)
         for k, index in enumerate(batch):
             yield SliceScore(
                 index, pool_map(quality[k, 0], weight[k, 0], pool), float(masks[k].mean()), full[k], masks[k], images[k]
@@ -176,18 +182,21 @@ def score(
     check_pool(pool)
     check_channels(volume.channels, model)
     masks = None if mask is None else mask if isinstance(mask, Volume) else from_array(mask, "mask")
-    scale = volume_scale(volume)
+    indices = range(volume.n_slices) if slices is None else slices
+    lattice = jpeg_trace(volume, indices)
+    scale = volume_scale(volume, lattice)
     found = score_slices(
         volume.read_slice,
-        range(volume.n_slices) if slices is None else slices,
+        indices,
         fast(model),
         pool=pool,
         scale=scale,
+        lattice=lattice,
         mask=None if masks is None else mask_reader(masks, volume),
     )
     results = tuple(found)
     value = weighted_mean([(s.score, s.foreground_fraction) for s in results])
-    return Score(value, results, pool, model.name, scale)
+    return Score(value, results, pool, model.name, scale, lattice)
 
 
 def check_channels(channels: int, model: QFPredictor) -> None:

@@ -135,18 +135,25 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
     volume = read(source)
     scoring.check_channels(volume.channels, job.predictor)
     mask = None if job.mask is None else scoring.mask_reader(read(job.mask), volume)
-    scale = volume_scale(volume)
     indices = range(volume.n_slices)[job.slices]
     if not indices:
         raise ValueError(f"--slices selects none of its {volume.n_slices} slices: choose others")
     lattice = scoring.jpeg_trace(volume, indices)
+    scale = volume_scale(volume, lattice)
     if lattice is not None:
         _say(f"warning: {source}: pixels carry the lattice of JPEG quality {lattice.quality}; a study on such data "
              "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip
 
     def scored() -> Iterator[scoring.SliceScore]:
         found = scoring.score_slices(
-            volume.read_slice, indices, job.predictor, pool=job.pool, scale=scale, mask=mask, batch_size=job.batch_size
+            volume.read_slice,
+            indices,
+            job.predictor,
+            pool=job.pool,
+            scale=scale,
+            mask=mask,
+            lattice=lattice,
+            batch_size=job.batch_size,
         )
         for result in tqdm(found, name, len(indices), file=sys.stderr, disable=None, leave=False, unit="slice"):
             row = {
