@@ -4,7 +4,7 @@ The same predictor gives other numbers under another scale or mask.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ class Scale:
     """Raw value mapped to 1: percentile 99.9 of the non-zero pixels (full range for photographs and JPEG)."""
     threshold: float
     """Foreground threshold on the smoothed, normalised slice; 0 takes everything."""
+    origin: tuple[int, int] = (0, 0)
+    """First row and column that are not exactly zero: cells are laid from here, so that an empty canvas around the
+    object changes nothing."""
 
 
 def volume_scale(volume: Volume, lattice: Lattice | None = None) -> Scale:
@@ -49,13 +52,13 @@ def volume_scale(volume: Volume, lattice: Lattice | None = None) -> Scale:
     slices = [volume.read_slice(i) for i in spread(range(volume.n_slices), _SAMPLED_SLICES)]
     if volume.channels != 1:
         return full_range_scale(slices)
-    scale = percentile_scale(slices)
+    scale = replace(percentile_scale(slices), origin=_origin(slices))
     levels = None if lattice is None else grey_levels(torch.from_numpy(np.concatenate(slices)))
     if levels is None:
         return scale
     low, high = levels[0], levels[0] + 255 * levels[1]
     threshold = scale.low + scale.threshold * (scale.high - scale.low)
-    return Scale(low, high, max((threshold - low) / (high - low), 1e-6))
+    return replace(scale, low=low, high=high, threshold=max((threshold - low) / (high - low), 1e-6))
 
 
 def percentile_scale(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> Scale:
@@ -113,6 +116,11 @@ def spread(indices: Sequence[int], n: int) -> list[int]:
     """At most `n` of the indices, evenly spaced, always the same."""
     chosen = np.unique(np.linspace(0, len(indices) - 1, min(len(indices), n)).round().astype(int))
     return [indices[int(k)] for k in chosen]
+
+
+def _origin(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> tuple[int, int]:
+    signal = np.any([np.any(s != 0, axis=0) for s in slices], axis=0)
+    return int(signal.any(1).argmax()), int(signal.any(0).argmax())
 
 
 def _otsu(values: np.ndarray, n_bins: int = 256) -> float:

@@ -94,7 +94,7 @@ def score_slices(
     ValueError
         If a slice is smaller than the predictor's receptive field.
     """
-    lead = (0, 0) if lattice is None else (-lattice.phase[0] % 8, -lattice.phase[1] % 8)
+    lead = _lead(scale.origin, lattice, model.stride)
     for start in range(0, len(indices), batch_size):
         batch = indices[start : start + batch_size]
         images = [normalise(read_slice(i), scale) for i in batch]
@@ -106,6 +106,12 @@ def score_slices(
             yield SliceScore(
                 index, pool_map(quality[k, 0], weight[k, 0], pool), float(masks[k].mean()), full[k], masks[k], images[k]
             )
+
+
+def _lead(origin: tuple[int, int], lattice: Lattice | None, stride: int) -> tuple[int, int]:
+    """Rows and columns to put in front: cells begin at the origin, or at the JPEG block that holds it."""
+    start = origin if lattice is None else tuple(o - (o - p) % 8 for o, p in zip(origin, lattice.phase, strict=True))
+    return -start[0] % stride, -start[1] % stride
 
 
 def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:
