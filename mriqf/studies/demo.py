@@ -16,9 +16,10 @@ from jaxtyping import Float32
 from torch import Tensor
 
 import recon
+from mriqf import jpeg
 from mriqf.io import atomic_path, from_array
-from mriqf.scale import volume_scale
-from mriqf.scoring import SliceScore, score_slices
+from mriqf.scale import normalise, volume_scale
+from mriqf.scoring import SliceScore, score, score_slices
 from mriqf.weights import load
 
 METHODS = {"zero-filled": recon.zero_filled, "CG-SENSE": lambda k, a: recon.cg_sense(k, a, lam=1e-3, max_iter=30)}
@@ -80,10 +81,12 @@ def demo(
         f"{r.method}\t{r.acceleration}\t{r.effective_acceleration:.2f}\t{r.nrmse:.3f}\t{r.result.score:.1f}"
         for r in rows
     ]
-    print("\n".join(lines).expandtabs(14))  # noqa: T201
+    ladder = jpeg_ladder(embedded_slice(), weights)
+    lines += [f"JPEG, quality {quality}\t\t\t\t{value:.1f}" for quality, value in ladder]
+    print("\n".join(lines).expandtabs(18))  # noqa: T201
     with atomic_path(table, force) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    draw(rows, figure, force)
+    draw(rows, ladder, figure, force)
     print(f"\npicture: {figure}\ntable:   {table}")  # noqa: T201
     return 0
 
@@ -126,8 +129,16 @@ def reconstruct_and_score(
     return rows
 
 
-def draw(rows: Sequence[Row], path: Path, force: bool = False) -> None:
-    """One figure: some reconstructions above their quality maps, and the scores against the effective R."""
+def jpeg_ladder(image: Float32[Tensor, "h w"], weights: str) -> list[tuple[int, float]]:
+    """Qualities, and the scores of the image after JPEG at each: what the score was trained on."""
+    volume = from_array(image)
+    unit = torch.from_numpy(normalise(volume.read_slice(0), volume_scale(volume)))[None]
+    qualities = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95)
+    return [(q, score(jpeg.compress(unit, q)[0, 0], weights).value) for q in qualities]
+
+
+def draw(rows: Sequence[Row], ladder: Sequence[tuple[int, float]], path: Path, force: bool = False) -> None:
+    """One figure: reconstructions above their quality maps; scores against the effective R, and against JPEG."""
     from matplotlib.figure import Figure
 
     methods = list(dict.fromkeys(r.method for r in rows))
@@ -155,16 +166,20 @@ def draw(rows: Sequence[Row], path: Path, force: bool = False) -> None:
             shown = below.imshow(inside, cmap="viridis", vmin=0, vmax=100)
     if shown is not None:
         pictures.colorbar(shown, ax=axes[:, -1], label="quality map (foreground), 0–100", shrink=0.5)
-    score_axis, error_axis = curves.subplots(2, 1, sharex=True)
+    score_axis, error_axis, jpeg_axis = curves.subplots(3, 1)
     for method in methods:
         mine = sorted((r for r in rows if r.method == method), key=lambda r: r.effective_acceleration)
         rate = [r.effective_acceleration for r in mine]
         score_axis.plot(rate, [r.result.score for r in mine], "o-", label=method)
         error_axis.plot(rate, [r.nrmse for r in mine], "o-", label=method)
-    score_axis.set(ylabel="score (higher is better)", ylim=(0, 102))
+    score_axis.set(xlabel="effective R", ylabel="score (higher is better)", ylim=(0, 102))
     error_axis.set(ylabel="NRMSE in the foreground", xlabel="effective R", ylim=(0, None))
     score_axis.legend()
-    for axis in (score_axis, error_axis):
+    jpeg_axis.plot([0, 100], [0, 100], "k:", linewidth=1)
+    jpeg_axis.plot(*zip(*ladder, strict=True), "o-", color="tab:green", label="the fully sampled slice after JPEG")
+    jpeg_axis.set(xlabel="JPEG quality", ylabel="score", xlim=(0, 100), ylim=(0, 102))
+    jpeg_axis.legend()
+    for axis in (score_axis, error_axis, jpeg_axis):
         axis.grid(alpha=0.3)
     with atomic_path(path, force) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
