@@ -31,6 +31,8 @@ def main() -> None:
         if options.write:
             for cell in notebook.cells:
                 cell.metadata.pop("execution", None)
+                if "outputs" in cell:  # warnings of libraries are about this machine, not about the notebook
+                    cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
             notebook.metadata.pop("language_info", None)
             nbformat.write(notebook, path)
         sys.stdout.write(f"{path.name}: {time.monotonic() - start:.0f} s\n")
