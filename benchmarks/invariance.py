@@ -12,8 +12,9 @@ import torch
 
 from mriqf.inference import fast
 from mriqf.io import from_array, read
-from mriqf.scale import volume_scale
-from mriqf.scoring import score, score_slices
+from mriqf.jpeg import compress_pixels
+from mriqf.scale import normalise, volume_scale
+from mriqf.scoring import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
 from mriqf.weights import load
 
@@ -34,11 +35,21 @@ def main() -> None:
         image = embedded_slice().numpy()
         noise = np.random.default_rng(0).standard_normal((7, *image.shape)) * image.max() * 0.02
         stacks["embedded head"] = np.concatenate([image[None], np.abs(image + noise)]).astype(np.float32)
+    # An untouched image reads close to 100 whatever is done to it: a compressed one shows more.
+    stacks |= {f"{name}, JPEG 50": compressed(stack) for name, stack in stacks.items()}
     print("file\tchange\tlargest change of a slice's score")
     for name, stack in stacks.items():
         plain = score(stack, options.weights).per_slice
         for change, other in changed(stack, options.weights):
             print(f"{name}\t{change}\t{np.nanmax(np.abs(other - plain)):.6f}")
+
+
+def compressed(stack: np.ndarray, quality: int = 50) -> np.ndarray:
+    """The slices as an 8-bit JPEG of them would be, in grey levels."""
+    volume = from_array(stack)
+    scale = volume_scale(volume)
+    unit = np.stack([normalise(volume.read_slice(i), scale)[0] for i in range(len(stack))])
+    return np.stack([compress_pixels(np.round(u * 255).astype(np.uint8), quality) for u in unit]).astype(np.float32)
 
 
 def changed(stack: np.ndarray, weights: str):
@@ -58,10 +69,11 @@ def changed(stack: np.ndarray, weights: str):
     yield "flipped left-right", score(stack[:, :, ::-1].copy(), weights).per_slice
     yield "transposed", score(stack.transpose(0, 2, 1).copy(), weights).per_slice
     volume, model = from_array(stack), fast(load(weights))
-    scale = volume_scale(volume)
-    for batch in (1, 8):
-        found = score_slices(volume.read_slice, range(len(stack)), model, scale=scale, batch_size=batch)
-        yield f"batches of {batch}", np.array([s.score for s in found])
+    lattice = jpeg_trace(volume, range(len(stack)))
+    scale = volume_scale(volume, lattice)
+    for n in (1, 8):
+        found = score_slices(volume.read_slice, range(len(stack)), model, scale=scale, lattice=lattice, batch_size=n)
+        yield f"batches of {n}", np.array([s.score for s in found])
     threads = torch.get_num_threads()
     for n in (1, 2):
         torch.set_num_threads(n)
