@@ -20,7 +20,7 @@ from mriqf.inference import fast
 from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels, estimate_quality
 from mriqf.predictor import QFPredictor
-from mriqf.scale import foreground_mask, percentile_scale, volume_scale
+from mriqf.scale import foreground_mask, normalise, percentile_scale, volume_scale
 from mriqf.scoring import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
 from mriqf.weights import load
@@ -78,18 +78,19 @@ def measure(images: list[np.ndarray], source: Source, models: dict[str, QFPredic
 def read(what: str, pixels: np.ndarray, quality: int, models: dict[str, QFPredictor], found: dict) -> None:
     """Read one decoded JPEG with each model, and with the lattice estimator if it is grey."""
     planes = torch.from_numpy(np.array(pixels, np.float32).reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)[None]
+    volume = from_array(planes if len(planes[0]) == 3 else planes[:, 0])
+    whole = what.startswith("whole")
+    lattice = jpeg_trace(volume, [0]) if whole else None
+    scale = volume_scale(volume, lattice) if whole else None
     for name, model in models.items():
-        if what.startswith("whole"):
-            volume = from_array(planes if len(planes[0]) == 3 else planes[:, 0])
-            lattice = jpeg_trace(volume, [0])
-            scale = volume_scale(volume, lattice)
+        if scale is not None:
             value = next(score_slices(volume.read_slice, [0], model, scale=scale, lattice=lattice)).score
         else:
             value = float(model(planes / 255).mean())
         found[what, name].append((quality, value - quality))
     if pixels.ndim == 2:
-        lattice = estimate_quality(planes[0, 0] / 255, unknown_phase="cropped" in what, max_blocks=512)
-        found[what, "lattice estimator"].append((quality, lattice.candidate - quality))
+        estimate = estimate_quality(planes[0, 0] / 255, unknown_phase="cropped" in what, max_blocks=512)
+        found[what, "lattice estimator"].append((quality, estimate.candidate - quality))
 
 
 def table(name: str, errors: dict) -> list[str]:
@@ -119,7 +120,7 @@ def head(names: list[str]) -> list[str]:
     """The embedded head: untouched, and at five qualities."""
     image = embedded_slice().numpy()
     scale = percentile_scale([image[None]])
-    pixels = np.round(np.clip((image - scale.low) / (scale.high - scale.low), 0, 1) * 255).astype(np.uint8)
+    pixels = np.round(normalise(image[None], scale)[0] * 255).astype(np.uint8)
     qualities = (95, 80, 60, 40, 20)
     lines = ["embedded head\tuntouched\t" + "\t".join(map(str, qualities)) + "\tmean error"]
     for name in names:

@@ -148,7 +148,7 @@ def draw_quality(rng: np.random.Generator, n: int, law: Law = "neglog") -> np.nd
 class Augmentation:
     """How training patches are varied, so that the network reads compression and not one scanner's look.
 
-    All but the last two come before the compression; probabilities in [0, 1].
+    Those down to `smooth` come before the compression; probabilities in [0, 1].
     """
 
     contrast: float = 0.5

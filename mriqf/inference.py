@@ -31,7 +31,7 @@ def predict_map(
 ) -> Float[Tensor, "b 1 i j"]:
     """Quality map, 0–100, of images in [0, 1]; sides are padded by their last pixels to whole cells.
 
-    `lead` rows and columns are put in front, by which cells come to lie on the grid of a cropped JPEG.
+    `lead` rows and columns are put in front, by which cells begin where the object does, or on the grid of a JPEG.
 
     Raises
     ------

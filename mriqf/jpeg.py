@@ -6,6 +6,7 @@ ITU-T T.81 (1992), annexes A and K; Independent JPEG Group, libjpeg `jcparam.c` 
 Fan, de Queiroz, Identification of bitmap compression history, IEEE TIP 12(2), 2003, doi:10.1109/TIP.2002.807361.
 """
 
+import functools
 import io
 import math
 from collections.abc import Sequence
@@ -113,13 +114,13 @@ def block_dct(levels: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b i j 8 8"]:
     """
     rows, columns = levels.shape[-2] // BLOCK, levels.shape[-1] // BLOCK
     blocks = levels[..., : rows * BLOCK, : columns * BLOCK].unflatten(-2, (rows, BLOCK)).unflatten(-1, (columns, BLOCK))
-    basis = _dct_basis().to(levels)
+    basis = dct_basis().to(levels)
     return torch.einsum("ux, ...ixjy, vy -> ...ijuv", basis, blocks, basis)
 
 
 def block_idct(coefficients: Float[Tensor, "*b i j 8 8"]) -> Float[Tensor, "*b h w"]:
     """Inverse of `block_dct`."""
-    basis = _dct_basis().to(coefficients)
+    basis = dct_basis().to(coefficients)
     blocks = torch.einsum("ux, ...ijuv, vy -> ...ixjy", basis, coefficients, basis)
     return blocks.flatten(-4, -3).flatten(-2, -1)
 
@@ -227,8 +228,8 @@ def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
     scale = coefficients.abs().mean(0).clamp_min(_ROUNDING_SD * math.sqrt(math.pi / 2))
     free = -coefficients.abs() / scale - (2 * scale).log()
     result = torch.empty(100, dtype=levels.dtype)
-    for quality in range(1, 101):
-        step = quantization_table(quality).to(levels).reshape(-1)[1:]
+    for quality, table in enumerate(_luma_tables(), start=1):
+        step = table.to(levels).reshape(-1)[1:]
         order = (coefficients / step).round()
         residual = coefficients - order * step
         half = step / (2 * scale)
@@ -243,7 +244,13 @@ def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
     return result
 
 
-def _dct_basis() -> Float[Tensor, "8 8"]:
+@functools.cache
+def _luma_tables() -> tuple[Tensor, ...]:
+    return tuple(quantization_table(quality) for quality in range(1, 101))
+
+
+def dct_basis() -> Float[Tensor, "8 8"]:
+    """Orthonormal DCT-II of eight samples: row u holds frequency u."""
     u, x = torch.arange(BLOCK).double()[:, None], torch.arange(BLOCK).double()[None]
     basis = torch.cos((2 * x + 1) * u * math.pi / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
     basis[0] /= math.sqrt(2)

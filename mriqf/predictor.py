@@ -6,7 +6,6 @@ Cui, Reference-Free Image Quality Metric for Degradation and Reconstruction Arti
 (also doi:10.48550/arXiv.2405.02208).
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+
+from mriqf.jpeg import dct_basis
 
 CLASS_QUALITIES = (0, 20, 40, 60, 80)
 
@@ -122,10 +123,9 @@ class BlockHistogram(nn.Module):
         super().__init__()
         self.channels = channels
         self.features = 63 * self.n_bins * (1 if channels == 1 else 2)
-        x, u = torch.arange(8)[None], torch.arange(8)[:, None]
-        basis = torch.cos((2 * x + 1) * u * math.pi / 16) * torch.where(u == 0, 8**-0.5, 0.5)
+        basis = dct_basis()
         kernels = torch.einsum("ux, vy -> xyuv", basis, basis).reshape(64, 64)[:, 1:]  # the mean says nothing
-        self.register_buffer("dct", 255 * kernels, persistent=False)
+        self.register_buffer("dct", (255 * kernels).float(), persistent=False)
         ycc = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
         self.register_buffer("ycc", ycc[..., None, None], persistent=False)
 

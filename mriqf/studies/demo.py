@@ -75,13 +75,14 @@ def demo(
             raise FileExistsError(f"{path} exists: choose another --out or pass --force")
     out.mkdir(parents=True, exist_ok=True)
 
-    rows = reconstruct_and_score(embedded_slice(), mask, accelerations, center_fraction, weights, seed)
+    image = embedded_slice()
+    rows = reconstruct_and_score(image, mask, accelerations, center_fraction, weights, seed)
     lines = ["method\tR\teffective R\tNRMSE\tscore"]
     lines += [
         f"{r.method}\t{r.acceleration}\t{r.effective_acceleration:.2f}\t{r.nrmse:.3f}\t{r.result.score:.1f}"
         for r in rows
     ]
-    ladder = jpeg_ladder(embedded_slice(), weights)
+    ladder = jpeg_ladder(image, weights)
     lines += [f"JPEG, quality {quality}\t\t\t\t{value:.1f}" for quality, value in ladder]
     print("\n".join(lines).expandtabs(18))  # noqa: T201
     with atomic_path(table, force) as temporary:
