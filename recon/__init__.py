@@ -9,21 +9,28 @@ from recon.baselines import cg_sense, zero_filled
 from recon.coils import birdcage, rss, simulate_kspace, smooth_phase
 from recon.fourier import fft2c, ifft2c
 from recon.masks import effective_acceleration
+from recon.modl import MoDL, MoDLConfig, fast
 from recon.operator import Sense
-from recon.solve import cg, data_consistency
+from recon.solve import NotConverged, cg, data_consistency
+from recon.virtual import virtual_coils
 
 __all__ = [
+    "MoDL",
+    "MoDLConfig",
+    "NotConverged",
     "Sense",
     "birdcage",
     "cg",
     "cg_sense",
     "data_consistency",
     "effective_acceleration",
+    "fast",
     "fft2c",
     "ifft2c",
     "masks",
     "rss",
     "simulate_kspace",
     "smooth_phase",
+    "virtual_coils",
     "zero_filled",
 ]

@@ -33,6 +33,8 @@ class Sense(nn.Module):
 
     mask: Tensor
     csm: Tensor
+    _pattern: Tensor
+    _conj: Tensor
 
     def __init__(
         self,
@@ -43,8 +45,14 @@ class Sense(nn.Module):
         _require_complex("csm", csm)
         if csm.ndim != 4:
             raise ValueError(f"csm has shape {tuple(csm.shape)}, not (b, c, h, w): add the missing axis, csm[None]")
-        self.register_buffer("mask", _as_plane(mask, csm))
+        plane = _as_plane(mask, csm)
+        self.register_buffer("mask", plane)
         self.register_buffer("csm", csm)
+        self.separable = bool((plane == plane[..., :1, :]).all())
+        """Whether the mask takes whole columns: then AᴴA couples pixels of one row only."""
+        pattern = torch.fft.ifftshift(plane[..., :1, :] if self.separable else plane, dim=(-2, -1))
+        self.register_buffer("_pattern", pattern.to(csm.dtype), persistent=False)
+        self.register_buffer("_conj", csm.conj().resolve_conj(), persistent=False)
 
     def forward(self, image: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b c h w"]:
         """Return the k-space that the coils sample of an image, in the image's unit."""
@@ -59,8 +67,19 @@ class Sense(nn.Module):
         return (self.csm.conj() * ifft2c(self.mask * kspace)).sum(1, keepdim=True)
 
     def gram(self, image: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b 1 h w"]:
-        """Return AᴴA of an image: what sampling and coils leave of it."""
-        return self.adjoint(self(image))
+        """Return AᴴA of an image: what sampling and coils leave of it.
+
+        Sooner than ``adjoint(forward(image))``: filtering with a mask is a circular convolution, which commutes with
+        the shifts that centre the transforms, and of a mask of columns the transforms along columns cancel.
+        """
+        _require_complex("image", image)
+        self._require_shape("image", image, n_channels=1)
+        axes = (-1,) if self.separable else (-2, -1)
+        coils = torch.fft.fftn(self.csm * image, dim=axes)
+        coils *= self._pattern  # in place: a solver's time goes into memory, not arithmetic
+        coils = torch.fft.ifftn(coils, dim=axes)
+        coils *= self._conj
+        return coils.sum(1, keepdim=True)
 
     def _require_shape(self, name: str, x: Tensor, n_channels: int) -> None:
         # Broadcasting would accept one channel for many and return a plausible wrong image.

@@ -1,0 +1,150 @@
+"""Train MoDL from magnitude images: a flat, deterministic loop in two stages that can be cut off and resumed.
+
+First a network of one unroll, whose batch norms learn their statistics; then all unrolls end to end, with the
+statistics held, since every unroll sees images of another kind. Every batch comes from a generator seeded by (seed,
+step), so that a resumed run sees what an unbroken one would have seen.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recon.modl import MoDL, MoDLConfig
+from recon.simulate import Problem, SimulationConfig, simulate
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Recipe of a MoDL."""
+
+    pretrain_steps: int = 1500
+    """Optimiser steps with one unroll."""
+    steps: int = 3000
+    """Optimiser steps with all unrolls, after them."""
+    pretrain_lr: float = 1e-3
+    """Peak learning rate of Adam in the first stage; linear warm-up over 100 steps, then cosine to a tenth."""
+    lr: float = 5e-4
+    """The same in the second stage; cosine to zero."""
+    pretrain_batch: int = 4
+    """Samples a step in the first stage, 2 or more: batch norm needs them."""
+    batch: int = 1
+    """Samples a step in the second stage."""
+    pixels: int = 16384
+    """Pixels a sample: slabs of 64 rows of 256 columns, or squares of 128."""
+    seed: int = 0
+    """Of the initial weights and of every batch."""
+    checkpoint_every: int = 250
+    """Steps between checkpoints."""
+    checkpointing: bool = False
+    """Compute activations twice to keep the memory of many unrolls small."""
+    model: MoDLConfig = field(default_factory=MoDLConfig)
+    """The network."""
+    simulation: SimulationConfig = field(default_factory=SimulationConfig)
+    """How measurements are drawn from images."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State after a step: everything that is needed to go on, as named tensors."""
+
+    step: int
+    loss: float
+    """Mean over the steps since the checkpoint before."""
+    model: MoDL
+    tensors: dict[str, Tensor]
+
+
+def train(
+    sources: Sequence[Sequence[Float[np.ndarray, "h w"]]],
+    shares: Sequence[float],
+    config: TrainConfig,
+    *,
+    device: str = "cpu",
+    step: int = 0,
+    tensors: dict[str, Tensor] | None = None,
+) -> Iterator[Checkpoint]:
+    """Train, and give the state at every checkpoint and at the end; resume from a state if one is given.
+
+    Parameters
+    ----------
+    sources
+        Sets of magnitude images, each of one size, any unit.
+    shares
+        How often each set is drawn from.
+    config
+        The recipe.
+    device
+        Where the network is trained; problems are drawn on the CPU.
+    step, tensors
+        Of the `Checkpoint` to go on from.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = MoDL(config.model)
+    model = model.to(torch.device(device)).train()
+    model.checkpointing = config.checkpointing
+    optimiser = torch.optim.Adam(model.parameters(), config.lr)
+    if tensors is not None:
+        _restore(tensors, model, optimiser)
+    total = config.pretrain_steps + config.steps
+    losses: list[float] = []
+    for step in range(step, total):  # noqa: B020, PLR1704 (it goes on counting)
+        pretraining = step < config.pretrain_steps
+        rng = np.random.default_rng((config.seed, step))
+        slices = sources[rng.choice(len(sources), p=np.divide(shares, sum(shares)))]
+        problem = simulate(
+            slices, rng, config.pretrain_batch if pretraining else config.batch, config.pixels, config.simulation
+        )
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(config, step)
+        model.denoiser.train(pretraining)
+        loss = problem_loss(model, problem, device, 1 if pretraining else config.model.unrolls)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        losses.append(loss.item())
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == total:
+            yield Checkpoint(step + 1, float(np.mean(losses)), model, _state(model, optimiser))
+            losses = []
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Of a step counted over both stages."""
+    if step < config.pretrain_steps:
+        done, of, peak, floor = step, config.pretrain_steps, config.pretrain_lr, 0.1
+    else:
+        done, of, peak, floor = step - config.pretrain_steps, config.steps, config.lr, 0.0
+    return peak * min(1, (done + 1) / 100) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done / of)))
+
+
+def problem_loss(model: MoDL, problem: Problem, device: str, unrolls: int) -> Float[Tensor, ""]:
+    """Mean squared error of the complex images, in units of their scale."""
+    sense, target = problem.sense.to(device), problem.target.to(device)
+    aty = sense.adjoint(problem.kspace.to(device))
+    with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
+        image = model.unroll(aty, sense, unrolls)
+    error = image - target
+    return (error.real.square() + error.imag.square()).mean()
+
+
+def _state(model: MoDL, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors = {f"model.{k}": v.detach().clone() for k, v in model.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{k}": v.detach().clone() for k, v in state.items()}
+    return tensors
+
+
+def _restore(tensors: dict[str, Tensor], model: MoDL, optimiser: torch.optim.Optimizer) -> None:
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
