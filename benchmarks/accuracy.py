@@ -23,7 +23,7 @@ from mriqf.predictor import QFPredictor
 from mriqf.scale import foreground_mask, normalise, percentile_scale, volume_scale
 from mriqf.scoring import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
-from mriqf.weights import load
+from mriqf.weights import load_predictor
 
 HERE = Path(__file__).parent.parent
 BANDS = {"all": (5, 98), "5-19": (5, 19), "20-39": (20, 39), "40-59": (40, 59), "60-79": (60, 79), "80-98": (80, 98)}
@@ -42,7 +42,7 @@ def main() -> None:
 
     lines = ["set\twhat\tmodel\tqualities\tn\tMAE\twithin 2\tbias"]
     for manifest, channels, names in (("qf-gray", 1, options.gray), ("qf-rgb", 3, options.rgb)):
-        models = {name: load(name) for name in names}
+        models = {name: load_predictor(name) for name in names}
         for source in read_manifest(HERE / "data_manifests" / f"{manifest}.toml").split("test"):
             images = read_source(source, options.data, channels)
             errors = measure(images, source, models, options.qualities)

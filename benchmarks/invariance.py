@@ -16,7 +16,7 @@ from mriqf.jpeg import compress_pixels
 from mriqf.scale import normalise, volume_scale
 from mriqf.scoring import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
-from mriqf.weights import load
+from mriqf.weights import load_predictor
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def changed(stack: np.ndarray, weights: str):
         )
     yield "flipped left-right", score(stack[:, :, ::-1].copy(), weights).per_slice
     yield "transposed", score(stack.transpose(0, 2, 1).copy(), weights).per_slice
-    volume, model = from_array(stack), fast(load(weights))
+    volume, model = from_array(stack), fast(load_predictor(weights))
     lattice = jpeg_trace(volume, range(len(stack)))
     scale = volume_scale(volume, lattice)
     for n in (1, 8):

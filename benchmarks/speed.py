@@ -25,7 +25,7 @@ from mriqf.io import from_array
 from mriqf.predictor import QFConfig, QFPredictor
 from mriqf.scale import volume_scale
 from mriqf.scoring import score_slices
-from mriqf.weights import load
+from mriqf.weights import load_predictor
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
 @torch.inference_mode()
 def steady(weights: str, size: int, batch: int = 8) -> None:
     """Slices a second of the predictor alone and of all of scoring, and the share of the convolution peak."""
-    model = load(weights)
+    model = load_predictor(weights)
     quick = fast(model)
     images = torch.from_numpy(_phantom(batch, size))
     volume = from_array(images[:, 0] * 1000)

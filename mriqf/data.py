@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Int
 from PIL import Image
 from torch import Tensor
 
@@ -27,15 +27,26 @@ Split = Literal["train", "val", "test"]
 
 @dataclass(frozen=True)
 class Source:
-    """One line of a manifest: a file of slices, or a folder of photographs."""
+    """One line of a manifest: a file of slices, a folder of photographs, or a folder of files that are counted."""
 
     path: str
     split: Split
-    sha256: str
+    sha256: str | None = None
     key: str = "images"
     subjects: tuple[int, ...] | None = None
     weight: float = 1.0
     """How often its images are drawn, relative to the other sources."""
+    files: str | None = None
+    """Pattern of the files in the folder, such as ``*.h5``, of data whose hash nobody publishes."""
+    count: int | None = None
+    """How many files the pattern must find."""
+
+    def find(self, root: Path) -> list[Path]:
+        """Files below a folder: those of the pattern, or else the one file or folder itself, if it is there."""
+        path = root / self.path
+        if self.files is not None:
+            return sorted(path.glob(self.files))
+        return [path] if path.exists() else []
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,8 @@ def read_manifest(path: str | Path) -> Manifest:
     for source in sources:
         if source.split not in get_args(Split):
             raise ValueError(f"{path}: split is {source.split!r}: choose train, val or test")
+        if (source.sha256 is None) == (source.count is None) or (source.files is None) != (source.count is None):
+            raise ValueError(f"{path}: {source.path} needs sha256, or else files and count, by which it is checked")
     for a, b in itertools.combinations(sources, 2):
         shared = a.subjects is None or b.subjects is None or set(a.subjects) & set(b.subjects)
         if a.path == b.path and a.split != b.split and shared:
@@ -82,8 +95,15 @@ def read_manifest(path: str | Path) -> Manifest:
 
 def verify(source: Source, root: Path) -> None:
     """Raise ValueError if a source's files are not the ones that the manifest was written for."""
-    if content_hash(root / source.path) != source.sha256:
-        raise ValueError(f"{root / source.path} is not the file in the manifest (sha256 differs): fetch it again")
+    found, path = source.find(root), root / source.path
+    if not found:
+        raise FileNotFoundError(
+            f"{path / (source.files or '')} is missing: fetch it, or correct the folder of the data"
+        )
+    if source.count is not None and len(found) != source.count:
+        raise ValueError(f"{path / (source.files or '')} are {len(found)} files, not {source.count}: fetch them again")
+    if source.sha256 is not None and content_hash(path) != source.sha256:
+        raise ValueError(f"{path} is not the file in the manifest (sha256 differs): fetch it again")
 
 
 def content_hash(path: Path) -> str:
@@ -109,19 +129,36 @@ def read_source(source: Source, root: Path, channels: int = 1) -> list[np.ndarra
     """
     verify(source, root)
     path = root / source.path
+    if source.files is not None or path.suffix == ".h5":
+        raise ValueError(f"{path}: holds k-space, not images: read it with mriqf.io.slices")
     if path.is_dir():
         mode = "RGB" if channels == 3 else "L"
         return [np.asarray(Image.open(f).convert(mode), np.float32) / 255 for f in sorted(path.glob("*.webp"))]
-    with np.load(path, allow_pickle=False) as archive:
-        slices = archive[source.key].astype(np.float32)
-        subject = archive["subject"] if "subject" in archive.files else np.zeros(len(slices), int)
-    wanted = source.subjects if source.subjects is not None else sorted(set(subject.tolist()))
+    slices, subject = read_slices(source, root)
     images = []
-    for s in wanted:
+    for s in sorted(set(subject.tolist())):
         volume = slices[subject == s]
         scale = percentile_scale(list(volume[:, None]))
         images += [normalise(image[None], scale)[0] for image in volume]
     return images
+
+
+def read_slices(
+    source: Source, root: Path
+) -> tuple[Float32[np.ndarray, "s h w"], Int[np.ndarray, " s"]]:
+    """MR slices of a source in the units of the file, and the subject of each.
+
+    Raises
+    ------
+    ValueError
+        If the file is not that of the manifest.
+    """
+    verify(source, root)
+    with np.load(root / source.path, allow_pickle=False) as archive:
+        slices = archive[source.key].astype(np.float32)
+        subject = archive["subject"].astype(int) if "subject" in archive.files else np.zeros(len(slices), int)
+    chosen = np.isin(subject, subject if source.subjects is None else source.subjects)
+    return slices[chosen], subject[chosen]
 
 
 def draw_quality(rng: np.random.Generator, n: int, law: Law = "neglog") -> np.ndarray:

@@ -19,7 +19,7 @@ from mriqf.jpeg import Lattice, as_8bit, estimate_quality
 from mriqf.pooling import cell_weight, check_pool, pool_map, upsample_map, weighted_mean
 from mriqf.predictor import QFPredictor
 from mriqf.scale import Scale, foreground_mask, normalise, spread, volume_scale
-from mriqf.weights import load
+from mriqf.weights import load_predictor
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def score(
     (2,)
     """
     volume = images if isinstance(images, Volume) else from_array(images)
-    model = weights if isinstance(weights, QFPredictor) else load(weights)
+    model = weights if isinstance(weights, QFPredictor) else load_predictor(weights)
     check_pool(pool)
     check_channels(volume.channels, model)
     masks = None if mask is None else mask if isinstance(mask, Volume) else from_array(mask, "mask")

@@ -93,7 +93,7 @@ def train(
         torch.manual_seed(config.seed)
         model = QFPredictor(config.model)
     if start is not None:
-        loaded = weights.load(start)
+        loaded = weights.load_predictor(start)
         if loaded.config != config.model:
             raise ValueError(f"{start} holds another network ({loaded.config}): start from the one that is trained")
         model.load_state_dict(loaded.state_dict())
@@ -102,7 +102,7 @@ def train(
     average = copy.deepcopy(model).eval()
     checkpoint = out.with_suffix(".checkpoint")
     recipe = weights.config_dict(config) | {"manifest": manifest.sha256, "start": None if start is None else str(start)}
-    commit = _commit()  # of the code that runs, not of what the tree holds when it ends
+    made_by = commit()  # of the code that runs, not of what the tree holds when it ends
     first = _restore(checkpoint, recipe, model, average, optimiser) if checkpoint.exists() else 0
 
     losses: list[float] = []
@@ -131,7 +131,7 @@ def train(
         "config": weights.config_dict(config.model),
         "recipe": recipe,
         "manifest": {"name": manifest.name, "sha256": manifest.sha256},
-        "commit": commit,
+        "commit": made_by,
         "validation": validate(average, held_out),
     }
     weights.write(out, average.state_dict(), card, force=force)
@@ -206,7 +206,7 @@ def _restore(path: Path, recipe: dict, model: nn.Module, average: nn.Module, opt
     return card["step"]
 
 
-def _commit() -> str:
+def commit() -> str:
     """Git commit of the source tree, or "unknown" outside one."""
     found = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False

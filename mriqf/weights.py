@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mriqf.io.atomic import atomic_path
-from mriqf.predictor import QFConfig, QFPredictor
+from mriqf.predictor import QFPredictor
 
 FOLDER = Path(__file__).parent / "pretrained"
 FORMAT = "mriqf-1"
+NETWORKS = {  # what a card may name: module, network and configuration, imported when asked for
+    "qf": ("mriqf.predictor", "QFPredictor", "QFConfig"),
+    "modl": ("recon.modl", "MoDL", "MoDLConfig"),
+}
 
 
 def names() -> tuple[str, ...]:
@@ -39,15 +44,15 @@ def find(name: str | Path) -> Path:
     raise ValueError(f"weights {str(name)!r} not found: {hint}")
 
 
-def load(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> QFPredictor:
-    """A trained predictor, frozen and in evaluation mode.
+def load(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> Any:
+    """A trained network, frozen and in evaluation mode: a `QFPredictor`, or a `recon.MoDL`.
 
     Parameters
     ----------
     name
-        Shipped weights (`qf-gray`, `qf-rgb`) or the path of a safetensors file.
+        Shipped weights (`qf-gray`, `modl-knee`; `names` lists them) or the path of a safetensors file.
     device
-        Where the predictor goes.
+        Where the network goes.
 
     Raises
     ------
@@ -57,12 +62,28 @@ def load(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> QF
     path = find(name)
     tensors, card = read(path)
     try:
-        model = QFPredictor(QFConfig(**card["config"]))
+        module, network, config = NETWORKS[card.get("network", "qf")]
+        found = importlib.import_module(module)
+        model = getattr(found, network)(getattr(found, config)(**card["config"]))
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError, ValueError):
-        raise ValueError(f"{path} holds no QF predictor of this version: train it again, or update mriqf") from None
+    except (AttributeError, KeyError, TypeError, RuntimeError, ValueError):
+        raise ValueError(f"{path} holds no network of this version: train it again, or update mriqf") from None
     model.name = str(name)
     return model.eval().requires_grad_(False).to(device)
+
+
+def load_predictor(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> QFPredictor:
+    """As `load`, for weights that must be a QF predictor's.
+
+    Raises
+    ------
+    ValueError
+        If they are another network's.
+    """
+    model = load(name, device)
+    if not isinstance(model, QFPredictor):
+        raise ValueError(f"weights {str(name)!r} are a {type(model).__name__}'s, which scores nothing: choose qf-gray")
+    return model
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Coil sensitivity maps (csm), coil combination, and simulated multi-coil k-space."""
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Complex64, Float, Inexact
 from torch import Tensor
@@ -58,6 +59,47 @@ def birdcage(n_coils: int, shape: tuple[int, int]) -> Complex64[Tensor, "1 c h w
         raise ImportError('birdcage needs sigpy: pip install "mriqf[recon]"') from error
     csm = torch.from_numpy(birdcage_maps((n_coils, *shape)))[None]
     return (csm / rss(csm)).to(torch.complex64)
+
+
+def loops(n_coils: int, shape: tuple[int, int], seed: int) -> Complex64[Tensor, "1 c h w"]:
+    """Simulate the maps of surface loops set around the object, with random places, sizes and phases.
+
+    A loop's field is that of a magnetic dipole, softened by the loop's radius; it receives Bx − iBy. The squared
+    magnitudes are normalised to sum to 1 at every pixel.
+
+    Parameters
+    ----------
+    n_coils
+        Number of loops, 1 or more.
+    shape
+        Height and width in pixels.
+    seed
+        Seed of the draw: the same arguments give the same maps.
+
+    Raises
+    ------
+    ValueError
+        If there is no coil.
+
+    References
+    ----------
+    Roemer et al., The NMR phased array, Magn Reson Med 1990, doi:10.1002/mrm.1910160203.
+    """
+    if n_coils < 1:
+        raise ValueError(f"n_coils={n_coils} makes no coil: use n_coils >= 1")
+    rng = np.random.default_rng(seed)
+    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape)  # the field of view spans [-1, 1]
+    angle = 2 * np.pi * (np.arange(n_coils) + rng.random() + rng.uniform(-0.3, 0.3, n_coils)) / n_coils
+    centre = (rng.uniform(1.0, 1.3, n_coils) * np.exp(1j * angle)).astype(np.complex64)[:, None, None]
+    facing = -np.exp(1j * (angle + rng.normal(0, 0.2, n_coils))).astype(np.complex64)[:, None, None]
+    radius2 = rng.uniform(0.4, 0.7, n_coils).astype(np.float32)[:, None, None] ** 2
+    r = (x + 1j * y[:, None]) - centre
+    distance2 = r.real**2 + r.imag**2
+    field = 3 * (facing.conj() * r).real * r - (distance2 - 2 * radius2) * facing  # on the axis exactly a loop's
+    field /= (distance2 + radius2) ** 2.5
+    phase = np.exp(2j * np.pi * rng.random(n_coils)).astype(np.complex64)[:, None, None]
+    csm = torch.from_numpy(phase * field.conj())[None]
+    return csm / rss(csm)
 
 
 def smooth_phase(shape: tuple[int, int], seed: int, std: float = 1.0, n_knots: int = 4) -> Complex64[Tensor, "1 1 h w"]:

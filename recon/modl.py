@@ -84,6 +84,7 @@ class MoDL(nn.Module):
         self.config = config
         self.denoiser = Denoiser(config.layers, config.features).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.log_lam = nn.Parameter(torch.tensor(config.lam).log())
+        self.name = "modl"
         self.checkpointing = False
         """Whether training keeps only the image between unrolls and computes the denoiser's activations twice."""
 

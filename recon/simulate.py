@@ -26,6 +26,8 @@ class SimulationConfig:
     """Product of acceleration and center_fraction: which part of the samples forms the centre."""
     n_coils: tuple[int, int] = (5, 12)
     """Receiver coils."""
+    birdcage: float = 0.25
+    """How often they are a birdcage's, not surface loops."""
     noise_std: tuple[float, float] = (0.003, 0.03)
     """Noise of k-space, in units of the image's scale; log-uniform."""
     phase_std: float = 1.0
@@ -49,7 +51,7 @@ def simulate(
 ) -> Problem:
     """Draw a batch of problems from slices of one size.
 
-    A batch has one family of masks and one set of coils; its images, phases, masks and noise differ. Under masks of
+    A batch has one family of masks and one set of coils; its images, phases and masks of columns differ. Under masks of
     columns the rows are independent problems, so each sample is a slab of whole rows; under 2-D masks it is a square
     part of the image.
 
@@ -77,17 +79,56 @@ def simulate(
         coils.smooth_phase((h, w), _seed(rng), config.phase_std, int(rng.integers(2, 6))) for _ in range(n)
     ])  # fmt: skip
     target = full * phase / image_scale(full.to(torch.complex64))
-    csm = coils.loops(int(rng.integers(config.n_coils[0], config.n_coils[1] + 1)), (h, w), _seed(rng))
+    n_coils = int(rng.integers(config.n_coils[0], config.n_coils[1] + 1))
+    on_ring = rng.random() < config.birdcage
+    csm = coils.birdcage(n_coils, (h, w)) if on_ring else coils.loops(n_coils, (h, w), _seed(rng))
     if rng.random() < config.support:
         object_ = avg_pool2d(target.abs(), 9, stride=1, padding=4) > 0.1
         csm, target = csm * object_, target * object_
     corners = [(int(rng.integers(h - shape[0] + 1)), int(rng.integers(w - shape[1] + 1))) for _ in range(n)]
     target = _crop(target, corners, shape)
     csm = _crop(csm.expand(n, -1, -1, -1), corners, shape)
-    mask = torch.stack([_mask(family, shape, rng, config) for _ in range(n)])
+    n_masks = 1 if family == "poisson" else n  # which are slow to draw
+    mask = torch.stack([_mask(family, shape, rng, config) for _ in range(n_masks)])
     noise_std = float(np.exp(rng.uniform(*np.log(config.noise_std))))
     kspace = coils.simulate_kspace(target, csm, noise_std, _seed(rng))
-    return Problem(kspace, Sense(mask.reshape(n, 1, -1, shape[1]), csm), target)
+    return Problem(kspace, Sense(mask.reshape(n_masks, 1, -1, shape[1]), csm), target)
+
+
+def measure(
+    image: Float[np.ndarray, "h w"],
+    family: str,
+    acceleration: int | float,
+    seed: int,
+    *,
+    center_fraction: float | None = None,
+    n_coils: int = 8,
+    noise_std: float = 0.01,
+) -> Problem:
+    """Measure one whole image by a standard set-up, for validation and benchmarks.
+
+    Parameters
+    ----------
+    image
+        Magnitude image, any unit; the truth of the result has a scale of 1.
+    family, acceleration, center_fraction
+        Of the mask; the centre is 0.32 / acceleration of the columns if not given, as in fastMRI, and for 2-D masks
+        a square of a twelfth of each side.
+    seed
+        Of the mask, the coils, the phase and the noise.
+    n_coils
+        Loops around the object.
+    noise_std
+        Of k-space, in units of the image's scale.
+    """
+    magnitude = torch.from_numpy(image.astype(np.float32))[None, None]
+    h, w = image.shape
+    target = magnitude * coils.smooth_phase((h, w), seed) / image_scale(magnitude.to(torch.complex64))
+    csm = coils.loops(n_coils, (h, w), seed)
+    if center_fraction is None:
+        center_fraction = 1 / 12 if family == "poisson" else 0.32 / acceleration
+    mask = masks.draw(family, (h, w), acceleration, center_fraction, seed)
+    return Problem(coils.simulate_kspace(target, csm, noise_std, seed), Sense(mask, csm), target)
 
 
 def _mask(family: str, shape: tuple[int, int], rng: np.random.Generator, config: SimulationConfig) -> Tensor:

@@ -22,9 +22,9 @@ from recon.simulate import Problem, SimulationConfig, simulate
 class TrainConfig:
     """Recipe of a MoDL."""
 
-    pretrain_steps: int = 1500
+    pretrain_steps: int = 600
     """Optimiser steps with one unroll."""
-    steps: int = 3000
+    steps: int = 2600
     """Optimiser steps with all unrolls, after them."""
     pretrain_lr: float = 1e-3
     """Peak learning rate of Adam in the first stage; linear warm-up over 100 steps, then cosine to a tenth."""
@@ -38,7 +38,7 @@ class TrainConfig:
     """Pixels a sample: slabs of 64 rows of 256 columns, or squares of 128."""
     seed: int = 0
     """Of the initial weights and of every batch."""
-    checkpoint_every: int = 250
+    checkpoint_every: int = 400
     """Steps between checkpoints."""
     checkpointing: bool = False
     """Compute activations twice to keep the memory of many unrolls small."""

@@ -22,7 +22,7 @@ from mriqf.io import Volume, atomic_path, read, write_map, write_overlay
 from mriqf.pooling import check_pool, weighted_mean
 from mriqf.predictor import QFPredictor
 from mriqf.scale import volume_scale
-from mriqf.weights import load
+from mriqf.weights import load_predictor
 
 PRINTED = ("input", "slice", "score", "pool", "weights", "foreground_fraction")
 
@@ -84,7 +84,7 @@ def score(
         raise UsageError(f"--batch-size is {batch_size}: give 1 or more")
     try:
         check_pool(pool)
-        predictor = fast(load(weights, _device(device)))
+        predictor = fast(load_predictor(weights, _device(device)))
     except ValueError as error:
         raise UsageError(str(error)) from None
     for table in (csv, json):

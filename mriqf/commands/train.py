@@ -9,7 +9,9 @@ from cyclopts import App, Parameter
 from tqdm import tqdm
 
 from mriqf.data import read_manifest
+from mriqf.studies.modl import train_modl
 from mriqf.train import TrainConfig, train
+from recon.train import TrainConfig as MoDLTrainConfig
 
 app = App(name="train", help="Train a model from a manifest.")
 
@@ -52,4 +54,42 @@ def qf(
     train(
         read_manifest(manifest), data, out, recipe,
         device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
+    )  # fmt: skip
+
+
+@app.command
+def modl(
+    manifest: Path,
+    *,
+    data: Path,
+    out: Path,
+    recipe: Annotated[MoDLTrainConfig, Parameter(name="*")] = MoDLTrainConfig(),  # noqa: B008 (frozen)
+    device: str = "cpu",
+    threads: int | None = None,
+    force: bool = False,
+) -> None:
+    """Train a MoDL on simulated k-space; a run that was cut off goes on where its last checkpoint was written.
+
+    Parameters
+    ----------
+    manifest
+        Which magnitude images, which subjects: see data_manifests/.
+    data
+        Folder that the manifest's paths start from.
+    out
+        Weights to write (.safetensors).
+    recipe
+        Options of the recipe.
+    device
+        cpu or cuda.
+    threads
+        Processor threads; all if not given.
+    force
+        Replace weights that exist.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    train_modl(
+        read_manifest(manifest), data, out, recipe,
+        device=device, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
     )  # fmt: skip

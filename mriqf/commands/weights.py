@@ -9,10 +9,11 @@ app = App(name="weights", help="List the trained weights, or say where they are.
 
 @app.command(name="list")
 def list_weights() -> None:
-    """Print name, channels and validation error of the weights that come with the package."""
+    """Print name, network and validation figures of the weights that come with the package."""
     for name in names():
         card = read(find(name))[1]
-        print(f"{name}\t{card['config']['channels']} channels\tvalidation MAE {card['validation']['mae']:.2f}")  # noqa: T201
+        figures = "  ".join(f"{key} {value:.2f}" for key, value in card["validation"].items())
+        print(f"{name}\t{card.get('network', 'qf')}\tvalidation {figures}")  # noqa: T201
 
 
 @app.command

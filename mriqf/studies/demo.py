@@ -20,7 +20,7 @@ from mriqf import jpeg
 from mriqf.io import atomic_path, from_array
 from mriqf.scale import normalise, volume_scale
 from mriqf.scoring import SliceScore, score, score_slices
-from mriqf.weights import load
+from mriqf.weights import load_predictor
 
 METHODS = {"zero-filled": recon.zero_filled, "CG-SENSE": lambda k, a: recon.cg_sense(k, a, lam=1e-3, max_iter=30)}
 MASKS = {"random": recon.masks.random, "equispaced": recon.masks.equispaced}
@@ -114,7 +114,7 @@ def reconstruct_and_score(
     shape = (image.shape[0], image.shape[1])
     csm = recon.birdcage(n_coils, shape)
     kspace = recon.simulate_kspace(truth * recon.smooth_phase(shape, seed), csm, noise_std=0.002, seed=seed)
-    model = load(weights)
+    model = load_predictor(weights)
     rows = []
     for name, method in METHODS.items():
         for acceleration in accelerations:

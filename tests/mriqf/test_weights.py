@@ -117,6 +117,6 @@ def test_folder_or_text_for_weights(tmp_path):
 def test_other_models(tmp_path, card):
     path = tmp_path / "a.safetensors"
     weights.write(path, {"a": torch.zeros(2)}, card)
-    with pytest.raises(ValueError, match=r"a\.safetensors holds no QF predictor of this version") as caught:
+    with pytest.raises(ValueError, match=r"a\.safetensors holds no network of this version") as caught:
         weights.load(path)
     one_line(caught)

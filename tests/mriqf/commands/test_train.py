@@ -41,7 +41,7 @@ def test_weights_are_listed_and_found(capsys, tmp_path, monkeypatch, weights_fil
     path = weights_file("qf-tiny.safetensors", channels=3)
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     assert main(["weights", "list"]) == 0
-    assert capsys.readouterr().out == "qf-tiny\t3 channels\tvalidation MAE 30.00\n"
+    assert capsys.readouterr().out == "qf-tiny\tqf\tvalidation mae 30.00\n"
     assert main(["weights", "path", "qf-tiny"]) == 0
     assert capsys.readouterr().out.strip() == str(path)
     assert main(["weights", "path", "qf-tyni"]) == 1

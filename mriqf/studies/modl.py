@@ -1,0 +1,106 @@
+"""Train a MoDL from a manifest of magnitude images, and validate it on simulated measurements of held-out ones."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+import recon
+from mriqf import metrics, weights
+from mriqf.data import Manifest, read_slices
+from mriqf.train import commit
+from recon.simulate import measure
+from recon.train import TrainConfig, train
+
+VALIDATION = tuple((family, acceleration) for family in ("random", "equispaced", "poisson") for acceleration in (4, 6))
+
+
+def train_modl(
+    manifest: Manifest,
+    root: Path,
+    out: Path,
+    config: TrainConfig,
+    *,
+    device: str = "cpu",
+    force: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Train on a manifest's training split and write `out`; resume from `out` + `.checkpoint` if that exists.
+
+    Parameters
+    ----------
+    manifest, root
+        Which data, and the folder that they lie in.
+    out
+        The weights file to write.
+    config
+        The recipe; a checkpoint of another recipe is refused.
+    report
+        Gets one line at each checkpoint.
+
+    Raises
+    ------
+    FileExistsError
+        If `out` exists and `force` is not given.
+    ValueError
+        If the data differ from the manifest, or a checkpoint from the recipe.
+    """
+    if out.exists() and not force:
+        raise FileExistsError(f"{out} exists: choose another name or pass --force")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sources = manifest.split("train")
+    pools = [read_slices(s, root)[0] for s in sources]
+    held_out = [image for s in manifest.split("val") for image in read_slices(s, root)[0]]
+    recipe = weights.config_dict(config) | {"manifest": manifest.sha256}
+    made_by = commit()  # the code that runs, not what the tree holds when it ends
+    checkpoint = out.with_suffix(".checkpoint")
+    step, tensors = 0, None
+    if checkpoint.exists():
+        tensors, card = weights.read(checkpoint)
+        if card["recipe"] != recipe:
+            raise ValueError(
+                f"{checkpoint} belongs to another recipe: give the same options, or remove it to start anew"
+            )
+        step = card["step"]
+
+    total = config.pretrain_steps + config.steps
+    model, figures = None, {}
+    for state in train(pools, [s.weight for s in sources], config, device=device, step=step, tensors=tensors):
+        model = state.model
+        weights.write(checkpoint, state.tensors, {"recipe": recipe, "step": state.step}, force=True)
+        figures = validate(model, held_out, unrolls=1 if state.step <= config.pretrain_steps else None)
+        values = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        report(f"step {state.step}/{total}  loss {state.loss:.5f}  lam {model.lam.item():.4f}  {values}")
+    if model is None:
+        raise ValueError(f"{checkpoint} is of a finished training, and {out} is gone: remove it to start anew")
+    card = {
+        "network": "modl",
+        "config": weights.config_dict(config.model),
+        "recipe": recipe,
+        "manifest": {"name": manifest.name, "sha256": manifest.sha256},
+        "commit": made_by,
+        "validation": figures,
+    }
+    weights.write(out, model.state_dict(), card, force=force)
+    checkpoint.unlink(missing_ok=True)
+    return out
+
+
+@torch.inference_mode()
+def validate(
+    model: recon.MoDL, images: Sequence[Float[np.ndarray, "h w"]], n: int = 3, unrolls: int | None = None
+) -> dict[str, float]:
+    """PSNR in the object, in decibels, over a few slices with fixed coils, masks and noise: one figure a setting."""
+    quick = recon.fast(model.eval())
+    chosen = images[:: max(len(images) // n, 1)][:n]
+    figures = {}
+    for family, acceleration in VALIDATION:
+        values = []
+        for seed, image in enumerate(chosen):
+            problem = measure(image, family, acceleration, seed)
+            found, truth = quick(problem.kspace, problem.sense, unrolls).abs(), problem.target.abs()
+            values.append(metrics.psnr(found, truth, metrics.object_mask(truth)).item())
+        figures[f"{family}-{acceleration}"] = float(np.mean(values))
+    return figures
