@@ -143,9 +143,7 @@ def read_source(source: Source, root: Path, channels: int = 1) -> list[np.ndarra
     return images
 
 
-def read_slices(
-    source: Source, root: Path
-) -> tuple[Float32[np.ndarray, "s h w"], Int[np.ndarray, " s"]]:
+def read_slices(source: Source, root: Path) -> tuple[Float32[np.ndarray, "s h w"], Int[np.ndarray, " s"]]:
     """MR slices of a source in the units of the file, and the subject of each.
 
     Raises

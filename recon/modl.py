@@ -2,9 +2,10 @@
 
 import copy
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Inexact
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
@@ -39,7 +40,7 @@ class Denoiser(nn.Module):
         super().__init__()
         channels = [2, *[features] * (layers - 1), 2]
         body: list[nn.Module] = []
-        for i, (ch_in, ch_out) in enumerate(zip(channels, channels[1:], strict=False)):
+        for i, (ch_in, ch_out) in enumerate(pairwise(channels)):
             body += [nn.Conv2d(ch_in, ch_out, 3, padding=1, bias=False), nn.BatchNorm2d(ch_out)]
             if i < layers - 1:
                 body.append(nn.ReLU(inplace=True))
@@ -75,7 +76,7 @@ class MoDL(nn.Module):
     doi:10.1109/TMI.2018.2865356.
     """
 
-    def __init__(self, config: MoDLConfig = MoDLConfig()):  # noqa: B008 (frozen)
+    def __init__(self, config: MoDLConfig = MoDLConfig()):
         super().__init__()
         if config.unrolls < 1 or config.layers < 2 or config.features < 1 or config.cg_iter < 1:
             raise ValueError(f"{config} has no network: use unrolls >= 1, layers >= 2, features >= 1, cg_iter >= 1")
@@ -121,7 +122,8 @@ class MoDL(nn.Module):
         """Reconstruct from a zero-filled image ``sense.adjoint(kspace)`` whose scale is about 1, as in training."""
         x = aty
         for _ in range(unrolls):
-            if self.checkpointing and torch.is_grad_enabled():
+            # Not while batch norms learn: computed twice, they would count every batch twice.
+            if self.checkpointing and torch.is_grad_enabled() and not self.denoiser.training:
                 z = checkpoint(self.denoiser, x, use_reentrant=False)
             else:
                 z = self.denoiser(x)
@@ -129,7 +131,7 @@ class MoDL(nn.Module):
         return x
 
 
-def image_scale(image: Complex[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 1 1"]:
+def image_scale(image: Inexact[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 1 1"]:
     """Root mean square of an image's magnitude, weighted by its energy; 1 for an image of zeros.
 
     The weights make it a scale of the object: a margin of zeros around it changes nothing.

@@ -23,7 +23,7 @@ class Sense(nn.Module):
     Raises
     ------
     ValueError
-        If the mask is not bool, the maps are not complex, or their shapes do not fit.
+        If the mask is not bool, the maps are not complex, zero or not finite, or their shapes do not fit.
 
     References
     ----------
@@ -45,6 +45,10 @@ class Sense(nn.Module):
         _require_complex("csm", csm)
         if csm.ndim != 4:
             raise ValueError(f"csm has shape {tuple(csm.shape)}, not (b, c, h, w): add the missing axis, csm[None]")
+        largest = csm.abs().amax().item()
+        if not 0 < largest < float("inf"):
+            cause = "is zero everywhere" if largest == 0 else "holds NaN or infinite values"
+            raise ValueError(f"csm of shape {tuple(csm.shape)} {cause}: estimate the coil maps again")
         plane = _as_plane(mask, csm)
         self.register_buffer("mask", plane)
         self.register_buffer("csm", csm)

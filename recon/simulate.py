@@ -78,7 +78,7 @@ def simulate(
     phase = torch.cat([
         coils.smooth_phase((h, w), _seed(rng), config.phase_std, int(rng.integers(2, 6))) for _ in range(n)
     ])  # fmt: skip
-    target = full * phase / image_scale(full.to(torch.complex64))
+    target = full * phase / image_scale(full)
     n_coils = int(rng.integers(config.n_coils[0], config.n_coils[1] + 1))
     on_ring = rng.random() < config.birdcage
     csm = coils.birdcage(n_coils, (h, w)) if on_ring else coils.loops(n_coils, (h, w), _seed(rng))
@@ -123,7 +123,7 @@ def measure(
     """
     magnitude = torch.from_numpy(image.astype(np.float32))[None, None]
     h, w = image.shape
-    target = magnitude * coils.smooth_phase((h, w), seed) / image_scale(magnitude.to(torch.complex64))
+    target = magnitude * coils.smooth_phase((h, w), seed) / image_scale(magnitude)
     csm = coils.loops(n_coils, (h, w), seed)
     if center_fraction is None:
         center_fraction = 1 / 12 if family == "poisson" else 0.32 / acceleration

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from recon.operator import Sense
 
 
-class NotConverged(UserWarning):  # noqa: N818 (a warning, not an error)
+class NotConverged(UserWarning):
     """A solver used up its iterations; its last iterate was returned all the same."""
 
 
@@ -51,6 +51,11 @@ def cg(
     warn
         Whether to say when ``max_iter`` came before ``tol``.
 
+    Raises
+    ------
+    ValueError
+        If b is not finite.
+
     Warns
     -----
     NotConverged
@@ -69,6 +74,8 @@ def cg(
     within = tuple(i for i in range(real_x.ndim) if i not in separate)
     whole = tuple(range(1, real_x.ndim))
     rr, bb = _dot(real_r, real_r, within), _dot(_real(b), _real(b), whole)
+    if not bb.isfinite().all():
+        raise ValueError("b holds NaN or infinite values: look for them in the k-space and in the coil maps")
     # Each of a sample's separate problems may leave its part of the sample's tolerance.
     stop = tol**2 * bb / (rr[0].numel() if len(rr) else 1)
     for _ in range(max_iter):

@@ -65,7 +65,7 @@ def train(
     config: TrainConfig,
     *,
     device: str = "cpu",
-    step: int = 0,
+    start: int = 0,
     tensors: dict[str, Tensor] | None = None,
 ) -> Iterator[Checkpoint]:
     """Train, and give the state at every checkpoint and at the end; resume from a state if one is given.
@@ -80,8 +80,8 @@ def train(
         The recipe.
     device
         Where the network is trained; problems are drawn on the CPU.
-    step, tensors
-        Of the `Checkpoint` to go on from.
+    start, tensors
+        Step and tensors of the `Checkpoint` to go on from.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -93,7 +93,7 @@ def train(
         _restore(tensors, model, optimiser)
     total = config.pretrain_steps + config.steps
     losses: list[float] = []
-    for step in range(step, total):  # noqa: B020, PLR1704 (it goes on counting)
+    for step in range(start, total):
         pretraining = step < config.pretrain_steps
         rng = np.random.default_rng((config.seed, step))
         slices = sources[rng.choice(len(sources), p=np.divide(shares, sum(shares)))]

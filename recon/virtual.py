@@ -45,5 +45,3 @@ def virtual_coils(sense: Sense, tol: float = 1e-5) -> Sense:
         return sense
     csm = mixed[:, :, :n_virtual].unflatten(3, (rows, w)).transpose(1, 2).flatten(2, 3)[:, :, :h]
     return Sense(sense.mask, csm.contiguous())
-
-

@@ -51,7 +51,7 @@ def train_modl(
         raise FileExistsError(f"{out} exists: choose another name or pass --force")
     out.parent.mkdir(parents=True, exist_ok=True)
     sources = manifest.split("train")
-    pools = [read_slices(s, root)[0] for s in sources]
+    pools = [list(read_slices(s, root)[0]) for s in sources]
     held_out = [image for s in manifest.split("val") for image in read_slices(s, root)[0]]
     recipe = weights.config_dict(config) | {"manifest": manifest.sha256}
     made_by = commit()  # the code that runs, not what the tree holds when it ends
@@ -67,7 +67,7 @@ def train_modl(
 
     total = config.pretrain_steps + config.steps
     model, figures = None, {}
-    for state in train(pools, [s.weight for s in sources], config, device=device, step=step, tensors=tensors):
+    for state in train(pools, [s.weight for s in sources], config, device=device, start=step, tensors=tensors):
         model = state.model
         weights.write(checkpoint, state.tensors, {"recipe": recipe, "step": state.step}, force=True)
         figures = validate(model, held_out, unrolls=1 if state.step <= config.pretrain_steps else None)

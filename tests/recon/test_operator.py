@@ -81,6 +81,8 @@ def test_gram_needs_no_shifts(shape):
         (MASKS["columns"], torch.view_as_real(CSM), "csm is torch.float32 .* torch.view_as_complex"),
         (MASKS["columns"], CSM.abs(), r"csm is torch.float32 .* csm.to\(torch.complex64\)"),
         (MASKS["columns"], CSM[0], r"csm has shape \(4, 12, 16\).* csm\[None\]"),
+        (MASKS["columns"], 0 * CSM, r"csm of shape \(1, 4, 12, 16\) is zero everywhere: estimate"),
+        (MASKS["columns"], CSM * float("nan"), "csm of shape .* holds NaN or infinite values: estimate"),
         (MASKS["columns"][1:], CSM, r"mask has shape \(15,\).* use \(16,\), \(12, 16\) or \(b, 1, 12, 16\)"),
         (torch.ones(H, dtype=torch.bool), CSM, r"mask has shape \(12,\)"),
         (draws(C, H, W), CSM, r"mask has shape \(4, 12, 16\)"),

@@ -160,6 +160,14 @@ def test_data_consistency_gradcheck():
     assert torch.autograd.gradcheck(step, (z, aty, lam))
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_refused(bad):
+    b = complex_normal(2, 1, H, W)
+    b[1, 0, 3, 4] = bad
+    with pytest.raises(ValueError, match="holds NaN or infinite values: look for them in the k-space"):
+        cg(regularised(make_sense()), b)
+
+
 def test_second_derivative_raises():
     sense, lam = make_sense(), torch.tensor(0.3)
     z = complex_normal(1, 1, H, W).requires_grad_()

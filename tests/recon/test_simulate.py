@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from properties import relative_error
+
+from recon import effective_acceleration
+from recon.modl import image_scale
+from recon.simulate import SimulationConfig, measure, simulate
+
+RNG = np.random.default_rng(0)
+SLICES = [np.pad(RNG.random((40, 56)), 12).astype(np.float32) for _ in range(3)]  # 64×80 with an empty margin
+
+
+def draw(seed=0, n=2, pixels=1600, **config):
+    return simulate(SLICES, np.random.default_rng(seed), n, pixels, SimulationConfig(**config))
+
+
+def test_same_generator_same_problem():
+    a, b, c = draw(1), draw(1), draw(2)
+    assert torch.equal(a.kspace, b.kspace)
+    assert torch.equal(a.sense.mask, b.sense.mask)
+    assert a.kspace.shape != c.kspace.shape or not torch.equal(a.kspace, c.kspace)
+
+
+@pytest.mark.parametrize("family", ["random", "equispaced", "gaussian", "poisson"])
+def test_kspace_is_the_targets(family):
+    for seed in range(4):
+        problem = draw(seed, families=(family,), noise_std=(1e-9, 1e-8), support=0.5)
+        b, _, h, w = problem.target.shape
+        assert b == 2
+        assert (h == w == 40) if family == "poisson" else w in (64, 80)
+        assert problem.sense.separable == (family != "poisson")
+        assert relative_error(problem.sense(problem.target), problem.sense.mask * problem.kspace) < 1e-5
+        assert 1.7 < effective_acceleration(problem.sense.mask) < 9
+
+
+def test_noise_has_the_level_asked_for():
+    for std in (0.01, 0.1):
+        problem = draw(3, families=("random",), noise_std=(std, std))
+        noise = problem.kspace - type(problem.sense)(torch.ones_like(problem.sense.mask), problem.sense.csm)(
+            problem.target
+        )
+        assert noise.real.std().item() == pytest.approx(std, rel=0.05)
+        assert noise.imag.std().item() == pytest.approx(std, rel=0.05)
+
+
+def test_maps_end_at_the_objects_border():
+    whole, cut = (draw(5, support=p, pixels=10**6, families=("random",)) for p in (0.0, 1.0))
+    energy = whole.sense.csm.abs().square().sum(1)
+    torch.testing.assert_close(energy, torch.ones_like(energy))
+    energy = cut.sense.csm.abs().square().sum(1)
+    assert ((energy - 1).abs() < 1e-5).logical_or(energy == 0).all()
+    assert 0.2 < (energy == 0).float().mean() < 0.8
+    assert (cut.target[energy[:, None] == 0] == 0).all()
+
+
+def test_targets_have_unit_scale():
+    problem = draw(7, pixels=10**6, support=0.0, families=("random",))
+    torch.testing.assert_close(image_scale(problem.target), torch.ones(2, 1, 1, 1))
+
+
+def test_measure_is_one_whole_slice():
+    problem = measure(SLICES[0], "random", 4, seed=1, noise_std=0.0)
+    assert problem.target.shape == (1, 1, 64, 80)
+    assert problem.kspace.shape == (1, 8, 64, 80)
+    truth = torch.from_numpy(SLICES[0])[None, None]
+    assert relative_error(problem.target.abs(), truth / image_scale(truth)) < 1e-5
+    assert effective_acceleration(problem.sense.mask) == 4
+    scaled = measure(1e-6 * SLICES[0], "random", 4, seed=1, noise_std=0.0)
+    assert relative_error(scaled.kspace, problem.kspace) < 1e-5
