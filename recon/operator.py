@@ -55,7 +55,8 @@ class Sense(nn.Module):
         self.separable = bool((plane == plane[..., :1, :]).all())
         """Whether the mask takes whole columns: then AᴴA couples pixels of one row only."""
         pattern = torch.fft.ifftshift(plane[..., :1, :] if self.separable else plane, dim=(-2, -1))
-        self.register_buffer("_pattern", pattern.to(csm.dtype), persistent=False)
+        n = csm.shape[-1] if self.separable else csm.shape[-2:].numel()  # of the transforms, which are left unscaled
+        self.register_buffer("_pattern", pattern.to(csm.dtype) / n, persistent=False)
         self.register_buffer("_conj", csm.conj().resolve_conj(), persistent=False)
 
     def forward(self, image: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b c h w"]:
@@ -81,7 +82,7 @@ class Sense(nn.Module):
         axes = (-1,) if self.separable else (-2, -1)
         coils = torch.fft.fftn(self.csm * image, dim=axes)
         coils *= self._pattern  # in place: a solver's time goes into memory, not arithmetic
-        coils = torch.fft.ifftn(coils, dim=axes)
+        coils = torch.fft.ifftn(coils, dim=axes, norm="forward")
         coils *= self._conj
         return coils.sum(1, keepdim=True)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from properties import complex_normal, relative_error
 
-from recon import Sense, birdcage, cg, masks, virtual_coils
+from recon import Sense, birdcage, cg, loops, masks, virtual_coils
 
 SHAPE = (40, 48)
 MASKS = {"columns": masks.random(SHAPE[1], 3, 0.1, seed=0), "plane": complex_normal(*SHAPE).real > 0.5}
@@ -12,18 +12,21 @@ MASKS = {"columns": masks.random(SHAPE[1], 3, 0.1, seed=0), "plane": complex_nor
 def test_same_normal_operator_with_fewer_coils(mask):
     sense = Sense(mask, birdcage(12, SHAPE))
     x = complex_normal(2, 1, *SHAPE)
-    fewer = virtual_coils(sense)
-    assert fewer.csm.shape[1] <= (10 if sense.separable else 12)
-    assert relative_error(fewer.gram(x), sense.gram(x)) < 1e-5
-    assert virtual_coils(sense, 1e-2).csm.shape[1] < fewer.csm.shape[1]
-    assert relative_error(virtual_coils(sense, 1e-2).gram(x), sense.gram(x)) < 1e-2
+    numbers = []
+    for tol in (1e-6, 1e-4, 1e-2):
+        fewer = virtual_coils(sense, tol)
+        assert relative_error(fewer.gram(x), sense.gram(x)) < tol
+        numbers.append(fewer.csm.shape[1])
+    assert 12 >= numbers[0] > numbers[1] > numbers[2]
+    assert numbers[1] <= (8 if sense.separable else 11)
 
 
-def test_same_solution():
-    sense = Sense(MASKS["columns"], birdcage(12, SHAPE))
+@pytest.mark.parametrize("csm", [birdcage(12, SHAPE), loops(8, SHAPE, 0), loops(15, SHAPE, 1)])
+def test_same_solution(csm):
+    sense = Sense(MASKS["columns"], csm)
     b = sense.gram(complex_normal(1, 1, *SHAPE))
-    exact, fewer = (cg(lambda x, a=a: a.gram(x) + 0.05 * x, b, 200) for a in (sense, virtual_coils(sense)))
-    assert relative_error(fewer, exact) < 1e-5
+    exact, fewer = (cg(lambda x, a=a: a.gram(x) + 0.05 * x, b, 300) for a in (sense, virtual_coils(sense)))
+    assert relative_error(fewer, exact) < 5e-4
 
 
 def test_nothing_to_leave_out():
@@ -37,5 +40,5 @@ def test_maps_for_each_sample_and_empty_maps():
     csm = torch.cat([birdcage(8, SHAPE), torch.zeros(1, 8, *SHAPE)])  # nothing is left of the second
     fewer = virtual_coils(Sense(MASKS["columns"], csm))
     x = complex_normal(2, 1, *SHAPE)
-    assert relative_error(fewer.gram(x), Sense(MASKS["columns"], csm).gram(x)) < 1e-5
+    assert relative_error(fewer.gram(x), Sense(MASKS["columns"], csm).gram(x)) < 1e-3
     assert (fewer.gram(x)[1] == 0).all()

@@ -1,0 +1,174 @@
+"""How good are the reconstructions on subjects that nothing was trained or tuned on?
+
+    python benchmarks/tune_l1_wavelet.py DATA/mri > lams.tsv
+    python -m benchmarks.recon_quality DATA/mri --lams lams.tsv --out rows.tsv [--weights modl-knee …]
+
+DATA/mri holds knee_stanford.npz (subjects 12–15: magnitude images, on which 8 loop coils, a smooth phase and noise of
+1 % are simulated; solvers know the coils) and brain_multicoil8.h5 (measured by 8 coils; ESPIRiT estimates their maps
+from the sampled centre, and the truth is the fully sampled image). Each row is one reconstruction; rows that a cut-off
+run has left are kept and skipped. Magnitudes are compared within the object, after scaling by least squares. The table
+gives mean ± standard deviation over slices and seeds.
+"""
+
+import argparse
+import csv
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from statistics import mean, stdev
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+import recon
+from mriqf import metrics
+from mriqf.weights import load
+from recon.simulate import measure
+
+SUBJECTS = (12, 13, 14, 15)
+FAMILIES = ("random", "equispaced", "poisson")
+ACCELERATIONS = (2, 4, 6, 8)
+KEY = ("data", "slice", "family", "acceleration", "seed", "method")
+COLUMNS = (*KEY, "effective_acceleration", "psnr", "ssim", "nrmse", "seconds")
+Methods = dict[str, Callable[[Tensor, recon.Sense], Tensor]]
+
+
+def main() -> None:
+    """Measure what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="table of rows, added to")
+    parser.add_argument("--lams", type=Path, help="output of tune_l1_wavelet.py: the best weight for each mask")
+    parser.add_argument("--weights", nargs="*", default=["modl-knee"], help="names or files of MoDL weights")
+    parser.add_argument("--subjects", type=int, nargs="*", default=SUBJECTS)
+    parser.add_argument("--slices", type=int, default=2, help="of each subject")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    networks = {Path(name).stem: recon.fast(load(name)) for name in options.weights}
+    lams = _lams(options.lams) if options.lams else {}
+    done = {tuple(row[k] for k in KEY) for row in _rows(options.out)}
+    problems = itertools.chain(
+        knees(options.folder, options.subjects, options.slices, options.seeds), brain(options.folder, options.seeds)
+    )
+    for (data, index, family, acceleration, seed), make in problems:
+        methods: Methods = {
+            "zero-filled": recon.zero_filled,
+            "cg-sense": partial(recon.cg_sense, lam=1e-2),
+            "l1-wavelet": partial(recon.l1_wavelet, lam=lams.get((family, acceleration), 0.01)),
+            **networks,
+        }
+        keys = {name: tuple(map(str, (data, index, family, acceleration, seed, name))) for name in methods}
+        if missing := [name for name in methods if keys[name] not in done]:
+            kspace, sense, truth = make()
+            for name in missing:
+                _append(options.out, keys[name], compare(methods[name], kspace, sense, truth))
+    summary(_rows(options.out))
+
+
+Case = tuple[str, int, str, int, int]
+Make = Callable[[], tuple[Tensor, recon.Sense, Tensor]]
+
+
+def knees(folder: Path, subjects: tuple[int, ...], n_slices: int, n_seeds: int) -> Iterator[tuple[Case, Make]]:
+    """Slices of held-out knees, spread evenly over each."""
+    with np.load(folder / "knee_stanford.npz") as archive:
+        images, subject = archive["images"], archive["subject"]
+    for s in subjects:
+        of_subject = np.flatnonzero(subject == s)
+        chosen = of_subject[np.linspace(0, len(of_subject) - 1, n_slices + 2).round().astype(int)[1:-1]]
+        for index, family, acceleration, seed in itertools.product(chosen, FAMILIES, ACCELERATIONS, range(n_seeds)):
+
+            def make(i: int = index, f: str = family, a: int = acceleration, s: int = seed):
+                problem = measure(images[i].astype(np.float32), f, a, 1000 * int(i) + s)
+                return problem.kspace, problem.sense, problem.target.abs()
+
+            yield (f"knee-{s}", int(index), family, acceleration, seed), make
+
+
+def brain(folder: Path, n_seeds: int) -> Iterator[tuple[Case, Make]]:
+    """The real multi-coil slice, undersampled."""
+    with h5py.File(folder / "brain_multicoil8.h5") as file:
+        kspace = torch.from_numpy(np.asarray(file["kspace"], np.complex64))
+    h, w = kspace.shape[2:]
+    truth = recon.zero_filled(kspace, recon.Sense(torch.ones(w, dtype=torch.bool), recon.espirit(kspace))).abs()
+    for family, acceleration, seed in itertools.product(FAMILIES, ACCELERATIONS, range(n_seeds)):
+
+        def make(f: str = family, a: int = acceleration, s: int = seed):
+            mask = recon.masks.draw(f, (h, w), a, 1 / 12 if f == "poisson" else 0.32 / a, s)
+            return mask * kspace, recon.Sense(mask, recon.espirit(mask * kspace)), truth
+
+        yield ("brain", 0, family, acceleration, seed), make
+
+
+def compare(method: Callable, kspace: Tensor, sense: recon.Sense, truth: Tensor) -> dict[str, float]:
+    """Figures of one reconstruction."""
+    start = time.perf_counter()
+    with torch.inference_mode():
+        image = method(kspace, sense).abs()
+    seconds = time.perf_counter() - start
+    region = metrics.object_mask(truth)
+    image = image * (image * truth)[region].sum() / (image * image)[region].sum()
+    return {
+        "effective_acceleration": recon.effective_acceleration(sense.mask),
+        "psnr": metrics.psnr(image, truth, region).item(),
+        "ssim": metrics.ssim(image, truth, region).item(),
+        "nrmse": metrics.nrmse(image, truth, region).item(),
+        "seconds": seconds,
+    }
+
+
+def summary(rows: list[dict[str, str]]) -> None:
+    """Print a line for each kind of data, mask, acceleration and method."""
+    names = ("data", "family", "R", "effective R", "method", "PSNR", "SSIM", "NRMSE", "above L1-wavelet, dB", "n")
+    print("\t".join(names))
+    for kind, family, acceleration in itertools.product(("knee", "brain"), FAMILIES, ACCELERATIONS):
+        of_mask = [
+            row for row in rows
+            if row["data"].startswith(kind) and (row["family"], row["acceleration"]) == (family, str(acceleration))
+        ]  # fmt: skip
+        base = [float(row["psnr"]) for row in of_mask if row["method"] == "l1-wavelet"]
+        for method in dict.fromkeys(row["method"] for row in of_mask):
+            chosen = [row for row in of_mask if row["method"] == method]
+            values = {k: [float(row[k]) for row in chosen] for k in COLUMNS[len(KEY) :]}
+            cells = (
+                kind, family, acceleration, f"{mean(values['effective_acceleration']):.2f}", method,
+                _spread(values["psnr"], 2), _spread(values["ssim"], 3), _spread(values["nrmse"], 4),
+                f"{mean(values['psnr']) - mean(base):+.2f}" if base else "", len(chosen),
+            )  # fmt: skip
+            print(*cells, sep="\t")
+
+
+def _spread(values: list[float], digits: int) -> str:
+    return f"{mean(values):.{digits}f} ± {stdev(values) if len(values) > 1 else 0:.{digits}f}"
+
+
+def _lams(path: Path) -> dict[tuple[str, int], float]:
+    with path.open() as file:
+        table = csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t")
+        return {(row["family"], int(row["R"])): float(row["lam"]) for row in table if row["best"] == "*"}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def _append(path: Path, key: tuple[str, ...], figures: dict[str, float]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        if new:
+            writer.writerow(COLUMNS)
+        writer.writerow([*key, *(f"{figures[k]:.6g}" for k in COLUMNS[len(KEY) :])])
+
+
+if __name__ == "__main__":
+    main()
