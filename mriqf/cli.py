@@ -1,4 +1,4 @@
-"""The command line: `mriqf score`, `demo`, `train`, `weights`.
+"""The command line: `mriqf score`, `recon`, `demo`, `train`, `weights`, `data`.
 
 Commands are named here and imported when they are called, so that help needs nothing heavy.
 """
@@ -17,9 +17,11 @@ app = App(
     result_action="return_value",
 )
 app.command("mriqf.commands.score:score", name="score", help="Score images that have no reference.")
+app.command("mriqf.commands.recon:reconstruct", name="recon", help="Reconstruct k-space.")
 app.command("mriqf.studies.demo:demo", name="demo", help="Score an MR slice, undersampled more and more.")
 app.command("mriqf.commands.weights:app", name="weights", help="List the trained weights, or say where they are.")
 app.command("mriqf.commands.train:app", name="train", help="Train a predictor.")
+app.command("mriqf.commands.data:app", name="data", help="Check the data that a manifest names, or list them.")
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

@@ -12,6 +12,19 @@ COIL_DIM = 3
 
 def read_bart(path: Path) -> Volume:
     """Volume in a BART pair, given by either file: rows along dimension 0, columns along 1, slices along all others."""
+    data, dims = read_header(path)
+    if dims[COIL_DIM] > 1:
+        header = data.with_suffix(".hdr")
+        raise ReadError(f"{header}: holds {dims[COIL_DIM]} coils: combine them first, e.g. bart rss {1 << COIL_DIM}")
+    h, w, *slices = dims
+    n_slices = math.prod(slices)
+    with reading(data):
+        images = np.memmap(data, dtype="<c8", mode="r", shape=(h, w, n_slices), order="F")
+    return stack(data, lambda i: images[:, :, i], (h, w), grid=(n_slices,))
+
+
+def read_header(path: Path) -> tuple[Path, list[int]]:
+    """The ``.cfl`` file of a BART pair, given by either file, and the pair's dimensions, four or more."""
     header, data = path.with_suffix(".hdr"), path.with_suffix(".cfl")
     for part in (header, data):
         if not part.is_file():
@@ -19,14 +32,8 @@ def read_bart(path: Path) -> Volume:
     with reading(header):
         lines = header.read_text(encoding="ascii").splitlines()
         dims = [int(word) for word in lines[lines.index("# Dimensions") + 1].split()]
-    if len(dims) > COIL_DIM and dims[COIL_DIM] > 1:
-        raise ReadError(f"{header}: holds {dims[COIL_DIM]} coils: combine them first, e.g. bart rss {1 << COIL_DIM}")
     if (size := data.stat().st_size) != math.prod(dims) * 8:
         raise ReadError(f"{data}: has {size} bytes, not the {math.prod(dims) * 8} of {dims} complex64: write it again")
-    h, w, *slices = [*dims, 1, 1][: max(len(dims), 2)]
-    n_slices = math.prod(slices)
-    if min(h, w, n_slices) < 1:
+    if not dims or min(dims) < 1:
         raise ReadError(f"{header}: dimensions {dims} hold no pixels: write it again")
-    with reading(data):
-        images = np.memmap(data, dtype="<c8", mode="r", shape=(h, w, n_slices), order="F")
-    return stack(data, lambda i: images[:, :, i], (h, w), grid=(n_slices,))
+    return data, dims + [1] * (COIL_DIM + 1 - len(dims))

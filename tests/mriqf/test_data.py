@@ -92,6 +92,33 @@ def test_manifest_refuses_an_unknown_split(tmp_path):
         data.read_manifest(manifest(tmp_path, ("a", "trian")))
 
 
+@pytest.mark.parametrize(
+    "fields",
+    ["", "count = 3", 'files = "*.h5"', 'sha256 = "0"\nfiles = "*.h5"\ncount = 3', 'sha256 = "0"\ncount = 3'],
+    ids=["nothing", "count alone", "files alone", "both", "hash and count"],
+)
+def test_manifest_says_how_its_files_are_checked(tmp_path, fields):
+    (tmp_path / "m.toml").write_text(f'name = "m"\n[[source]]\npath = "a"\nsplit = "train"\n{fields}')
+    with pytest.raises(ValueError, match=r"m\.toml: a needs sha256, or else files and count"):
+        data.read_manifest(tmp_path / "m.toml")
+
+
+def test_counted_files(tmp_path):
+    source = data.Source("raw", "train", files="*.h5", count=2)
+    with pytest.raises(FileNotFoundError, match=r"raw/\*\.h5 is missing: fetch it"):
+        data.verify(source, tmp_path)
+    (tmp_path / "raw").mkdir()
+    for name in ("b.h5", "a.h5", "notes.txt"):
+        (tmp_path / "raw" / name).write_text("")
+    data.verify(source, tmp_path)
+    assert [file.name for file in source.find(tmp_path)] == ["a.h5", "b.h5"]
+    with pytest.raises(ValueError, match=r"raw: holds k-space, not images: read it with mriqf\.io\.slices"):
+        data.read_source(source, tmp_path)
+    (tmp_path / "raw" / "a.h5").unlink()
+    with pytest.raises(ValueError, match=r"raw/\*\.h5 are 1 files, not 2"):
+        data.verify(source, tmp_path)
+
+
 def test_changed_data_are_noticed(tiny_data):
     manifest, root = tiny_data
     source = manifest.sources[0]

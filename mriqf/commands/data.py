@@ -1,0 +1,71 @@
+"""`mriqf data`: whether the data that a manifest names are there and are the right ones."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cyclopts import App
+
+from mriqf.data import Manifest, Source, Split, read_manifest, verify
+
+app = App(name="data", help="Check the data that a manifest names, or list them.")
+
+
+@app.command(name="verify")
+def verify_data(manifest: Path, *, root: Path) -> int:
+    """Check that every source of a manifest is there, whole, and in one split only.
+
+    Prints one tab-separated line a source: ok, missing or changed, split, path, and what is wrong.
+
+    Parameters
+    ----------
+    manifest
+        Which data: see data_manifests/.
+    root
+        Folder that the manifest's paths start from.
+
+    Returns
+    -------
+    0, or 1 if anything is wrong.
+    """
+    wrong = 0
+    for source, state, reason in check(read_manifest(manifest), root):
+        wrong += state != "ok"
+        print(state, source.split, source.path, reason, sep="\t", flush=True)  # noqa: T201
+    return 1 if wrong else 0
+
+
+@app.command(name="list")
+def list_data(manifest: Path, *, root: Path, split: Split | None = None) -> None:
+    """Print the files of a manifest that are there, one a line.
+
+    Parameters
+    ----------
+    manifest
+        Which data: see data_manifests/.
+    root
+        Folder that the manifest's paths start from.
+    split
+        train, val or test; all if not given.
+    """
+    chosen = read_manifest(manifest)
+    sources = chosen.sources if split is None else chosen.split(split)
+    for file in dict.fromkeys(file for source in sources for file in source.find(root)):
+        print(file)  # noqa: T201
+
+
+def check(manifest: Manifest, root: Path) -> Iterator[tuple[Source, str, str]]:
+    """State of each source, ok, missing or changed, and what is wrong in one line, empty if nothing is."""
+    home: dict[str, Source] = {}  # of the names of counted files, which stand for their subjects
+    for source in manifest.sources:
+        state, reason = "ok", ""
+        try:
+            verify(source, root)
+        except FileNotFoundError as error:
+            state, reason = "missing", str(error)
+        except (ValueError, OSError) as error:
+            state, reason = "changed", " ".join(str(error).split())
+        for file in source.find(root) if source.files is not None else []:
+            other = home.setdefault(file.name, source)
+            if other.split != source.split:
+                state, reason = "changed", f"{file} is also in {other.path}, for {other.split}: keep it in one split"
+        yield source, state, reason

@@ -1,0 +1,75 @@
+"""Which part of k-space was measured: samples that were not are exactly zero in every coil."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from mriqf.io.kspace import KSpace
+from mriqf.io.volume import ReadError
+
+SCATTERED = 0.05  # share of zero points above which they are a pattern, rather than samples that happen to be zero
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """What a file measured of its k-space.
+
+    Attributes
+    ----------
+    mask
+        What was measured: columns, or points where columns do not tell.
+    rows, columns
+        Extent of it; beyond, k-space is zero-padded.
+    undersampled
+        Whether something is missing within that extent.
+    """
+
+    mask: Bool[np.ndarray, " w"] | Bool[np.ndarray, "h w"]
+    rows: slice
+    columns: slice
+    undersampled: bool
+
+
+def find_sampling(kspace: KSpace, indices: Iterable[int]) -> Sampling:
+    """Find what was measured, by one pass over the slices with these indices; the mask that the file stores holds too.
+
+    Zeros along the edges are padding, such as fastMRI has, and not undersampling.
+
+    Raises
+    ------
+    ReadError
+        When a slice cannot be read, the slices are sampled differently, or the mask excludes all samples.
+    """
+    measured: Any = np.zeros(kspace.shape, bool)
+    first = None
+    for index in indices:
+        points = (kspace.read_slice(index) != 0).any(axis=0)
+        columns = points.any(axis=0)
+        if first is None:
+            first = index, columns
+        elif (columns != first[1]).any():
+            raise ReadError(
+                f"{kspace.source}: slices {first[0]} and {index} sample other columns ({int(first[1].sum())} and "
+                f"{int(columns.sum())} of {columns.size}): reconstruct them apart, with --slices"
+            )
+        measured |= points
+    rows, columns = _extent(measured.any(axis=1)), _extent(measured.any(axis=0))
+    if kspace.mask is not None:
+        measured &= kspace.mask
+        if not measured.any():
+            raise ReadError(f"{kspace.source}: its mask of {kspace.mask.shape} excludes all samples: correct the mask")
+    inside = measured[rows, columns]
+    lines = measured.any(axis=0)
+    scattered = 1 - inside[:, inside.any(axis=0)].mean() > SCATTERED
+    return Sampling(measured if scattered else lines, rows, columns, bool(scattered or not lines[columns].all()))
+
+
+def _extent(used: Bool[np.ndarray, " n"]) -> slice:
+    """From the first to the last True; to the very edge where the zeros there are no longer than others inside."""
+    places = np.flatnonzero(used)
+    gap = int(np.diff(places).max(initial=1)) - 1
+    first, last = int(places[0]), int(places[-1]) + 1
+    return slice(0 if first <= gap else first, used.size if used.size - last <= gap else last)
