@@ -5,8 +5,8 @@ orthonormal, and coil maps are normalised, so operators have norm at most 1 and 
 """
 
 from recon import masks
-from recon.baselines import cg_sense, zero_filled
-from recon.coils import birdcage, rss, simulate_kspace, smooth_phase
+from recon.baselines import cg_sense, l1_wavelet, zero_filled
+from recon.coils import birdcage, calibration_size, compress_coils, espirit, loops, rss, simulate_kspace, smooth_phase
 from recon.fourier import fft2c, ifft2c
 from recon.masks import effective_acceleration
 from recon.modl import MoDL, MoDLConfig, fast
@@ -20,13 +20,18 @@ __all__ = [
     "NotConverged",
     "Sense",
     "birdcage",
+    "calibration_size",
     "cg",
     "cg_sense",
+    "compress_coils",
     "data_consistency",
     "effective_acceleration",
+    "espirit",
     "fast",
     "fft2c",
     "ifft2c",
+    "l1_wavelet",
+    "loops",
     "masks",
     "rss",
     "simulate_kspace",

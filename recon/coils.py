@@ -102,6 +102,124 @@ def loops(n_coils: int, shape: tuple[int, int], seed: int) -> Complex64[Tensor, 
     return csm / rss(csm)
 
 
+def calibration_size(kspace: Complex[Tensor, "b c h w"]) -> int:
+    """Return the side of the largest centred square that every slice samples fully, in points; 0 if there is none.
+
+    Parameters
+    ----------
+    kspace
+        Measured k-space, any unit, exactly zero in all coils where it was not sampled.
+    """
+    sampled = (kspace != 0).any(1).all(0)
+    n = 0
+    while n < min(sampled.shape) and bool(_central(sampled, n + 1).all()):
+        n += 1
+    return n
+
+
+def espirit(
+    kspace: Complex[Tensor, "b c h w"],
+    n_calib: int | None = None,
+    crop: int | float = 0.8,
+    kernel_width: int = 5,
+    thresh: int | float = 0.05,
+    max_iter: int = 30,
+) -> Complex64[Tensor, "b c h w"]:
+    """Estimate coil maps from the calibration lines of undersampled k-space: SigPy's ESPIRiT, slice by slice.
+
+    The squared magnitudes sum to 1 where there is signal and the maps are 0 elsewhere, so ``‖A‖ <= 1``. Phases are
+    relative to a virtual coil, the combination of coils that has most of the calibration's energy: unlike those of
+    one coil they are defined wherever there is signal, and the image keeps a smooth phase. The scale of the data
+    changes nothing, and a coil without signal gets the map 0. The slices are computed on the CPU.
+
+    Parameters
+    ----------
+    kspace
+        Measured k-space, any unit, exactly zero in all coils where it was not sampled.
+    n_calib
+        Side of the central square to calibrate on, in points, above ``kernel_width``; by default what
+        `calibration_size` finds, at most 24. From about 12 the maps are good.
+    crop
+        Eigenvalue, in [0, 1], below which a pixel counts as background.
+    kernel_width
+        Width of the kernels in points. A larger one resolves maps that vary faster, in quadratically more time.
+    thresh
+        Part of the largest singular value of the calibration matrix below which its vectors count as noise.
+    max_iter
+        Power iterations.
+
+    Raises
+    ------
+    ValueError
+        If k-space is not complex, not finite or zero in a slice, or the calibration region does not suffice.
+    ImportError
+        If sigpy is not installed.
+
+    References
+    ----------
+    Uecker et al., ESPIRiT - an eigenvalue approach to autocalibrating parallel MRI: where SENSE meets GRAPPA, Magn
+    Reson Med 2014, doi:10.1002/mrm.24751.
+    """
+    _require_kspace(kspace)
+    if not 0 <= crop <= 1:
+        raise ValueError(f"crop={crop} is no eigenvalue: use a value in [0, 1], such as 0.8")
+    size = calibration_size(kspace)
+    n_calib = min(size, 24) if n_calib is None else n_calib
+    if not kernel_width < n_calib <= size:
+        raise ValueError(
+            f"kspace {tuple(kspace.shape)} is fully sampled on {size} x {size} central points but calibration is on "
+            f"n_calib={n_calib}: use kernel_width={kernel_width} < n_calib <= {size}, or a mask with more central lines"
+        )
+    try:
+        from sigpy.mri.app import EspiritCalib
+    except ImportError as error:
+        raise ImportError('espirit needs sigpy: pip install "mriqf[recon]"') from error
+    csm = torch.empty(kspace.shape, dtype=torch.complex64)
+    for y, s in zip(kspace.detach().cpu(), csm, strict=True):
+        y = (y / y.abs().max()).to(torch.complex64)
+        solver = EspiritCalib(y.numpy(), n_calib, thresh, kernel_width, crop, max_iter, show_pbar=False)
+        while not solver.alg.done():  # its own run() divides by the first coil's map, which may be 0
+            solver.alg.update()
+        s.copy_(torch.from_numpy(solver.mps.T[0] * (solver.alg.max_eig.T[0] > crop)))
+        virtual = torch.einsum("c,chw->hw", _principal(_central(y, n_calib), 1)[0], s)
+        s *= torch.polar(torch.ones_like(virtual.real), -virtual.angle())
+    return csm.to(kspace.device)
+
+
+def compress_coils(
+    kspace: Complex[Tensor, "b c h w"], n_coils: int
+) -> tuple[Complex[Tensor, "b v h w"], Complex[Tensor, "b v c"]]:
+    """Compress k-space to the virtual coils that keep most of each slice's energy.
+
+    Parameters
+    ----------
+    kspace
+        Measured k-space, any unit.
+    n_coils
+        Number of virtual coils, in [1, c]; with c the combination by `rss` stays as it was.
+
+    Returns
+    -------
+    tuple
+        The compressed k-space, strongest virtual coil first, and the matrices, with orthonormal rows. Maps of the
+        real coils follow by ``torch.einsum("bvc,bchw->bvhw", matrix, csm)``.
+
+    Raises
+    ------
+    ValueError
+        If k-space is not complex, not finite or zero in a slice, or ``n_coils`` is out of range.
+
+    References
+    ----------
+    Buehrer et al., Array compression for MRI with large coil arrays, Magn Reson Med 2007, doi:10.1002/mrm.21237.
+    """
+    _require_kspace(kspace)
+    if not 1 <= n_coils <= kspace.shape[1]:
+        raise ValueError(f"n_coils={n_coils} is out of range: use 1 to {kspace.shape[1]} for these coils")
+    matrix = torch.stack([_principal(y / y.abs().max(), n_coils) for y in kspace])
+    return torch.einsum("bvc,bchw->bvhw", matrix, kspace), matrix
+
+
 def smooth_phase(shape: tuple[int, int], seed: int, std: float = 1.0, n_knots: int = 4) -> Complex64[Tensor, "1 1 h w"]:
     """Draw a smooth random phase map of unit modulus, such as field inhomogeneity leaves on an image.
 
@@ -161,3 +279,36 @@ def simulate_kspace(
         (*kspace.shape, 2), dtype=kspace.real.dtype, generator=torch.Generator().manual_seed(seed)
     )  # two components of unit variance; complex randn would give each half of it
     return kspace + noise_std * torch.view_as_complex(noise).to(kspace.device)
+
+
+def _principal(y: Complex[Tensor, "c h w"], n_coils: int) -> Complex[Tensor, "v c"]:
+    """Return the combinations of coils with most energy, strongest first, the largest weight of each real."""
+    samples = y.flatten(1).to(torch.complex128)
+    vectors = torch.linalg.eigh(samples @ samples.mH).eigenvectors.flip(1)[:, :n_coils].mH
+    largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+    return (vectors * largest.conj().sgn()).to(y.dtype)
+
+
+def _central(x: Tensor, n: int) -> Tensor:
+    """Return the central n x n points, cut so that the zero frequency stays at ``n // 2``."""
+    top, left = (side // 2 - n // 2 for side in x.shape[-2:])
+    return x[..., top : top + n, left : left + n]
+
+
+def _require_kspace(kspace: Tensor) -> None:
+    """Raise unless k-space is complex (b, c, h, w), finite, and not zero in any slice."""
+    shape = tuple(kspace.shape)
+    if not kspace.is_complex():
+        raise ValueError(
+            f"kspace is {kspace.dtype} with shape {shape}, must be complex (b, c, h, w): join real and imaginary parts "
+            "by torch.complex, or by torch.view_as_complex where they are the last axis"
+        )
+    if kspace.ndim != 4:
+        raise ValueError(f"kspace has shape {shape}, not (b, c, h, w): add the missing axis, such as kspace[None]")
+    if not kspace.isfinite().all():
+        raise ValueError(
+            f"kspace {shape} holds NaN or infinity: look for them in the raw data, or leave those slices out"
+        )
+    empty = [i for i, y in enumerate(kspace) if not y.any()]
+    if empty:
+        raise ValueError(f"kspace {shape} is zero in all coils of slice {empty[0]}: leave empty slices out")

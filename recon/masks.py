@@ -305,10 +305,10 @@ class _Tolerance:
 
     def __gt__(self, deviation: float) -> bool:
         self.n_steps += 1
-        return self.n_steps >= 12 or deviation < self.width
+        return self.n_steps >= 12 or bool(deviation < self.width)
 
     def __le__(self, deviation: float) -> bool:
-        return self.n_steps < 12 and deviation >= self.width
+        return self.n_steps < 12 and bool(deviation >= self.width)
 
 
 def _poisson_disc(shape: tuple[int, int], acceleration: int | float, center_fraction: float, seed: int) -> np.ndarray:

@@ -92,6 +92,8 @@ def train(
     if tensors is not None:
         _restore(tensors, model, optimiser)
     total = config.pretrain_steps + config.steps
+    if start >= total:  # it was cut off after its last step
+        yield Checkpoint(start, math.nan, model, _state(model, optimiser))
     losses: list[float] = []
     for step in range(start, total):
         pretraining = step < config.pretrain_steps

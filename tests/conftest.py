@@ -80,6 +80,25 @@ def weights_file(tmp_path, untrained):
 
 
 @pytest.fixture
+def modl_file(tmp_path):
+    """Writer of an untrained MoDL's weights; gives the path."""
+    import torch
+
+    from mriqf import weights
+    from recon import MoDL, MoDLConfig
+
+    def write(name="modl.safetensors", **config):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = MoDL(MoDLConfig(**config))
+        card = {"network": "modl", "config": weights.config_dict(model.config), "validation": {"random-4": 30.0}}
+        weights.write(tmp_path / name, model.state_dict(), card)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
 def tiny_data(tmp_path, texture):
     """Manifest and root of two training subjects, one to validate and one to test, two slices each."""
     from mriqf.data import content_hash, read_manifest

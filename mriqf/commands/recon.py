@@ -18,7 +18,7 @@ from tqdm import tqdm
 import recon
 from mriqf import __version__
 from mriqf.cli import UsageError
-from mriqf.commands.score import _device, _parse_slices, _say
+from mriqf.commands.options import choose_device, parse_slices, say
 from mriqf.io import KSpace, ReadError, Sampling, atomic_path, find_sampling, read_kspace
 
 Method = Literal["zero-filled", "cg-sense", "l1-wavelet", "modl"]
@@ -82,7 +82,7 @@ def reconstruct(
     force
         Replace a file that exists.
     """
-    chosen = _parse_slices(slices)
+    chosen = parse_slices(slices)
     if lam is not None and method not in LAM:
         raise UsageError(f"--lam is {lam}, but {method} takes none: leave it out, or use {' or '.join(LAM)}")
     if lam is not None and lam < 0:
@@ -94,7 +94,7 @@ def reconstruct(
     if out.exists() and Path(kspace).exists() and out.samefile(kspace):
         raise UsageError(f"--out {out} is the k-space itself: choose another name")
     lam = LAM.get(method) if lam is None else lam
-    place = _device(device)
+    place = choose_device(device)
     reconstruction = _method(method, lam, weights, place)
     with atomic_path(out, force) as temporary:
         data = read_kspace(kspace)
@@ -132,7 +132,7 @@ def reconstruct(
                 except ValueError as error:
                     raise ValueError(f"{kspace}: slice {index}: {error}") from None
             for warning in caught:
-                _say(f"warning: {kspace}: slice {index}: {warning.message}")
+                say(f"warning: {kspace}: slice {index}: {warning.message}")
             seconds = time.perf_counter() - began
             print(kspace, index, method, f"{effective:.4f}", f"{seconds:.2f}", sep="\t", flush=True)  # noqa: T201
             return data.crop(found)
@@ -152,7 +152,7 @@ def _method(name: Method, lam: float | None, weights: str, device: str) -> Recon
         raise UsageError(str(error)) from None
     if not isinstance(model, recon.MoDL):
         raise UsageError(f"--weights {weights} holds no MoDL: choose one, such as modl-knee")
-    return model
+    return recon.fast(model)
 
 
 def _pattern(
@@ -166,10 +166,10 @@ def _pattern(
     """Mask to reconstruct with: what was measured, undersampled if asked for."""
     padding = data.shape[1] - (sampling.columns.stop - sampling.columns.start)
     if padding:
-        _say(f"{data.source}: {padding} of {data.shape[1]} columns at the edges are zero: padding, not in the mask")
+        say(f"{data.source}: {padding} of {data.shape[1]} columns at the edges are zero: padding, not in the mask")
     if acceleration is None:
         if sampling.undersampled:
-            _say(f"{data.source}: is undersampled: reconstructed as it is")
+            say(f"{data.source}: is undersampled: reconstructed as it is")
         return sampling.mask
     if sampling.undersampled:
         own = "by its own mask" if data.mask is not None else "where it is zero"

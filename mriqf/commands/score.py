@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 from tqdm import tqdm
 
 from mriqf import __version__, scoring
 from mriqf.cli import UsageError
+from mriqf.commands.options import choose_device, parse_slices, say
 from mriqf.inference import fast
 from mriqf.io import Volume, atomic_path, read, write_map, write_overlay
 from mriqf.pooling import check_pool, weighted_mean
@@ -79,12 +79,12 @@ def score(
     """
     if not inputs:
         raise UsageError("no input given: mriqf score FILE…")
-    chosen = _parse_slices(slices)
+    chosen = parse_slices(slices)
     if batch_size < 1:
         raise UsageError(f"--batch-size is {batch_size}: give 1 or more")
     try:
         check_pool(pool)
-        predictor = fast(load_predictor(weights, _device(device)))
+        predictor = fast(load_predictor(weights, choose_device(device)))
     except ValueError as error:
         raise UsageError(str(error)) from None
     for table in (csv, json):
@@ -102,10 +102,10 @@ def score(
         try:
             _score_input(job, source, name, rows)
             total = weighted_mean([(row["score"], row["foreground_fraction"]) for row in rows[first:]])
-            _say(f"{source}: {total:.2f} over {len(rows) - first} slices")
+            say(f"{source}: {total:.2f} over {len(rows) - first} slices")
         except (ValueError, OSError, ImportError) as error:
             failed += 1
-            _say(f"error: {error}" if source in str(error) else f"error: {source}: {error}")
+            say(f"error: {error}" if source in str(error) else f"error: {source}: {error}")
     if csv is not None:
         with atomic_path(csv, force) as temporary:
             temporary.write_text(_as_csv(rows), encoding="utf-8")
@@ -141,7 +141,7 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
     lattice = scoring.jpeg_trace(volume, indices)
     scale = volume_scale(volume, lattice)
     if lattice is not None:
-        _say(f"warning: {source}: pixels carry the lattice of JPEG quality {lattice.quality}; a study on such data "
+        say(f"warning: {source}: pixels carry the lattice of JPEG quality {lattice.quality}; a study on such data "
              "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip
 
     def scored() -> Iterator[scoring.SliceScore]:
@@ -204,26 +204,6 @@ def _maps(results: Iterator[scoring.SliceScore], volume: Volume) -> Iterator[Flo
         yield empty
 
 
-def _parse_slices(text: str) -> slice:
-    """`7`, `10:30` or `::5`; the step is positive, since maps are written in order."""
-    try:
-        parts = [int(p) if p.strip() else None for p in text.split(":")]
-        chosen = slice(*parts) if len(parts) > 1 else slice(parts[0], None if parts[0] == -1 else (parts[0] or 0) + 1)
-        if len(parts) > 3 or not text.strip() or (chosen.step is not None and chosen.step < 1):
-            raise ValueError
-    except (TypeError, ValueError):
-        raise UsageError(f"--slices is {text!r}: write it as 7, 10:30 or ::5") from None
-    return chosen
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
-        raise UsageError(f"--device is {name!r}, which is not to be had here: choose auto or cpu")
-    return name
-
-
 def _output_names(inputs: tuple[str, ...]) -> list[str]:
     """A file name for each input's outputs, all different."""
     names: list[str] = []
@@ -256,7 +236,3 @@ def _as_json(rows: list[dict[str, Any]]) -> str:
     """JSON knows no NaN: a slice without foreground has a score of null."""
     plain = [{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
     return json_module.dumps(plain, indent=1) + "\n"
-
-
-def _say(line: str) -> None:
-    tqdm.write(" ".join(line.splitlines()), file=sys.stderr)

@@ -66,15 +66,14 @@ def train_modl(
         step = card["step"]
 
     total = config.pretrain_steps + config.steps
-    model, figures = None, {}
+    state, figures = None, {}
     for state in train(pools, [s.weight for s in sources], config, device=device, start=step, tensors=tensors):
-        model = state.model
         weights.write(checkpoint, state.tensors, {"recipe": recipe, "step": state.step}, force=True)
-        figures = validate(model, held_out, unrolls=1 if state.step <= config.pretrain_steps else None)
+        figures = validate(state.model, held_out, unrolls=1 if state.step <= config.pretrain_steps else None)
         values = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
-        report(f"step {state.step}/{total}  loss {state.loss:.5f}  lam {model.lam.item():.4f}  {values}")
-    if model is None:
-        raise ValueError(f"{checkpoint} is of a finished training, and {out} is gone: remove it to start anew")
+        report(f"step {state.step}/{total}  loss {state.loss:.5f}  lam {state.model.lam.item():.4f}  {values}")
+    if state is None:
+        raise ValueError(f"the recipe has {total} steps, so nothing is trained: give --steps of 1 or more")
     card = {
         "network": "modl",
         "config": weights.config_dict(config.model),
@@ -83,7 +82,7 @@ def train_modl(
         "commit": made_by,
         "validation": figures,
     }
-    weights.write(out, model.state_dict(), card, force=force)
+    weights.write(out, state.model.state_dict(), card, force=force)
     checkpoint.unlink(missing_ok=True)
     return out
 

@@ -120,3 +120,22 @@ def test_other_models(tmp_path, card):
     with pytest.raises(ValueError, match=r"a\.safetensors holds no network of this version") as caught:
         weights.load(path)
     one_line(caught)
+
+
+def test_a_modl_is_loaded_and_scores_nothing(modl_file):
+    from recon import MoDL
+
+    path = modl_file(unrolls=2, features=4)
+    model = weights.load(path)
+    assert isinstance(model, MoDL)
+    assert (model.config.unrolls, model.config.features) == (2, 4)
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+    with pytest.raises(ValueError, match=r"modl\.safetensors' are a MoDL's, which scores nothing: choose qf-gray"):
+        weights.load_predictor(path)
+
+
+def test_no_card_can_name_a_class(tmp_path):
+    weights.write(tmp_path / "a.safetensors", {"a": torch.zeros(2)}, {"network": "os.path", "config": {}})
+    with pytest.raises(ValueError, match="holds no network of this version"):
+        weights.load(tmp_path / "a.safetensors")

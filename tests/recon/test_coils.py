@@ -1,10 +1,23 @@
 import sys
 
+import numpy as np
 import pytest
 import torch
-from properties import check_finite_gradient, check_homogeneous, complex_normal, relative_error
+from properties import check_batch_invariant, check_finite_gradient, check_homogeneous, complex_normal, relative_error
 
-from recon import birdcage, fft2c, ifft2c, rss, simulate_kspace, smooth_phase
+from recon import (
+    birdcage,
+    calibration_size,
+    compress_coils,
+    espirit,
+    fft2c,
+    ifft2c,
+    loops,
+    masks,
+    rss,
+    simulate_kspace,
+    smooth_phase,
+)
 
 
 def test_rss():
@@ -39,6 +52,35 @@ def test_birdcage_without_sigpy(monkeypatch):
     monkeypatch.setitem(sys.modules, "sigpy.mri", None)
     with pytest.raises(ImportError, match=r'pip install "mriqf\[recon\]"'):
         birdcage(4, (8, 8))
+
+
+@pytest.mark.parametrize("n_coils", [1, 8, 15])
+@pytest.mark.parametrize("shape", [(24, 31), (32, 20)])
+def test_loops_are_normalised(n_coils, shape):
+    csm = loops(n_coils, shape, seed=0)
+    assert csm.shape == (1, n_coils, *shape)
+    assert csm.dtype == torch.complex64
+    torch.testing.assert_close(rss(csm), torch.ones(1, 1, *shape))
+
+
+def test_loops_follow_the_seed():
+    assert torch.equal(loops(8, (32, 32), 1), loops(8, (32, 32), 1))
+    assert relative_error(loops(8, (32, 32), 1), loops(8, (32, 32), 2)) > 0.5
+
+
+def test_loops_are_smooth_and_differ():
+    csm = loops(8, (64, 64), seed=0)
+    for axis in (-2, -1):
+        assert csm.diff(dim=axis).abs().max() < 0.2
+    assert len(csm.abs().flatten(2).argmax(-1).unique()) == 8  # each is strongest elsewhere
+    maps = csm[0].flatten(1)
+    overlap = (maps @ maps.mH).abs() / (maps.norm(dim=1) * maps.norm(dim=1)[:, None])
+    assert overlap.fill_diagonal_(0).max() < 0.9
+
+
+def test_loops_need_a_coil():
+    with pytest.raises(ValueError, match="n_coils=0"):
+        loops(0, (8, 8), seed=0)
 
 
 def test_smooth_phase():
@@ -85,3 +127,184 @@ def test_noise_follows_the_seed():
     assert not torch.equal(draw[0], draw[2])
     with pytest.raises(ValueError, match=r"noise_std=-1.0"):
         simulate_kspace(image, csm, -1.0, seed=0)
+
+
+def scan(shape=(48, 48), n_coils=4, seed=0, noise_std=0.01):
+    """Image of an ellipse that leaves a margin, its maps, and its full k-space."""
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in shape), indexing="ij")
+    image = ((y / 0.75) ** 2 + (x / 0.65) ** 2 < 1) * (0.7 + 0.3 * torch.sin(9 * x + 5 * y))
+    image, csm = image * smooth_phase(shape, seed, std=0.5), loops(n_coils, shape, seed)
+    return image, csm, simulate_kspace(image, csm, noise_std, seed)
+
+
+def outside_span(csm, image, true_csm):
+    """Part of the coil images that lies outside the span of the maps: what a reconstruction with them must lose."""
+    coil_images = true_csm * image
+    return relative_error(csm * (csm.conj() * coil_images).sum(1, keepdim=True), coil_images)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (47, 53), (64, 40)])
+def test_espirit_finds_the_maps(shape):
+    image, csm, kspace = scan(shape)
+    mask = masks.random(shape[1], 2, 0.4, seed=0)
+    found = espirit(mask * kspace)
+    assert found.shape == csm.shape
+    assert found.dtype == torch.complex64
+    assert outside_span(found, image, csm) < 0.06
+    assert outside_span(found.roll(1, dims=1), image, csm) > 0.3  # the measure tells wrong maps
+    energy = rss(found)
+    assert ((energy - 1).abs().minimum(energy) < 1e-5).all()  # 1 or 0
+    assert (energy[image.abs() > 0.1] > 0.5).float().mean() > 0.99
+    assert energy[..., 0, 0] == 0
+
+
+def test_espirit_phase_is_smooth():
+    # Relative to one coil the phase would wind about that coil's zeros.
+    image, _, kspace = scan((64, 64), n_coils=8, noise_std=0.001)
+    csm = espirit(kspace)
+    inside = image[0, 0, 20:44, 20:44].abs() > 0
+    combined = (csm.conj() * ifft2c(kspace)).sum(1)[0, 20:44, 20:44]
+    assert inside.all()
+    for axis in (0, 1):
+        n = combined.shape[axis]
+        assert (combined.narrow(axis, 1, n - 1) / combined.narrow(axis, 0, n - 1)).angle().abs().max() < 0.7
+
+
+def test_espirit_properties():
+    kspace = torch.cat([masks.random(40, 2, 0.4, seed=0) * scan((36, 40), seed=seed)[2] for seed in range(2)])
+    check_batch_invariant(espirit, kspace, rtol=1e-4)
+    expected = espirit(kspace)
+    for scale in (1e-7, 1e3):
+        assert relative_error(espirit(scale * kspace), expected) < 1e-4
+    state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    assert torch.equal(espirit(kspace), expected)
+    assert torch.equal(torch.get_rng_state(), state[0])
+    assert (np.random.get_state()[1] == state[1]).all()  # noqa: NPY002
+
+
+def test_espirit_is_silent(capfd):
+    espirit(scan((24, 24))[2])
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("dead", [0, 2])
+def test_espirit_of_a_dead_coil(dead):
+    image, csm, kspace = scan()
+    csm[:, dead] = 0
+    kspace[:, dead] = 0
+    found = espirit(kspace)
+    assert found.isfinite().all()
+    assert found[:, dead].abs().max() < 1e-3
+    assert outside_span(found, image, csm) < 0.06
+
+
+def test_espirit_crop():
+    kspace = scan()[2]
+    areas = [(rss(espirit(kspace, crop=crop)) > 0.5).sum() for crop in (0, 0.7, 0.95)]
+    assert areas[0] == 48 * 48
+    assert areas[0] > areas[1] > areas[2]
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 32), (21, 33)])
+@pytest.mark.parametrize("n_center", [0, 1, 6, 7])
+def test_calibration_size_of_columns(height, width, n_center):
+    mask = masks.random(width, width / (n_center + 3), n_center / width, seed=4)
+    start = width // 2
+    expected = 0
+    while mask[start - (expected + 1) // 2 : start - (expected + 1) // 2 + expected + 1].all():
+        expected += 1
+    assert calibration_size(mask * complex_normal(2, 3, height, width)) == expected >= n_center - 1
+
+
+def test_calibration_size():
+    kspace = complex_normal(2, 3, 30, 24)
+    assert calibration_size(kspace) == 24
+    assert calibration_size(0 * kspace) == 0
+    plane = torch.zeros(30, 24, dtype=torch.bool)
+    plane[10:20, 8:16] = True
+    assert calibration_size(plane * kspace) == 8
+    missing = kspace.clone()
+    missing[1, :, 15, 9] = 0  # three columns before the zero frequency, in one slice
+    assert calibration_size(missing) == 5
+    kspace[:, 1] = 0  # a dead coil leaves the points sampled
+    assert calibration_size(kspace) == 24
+
+
+@pytest.mark.parametrize("n_coils", [1, 3, 6])
+def test_compression_keeps_energy(n_coils):
+    kspace = scan((20, 24), n_coils=6)[2]
+    compressed, matrix = compress_coils(kspace, n_coils)
+    assert compressed.shape == (1, n_coils, 20, 24)
+    assert matrix.shape == (1, n_coils, 6)
+    assert relative_error(matrix @ matrix.mH, torch.eye(n_coils, dtype=matrix.dtype)[None]) < 1e-6
+    assert relative_error(compressed, torch.einsum("bvc,bchw->bvhw", matrix, kspace)) == 0
+    singular = torch.linalg.svdvals(kspace[0].flatten(1))
+    assert compressed[0].flatten(1).norm(dim=1) == pytest.approx(singular[:n_coils], rel=1e-4)  # most that is possible
+
+
+def test_full_compression_keeps_rss():
+    kspace = scan((20, 24), n_coils=6)[2]
+    assert relative_error(rss(ifft2c(compress_coils(kspace, 6)[0])), rss(ifft2c(kspace))) < 1e-6
+    check_homogeneous(lambda y: compress_coils(y, 3)[0], kspace)
+    check_batch_invariant(lambda y: compress_coils(y, 3)[0], torch.cat([kspace, kspace.flip(-1)]), rtol=1e-5)
+
+
+def test_compressed_maps_fit_compressed_kspace():
+    image, csm, kspace = scan((20, 24), n_coils=6, noise_std=0.0)
+    compressed, matrix = compress_coils(kspace, 4)
+    maps = torch.einsum("bvc,bchw->bvhw", matrix, csm)
+    assert relative_error(fft2c(maps * image), compressed) < 1e-5
+    assert rss(maps).max() < 1 + 1e-6
+
+
+@pytest.mark.parametrize("function", [espirit, lambda y: compress_coils(y, 1)], ids=["espirit", "compress_coils"])
+@pytest.mark.usefixtures("unchecked")
+def test_bad_kspace(function):
+    kspace = complex_normal(2, 4, 24, 24)
+    with pytest.raises(
+        ValueError, match=r"torch.float32 .*\(2, 4, 24, 24, 2\), must be complex .* torch.view_as_complex"
+    ):
+        function(torch.view_as_real(kspace))
+    with pytest.raises(ValueError, match=r"torch.float32 .*\(2, 4, 24, 24\), must be complex .* torch.complex"):
+        function(kspace.real)
+    with pytest.raises(ValueError, match=r"shape \(4, 24, 24\), not \(b, c, h, w\): .* kspace\[None\]"):
+        function(kspace[0])
+    with pytest.raises(ValueError, match=r"zero in all coils of slice 1: leave empty slices out"):
+        function(kspace * torch.tensor([1, 0]).reshape(2, 1, 1, 1))
+    kspace[0, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        function(kspace)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_calib": 20}, "fully sampled on 8 x 8 central points .* n_calib=20: use kernel_width=5 < n_calib <= 8"),
+        ({"n_calib": 5}, "n_calib=5: use kernel_width=5 < n_calib <= 8"),
+        ({"kernel_width": 8}, "n_calib=8: use kernel_width=8 < n_calib"),
+        ({"crop": 1.5}, "crop=1.5"),
+    ],
+)
+def test_espirit_bad_arguments(arguments, message):
+    mask = torch.zeros(32, dtype=torch.bool)
+    mask[12:20] = True
+    with pytest.raises(ValueError, match=message):
+        espirit(mask * complex_normal(1, 4, 24, 32), **arguments)
+
+
+def test_espirit_without_calibration():
+    kspace = masks.equispaced(32, 4, 0.0, seed=0) * complex_normal(1, 4, 24, 32)
+    with pytest.raises(ValueError, match="mask with more central lines"):
+        espirit(kspace)
+
+
+def test_compression_needs_a_coil():
+    for n_coils in (0, 5):
+        with pytest.raises(ValueError, match=f"n_coils={n_coils} is out of range: use 1 to 4"):
+            compress_coils(complex_normal(1, 4, 8, 8), n_coils)
+
+
+def test_espirit_without_sigpy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sigpy.mri.app", None)
+    with pytest.raises(ImportError, match=r'pip install "mriqf\[recon\]"'):
+        espirit(complex_normal(1, 4, 16, 16))

@@ -17,8 +17,8 @@ def test_same_normal_operator_with_fewer_coils(mask):
         fewer = virtual_coils(sense, tol)
         assert relative_error(fewer.gram(x), sense.gram(x)) < tol
         numbers.append(fewer.csm.shape[1])
-    assert 12 >= numbers[0] > numbers[1] > numbers[2]
-    assert numbers[1] <= (8 if sense.separable else 11)
+    assert 12 >= numbers[0] >= numbers[1] > numbers[2]
+    assert not sense.separable or numbers[1] <= 8  # few for each block of rows
 
 
 @pytest.mark.parametrize("csm", [birdcage(12, SHAPE), loops(8, SHAPE, 0), loops(15, SHAPE, 1)])

@@ -238,24 +238,16 @@ def test_failing_input(run, tmp_path, full):
         assert len(error.splitlines()) == 1
 
 
-def test_modl(run, full, monkeypatch):
-    calls = []
-
-    class Tiny(recon.MoDL):
-        def __init__(self):
-            torch.nn.Module.__init__(self)
-
-        def forward(self, kspace, sense):
-            calls.append(kspace.shape)
-            return 2 * sense.adjoint(kspace)
-
-    monkeypatch.setattr(weights, "load", lambda name, device: {"tiny": Tiny()}.get(name))  # noqa: ARG005
-    _, _, _, plain = run(full, "--method", "zero-filled", "--acceleration", 2)
-    status, _, _, written = run(full, "--method", "modl", "--weights", "tiny", "--acceleration", 2, "--force")
+def test_modl(run, full, modl_file):
+    path = modl_file(unrolls=2, features=4)
+    status, _, _, written = run(full, "--method", "modl", "--weights", path, "--acceleration", 2)
     assert status == 0
-    assert calls == [(1, 4, H, W)] * 2
-    np.testing.assert_allclose(written["reconstruction"], 2 * plain["reconstruction"], rtol=1e-5)
-    assert (written["method"], written["weights"]) == ("modl", "tiny")
+    model = recon.fast(weights.load(path))
+    with h5py.File(full) as file:
+        kspace = torch.from_numpy(file["kspace"][:1]) * torch.from_numpy(written["mask"])
+    expected = model(kspace, recon.Sense(torch.from_numpy(written["mask"]), recon.espirit(kspace)))
+    np.testing.assert_allclose(written["reconstruction"][:1], expected.abs()[:, 0], rtol=1e-4)
+    assert (written["method"], written["weights"]) == ("modl", str(path))
     status, _, error, _ = run(full, "--method", "modl", "--weights", "qf-gray", "--force")
     assert status == 2
     assert "--weights qf-gray holds no MoDL" in error

@@ -1,0 +1,34 @@
+"""Options and messages that several commands share."""
+
+import sys
+
+import torch
+from tqdm import tqdm
+
+from mriqf.cli import UsageError
+
+
+def parse_slices(text: str) -> slice:
+    """`7`, `10:30` or `::5`; the step is positive, since maps are written in order."""
+    try:
+        parts = [int(p) if p.strip() else None for p in text.split(":")]
+        chosen = slice(*parts) if len(parts) > 1 else slice(parts[0], None if parts[0] == -1 else (parts[0] or 0) + 1)
+        if len(parts) > 3 or not text.strip() or (chosen.step is not None and chosen.step < 1):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UsageError(f"--slices is {text!r}: write it as 7, 10:30 or ::5") from None
+    return chosen
+
+
+def choose_device(name: str) -> str:
+    """Cpu or cuda for auto, cpu or cuda; what is not there is wrong usage."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
+        raise UsageError(f"--device is {name!r}, which is not to be had here: choose auto or cpu")
+    return name
+
+
+def say(line: str) -> None:
+    """One line on standard error, above any progress bar."""
+    tqdm.write(" ".join(line.splitlines()), file=sys.stderr)
