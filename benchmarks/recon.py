@@ -86,6 +86,12 @@ def data_consistency(problem: Problem, rounds: int) -> None:
         "adjoint(forward(x))": lambda: sense.adjoint(sense(z)),
     }, rounds)  # fmt: skip
     print("  ".join(f"{name} {1e3 * value:.1f} ms" for name, value in seconds.items()))
+    start = time.perf_counter()
+    solve = recon.factorise(sense, LAM)
+    made = time.perf_counter() - start
+    seconds = alternate({"solve": lambda: solve(aty + LAM * z)}, 3)
+    error = distance(solve(aty + LAM * z))
+    print(f"factorised once in {made:.2f} s, then {1e3 * seconds['solve']:.1f} ms a solve to {error:.1e}")
 
 
 def plain(sense: recon.Sense, z: Tensor, aty: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ orthonormal, and coil maps are normalised, so operators have norm at most 1 and 
 from recon import masks
 from recon.baselines import cg_sense, l1_wavelet, zero_filled
 from recon.coils import birdcage, calibration_size, compress_coils, espirit, loops, rss, simulate_kspace, smooth_phase
+from recon.direct import factorise
 from recon.fourier import fft2c, ifft2c
 from recon.masks import effective_acceleration
 from recon.modl import MoDL, MoDLConfig, fast
@@ -27,6 +28,7 @@ __all__ = [
     "data_consistency",
     "effective_acceleration",
     "espirit",
+    "factorise",
     "fast",
     "fft2c",
     "ifft2c",

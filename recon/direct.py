@@ -1,0 +1,55 @@
+"""Exact data consistency by factorisation, for many solves with one mask, one set of coils and one weight."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Complex
+from torch import Tensor
+
+from recon.operator import Sense
+
+
+@torch.no_grad()
+def factorise(sense: Sense, lam: float) -> Callable[[Complex[Tensor, "b 1 h w"]], Complex[Tensor, "b 1 h w"]]:
+    """Return the solver of ``(AᴴA + lam) x = b`` for a mask of columns, exact to rounding.
+
+    Under a mask of columns each row of the image is a Hermitian system of its own, ``C ∘ (SᴴS) + lam`` with the
+    mask's circulant C, which is factored once by Cholesky. That takes as long as a hundred iterations of `cg` and a
+    memory of 8 h w² bytes, and each solve then about as long as three: it pays for many solves of high accuracy
+    (sweeps, fitting without ground truth), not for the unrolls of one reconstruction.
+
+    Parameters
+    ----------
+    sense
+        Operator of a mask of columns.
+    lam
+        Weight, above 0.
+
+    Returns
+    -------
+    Callable
+        From right-hand sides b, as many as the operator has samples or any number if it has one, to x; linear, and
+        differentiable in b.
+
+    Raises
+    ------
+    ValueError
+        If lam is not positive, or the mask does not take whole columns.
+    """
+    if not lam > 0:
+        raise ValueError(f"lam={lam} leaves the problem without unique solution: use lam > 0, such as 0.05")
+    if not sense.separable:
+        raise ValueError(f"mask {tuple(sense.mask.shape)} does not take whole columns, so rows couple: use recon.cg")
+    w = sense.csm.shape[-1]
+    kernel = torch.fft.ifft(torch.fft.ifftshift(sense.mask[..., :1, :], dim=-1).to(sense.csm.dtype))  # of the filter
+    lag = torch.arange(w, device=kernel.device)
+    circulant = kernel[:, 0, :, (lag[:, None] - lag) % w]
+    maps = sense.csm.movedim(1, -1)  # (b, h, w, c)
+    gram = circulant * (maps.conj() @ maps.mT)
+    gram.diagonal(dim1=-2, dim2=-1).add_(lam)
+    factor = torch.linalg.cholesky(gram)
+
+    def solve(b: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b 1 h w"]:
+        return torch.cholesky_solve(b[:, 0, :, :, None], factor)[:, None, :, :, 0]
+
+    return solve
