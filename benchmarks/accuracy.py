@@ -1,6 +1,6 @@
 """How well is the JPEG quality read, on images and subjects that nothing was trained on?
 
-    python benchmarks/accuracy.py --data FOLDER [--out TABLE.tsv]
+    python -m benchmarks.accuracy --data FOLDER [--out TABLE.tsv]
 
 FOLDER holds the data sets of data_manifests/. Whole images go through the same steps as in `mriqf score` (scale,
 foreground, pooling); 64×64 patches are compressed alone, as in the report, and lie at least half in the foreground.

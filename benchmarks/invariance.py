@@ -1,6 +1,6 @@
 """How much does the score move under changes that say nothing of quality?
 
-    python benchmarks/invariance.py [FILE …]
+    python -m benchmarks.invariance [FILE …]
 
 Without a file: the embedded head, alone and with the noise of other seeds as further slices.
 """

@@ -109,7 +109,7 @@ def peers(problem: Problem, z: Tensor, aty: Tensor) -> dict[str, Callable[[], Te
         from sigpy.mri.app import SenseRecon
 
         found = SenseRecon(
-            problem.kspace[0].numpy(), sense.csm[0].numpy(), lamda=LAM, z=z[0, 0].numpy(),
+            problem.kspace[0].numpy(), sense.csm[0].numpy(), LAM, z=z[0, 0].numpy(),  # pyright: ignore[reportArgumentType]
             weights=mask[0, 0].float().numpy(), max_iter=STEPS, show_pbar=False,
         ).run()  # fmt: skip
         return torch.from_numpy(np.asarray(found))[None, None]

@@ -1,6 +1,6 @@
 """How good are the reconstructions on subjects that nothing was trained or tuned on?
 
-    python benchmarks/tune_l1_wavelet.py DATA/mri > lams.tsv
+    python -m benchmarks.tune_l1_wavelet DATA/mri > lams.tsv
     python -m benchmarks.recon_quality DATA/mri --lams lams.tsv --out rows.tsv [--weights modl-knee …]
 
 DATA/mri holds knee_stanford.npz (subjects 12–15: magnitude images, on which 8 loop coils, a smooth phase and noise of

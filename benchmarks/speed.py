@@ -1,6 +1,6 @@
 """How fast is scoring, and what does it need?
 
-    python benchmarks/speed.py [--weights NAME] [--size 320]
+    python -m benchmarks.speed [--weights NAME] [--size 320]
 
 Medians. Predictors and a plain convolution are timed in turns, so that ratios hold on a machine that is not quiet.
 """

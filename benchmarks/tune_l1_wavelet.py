@@ -1,6 +1,6 @@
 """Which weight of l1_wavelet is best? Prints NRMSE by mask, acceleration and weight, as a TSV table.
 
-    python benchmarks/tune_l1_wavelet.py FOLDER [--noise STD]
+    python -m benchmarks.tune_l1_wavelet FOLDER [--noise STD]
 
 FOLDER holds knee_stanford.npz. Training subjects only: one middle slice of each chosen one, measured by 8 loop coils
 with noise and a smooth random phase. The last column marks the best weight of each row of masks; the last lines give,

@@ -207,7 +207,8 @@ def fastmri(
         raise ImportError(f'masks.fastmri needs fastmri ({error}): pip install "mriqf[recon]"') from error
     step = int(acceleration) if acceleration == int(acceleration) else acceleration
     try:
-        columns, _ = create_mask_for_mask_type(kind, [center_fraction], [step])((1, width, 2), seed=seed)
+        function = create_mask_for_mask_type(kind, [center_fraction], [step])  # pyright: ignore[reportArgumentType]
+        columns, _ = function((1, width, 2), seed=seed)
     except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:
         raise ValueError(
             f"fastMRI's {kind} mask fails for width={width}, acceleration={acceleration}, "

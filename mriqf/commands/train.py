@@ -64,6 +64,7 @@ def modl(
     data: Path,
     out: Path,
     recipe: Annotated[MoDLTrainConfig, Parameter(name="*")] = MoDLTrainConfig(),  # noqa: B008 (frozen)
+    start: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
     force: bool = False,
@@ -80,6 +81,8 @@ def modl(
         Weights to write (.safetensors).
     recipe
         Options of the recipe.
+    start
+        Weights of the same layers to start from.
     device
         cpu or cuda.
     threads
@@ -91,5 +94,5 @@ def modl(
         torch.set_num_threads(threads)
     train_modl(
         read_manifest(manifest), data, out, recipe,
-        device=device, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
+        device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
     )  # fmt: skip

@@ -24,6 +24,7 @@ def train_modl(
     config: TrainConfig,
     *,
     device: str = "cpu",
+    start: str | Path | None = None,
     force: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
@@ -37,6 +38,8 @@ def train_modl(
         The weights file to write.
     config
         The recipe; a checkpoint of another recipe is refused.
+    start
+        Weights of a MoDL of the same layers to start from, instead of random ones.
     report
         Gets one line at each checkpoint.
 
@@ -53,10 +56,10 @@ def train_modl(
     sources = manifest.split("train")
     pools = [list(read_slices(s, root)[0]) for s in sources]
     held_out = [image for s in manifest.split("val") for image in read_slices(s, root)[0]]
-    recipe = weights.config_dict(config) | {"manifest": manifest.sha256}
+    recipe = weights.config_dict(config) | {"manifest": manifest.sha256, "start": None if start is None else str(start)}
     made_by = commit()  # the code that runs, not what the tree holds when it ends
     checkpoint = out.with_suffix(".checkpoint")
-    step, tensors = 0, None
+    step, tensors = 0, None if start is None else _weights(start, config.model)
     if checkpoint.exists():
         tensors, card = weights.read(checkpoint)
         if card["recipe"] != recipe:
@@ -85,6 +88,15 @@ def train_modl(
     weights.write(out, state.model.state_dict(), card, force=force)
     checkpoint.unlink(missing_ok=True)
     return out
+
+
+def _weights(start: str | Path, config: recon.MoDLConfig) -> dict[str, torch.Tensor]:
+    """State of a training that begins with given weights."""
+    loaded = weights.load(start)
+    sizes = ("layers", "features")
+    if not isinstance(loaded, recon.MoDL) or any(getattr(loaded.config, k) != getattr(config, k) for k in sizes):
+        raise ValueError(f"{start} holds another network than the recipe's {config}: start from one of its size")
+    return {f"model.{name}": value for name, value in loaded.state_dict().items()}
 
 
 @torch.inference_mode()

@@ -78,3 +78,15 @@ def test_command(tiny_data, tmp_path, capsys):
     )
     assert status == 0, capsys.readouterr().err
     assert weights.load(out).config.unrolls == 2
+
+
+def test_weights_start_a_training(tiny_data, tmp_path, modl_file):
+    still = replace(SMALL, pretrain_steps=0, steps=1, lr=0.0)
+    path = modl_file(unrolls=9, features=4)
+    out = train_modl(*tiny_data, tmp_path / "a.safetensors", still, start=path)
+    before, after = weights.read(path)[0], weights.read(out)[0]
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert weights.read(out)[1]["recipe"]["start"] == str(path)
+    for other in (modl_file("b.safetensors", features=5), "qf-gray"):
+        with pytest.raises(ValueError, match="holds another network than the recipe's"):
+            train_modl(*tiny_data, tmp_path / "c.safetensors", still, start=other)
