@@ -14,7 +14,12 @@ from mriqf.train import commit
 from recon.simulate import measure
 from recon.train import TrainConfig, train
 
-VALIDATION = tuple((family, acceleration) for family in ("random", "equispaced", "poisson") for acceleration in (4, 6))
+VALIDATION = (
+    *((family, acceleration, False) for family in ("random", "equispaced", "poisson") for acceleration in (4, 6)),
+    ("random", 4, True),
+    ("equispaced", 4, True),
+)
+"""Masks, accelerations, and whether the coil maps are estimated by ESPIRiT."""
 
 
 def train_modl(
@@ -107,11 +112,11 @@ def validate(
     quick = recon.fast(model.eval())
     chosen = images[:: max(len(images) // n, 1)][:n]
     figures = {}
-    for family, acceleration in VALIDATION:
+    for family, acceleration, estimated in VALIDATION:
         values = []
         for seed, image in enumerate(chosen):
-            problem = measure(image, family, acceleration, seed)
+            problem = measure(image, family, acceleration, seed, estimated=estimated)
             found, truth = quick(problem.kspace, problem.sense, unrolls).abs(), problem.target.abs()
             values.append(metrics.psnr(found, truth, metrics.object_mask(truth)).item())
-        figures[f"{family}-{acceleration}"] = float(np.mean(values))
+        figures[f"{family}-{acceleration}" + "-espirit" * estimated] = float(np.mean(values))
     return figures

@@ -54,6 +54,26 @@ def test_maps_end_at_the_objects_border():
     assert (cut.target[energy[:, None] == 0] == 0).all()
 
 
+def test_estimated_maps_are_near_the_true_ones():
+    """As good as an image of noise-free, full k-space shows, and not better."""
+    for seed in range(3):
+        problem = draw(
+            seed, estimated=1.0, pixels=10**6, families=("random",), noise_std=(0.001, 0.002), n_calib=(20, 24)
+        )
+        sense = type(problem.sense)(torch.ones_like(problem.sense.mask), problem.sense.csm)
+        image = sense.adjoint(problem.kspace)
+        assert 1e-3 < relative_error(image, problem.target) < 0.1
+        assert relative_error(sense(problem.target), problem.kspace) < 0.5
+        energy = problem.sense.csm.abs().square().sum(1)
+        assert ((energy - 1).abs() < 1e-5).logical_or(energy == 0).all()
+
+
+def test_parts_hold_some_of_the_object():
+    for seed in range(6):
+        problem = draw(seed, pixels=400, families=("random", "poisson"), support=1.0)
+        assert (problem.target.abs().amax((1, 2, 3)) > 0.1).all()
+
+
 def test_targets_have_unit_scale():
     problem = draw(7, pixels=10**6, support=0.0, families=("random",))
     torch.testing.assert_close(image_scale(problem.target), torch.ones(2, 1, 1, 1))
@@ -68,3 +88,6 @@ def test_measure_is_one_whole_slice():
     assert effective_acceleration(problem.sense.mask) == 4
     scaled = measure(1e-6 * SLICES[0], "random", 4, seed=1, noise_std=0.0)
     assert relative_error(scaled.kspace, problem.kspace) < 1e-5
+    found = measure(SLICES[0], "random", 2, seed=1, center_fraction=0.2, estimated=True)
+    assert not torch.equal(found.sense.csm, problem.sense.csm)
+    assert relative_error(found.sense.adjoint(found.kspace).abs(), problem.target.abs()) < 0.6

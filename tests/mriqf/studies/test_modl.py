@@ -21,7 +21,7 @@ SMALL = TrainConfig(
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(modl, "VALIDATION", (("random", 4), ("equispaced", 2)))
+    monkeypatch.setattr(modl, "VALIDATION", (("random", 4, False), ("equispaced", 2, True)))
 
 
 class Killed(list):
@@ -60,7 +60,7 @@ def test_card_and_refusals(tiny_data, tmp_path):
     assert reports[-1].startswith("step 4/4  loss ")
     card = weights.read(out)[1]
     assert card["network"] == "modl"
-    assert set(card["validation"]) == {"random-4", "equispaced-2"}
+    assert set(card["validation"]) == {"random-4", "equispaced-2-espirit"}
     assert all(np.isfinite(list(card["validation"].values())))
     assert isinstance(weights.load(out), MoDL)
     with pytest.raises(FileExistsError, match=r"a\.safetensors exists: choose another name or pass --force"):
