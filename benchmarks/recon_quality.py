@@ -4,10 +4,10 @@
     python -m benchmarks.recon_quality DATA/mri --lams lams.tsv --out rows.tsv [--weights modl-knee …]
 
 DATA/mri holds knee_stanford.npz (subjects 12–15: magnitude images, on which 8 loop coils, a smooth phase and noise of
-1 % are simulated; solvers know the coils) and brain_multicoil8.h5 (measured by 8 coils; ESPIRiT estimates their maps
-from the sampled centre, and the truth is the fully sampled image). Each row is one reconstruction; rows that a cut-off
-run has left are kept and skipped. Magnitudes are compared within the object, after scaling by least squares. The table
-gives mean ± standard deviation over slices and seeds.
+1 % are simulated; solvers are told the coil maps, or, for knee-espirit, estimate them from the sampled centre) and
+brain_multicoil8.h5 (measured by 8 coils, maps by ESPIRiT; the truth is the fully sampled image). Each row is one
+reconstruction; rows that a cut-off run has left are kept and skipped. Magnitudes are compared within the object, after
+scaling by least squares. The table gives mean ± standard deviation over slices and seeds.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from mriqf import metrics
 from mriqf.weights import load
 from recon.simulate import measure
 
+KINDS = ("knee", "knee-espirit", "brain")
 SUBJECTS = (12, 13, 14, 15)
 FAMILIES = ("random", "equispaced", "poisson")
 ACCELERATIONS = (2, 4, 6, 8)
@@ -54,7 +55,7 @@ def main() -> None:
     lams = _lams(options.lams) if options.lams else {}
     done = {tuple(row[k] for k in KEY) for row in _rows(options.out)}
     problems = itertools.chain(
-        knees(options.folder, options.subjects, options.slices, options.seeds), brain(options.folder, options.seeds)
+        brain(options.folder, options.seeds), knees(options.folder, options.subjects, options.slices, options.seeds)
     )
     for (data, index, family, acceleration, seed), make in problems:
         methods: Methods = {
@@ -79,16 +80,18 @@ def knees(folder: Path, subjects: tuple[int, ...], n_slices: int, n_seeds: int) 
     """Slices of held-out knees, spread evenly over each."""
     with np.load(folder / "knee_stanford.npz") as archive:
         images, subject = archive["images"], archive["subject"]
-    for s in subjects:
+    for kind, s in itertools.product(("knee", "knee-espirit"), subjects):
         of_subject = np.flatnonzero(subject == s)
         chosen = of_subject[np.linspace(0, len(of_subject) - 1, n_slices + 2).round().astype(int)[1:-1]]
-        for index, family, acceleration, seed in itertools.product(chosen, FAMILIES, ACCELERATIONS, range(n_seeds)):
+        accelerations = ACCELERATIONS if kind == "knee" else (4, 6)
+        for index, family, acceleration, seed in itertools.product(chosen, FAMILIES, accelerations, range(n_seeds)):
 
-            def make(i: int = index, f: str = family, a: int = acceleration, s: int = seed):
-                problem = measure(images[i].astype(np.float32), f, a, 1000 * int(i) + s)
+            def make(i: int = index, f: str = family, a: int = acceleration, s: int = seed, k: str = kind):
+                image, estimated = images[i].astype(np.float32), k == "knee-espirit"
+                problem = measure(image, f, a, 1000 * int(i) + s, estimated=estimated)
                 return problem.kspace, problem.sense, problem.target.abs()
 
-            yield (f"knee-{s}", int(index), family, acceleration, seed), make
+            yield (f"{kind}-{s}", int(index), family, acceleration, seed), make
 
 
 def brain(folder: Path, n_seeds: int) -> Iterator[tuple[Case, Make]]:
@@ -103,7 +106,7 @@ def brain(folder: Path, n_seeds: int) -> Iterator[tuple[Case, Make]]:
             mask = recon.masks.draw(f, (h, w), a, 1 / 12 if f == "poisson" else 0.32 / a, s)
             return mask * kspace, recon.Sense(mask, recon.espirit(mask * kspace)), truth
 
-        yield ("brain", 0, family, acceleration, seed), make
+        yield ("brain-0", 0, family, acceleration, seed), make
 
 
 def compare(method: Callable, kspace: Tensor, sense: recon.Sense, truth: Tensor) -> dict[str, float]:
@@ -127,10 +130,10 @@ def summary(rows: list[dict[str, str]]) -> None:
     """Print a line for each kind of data, mask, acceleration and method."""
     names = ("data", "family", "R", "effective R", "method", "PSNR", "SSIM", "NRMSE", "above L1-wavelet, dB", "n")
     print("\t".join(names))
-    for kind, family, acceleration in itertools.product(("knee", "brain"), FAMILIES, ACCELERATIONS):
+    for kind, family, acceleration in itertools.product(KINDS, FAMILIES, ACCELERATIONS):
+        setting = (kind, family, str(acceleration))
         of_mask = [
-            row for row in rows
-            if row["data"].startswith(kind) and (row["family"], row["acceleration"]) == (family, str(acceleration))
+            row for row in rows if (row["data"].rpartition("-")[0], row["family"], row["acceleration"]) == setting
         ]  # fmt: skip
         base = [float(row["psnr"]) for row in of_mask if row["method"] == "l1-wavelet"]
         for method in dict.fromkeys(row["method"] for row in of_mask):
