@@ -8,6 +8,7 @@ step), so that a resumed run sees what an unbroken one would have seen.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ class TrainConfig:
     """Pixels a sample: slabs of 64 rows of 256 columns, or squares of 128."""
     seed: int = 0
     """Of the initial weights and of every batch."""
+    loss: Literal["mse", "log-mse"] = "mse"
+    """Squared error, as in the paper; or its logarithm, by which easy problems weigh as much as hard ones."""
     checkpoint_every: int = 400
     """Steps between checkpoints."""
     checkpointing: bool = False
@@ -105,7 +108,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         model.denoiser.train(pretraining)
-        loss = problem_loss(model, problem, device, 1 if pretraining else config.model.unrolls)
+        loss = problem_loss(model, problem, device, 1 if pretraining else config.model.unrolls, config.loss)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -125,14 +128,16 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return peak * min(1, (done + 1) / 100) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done / of)))
 
 
-def problem_loss(model: MoDL, problem: Problem, device: str, unrolls: int) -> Float[Tensor, ""]:
-    """Mean squared error of the complex images, in units of their scale."""
+def problem_loss(
+    model: MoDL, problem: Problem, device: str, unrolls: int, kind: Literal["mse", "log-mse"] = "mse"
+) -> Float[Tensor, ""]:
+    """Squared error of the complex images, in units of their scale, or its logarithm; mean over the batch."""
     sense, target = problem.sense.to(device), problem.target.to(device)
     aty = sense.adjoint(problem.kspace.to(device))
     with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
         image = model.unroll(aty, sense, unrolls)
-    error = image - target
-    return (error.real.square() + error.imag.square()).mean()
+    error = (image - target).abs().square().mean((1, 2, 3))
+    return error.mean() if kind == "mse" else (error + 1e-7).log().mean()
 
 
 def _state(model: MoDL, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

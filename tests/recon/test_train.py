@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from recon import MoDLConfig
-from recon.simulate import SimulationConfig
-from recon.train import TrainConfig, learning_rate, train
+from recon import MoDL, MoDLConfig, Sense
+from recon.simulate import Problem, SimulationConfig, simulate
+from recon.train import TrainConfig, learning_rate, problem_loss, train
 
 Y, X = np.mgrid[-1:1:48j, -1:1:48j]
 SOURCE = [((0.8 - 0.1 * i > Y**2 + X**2) * (1 + 0.3 * np.sin(9 * X + i))).astype(np.float32) for i in range(3)]
@@ -68,6 +68,29 @@ def test_loss_goes_down():
     )  # fmt: skip
     losses = [c.loss for c in run(config)]
     assert losses[2] < 0.8 * losses[0]
+
+
+def test_logarithm_weighs_problems_alike():
+    model = MoDL(SMALL.model)
+    model.denoiser.eval()
+    rng = np.random.default_rng(0)
+    problem = simulate(SOURCE, rng, 2, 48 * 24, SMALL.simulation)
+    gradients = []
+    for kind in ("mse", "log-mse"):
+        model.zero_grad()
+        loss = problem_loss(model, problem, "cpu", 2, kind)
+        loss.backward()
+        gradients.append((loss.item(), model.log_lam.grad.item()))
+    one = [problem_loss(model, part, "cpu", 2).item() for part in halves(problem)]
+    assert gradients[0][0] == pytest.approx(np.mean(one), rel=1e-2)
+    assert gradients[1][0] == pytest.approx(np.mean(np.log(one)), rel=1e-2)
+    assert gradients[0][1] != gradients[1][1]
+
+
+def halves(problem):
+    for i in range(2):
+        sense = Sense(problem.sense.mask[i : i + 1], problem.sense.csm[i : i + 1])
+        yield Problem(problem.kspace[i : i + 1], sense, problem.target[i : i + 1])
 
 
 def test_learning_rate_has_two_cosines():
