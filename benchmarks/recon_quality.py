@@ -103,7 +103,8 @@ def brain(folder: Path, n_seeds: int) -> Iterator[tuple[Case, Make]]:
     for family, acceleration, seed in itertools.product(FAMILIES, ACCELERATIONS, range(n_seeds)):
 
         def make(f: str = family, a: int = acceleration, s: int = seed):
-            mask = recon.masks.draw(f, (h, w), a, 1 / 12 if f == "poisson" else 0.32 / a, s)
+            # At least 16 central lines, which maps need; 0.32 / R of 180 columns would be 7 at R = 8.
+            mask = recon.masks.draw(f, (h, w), a, 1 / 12 if f == "poisson" else max(0.32 / a, 16 / w), s)
             return mask * kspace, recon.Sense(mask, recon.espirit(mask * kspace)), truth
 
         yield ("brain-0", 0, family, acceleration, seed), make

@@ -121,7 +121,7 @@ def espirit(
     kspace: Complex[Tensor, "b c h w"],
     n_calib: int | None = None,
     crop: int | float = 0.8,
-    kernel_width: int = 5,
+    kernel_width: int | None = None,
     thresh: int | float = 0.05,
     max_iter: int = 30,
 ) -> Complex64[Tensor, "b c h w"]:
@@ -138,11 +138,12 @@ def espirit(
         Measured k-space, any unit, exactly zero in all coils where it was not sampled.
     n_calib
         Side of the central square to calibrate on, in points, above ``kernel_width``; by default what
-        `calibration_size` finds, at most 24. From about 12 the maps are good.
+        `calibration_size` finds, at most 24. From about 12 the maps are good, from 7 usable.
     crop
         Eigenvalue, in [0, 1], below which a pixel counts as background.
     kernel_width
-        Width of the kernels in points. A larger one resolves maps that vary faster, in quadratically more time.
+        Width of the kernels in points: by default 5, or 4 and 3 below 12 and 9 calibration lines, of which larger ones
+        would make too few equations. A larger one resolves maps that vary faster, in quadratically more time.
     thresh
         Part of the largest singular value of the calibration matrix below which its vectors count as noise.
     max_iter
@@ -165,6 +166,8 @@ def espirit(
         raise ValueError(f"crop={crop} is no eigenvalue: use a value in [0, 1], such as 0.8")
     size = calibration_size(kspace)
     n_calib = min(size, 24) if n_calib is None else n_calib
+    if kernel_width is None:
+        kernel_width = 5 if n_calib >= 12 else 4 if n_calib >= 9 else 3
     if not kernel_width < n_calib <= size:
         raise ValueError(
             f"kspace {tuple(kspace.shape)} is fully sampled on {size} x {size} central points but calibration is on "
