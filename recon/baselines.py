@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor
 
-from recon.modl import image_scale
 from recon.operator import Sense
+from recon.scale import image_scale
 from recon.solve import cg
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from jaxtyping import Complex, Float, Inexact
+from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
 from recon.operator import Sense
+from recon.scale import image_scale
 from recon.solve import data_consistency
 from recon.virtual import virtual_coils
 
@@ -129,18 +130,6 @@ class MoDL(nn.Module):
                 z = self.denoiser(x)
             x = data_consistency(sense, z, aty, self.lam, self.config.cg_iter, self.config.cg_tol, warn=False)
         return x
-
-
-def image_scale(image: Inexact[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 1 1"]:
-    """Root mean square of an image's magnitude, weighted by its energy; 1 for an image of zeros.
-
-    The weights make it a scale of the object: a margin of zeros around it changes nothing.
-    """
-    peak = image.abs().amax((1, 2, 3), keepdim=True)
-    peak = torch.where(peak > 0, peak, 1)
-    energy = (image / peak).abs().square()  # the fourth power of raw k-space's 1e-7 would underflow
-    total = energy.sum((1, 2, 3), keepdim=True)
-    return peak * torch.where(total > 0, energy.square().sum((1, 2, 3), keepdim=True) / total, 1).sqrt()
 
 
 def fast(model: MoDL) -> MoDL:

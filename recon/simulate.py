@@ -11,8 +11,8 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from recon import coils, masks
 from recon.fourier import fft2c
-from recon.modl import image_scale
 from recon.operator import Sense
+from recon.scale import image_scale
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from properties import (
 from torch import nn
 
 from recon import MoDL, MoDLConfig, Sense, birdcage, fast, masks
-from recon.modl import image_scale
 
 B, C, H, W = 3, 4, 24, 32
 SMALL = MoDLConfig(unrolls=3, features=8)
@@ -157,15 +156,6 @@ def test_fast_gives_the_same_image():
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     with pytest.raises(ValueError, match=r"training mode: call eval\(\) first"):
         fast(MoDL(SMALL))
-
-
-def test_image_scale():
-    x = complex_normal(B, 1, H, W)
-    check_homogeneous(image_scale, x.abs(), scales=(1e-30, 1e-7, 1e3, 1e18))
-    padded = nn.functional.pad(x, (5, 5, 7, 7))
-    torch.testing.assert_close(image_scale(padded), image_scale(x))
-    torch.testing.assert_close(image_scale(3j * torch.ones_like(x)), torch.full((B, 1, 1, 1), 3.0))
-    assert (image_scale(torch.zeros_like(x)) == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import torch
 from properties import relative_error
 
 from recon import effective_acceleration
-from recon.modl import image_scale
+from recon.scale import image_scale
 from recon.simulate import SimulationConfig, measure, simulate
 
 RNG = np.random.default_rng(0)
