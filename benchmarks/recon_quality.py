@@ -21,12 +21,14 @@ from statistics import mean, stdev
 
 import h5py
 import numpy as np
+import pywt
 import torch
 from torch import Tensor
 
 import recon
 from mriqf import metrics
 from mriqf.weights import load
+from recon.scale import image_scale
 from recon.simulate import measure
 
 KINDS = ("knee", "knee-espirit", "brain")
@@ -70,6 +72,7 @@ def main() -> None:
             for name in missing:
                 _append(options.out, keys[name], compare(methods[name], kspace, sense, truth))
     summary(_rows(options.out))
+    ceilings(options.folder, options.subjects, options.slices)
 
 
 Case = tuple[str, int, str, int, int]
@@ -81,8 +84,7 @@ def knees(folder: Path, subjects: tuple[int, ...], n_slices: int, n_seeds: int) 
     with np.load(folder / "knee_stanford.npz") as archive:
         images, subject = archive["images"], archive["subject"]
     for kind, s in itertools.product(("knee", "knee-espirit"), subjects):
-        of_subject = np.flatnonzero(subject == s)
-        chosen = of_subject[np.linspace(0, len(of_subject) - 1, n_slices + 2).round().astype(int)[1:-1]]
+        chosen = _spread_evenly(np.flatnonzero(subject == s), n_slices)
         accelerations = ACCELERATIONS if kind == "knee" else (4, 6)
         for index, family, acceleration, seed in itertools.product(chosen, FAMILIES, accelerations, range(n_seeds)):
 
@@ -146,6 +148,28 @@ def summary(rows: list[dict[str, str]]) -> None:
                 f"{mean(values['psnr']) - mean(base):+.2f}" if base else "", len(chosen),
             )  # fmt: skip
             print(*cells, sep="\t")
+
+
+def ceilings(folder: Path, subjects: tuple[int, ...], n_slices: int) -> None:
+    """Print what PSNR the noise of the truth itself allows: the part of it that is not sampled cannot be restored."""
+    with np.load(folder / "knee_stanford.npz") as archive:
+        images, subject = archive["images"].astype(np.float32), archive["subject"]
+    found: dict[int, list[float]] = {acceleration: [] for acceleration in ACCELERATIONS}
+    levels = []
+    for index in np.concatenate([_spread_evenly(np.flatnonzero(subject == s), n_slices) for s in subjects]):
+        truth = torch.from_numpy(images[index])[None, None]
+        region = metrics.object_mask(truth)[0, 0].numpy()
+        finest = pywt.dwt2(images[index], "db4", mode="periodization")[1][2]  # diagonal details: mostly noise
+        noise = np.median(np.abs(finest[region[::2, ::2]])) / 0.6745
+        levels.append(noise / image_scale(truth).item())
+        for acceleration, values in found.items():
+            values.append(20 * np.log10(images[index][region].max() / noise) - 10 * np.log10(1 - 1 / acceleration))
+    print(f"\nnoise of the truth within the knees: {100 * mean(levels):.1f} % of the scale; PSNR if nothing but its")
+    print("unsampled part were wrong: " + ", ".join(f"{mean(v):.1f} dB at R = {a}" for a, v in found.items()))
+
+
+def _spread_evenly(indices: np.ndarray, n: int) -> np.ndarray:
+    return indices[np.linspace(0, len(indices) - 1, n + 2).round().astype(int)[1:-1]]
 
 
 def _spread(values: list[float], digits: int) -> str:
