@@ -8,7 +8,7 @@ from recon import masks
 from recon.baselines import cg_sense, l1_wavelet, zero_filled
 from recon.coils import birdcage, calibration_size, compress_coils, espirit, loops, rss, simulate_kspace, smooth_phase
 from recon.direct import factorise
-from recon.fourier import fft2c, ifft2c
+from recon.fourier import crop_readout, fft2c, ifft2c
 from recon.masks import effective_acceleration
 from recon.modl import MoDL, MoDLConfig, fast
 from recon.operator import Sense
@@ -25,6 +25,7 @@ __all__ = [
     "cg",
     "cg_sense",
     "compress_coils",
+    "crop_readout",
     "data_consistency",
     "effective_acceleration",
     "espirit",

@@ -69,7 +69,8 @@ def cg_sense(
     """
     if lam < 0:
         raise ValueError(f"lam={lam} rewards noise: use lam >= 0, such as 0.01")
-    return cg(lambda x: sense.gram(x) + lam * x, zero_filled(kspace, sense), max_iter, tol)
+    aty = zero_filled(kspace, sense)
+    return cg(lambda x: sense.gram(x) + lam * x, aty, max_iter, tol, separate=sense.separate)
 
 
 @torch.no_grad()

@@ -59,6 +59,11 @@ class Sense(nn.Module):
         self.register_buffer("_pattern", pattern.to(csm.dtype) / n, persistent=False)
         self.register_buffer("_conj", csm.conj().resolve_conj(), persistent=False)
 
+    @property
+    def separate(self) -> tuple[int, ...]:
+        """Axes of images along which AᴴA mixes nothing, as `recon.cg` takes them: samples, and maybe rows."""
+        return (0, 2) if self.separable else (0,)
+
     def forward(self, image: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b c h w"]:
         """Return the k-space that the coils sample of an image, in the image's unit."""
         _require_complex("image", image)

@@ -165,8 +165,7 @@ class _Solve(torch.autograd.Function):
     def forward(ctx: Any, sense: Sense, z: Tensor, rhs: Tensor, lam: Tensor, options: dict[str, Any]):
         weight = lam.item()
         ctx.solve = lambda b, x0: cg(
-            lambda v: sense.gram(v).add_(v, alpha=weight), b, x0=x0, separate=(0, 2) if sense.separable else (0,),
-            **options,
+            lambda v: sense.gram(v).add_(v, alpha=weight), b, x0=x0, separate=sense.separate, **options,
         )  # fmt: skip
         x = ctx.solve(rhs, z)
         ctx.save_for_backward(x, lam)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from properties import check_adjoint, check_linear, complex_normal, relative_error
 
-from recon import fft2c, ifft2c
+from recon import crop_readout, fft2c, ifft2c
 
 SHAPES = [(8, 8), (7, 8), (8, 9), (1, 5)]
 
@@ -43,3 +43,19 @@ def test_gaussian_is_its_own_transform():
 def test_annotations_are_checked():
     with pytest.raises(jaxtyping.TypeCheckError):
         fft2c(torch.zeros(4, 4))
+
+
+@pytest.mark.parametrize(("height", "kept"), [(12, 6), (12, 5), (11, 6), (11, 11), (7, 1)])
+def test_crop_readout_keeps_the_central_rows(height, kept):
+    image = complex_normal(2, 3, height, 9)
+    start = (height - kept) // 2
+    expected = image[:, :, start : start + kept]
+    assert relative_error(ifft2c(crop_readout(fft2c(image), kept)), expected) < 1e-6
+
+
+def test_crop_readout_keeps_missing_columns_missing():
+    mask = torch.arange(9) % 3 == 0
+    kspace = crop_readout(mask * complex_normal(1, 2, 12, 9), 6)
+    assert torch.equal((kspace != 0).any(2).all((0, 1)), mask)
+    with pytest.raises(ValueError, match="height=13 is out of range: use 1 to 12"):
+        crop_readout(complex_normal(1, 2, 12, 9), 13)
