@@ -6,6 +6,7 @@ Medians of jobs that are timed in turns. deepinv and mrpro join in where they ca
 """
 
 import argparse
+import copy
 import resource
 import time
 import warnings
@@ -165,18 +166,23 @@ def modl(problem: Problem, weights: str, rounds: int) -> None:
     model, sense = load(weights), problem.sense
     quick = recon.fast(model)
     unrolls = model.config.unrolls
+    body = copy.deepcopy(model.denoiser.body).to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+
+    def ordinary(x: Tensor) -> Tensor:  # the denoiser as it is usually written: channels first
+        noise = body(_pairs(x)[:, :, 0])
+        return x + torch.view_as_complex(noise.movedim(1, -1).contiguous())[:, None]
 
     def textbook(steps: int = STEPS) -> Tensor:
         aty = sense.adjoint(problem.kspace)
         x = aty
         for _ in range(unrolls):
             x = recon.cg(
-                lambda v: sense.adjoint(sense(v)) + model.lam * v, aty + model.lam * model.denoiser(x), steps, 1e-7,
+                lambda v: sense.adjoint(sense(v)) + model.lam * v, aty + model.lam * ordinary(x), steps, 1e-7,
                 warn=False,
             )  # fmt: skip
         return x
 
-    def denoise(network: torch.nn.Module) -> Tensor:
+    def denoise(network: Callable[[Tensor], Tensor]) -> Tensor:
         x = problem.target
         for _ in range(unrolls):
             x = network(x)
@@ -189,7 +195,8 @@ def modl(problem: Problem, weights: str, rounds: int) -> None:
         "ours without bfloat16 and folding": lambda: model(problem.kspace, sense),
         "plain float32, plain CG": textbook,
         "denoisers of ours": lambda: denoise(quick.denoiser),
-        "denoisers in plain float32": lambda: denoise(model.denoiser),
+        "denoisers in plain float32": lambda: denoise(ordinary),
+        "denoisers in float32, channels last": lambda: denoise(model.denoiser),
         "convolution": lambda: functional.conv2d(x, w, padding=1),
     }
     try:
@@ -198,7 +205,7 @@ def modl(problem: Problem, weights: str, rounds: int) -> None:
 
         class Pairs(torch.nn.Module):  # the same denoiser in deepinv's layout
             def forward(self, x: Tensor, *_: object) -> Tensor:
-                return x + model.denoiser.body(x)
+                return x + body(x)
 
         physics = MultiCoilMRI(mask=sense.mask[0, 0].expand(z := problem.target.shape[2:]).float(), coil_maps=sense.csm)
         physics.max_iter, physics.tol = STEPS, 0.0

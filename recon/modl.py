@@ -1,7 +1,7 @@
 """MoDL: a reconstruction network that alternates a learned denoiser with exact data consistency."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -135,8 +135,8 @@ class MoDL(nn.Module):
 def fast(model: MoDL) -> MoDL:
     """A copy for inference: batch norms folded, and bfloat16 convolutions where the hardware has them.
 
-    The original is left as it is. Reconstructions move by less than 0.5 % of their norm (tested; `benchmarks/recon.py`
-    prints by how much).
+    Data consistency stops at a residual of 3e-4, when what is left is less than the rounding. The original is left as
+    it is. Reconstructions move by less than 0.5 % of their norm (tested; `benchmarks/recon.py` prints by how much).
 
     Raises
     ------
@@ -146,6 +146,7 @@ def fast(model: MoDL) -> MoDL:
     if model.training:
         raise ValueError("model is in training mode: call eval() first")
     quick = copy.deepcopy(model)
+    quick.config = replace(model.config, cg_tol=max(model.config.cg_tol, 3e-4))
     layers: list[nn.Module] = []
     for layer in quick.denoiser.body:
         if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.Conv2d):
