@@ -119,7 +119,7 @@ def compare(method: Callable, kspace: Tensor, sense: recon.Sense, truth: Tensor)
         image = method(kspace, sense).abs()
     seconds = time.perf_counter() - start
     region = metrics.object_mask(truth)
-    image = image * (image * truth)[region].sum() / (image * image)[region].sum()
+    image = metrics.match_scale(image, truth, region)
     return {
         "effective_acceleration": recon.effective_acceleration(sense.mask),
         "psnr": metrics.psnr(image, truth, region).item(),

@@ -60,6 +60,13 @@ def ssim(
     return _mean(values, inside[..., 3:-3, 3:-3]).to(truth.dtype)
 
 
+def match_scale(
+    image: Float[Tensor, "b 1 h w"], truth: Float[Tensor, "b 1 h w"], region: Region = None
+) -> Float[Tensor, "b 1 h w"]:
+    """Return each image times the factor that brings it nearest to the truth, by least squares."""
+    return image * (_mean(image * truth, region) / _mean(image.square(), region))[:, None, None, None]
+
+
 def object_mask(truth: Float[Tensor, "b 1 h w"]) -> Bool[Tensor, "b 1 h w"]:
     """Where the object is: the smoothed image above a quarter of Otsu's threshold, with holes filled."""
     from scipy import ndimage

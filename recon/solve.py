@@ -94,7 +94,7 @@ def cg(
             f"conjugate gradients stopped after max_iter={max_iter} at a relative residual of {left:.1e}, "
             f"not tol={tol:.0e}: allow more iterations, a larger tol or a larger lam",
             NotConverged,
-            stacklevel=2,
+            stacklevel=3,  # the caller of the decorated function
         )
     return x
 

@@ -16,13 +16,13 @@ from jaxtyping import Float32
 from torch import Tensor
 
 import recon
-from mriqf import jpeg
+from mriqf import jpeg, metrics
 from mriqf.io import atomic_path, from_array
 from mriqf.scale import normalise, volume_scale
 from mriqf.scoring import SliceScore, score, score_slices
 from mriqf.weights import load_predictor
 
-METHODS = {"zero-filled": recon.zero_filled, "CG-SENSE": lambda k, a: recon.cg_sense(k, a, lam=1e-3, max_iter=30)}
+METHODS = {"zero-filled": recon.zero_filled, "CG-SENSE": lambda k, a: recon.cg_sense(k, a, lam=1e-3, tol=1e-4)}
 MASKS = {"random": recon.masks.random, "equispaced": recon.masks.equispaced}
 
 
@@ -125,7 +125,9 @@ def reconstruct_and_score(
             volume = from_array(method(sense.mask * kspace, sense).abs()[:, 0])
             scale = volume_scale(volume)
             (result,) = score_slices(volume.read_slice, [0], model, scale=scale)
-            nrmse = _nrmse(volume.read_slice(0)[0], image.numpy(), result.foreground)
+            inside = torch.from_numpy(result.foreground)[None, None]
+            found, truth = torch.from_numpy(volume.read_slice(0))[None], image[None, None]
+            nrmse = metrics.nrmse(metrics.match_scale(found, truth, inside), truth, inside).item()
             rows.append(Row(name, acceleration, recon.effective_acceleration(columns), nrmse, result))
     return rows
 
@@ -184,8 +186,3 @@ def draw(rows: Sequence[Row], ladder: Sequence[tuple[int, float]], path: Path, f
         axis.grid(alpha=0.3)
     with atomic_path(path, force) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
-
-
-def _nrmse(image: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> float:
-    x, y = image[inside].astype(np.float64), truth[inside].astype(np.float64)
-    return float(np.linalg.norm(x * (x @ y) / (x @ x) - y) / np.linalg.norm(y))

@@ -58,6 +58,15 @@ def test_no_unit():
         torch.testing.assert_close(values[2], values[1], rtol=1e-4, atol=1e-6)
 
 
+def test_matched_scale_is_the_best():
+    image, truth = pair()
+    matched = metrics.match_scale(image, truth, REGION)
+    error = metrics.nrmse(matched, truth, REGION)
+    for factor in (0.99, 1.01):
+        assert (metrics.nrmse(factor * matched, truth, REGION) > error).all()
+    torch.testing.assert_close(metrics.match_scale(7 * image, truth, REGION), matched)
+
+
 def test_object_mask_finds_the_object():
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     radius = np.hypot(x, y)
