@@ -207,11 +207,10 @@ def modl(problem: Problem, weights: str, rounds: int) -> None:
             def forward(self, x: Tensor, *_: object) -> Tensor:
                 return x + body(x)
 
-        physics = MultiCoilMRI(mask=sense.mask[0, 0].expand(z := problem.target.shape[2:]).float(), coil_maps=sense.csm)
+        physics = MultiCoilMRI(mask=sense.mask.expand_as(problem.target)[0, 0].float(), coil_maps=sense.csm)
         physics.max_iter, physics.tol = STEPS, 0.0
         peer, y = MoDL(Pairs(), num_iter=unrolls).eval(), _pairs(sense.mask * problem.kspace)
         jobs["deepinv"] = lambda: peer(y, physics)
-        assert z
     except (ImportError, RuntimeError) as error:
         print(f"deepinv cannot be imported: {error}")
     seconds = alternate(jobs, rounds)

@@ -62,8 +62,8 @@ def main() -> None:
     for (data, index, family, acceleration, seed), make in problems:
         methods: Methods = {
             "zero-filled": recon.zero_filled,
-            "cg-sense": partial(recon.cg_sense, lam=1e-2),
-            "l1-wavelet": partial(recon.l1_wavelet, lam=lams.get((family, acceleration), 0.01)),
+            "cg-sense": recon.cg_sense,
+            "l1-wavelet": partial(recon.l1_wavelet, **lams.get((family, acceleration), {})),
             **networks,
         }
         keys = {name: tuple(map(str, (data, index, family, acceleration, seed, name))) for name in methods}
@@ -84,7 +84,7 @@ def knees(folder: Path, subjects: tuple[int, ...], n_slices: int, n_seeds: int) 
     with np.load(folder / "knee_stanford.npz") as archive:
         images, subject = archive["images"], archive["subject"]
     for kind, s in itertools.product(("knee", "knee-espirit"), subjects):
-        chosen = _spread_evenly(np.flatnonzero(subject == s), n_slices)
+        chosen = _evenly(np.flatnonzero(subject == s), n_slices)
         accelerations = ACCELERATIONS if kind == "knee" else (4, 6)
         for index, family, acceleration, seed in itertools.product(chosen, FAMILIES, accelerations, range(n_seeds)):
 
@@ -144,7 +144,7 @@ def summary(rows: list[dict[str, str]]) -> None:
             values = {k: [float(row[k]) for row in chosen] for k in COLUMNS[len(KEY) :]}
             cells = (
                 kind, family, acceleration, f"{mean(values['effective_acceleration']):.2f}", method,
-                _spread(values["psnr"], 2), _spread(values["ssim"], 3), _spread(values["nrmse"], 4),
+                _mean_and_sd(values["psnr"], 2), _mean_and_sd(values["ssim"], 3), _mean_and_sd(values["nrmse"], 4),
                 f"{mean(values['psnr']) - mean(base):+.2f}" if base else "", len(chosen),
             )  # fmt: skip
             print(*cells, sep="\t")
@@ -156,7 +156,7 @@ def ceilings(folder: Path, subjects: tuple[int, ...], n_slices: int) -> None:
         images, subject = archive["images"].astype(np.float32), archive["subject"]
     found: dict[int, list[float]] = {acceleration: [] for acceleration in ACCELERATIONS}
     levels = []
-    for index in np.concatenate([_spread_evenly(np.flatnonzero(subject == s), n_slices) for s in subjects]):
+    for index in np.concatenate([_evenly(np.flatnonzero(subject == s), n_slices) for s in subjects]):
         truth = torch.from_numpy(images[index])[None, None]
         region = metrics.object_mask(truth)[0, 0].numpy()
         finest = pywt.dwt2(images[index], "db4", mode="periodization")[1][2]  # diagonal details: mostly noise
@@ -168,18 +168,19 @@ def ceilings(folder: Path, subjects: tuple[int, ...], n_slices: int) -> None:
     print("unsampled part were wrong: " + ", ".join(f"{mean(v):.1f} dB at R = {a}" for a, v in found.items()))
 
 
-def _spread_evenly(indices: np.ndarray, n: int) -> np.ndarray:
+def _evenly(indices: np.ndarray, n: int) -> np.ndarray:
     return indices[np.linspace(0, len(indices) - 1, n + 2).round().astype(int)[1:-1]]
 
 
-def _spread(values: list[float], digits: int) -> str:
+def _mean_and_sd(values: list[float], digits: int) -> str:
     return f"{mean(values):.{digits}f} ± {stdev(values) if len(values) > 1 else 0:.{digits}f}"
 
 
-def _lams(path: Path) -> dict[tuple[str, int], float]:
+def _lams(path: Path) -> dict[tuple[str, int], dict[str, float]]:
+    """The best weight for each mask, as an option of `recon.l1_wavelet`."""
     with path.open() as file:
         table = csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t")
-        return {(row["family"], int(row["R"])): float(row["lam"]) for row in table if row["best"] == "*"}
+        return {(row["family"], int(row["R"])): {"lam": float(row["lam"])} for row in table if row["best"] == "*"}
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

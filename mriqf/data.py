@@ -127,11 +127,9 @@ def read_source(source: Source, root: Path, channels: int = 1) -> list[np.ndarra
     ValueError
         If the files are not those of the manifest.
     """
-    verify(source, root)
     path = root / source.path
-    if source.files is not None or path.suffix == ".h5":
-        raise ValueError(f"{path}: holds k-space, not images: read it with mriqf.io.slices")
-    if path.is_dir():
+    if path.is_dir() and source.files is None:
+        verify(source, root)
         mode = "RGB" if channels == 3 else "L"
         return [np.asarray(Image.open(f).convert(mode), np.float32) / 255 for f in sorted(path.glob("*.webp"))]
     slices, subject = read_slices(source, root)
@@ -149,10 +147,13 @@ def read_slices(source: Source, root: Path) -> tuple[Float32[np.ndarray, "s h w"
     Raises
     ------
     ValueError
-        If the file is not that of the manifest.
+        If the file is not that of the manifest, or holds k-space.
     """
     verify(source, root)
-    with np.load(root / source.path, allow_pickle=False) as archive:
+    path = root / source.path
+    if source.files is not None or path.suffix == ".h5":
+        raise ValueError(f"{path}: holds k-space, not images: read it with mriqf.io.slices")
+    with np.load(path, allow_pickle=False) as archive:
         slices = archive[source.key].astype(np.float32)
         subject = archive["subject"].astype(int) if "subject" in archive.files else np.zeros(len(slices), int)
     chosen = np.isin(subject, subject if source.subjects is None else source.subjects)

@@ -191,9 +191,7 @@ def _save(path: Path, recipe: dict, step: int, model: nn.Module, average: nn.Mod
 
 
 def _restore(path: Path, recipe: dict, model: nn.Module, average: nn.Module, optimiser) -> int:
-    tensors, card = weights.read(path)
-    if card["recipe"] != recipe:
-        raise ValueError(f"{path} belongs to another recipe: give the same options, or remove it to start anew")
+    tensors, step = weights.read_checkpoint(path, recipe)
     part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in ("model.", "average.")}
     model.load_state_dict(part["model."])
     average.load_state_dict(part["average."])
@@ -203,7 +201,7 @@ def _restore(path: Path, recipe: dict, model: nn.Module, average: nn.Module, opt
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return card["step"]
+    return step
 
 
 def commit() -> str:

@@ -121,6 +121,20 @@ def write(path: str | Path, tensors: dict[str, Tensor], card: dict[str, Any], *,
         temporary.write_bytes(data)
 
 
+def read_checkpoint(path: Path, recipe: dict[str, Any]) -> tuple[dict[str, Tensor], int]:
+    """Tensors and step of a training that was cut off.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or belongs to another recipe.
+    """
+    tensors, card = read(path)
+    if card["recipe"] != recipe:
+        raise ValueError(f"{path} belongs to another recipe: give the same options, or remove it to start anew")
+    return tensors, card["step"]
+
+
 def config_dict(config: Any) -> dict[str, Any]:
     """A frozen configuration as plain JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config)))

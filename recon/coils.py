@@ -1,5 +1,7 @@
 """Coil sensitivity maps (csm), coil combination, and simulated multi-coil k-space."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Complex, Complex64, Float, Inexact
@@ -278,10 +280,27 @@ def simulate_kspace(
     if noise_std < 0:
         raise ValueError(f"noise_std={noise_std} is no standard deviation: use noise_std >= 0")
     kspace = fft2c(csm * image)
-    noise = torch.randn(
-        (*kspace.shape, 2), dtype=kspace.real.dtype, generator=torch.Generator().manual_seed(seed)
-    )  # two components of unit variance; complex randn would give each half of it
-    return kspace + noise_std * torch.view_as_complex(noise).to(kspace.device)
+    return kspace + white_noise(kspace.shape, noise_std, seed, kspace.real.dtype).to(kspace.device)
+
+
+def white_noise(
+    shape: Sequence[int], std: float, seed: int, dtype: torch.dtype = torch.float32
+) -> Complex[Tensor, "..."]:
+    """Draw complex white Gaussian noise whose real and imaginary parts have this standard deviation each.
+
+    Parameters
+    ----------
+    shape
+        Of the result.
+    std
+        In the unit of the data that it is for.
+    seed
+        Seed of the draw, on the CPU.
+    dtype
+        Of the parts.
+    """
+    parts = torch.randn((*shape, 2), dtype=dtype, generator=torch.Generator().manual_seed(seed))
+    return std * torch.view_as_complex(parts)  # complex randn would give each part half of the variance
 
 
 def _principal(y: Complex[Tensor, "c h w"], n_coils: int) -> Complex[Tensor, "v c"]:

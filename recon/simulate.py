@@ -100,8 +100,8 @@ def simulate(
     n_masks = 1 if family == "poisson" else n  # which are slow to draw
     mask = torch.stack([_mask(family, shape, rng, config) for _ in range(n_masks)])
     kspace = coils.simulate_kspace(target, csm, noise_std, _seed(rng))
-    if known is not csm:  # what the maps make of the coils' images without noise
-        target = (known.conj() * csm * target).sum(1, keepdim=True)
+    # What the known maps make of the coils' images without noise: the image itself, where they are the true ones.
+    target = (known.conj() * csm * target).sum(1, keepdim=True)
     return Problem(kspace, Sense(mask.reshape(n_masks, 1, -1, shape[1]), known), target)
 
 
@@ -152,8 +152,7 @@ def _estimated(
     """Coil maps by ESPIRiT; at half the resolution, which takes a quarter of the time and loses little."""
     h, w = coil_images.shape[2:]
     kspace = fft2c(coil_images)[:, :, h // 2 - h // 4 : h // 2 + h // 4, w // 2 - w // 4 : w // 2 + w // 4]
-    noise = torch.randn((*kspace.shape, 2), generator=torch.Generator().manual_seed(_seed(rng)))
-    found = torch.view_as_real(coils.espirit(kspace + noise_std * torch.view_as_complex(noise), n_calib))
+    found = torch.view_as_real(coils.espirit(kspace + coils.white_noise(kspace.shape, noise_std, _seed(rng)), n_calib))
     pairs = interpolate(found.movedim(-1, 1).flatten(0, 1), (h, w), mode="bilinear").unflatten(0, (-1, 2))
     csm = torch.view_as_complex(pairs.movedim(1, -1).contiguous())
     norm = coils.rss(csm)

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,10 +21,14 @@ from mriqf import __version__
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, parse_slices, say
 from mriqf.io import KSpace, ReadError, Sampling, atomic_path, find_sampling, read_kspace
+from mriqf.weights import load
 
 Method = Literal["zero-filled", "cg-sense", "l1-wavelet", "modl"]
 Reconstruction = Callable[[Tensor, recon.Sense], Tensor]
-LAM = {"cg-sense": 1e-2, "l1-wavelet": 5e-3}  # the defaults of the functions
+LAM: dict[str, float] = {  # of methods that take one: their own defaults
+    name: signature(function).parameters["lam"].default
+    for name, function in (("cg-sense", recon.cg_sense), ("l1-wavelet", recon.l1_wavelet))
+}
 CALIBRATION = 0.32  # center fraction times acceleration, as fastMRI has it: 0.08 at 4, 0.04 at 8
 
 
@@ -146,8 +151,6 @@ def _method(name: Method, lam: float | None, weights: str, device: str) -> Recon
     if name != "modl":
         function = getattr(recon, name.replace("-", "_"))
         return function if lam is None else partial(function, lam=lam)
-    from mriqf.weights import load
-
     try:
         model = load(weights, device)
     except ValueError as error:

@@ -1,6 +1,6 @@
 """Train a MoDL from a manifest of magnitude images, and validate it on simulated measurements of held-out ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import recon
 from mriqf import metrics, weights
 from mriqf.data import Manifest, read_slices
 from mriqf.train import commit
-from recon.simulate import measure
+from recon.simulate import Problem, measure
 from recon.train import TrainConfig, train
 
 VALIDATION = (
@@ -66,18 +66,14 @@ def train_modl(
     checkpoint = out.with_suffix(".checkpoint")
     step, tensors = 0, None if start is None else _weights(start, config.model)
     if checkpoint.exists():
-        tensors, card = weights.read(checkpoint)
-        if card["recipe"] != recipe:
-            raise ValueError(
-                f"{checkpoint} belongs to another recipe: give the same options, or remove it to start anew"
-            )
-        step = card["step"]
+        tensors, step = weights.read_checkpoint(checkpoint, recipe)
+    problems = validation_problems(held_out)  # once: masks and coil maps take seconds each
 
     total = config.pretrain_steps + config.steps
     state, figures = None, {}
     for state in train(pools, [s.weight for s in sources], config, device=device, start=step, tensors=tensors):
         weights.write(checkpoint, state.tensors, {"recipe": recipe, "step": state.step}, force=True)
-        figures = validate(state.model, held_out, unrolls=1 if state.step <= config.pretrain_steps else None)
+        figures = validate(state.model, problems, unrolls=1 if state.step <= config.pretrain_steps else None)
         values = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
         report(f"step {state.step}/{total}  loss {state.loss:.5f}  lam {state.model.lam.item():.4f}  {values}")
     if state is None:
@@ -104,19 +100,28 @@ def _weights(start: str | Path, config: recon.MoDLConfig) -> dict[str, torch.Ten
     return {f"model.{name}": value for name, value in loaded.state_dict().items()}
 
 
+def validation_problems(images: Sequence[Float[np.ndarray, "h w"]], n: int = 3) -> dict[str, list[Problem]]:
+    """A few slices, measured with fixed coils, masks and noise: one list a setting."""
+    chosen = images[:: max(len(images) // n, 1)][:n]
+    return {
+        f"{family}-{acceleration}" + "-espirit" * estimated: [
+            measure(image, family, acceleration, seed, estimated=estimated) for seed, image in enumerate(chosen)
+        ]
+        for family, acceleration, estimated in VALIDATION
+    }
+
+
 @torch.inference_mode()
 def validate(
-    model: recon.MoDL, images: Sequence[Float[np.ndarray, "h w"]], n: int = 3, unrolls: int | None = None
+    model: recon.MoDL, problems: Mapping[str, Sequence[Problem]], unrolls: int | None = None
 ) -> dict[str, float]:
-    """PSNR in the object, in decibels, over a few slices with fixed coils, masks and noise: one figure a setting."""
+    """PSNR in the object, in decibels: one mean a setting."""
     quick = recon.fast(model.eval())
-    chosen = images[:: max(len(images) // n, 1)][:n]
     figures = {}
-    for family, acceleration, estimated in VALIDATION:
+    for name, measured in problems.items():
         values = []
-        for seed, image in enumerate(chosen):
-            problem = measure(image, family, acceleration, seed, estimated=estimated)
+        for problem in measured:
             found, truth = quick(problem.kspace, problem.sense, unrolls).abs(), problem.target.abs()
             values.append(metrics.psnr(found, truth, metrics.object_mask(truth)).item())
-        figures[f"{family}-{acceleration}" + "-espirit" * estimated] = float(np.mean(values))
+        figures[name] = float(np.mean(values))
     return figures
