@@ -1,0 +1,13 @@
+"""`mriqf study`: the experiments, each one command with a table, figures and an answer.
+
+A study writes into one folder, goes on where it was cut off, and without inputs draws its figures again from its table.
+"""
+
+from cyclopts import App
+
+app = App(name="study", help="Carry out a study: table, figures and an answer in one folder; resumable.")
+app.command("mriqf.commands.study.sampling:sampling", name="sampling", help="Which draws and losses to train with.")
+app.command("mriqf.commands.study.corruption:corruption", name="corruption", help="Score against blur, noise, JPEG.")
+app.command("mriqf.commands.study.dataset:dataset", name="dataset", help="Mean score of whole data sets.")
+app.command("mriqf.commands.study.r:acceleration", name="r", help="Score against the undersampling rate R.")
+app.command("mriqf.commands.study.report:report", name="report", help="The report's claims, from these studies.")

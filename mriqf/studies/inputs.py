@@ -1,0 +1,135 @@
+"""What a study runs on: files and folders of anybody's, or the sources of a manifest, subject by subject."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mriqf.data import Split, content_hash, read_manifest, read_slices, verify
+from mriqf.io import KSpace, ReadError, Volume, from_array, read, read_kspace
+from mriqf.scale import spread
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One subject: the slices of one volume, or one photograph."""
+
+    dataset: str
+    name: str
+    data: Volume | KSpace
+
+    def slices(self, n: int) -> list[int]:
+        """At most `n` of its slices, evenly spaced inside the stack: its ends show little."""
+        count = self.data.n_slices
+        return sorted({round(k) for k in np.linspace(0, count - 1, min(n, count) + 2)[1:-1]})
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Subjects of a study."""
+
+    subjects: tuple[Subject, ...]
+    hashes: dict[str, str]
+    """SHA-256 of each input, or of the manifest that holds the hashes of its sources."""
+
+
+def read_inputs(
+    paths: Sequence[str | Path],
+    root: Path | None = None,
+    *,
+    split: Split = "test",
+    kspace: bool = False,
+    most: int | None = None,
+) -> Inputs:
+    """Open the inputs of a study; pixels are read when they are needed.
+
+    Parameters
+    ----------
+    paths
+        Files, each a subject and a data set of its own; folders, each a data set whose files are subjects (or one
+        DICOM series); or manifests (.toml), of which one split is taken.
+    root
+        Folder that the paths in manifests start from.
+    split
+        Part of a manifest: train, val or test.
+    kspace
+        Whether files of raw data are wanted as k-space, rather than as the images that they hold as well.
+    most
+        Subjects of a data set, evenly spaced; all if not given.
+
+    Raises
+    ------
+    ValueError
+        If nothing can be read, a name stands for two inputs, or a file is not that of its manifest.
+    """
+    found: list[Subject] = []
+    hashes = {}
+    for path in map(Path, paths):
+        if path.suffix == ".toml":
+            manifest = read_manifest(path)
+            if root is None:
+                raise ValueError(f"{path} is a manifest: say with --data where its files are")
+            sources = manifest.split(split)
+            if not sources:
+                raise ValueError(f"{path} has nothing marked {split}: choose another split")
+            hashes[path.name] = manifest.sha256
+            for source in sources:
+                verify(source, root)
+                if source.files is None and (root / source.path).suffix == ".npz":
+                    found += _archive(source, root)
+                else:
+                    for file in source.find(root):
+                        found += _path(file, kspace)
+        else:
+            found += _path(path, kspace)
+            hashes[path.name] = content_hash(path if path.exists() else path.with_name(f"{path.name}.cfl"))
+    names = [(s.dataset, s.name) for s in found]
+    if twice := next((n for n in names if names.count(n) > 1), None):
+        raise ValueError(f"{'/'.join(twice)} stands for two inputs: rename one, or put them into folders")
+    if not found:
+        raise ValueError("no inputs: name files, folders or manifests")
+    if most is not None:
+        kept = {}
+        for subject in found:
+            kept.setdefault(subject.dataset, []).append(subject)
+        found = [group[i] for group in kept.values() for i in spread(range(len(group)), most)]
+    return Inputs(tuple(found), hashes)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _archive(source, root: Path) -> Iterator[Subject]:
+    """Subjects of a manifest's .npz file of magnitude slices."""
+    slices, subject = read_slices(source, root)
+    stem = Path(source.path).stem
+    for s in sorted(set(subject.tolist())):
+        yield Subject(stem, f"{stem}-{s}", from_array(slices[subject == s], f"{source.path}, subject {s}"))
+
+
+def _path(path: Path, kspace: bool) -> Iterator[Subject]:
+    if path.is_dir():
+        try:
+            yield Subject(path.name, path.name, read(path))  # a DICOM series
+            return
+        except ReadError:
+            files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+        if not files:
+            raise ReadError(f"{path}: is an empty folder: give one that holds images")
+        for file in files:
+            yield Subject(path.name, file.stem, _open(file, kspace))
+        return
+    yield Subject(path.stem, path.stem, _open(path, kspace))
+
+
+def _open(path: Path, kspace: bool) -> Volume | KSpace:
+    if not kspace:
+        return read(path)
+    try:
+        return read_kspace(path)
+    except ReadError:
+        return read(path)

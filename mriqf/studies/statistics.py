@@ -1,0 +1,116 @@
+"""Numbers that studies draw from their tables: rank correlation, intervals over subjects, calibration."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+
+def spearman(x: Shaped[np.ndarray, " n"], y: Shaped[np.ndarray, " n"]) -> float:
+    """Rank correlation; NaN with fewer than three pairs, 0 where either side is constant: it tells nothing."""
+    from scipy.stats import rankdata
+
+    if len(x) < 3:
+        return float("nan")
+    a, b = rankdata(x), rankdata(y)
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def by_group(
+    statistic: Callable[..., float], groups: Sequence[Shaped[np.ndarray, " n"]], *values: Shaped[np.ndarray, " n"]
+) -> Float[np.ndarray, " g"]:
+    """A statistic of the rows of each group, such as the correlation within each slice.
+
+    Parameters
+    ----------
+    statistic
+        Takes the values of one group.
+    groups
+        Columns whose combinations are the groups.
+    values
+        Columns that the statistic takes.
+    """
+    return np.array([statistic(*(v[rows] for v in values)) for rows in group_rows(groups)])
+
+
+def group_rows(groups: Sequence[Shaped[np.ndarray, " n"]]) -> list[np.ndarray]:
+    """Indices of the rows of each group, groups in the order of their first row."""
+    found: dict[tuple, list[int]] = {}
+    for row, key in enumerate(zip(*(g.tolist() for g in groups), strict=True)):
+        found.setdefault(key, []).append(row)
+    return [np.array(rows) for rows in found.values()]
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    subject: Shaped[np.ndarray, " n"],
+    *values: Shaped[np.ndarray, " n"],
+    n: int = 1000,
+    seed: int = 0,
+    coverage: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile interval of a statistic when subjects, with all their rows, are drawn with replacement.
+
+    Both ends are NaN with fewer than three subjects: two say nothing about others.
+
+    References
+    ----------
+    Efron, Bootstrap methods: another look at the jackknife, Ann Statist 1979, doi:10.1214/aos/1176344552.
+    """
+    rows = group_rows([subject])
+    if len(rows) < 3:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        drawn = np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])
+        found.append(statistic(*(v[drawn] for v in values)))
+    tail = 50 * (1 - coverage)
+    low, high = np.nanpercentile(found, (tail, 100 - tail))
+    return float(low), float(high)
+
+
+class Isotonic:
+    """Monotone map from a score to a figure by isotonic regression, constant beyond what it was fitted on.
+
+    References
+    ----------
+    Best and Chakravarti, Active set algorithms for isotonic regression, Math Program 1990, doi:10.1007/BF01580873.
+    """
+
+    def __init__(self, score: Float[np.ndarray, " n"], figure: Float[np.ndarray, " n"]):
+        from scipy.optimize import isotonic_regression
+
+        order = np.argsort(score, kind="stable")
+        knots, inverse = np.unique(score[order], return_inverse=True)
+        count = np.bincount(inverse)
+        mean = np.bincount(inverse, figure[order]) / count
+        fits = {rising: isotonic_regression(mean, weights=count, increasing=rising).x for rising in (True, False)}
+        errors = {rising: float((count * (fit - mean) ** 2).sum()) for rising, fit in fits.items()}
+        self.knots, self.values = knots, fits[min(errors, key=lambda rising: errors[rising])]
+
+    def __call__(self, score: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Figures for new scores."""
+        return np.interp(score, self.knots, self.values)
+
+
+class Ridge:
+    """Linear map from several features, each brought to mean 0 and sd 1, to a figure.
+
+    References
+    ----------
+    Hoerl and Kennard, Ridge regression, Technometrics 1970, doi:10.1080/00401706.1970.10488634.
+    """
+
+    def __init__(self, features: Float[np.ndarray, "n k"], figure: Float[np.ndarray, " n"], lam: float = 1.0):
+        self.mean, self.sd = features.mean(0), features.std(0)
+        self.sd[self.sd == 0] = 1
+        x = (features - self.mean) / self.sd
+        self.offset = float(figure.mean())
+        self.slope = np.linalg.solve(x.T @ x + lam * np.eye(x.shape[1]), x.T @ (figure - self.offset))
+
+    def __call__(self, features: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
+        """Figures for new features."""
+        return (features - self.mean) / self.sd @ self.slope + self.offset
