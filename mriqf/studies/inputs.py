@@ -1,7 +1,7 @@
 """What a study runs on: files and folders of anybody's, or the sources of a manifest, subject by subject."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,9 @@ class Subject:
     def slices(self, n: int) -> list[int]:
         """At most `n` of its slices, evenly spaced inside the stack: its ends show little."""
         count = self.data.n_slices
-        return sorted({round(k) for k in np.linspace(0, count - 1, min(n, count) + 2)[1:-1]})
+        if n >= count:
+            return list(range(count))
+        return sorted({round(k) for k in np.linspace(0, count - 1, n + 2)[1:-1]})
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def read_inputs(
     split: Split = "test",
     kspace: bool = False,
     most: int | None = None,
+    skip: Callable[[str], None] | None = None,
 ) -> Inputs:
     """Open the inputs of a study; pixels are read when they are needed.
 
@@ -58,6 +61,8 @@ def read_inputs(
         Whether files of raw data are wanted as k-space, rather than as the images that they hold as well.
     most
         Subjects of a data set, evenly spaced; all if not given.
+    skip
+        Gets a line on each file of a folder that cannot be read, which is then left out; an error if not given.
 
     Raises
     ------
@@ -81,9 +86,9 @@ def read_inputs(
                     found += _archive(source, root)
                 else:
                     for file in source.find(root):
-                        found += _path(file, kspace)
+                        found += _path(file, kspace, skip)
         else:
-            found += _path(path, kspace)
+            found += _path(path, kspace, skip)
             hashes[path.name] = content_hash(path if path.exists() else path.with_name(f"{path.name}.cfl"))
     names = [(s.dataset, s.name) for s in found]
     if twice := next((n for n in names if names.count(n) > 1), None):
@@ -111,7 +116,7 @@ def _archive(source, root: Path) -> Iterator[Subject]:
         yield Subject(stem, f"{stem}-{s}", from_array(slices[subject == s], f"{source.path}, subject {s}"))
 
 
-def _path(path: Path, kspace: bool) -> Iterator[Subject]:
+def _path(path: Path, kspace: bool, skip: Callable[[str], None] | None) -> Iterator[Subject]:
     if path.is_dir():
         try:
             yield Subject(path.name, path.name, read(path))  # a DICOM series
@@ -121,7 +126,12 @@ def _path(path: Path, kspace: bool) -> Iterator[Subject]:
         if not files:
             raise ReadError(f"{path}: is an empty folder: give one that holds images")
         for file in files:
-            yield Subject(path.name, file.stem, _open(file, kspace))
+            try:
+                yield Subject(path.name, file.stem, _open(file, kspace))
+            except ReadError as error:
+                if skip is None:
+                    raise
+                skip(f"warning: {error}; left out")
         return
     yield Subject(path.stem, path.stem, _open(path, kspace))
 

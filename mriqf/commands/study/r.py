@@ -1,0 +1,51 @@
+"""`mriqf study r`: the score against the undersampling rate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from cyclopts import Parameter
+
+from mriqf.commands.study.run import carry_out, conclude
+from mriqf.data import Split
+from mriqf.studies.acceleration import AccelerationConfig, card, columns, tasks
+from mriqf.studies.acceleration.answer import answer
+from mriqf.studies.acceleration.figures import FIGURES
+from mriqf.studies.acceleration.measure import KEY
+from mriqf.studies.inputs import read_inputs
+from mriqf.studies.table import Table
+
+
+def acceleration(
+    *inputs: Path,
+    out: Path,
+    data: Path | None = None,
+    split: Split = "test",
+    config: Annotated[AccelerationConfig, Parameter(name="*")] = AccelerationConfig(),  # noqa: B008 (frozen)
+    threads: int | None = None,
+) -> int:
+    """Undersample more and more, reconstruct, score: curves, maps, and R predicted from the score.
+
+    Parameters
+    ----------
+    inputs
+        Fully sampled k-space, or magnitude images: files, folders or manifests; each file is a subject. Without any,
+        figures and answer are made again from the table.
+    out
+        Folder of the study; one that was cut off goes on.
+    data
+        Folder that the paths in manifests start from.
+    split
+        Which part of a manifest.
+    config
+        What is undersampled how.
+    threads
+        Processor threads; all if not given.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if inputs:
+        subjects = read_inputs(inputs, data, split=split, kspace=True)
+        table = Table(out, KEY, columns(config), card(subjects, config))
+        carry_out(table, tasks(subjects, config, out))
+    return conclude(out, answer, FIGURES)

@@ -1,0 +1,191 @@
+"""What the table of the R study says: A7, A8, the prediction of R, and where a classical metric wins."""
+
+import numpy as np
+
+from mriqf.baselines import BASELINES
+from mriqf.studies.acceleration.measure import FULL
+from mriqf.studies.acceleration.prediction import Prediction, estimators, predict, settings
+from mriqf.studies.claims import Claim, claims_table
+from mriqf.studies.statistics import bootstrap, by_group, group_rows, spearman
+from mriqf.studies.table import Columns, where
+
+# Fixed before the first run.
+A7_BAR = -0.9
+"""Mean correlation of central score and effective R within a curve, on MoDL's output."""
+A8_BAR = 3.0
+"""How many times foreground pooling shall reduce the spread of whole-image scores at equal R."""
+
+CURVE = ("subject", "slice", "family", "seed")
+
+
+def curves(table: Columns) -> Columns:
+    """The rows, with the fully sampled images repeated for each family, so that each curve begins at R = 1."""
+    full = table["family"] == FULL
+    families = [f for f in dict.fromkeys(table["family"].tolist()) if f != FULL]
+    rows = np.concatenate([np.flatnonzero(~full), *[np.flatnonzero(full) for _ in families]])
+    found = {name: column[rows] for name, column in table.items()}
+    found["family"] = np.concatenate([table["family"][~full], np.repeat(families, full.sum())])
+    return found
+
+
+def scorers(table: Columns) -> list[str]:
+    """Weights that the table has scores of."""
+    return [name.removesuffix(" center") for name in table if name.endswith(" center")]
+
+
+def within(table: Columns, score: str, against: str) -> tuple[float, float, float, tuple[float, float]]:
+    """Correlation within each curve: mean, least, greatest, and the interval of the mean over subjects."""
+    columns = [table[name] for name in CURVE]
+    rho = by_group(spearman, columns, table[score], table[against])
+    subject = table["subject"][[rows[0] for rows in group_rows(columns)]]
+    return float(rho.mean()), float(rho.min()), float(rho.max()), bootstrap(np.mean, subject, rho)
+
+
+def spread(table: Columns, score: str) -> float:
+    """Standard deviation of the score among slices and seeds at equal method, family and R; root of the mean square."""
+    setting = [table[name] for name in ("method", "family", "acceleration")]
+    return float(np.sqrt(np.mean(by_group(np.var, setting, table[score]))))
+
+
+def claims(table: Columns, weights: str) -> list[Claim]:
+    """A7 and A8 by one predictor's scores."""
+    method = "modl" if "modl" in table["method"] else str(table["method"][-1])
+    mean, least, greatest, interval = within(
+        curves(where(table, method=method)), f"{weights} center", "effective_acceleration"
+    )
+    whole, inside = spread(table, f"{weights} whole"), spread(table, f"{weights} foreground")
+
+    def reduction(rows: np.ndarray) -> float:
+        drawn = {name: column[rows] for name, column in table.items()}
+        return spread(drawn, f"{weights} whole") / spread(drawn, f"{weights} foreground")
+
+    ratio = _number(
+        whole / inside, bootstrap(reduction, table["subject"], np.arange(len(table["subject"])), n=200), ".2f"
+    )
+    return [
+        Claim(
+            "A7",
+            "the score of the central patch falls with R on MoDL's output",
+            f"{weights}: Spearman with effective R within a slice, mean {_number(mean, interval)}, from {least:+.2f} "
+            f"to {greatest:+.2f} (bar {A7_BAR})",
+            f"{method}; {describe(where(table, method=method))}",
+            mean <= A7_BAR,
+        ),
+        Claim(
+            "A8",
+            "the whole-image score is unstable because of the background",
+            f"{weights}: sd at equal R {whole:.2f} whole, {inside:.2f} foreground: {ratio} times less "
+            f"(bar {A8_BAR:g}); background scores {np.nanmean(table[f'{weights} background']):.0f}, "
+            f"{100 * np.nanmean(table[f'{weights} background_low']):.0f} % of it below 50",
+            describe(table),
+            whole / inside >= A8_BAR,
+        ),
+    ]  # fmt: skip
+
+
+def describe(table: Columns) -> str:
+    """How many rows of how many slices and subjects."""
+    slices = len(group_rows([table["subject"], table["slice"]]))
+    subjects = len(np.unique(table["subject"]))
+    return f"{len(table['subject'])} images, {slices} slices, {subjects} subjects"
+
+
+def answer(table: Columns) -> str:
+    """The whole answer as markdown."""
+    parts = ["# Score against the undersampling rate R", "", describe(table), ""]
+    parts += [claims_table(claim for w in scorers(table) for claim in claims(table, w)), ""]
+    parts += ["## Within a slice, and across slices", "", *_correlations(table), ""]
+    parts += ["## Spread at equal R", "", *_spreads(table), ""]
+    parts += ["## R from one image", "", *_predictions(table)]
+    return "\n".join(parts)
+
+
+def _correlations(table: Columns) -> list[str]:
+    lines = [
+        "Spearman's correlation with effective R and with NRMSE; within: mean (worst) of the curves "
+        "of each slice, family and seed; pooled: all images of the method together [95 % interval over subjects].",
+        "",
+        "| method | score | R, within | NRMSE, within | NRMSE, pooled |",
+        "|---|---|---|---|---|",
+    ]
+    scores = [f"{w} {region}" for w in scorers(table) for region in ("center", "whole", "foreground")]
+    for method, rows in settings(table).items():
+        if method == "all methods":
+            found = [(n, None, None, _pooled(rows, n)) for n in (*scores, *BASELINES)]
+        else:
+            curve = curves(rows)
+            found = [
+                (n, within(curve, n, "effective_acceleration"), within(curve, n, "nrmse"), _pooled(rows, n))
+                for n in (*scores, *BASELINES)
+            ]
+        best = max(abs(pooled[0]) for *_, pooled in found)
+        for name, by_rate, by_error, (rho, interval) in found:
+            cell = _number(rho, interval)
+            lines.append(
+                f"| {method} | {name} | {_within(by_rate)} | {_within(by_error)} | "
+                f"{f'**{cell}**' if abs(rho) == best else cell} |"
+            )
+    return lines
+
+
+def _pooled(rows: Columns, name: str) -> tuple[float, tuple[float, float]]:
+    known = np.isfinite(rows[name])
+    values = rows[name][known], rows["nrmse"][known]
+    return spearman(*values), bootstrap(spearman, rows["subject"][known], *values, n=300)
+
+
+def _spreads(table: Columns) -> list[str]:
+    lines = ["| weights | method | whole | center | foreground | whole / foreground |", "|---|---|---|---|---|---|"]
+    for weights in scorers(table):
+        for method, rows in settings(table).items():
+            whole, center, inside = (spread(rows, f"{weights} {r}") for r in ("whole", "center", "foreground"))
+            lines.append(f"| {weights} | {method} | {whole:.2f} | {center:.2f} | {inside:.2f} | {whole / inside:.2f} |")
+    return lines
+
+
+def predictions(table: Columns, *, leave_family: bool) -> dict[str, list[Prediction]]:
+    """Of every estimator, for each method and for all together; the best classical metric stands for its kind."""
+    scores = [f"{w} {region}" for w in scorers(table) for region in ("center", "foreground")]
+    found = {}
+    for setting, rows in settings(table).items():
+        every = [predict(rows, fit, name, leave_family=leave_family) for name, fit in estimators(scores).items()]
+        classical = {f"isotonic on {name}" for name in BASELINES}
+        best = min((p for p in every if p.estimator in classical), key=lambda p: p.mae)
+        found[setting] = [p for p in every if p.estimator not in classical or p is best]
+    return found
+
+
+def _predictions(table: Columns) -> list[str]:
+    subjects, families = np.unique(table["subject"]), np.unique(table["family"][table["family"] != FULL])
+    if len(subjects) < 2:
+        return ["Needs two subjects or more."]
+    rates = ", ".join(f"{r:g}" for r in np.unique(table["acceleration"]))
+    lines = [
+        f"R among {rates}, each reconstruction by itself. Fitted on other subjects; below, on other families of masks "
+        "as well. Of the isotonic fits on classical metrics the best in hindsight is shown. Top-1: nearest R is the "
+        "true one; MAE in R and in 1/R [95 % interval over subjects].",
+    ]
+    for leave_family in (False, True) if len(families) > 1 else (False,):
+        lines += ["", f"### Unseen subjects{', unseen family of masks' if leave_family else ''}", ""]
+        lines += ["| method | estimator | top-1 | MAE, R | MAE, 1/R |", "|---|---|---|---|---|"]
+        for setting, every in predictions(table, leave_family=leave_family).items():
+            best = min(p.mae for p in every)
+            for p in every:
+                mae = _number(p.mae, p.mae_interval, ".2f")
+                lines.append(
+                    f"| {setting} | {p.estimator} | {_number(p.top1, p.top1_interval, '.2f')} | "
+                    f"{f'**{mae}**' if p.mae == best else mae} | {p.mae_inverse:.3f} |"
+                )
+    return lines
+
+
+def _within(found: tuple[float, float, float, tuple[float, float]] | None) -> str:
+    if found is None:
+        return ""
+    mean, least, greatest, _ = found
+    return f"{mean:+.2f} ({greatest if mean < 0 else least:+.2f})"
+
+
+def _number(value: float, interval: tuple[float, float], form: str = "+.2f") -> str:
+    low, high = interval
+    return f"{value:{form}}" + ("" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]")
