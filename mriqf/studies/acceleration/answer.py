@@ -38,7 +38,13 @@ def within(table: Columns, score: str, against: str) -> tuple[float, float, floa
     columns = [table[name] for name in CURVE]
     rho = by_group(spearman, columns, table[score], table[against])
     subject = table["subject"][[rows[0] for rows in group_rows(columns)]]
-    return float(rho.mean()), float(rho.min()), float(rho.max()), bootstrap(np.mean, subject, rho)
+    known = np.isfinite(rho)  # a curve without values, such as one of images without background
+    return (
+        float(rho[known].mean()),
+        float(rho[known].min()),
+        float(rho[known].max()),
+        bootstrap(np.nanmean, subject, rho),
+    )
 
 
 def spread(table: Columns, score: str) -> float:
@@ -57,7 +63,7 @@ def claims(table: Columns, weights: str) -> list[Claim]:
 
     def reduction(rows: np.ndarray) -> float:
         drawn = {name: column[rows] for name, column in table.items()}
-        return spread(drawn, f"{weights} whole") / spread(drawn, f"{weights} foreground")
+        return _ratio(spread(drawn, f"{weights} whole"), spread(drawn, f"{weights} foreground"))
 
     ratio = _number(
         whole / inside, bootstrap(reduction, table["subject"], np.arange(len(table["subject"])), n=200), ".2f"
@@ -78,7 +84,7 @@ def claims(table: Columns, weights: str) -> list[Claim]:
             f"(bar {A8_BAR:g}); background scores {np.nanmean(table[f'{weights} background']):.0f}, "
             f"{100 * np.nanmean(table[f'{weights} background_low']):.0f} % of it below 50",
             describe(table),
-            whole / inside >= A8_BAR,
+            _ratio(whole, inside) >= A8_BAR,
         ),
     ]  # fmt: skip
 
@@ -129,9 +135,8 @@ def _correlations(table: Columns) -> list[str]:
 
 
 def _pooled(rows: Columns, name: str) -> tuple[float, tuple[float, float]]:
-    known = np.isfinite(rows[name])
-    values = rows[name][known], rows["nrmse"][known]
-    return spearman(*values), bootstrap(spearman, rows["subject"][known], *values, n=300)
+    values = rows[name], rows["nrmse"]
+    return spearman(*values), bootstrap(spearman, rows["subject"], *values, n=300)
 
 
 def _spreads(table: Columns) -> list[str]:
@@ -139,7 +144,9 @@ def _spreads(table: Columns) -> list[str]:
     for weights in scorers(table):
         for method, rows in settings(table).items():
             whole, center, inside = (spread(rows, f"{weights} {r}") for r in ("whole", "center", "foreground"))
-            lines.append(f"| {weights} | {method} | {whole:.2f} | {center:.2f} | {inside:.2f} | {whole / inside:.2f} |")
+            lines.append(
+                f"| {weights} | {method} | {whole:.2f} | {center:.2f} | {inside:.2f} | {_ratio(whole, inside):.2f} |"
+            )
     return lines
 
 
@@ -177,6 +184,10 @@ def _predictions(table: Columns) -> list[str]:
                     f"{f'**{mae}**' if p.mae == best else mae} | {p.mae_inverse:.3f} |"
                 )
     return lines
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b > 0 else float("nan")
 
 
 def _within(found: tuple[float, float, float, tuple[float, float]] | None) -> str:

@@ -98,7 +98,7 @@ def draw_maps(table: Columns, path: Path) -> None:
 def draw_prediction(table: Columns, path: Path) -> None:
     """Error of R by estimator, unseen subjects and unseen families of masks; spread of the predictions of the best."""
     cases = [leave for leave in (False, True) if not leave or len(np.unique(table["family"])) > 2]
-    figure = _figure(12, 4.2 * len(cases))
+    figure = _figure(12.0, 4.2 * len(cases))
     axes = figure.subplots(len(cases), 2, squeeze=False, width_ratios=(3, 2))
     for (bars, boxes), leave in zip(axes, cases, strict=True):
         found = predictions(table, leave_family=leave)

@@ -94,8 +94,8 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path) -> list[Task
     models = {Path(name).stem: fast(load_predictor(name)) for name in config.weights}
     if unknown := next((f for f in config.families if f not in recon.masks.FAMILIES), None):
         raise ValueError(f"families has {unknown!r}: choose among {', '.join(recon.masks.FAMILIES)}")
-    if bad := next((a for a in config.accelerations if a < 1), None):
-        raise ValueError(f"accelerations has {bad}: give 1 (fully sampled) or more")
+    if (least := min(config.accelerations)) < 1:
+        raise ValueError(f"accelerations has {least}: give 1 (fully sampled) or more")
     found = []
     slices = [(subject, index) for subject in inputs.subjects for index in subject.slices(config.slices)]
     for number, (subject, index) in enumerate(slices):
