@@ -22,6 +22,7 @@ def acceleration(
     data: Path | None = None,
     split: Split = "test",
     config: Annotated[AccelerationConfig, Parameter(name="*")] = AccelerationConfig(),  # noqa: B008 (frozen)
+    images: Path | None = None,
     threads: int | None = None,
 ) -> int:
     """Undersample more and more, reconstruct, score: curves, maps, and R predicted from the score.
@@ -39,6 +40,8 @@ def acceleration(
         Which part of a manifest.
     config
         What is undersampled how.
+    images
+        Folder that keeps the reconstructions: the next study of the same data, with other weights, takes them from it.
     threads
         Processor threads; all if not given.
     """
@@ -47,5 +50,5 @@ def acceleration(
     if inputs:
         subjects = read_inputs(inputs, data, split=split, kspace=True)
         table = Table(out, KEY, columns(config), card(subjects, config))
-        carry_out(table, tasks(subjects, config, out))
+        carry_out(table, tasks(subjects, config, out, images))
     return conclude(out, answer, FIGURES)

@@ -6,6 +6,8 @@ phase, simulated coils and noise, and known maps.
 
 import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from jaxtyping import Complex, Float, Float32
 from torch import Tensor
 
 import recon
-from mriqf import metrics
+from mriqf import __version__, metrics
 from mriqf.baselines import BASELINES, baselines
 from mriqf.inference import fast
 from mriqf.io import KSpace, atomic_path, find_sampling, from_array
@@ -82,8 +84,17 @@ def card(inputs: Inputs, config: AccelerationConfig) -> dict[str, Any]:
     }
 
 
-def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path) -> list[Task]:
+def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path | None = None) -> list[Task]:
     """One task for each undersampled slice; its rows are the methods'. The first slice's maps go into the folder.
+
+    Parameters
+    ----------
+    inputs, config
+        What is undersampled how.
+    folder
+        Of the study.
+    images
+        Folder that keeps the reconstructions, so that other weights can score them without reconstructing again.
 
     Raises
     ------
@@ -103,10 +114,12 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path) -> list[Task
             raise ValueError(f"{subject.data.source} is a colour photograph: give MR magnitude images or k-space")
         for family, acceleration, seed in _settings(config):
             setting = (subject.dataset, subject.name, index, family, acceleration, seed)
-            problem = functools.partial(_problem, subject, index, family, acceleration, seed, config)
+            solve = functools.partial(_solve, subject, index, family, acceleration, seed, config, methods)
+            if images is not None:
+                solve = functools.partial(_kept, images / f"{_digest(inputs, config, setting)}.npz", solve)
             shown = number == 0 and seed == 0 and family in (FULL, config.families[0])
             maps = folder / f"maps-{acceleration}.npz" if shown else None
-            measure = functools.partial(_measure, problem, methods, models, maps)
+            measure = functools.partial(_measure, solve, models, maps)
             found.append(Task(tuple((*setting, name) for name in methods), measure))
     return found
 
@@ -149,24 +162,65 @@ def _maps(kspace: Complex[Tensor, "1 c h w"]) -> Complex[Tensor, "1 c h w"]:
     return recon.espirit(kspace) if kspace.shape[1] > 1 else torch.ones_like(kspace)
 
 
-def _measure(
-    problem: Callable[[], Problem],
+@dataclass(frozen=True)
+class Solved:
+    """Magnitude images of one measurement, by every method, and the truth."""
+
+    images: dict[str, Float32[np.ndarray, "h w"]]
+    truth: Float32[np.ndarray, "h w"]
+    effective_acceleration: float
+
+
+def _solve(
+    subject: Subject,
+    index: int,
+    family: str,
+    acceleration: int,
+    seed: int,
+    config: AccelerationConfig,
     methods: Mapping[str, Reconstruction],
-    models: Mapping[str, QFPredictor],
-    maps: Path | None,
+) -> Solved:
+    kspace, sense, truth, crop = _problem(subject, index, family, acceleration, seed, config)
+    with torch.inference_mode():
+        images = {name: crop(method(kspace, sense)).abs()[0, 0].numpy() for name, method in methods.items()}
+    return Solved(images, truth[0, 0].numpy(), recon.effective_acceleration(sense.mask))
+
+
+def _kept(path: Path, solve: Callable[[], Solved]) -> Solved:
+    """Take the reconstructions from a file, or make it."""
+    if path.exists():
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+        truth, effective = arrays.pop("truth"), float(arrays.pop("effective_acceleration"))
+        return Solved(arrays, truth, effective)
+    found = solve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path, force=True) as temporary:
+        np.savez(temporary, truth=found.truth, effective_acceleration=found.effective_acceleration, **found.images)  # pyright: ignore[reportArgumentType]
+    return found
+
+
+def _digest(inputs: Inputs, config: AccelerationConfig, setting: tuple[Value, ...]) -> str:
+    """Hash of all that a reconstruction depends on."""
+    modl = file_hash(find(config.modl)) if "modl" in config.methods else None
+    text = json.dumps([setting, inputs.hashes, config.methods, modl, config.n_coils, config.noise_std, __version__])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _measure(
+    solve: Callable[[], Solved], models: Mapping[str, QFPredictor], maps: Path | None
 ) -> list[dict[str, Value]]:
-    kspace, sense, truth, crop = problem()
+    solved = solve()
+    truth = torch.from_numpy(solved.truth)[None, None]
     region = metrics.object_mask(truth)
     rows, kept = [], {}
-    for name, method in methods.items():
-        with torch.inference_mode():
-            image = crop(method(kspace, sense)).abs()
-        matched = metrics.match_scale(image, truth, region)
+    for name, image in solved.images.items():
+        matched = metrics.match_scale(torch.from_numpy(image)[None, None], truth, region)
         row: dict[str, Value] = {
-            "effective_acceleration": recon.effective_acceleration(sense.mask),
+            "effective_acceleration": solved.effective_acceleration,
             **{error: getattr(metrics, error)(matched, truth, region).item() for error in ERRORS},
         }
-        scored = {weights: _score(image[0, 0].numpy(), model) for weights, model in models.items()}
+        scored = {weights: _score(image, model) for weights, model in models.items()}
         for index, (weights, found) in enumerate(scored.items()):
             if index == 0:
                 row["foreground_fraction"] = found.foreground_fraction

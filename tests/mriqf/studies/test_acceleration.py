@@ -86,6 +86,23 @@ def test_cut_off_and_resumed_gives_the_same_table(tmp_path, knees, config, most)
     assert run(tmp_path / "cut", knees, config).read_bytes() == whole
 
 
+def test_kept_reconstructions_give_the_same_rows_for_other_weights(tmp_path, knees, config, monkeypatch):
+    import mriqf.studies.acceleration.measure as module
+
+    inputs = read_inputs(knees[:1], kspace=True)
+
+    def rows(folder, images):
+        table = Table(tmp_path / folder, KEY, columns(config), card(inputs, config))
+        list(table.run(tasks(inputs, config, tmp_path / folder, images)))
+        return (tmp_path / folder / "rows.csv").read_bytes()
+
+    plain, kept = rows("plain", None), rows("kept", tmp_path / "images")
+    assert kept == plain
+    assert len(list((tmp_path / "images").glob("*.npz"))) == 5
+    monkeypatch.setattr(module, "_solve", lambda *_: pytest.fail("reconstructed again"))
+    assert rows("again", tmp_path / "images") == plain
+
+
 def test_figures_and_answer_come_from_the_table_alone(tmp_path, knees, config):
     path = run(tmp_path / "out", knees, config)
     table = read_table(path)
