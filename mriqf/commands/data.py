@@ -1,13 +1,15 @@
-"""`mriqf data`: whether the data that a manifest names are there and are the right ones."""
+"""`mriqf data`: whether the data that a manifest names are there and are the right ones; degraded images of them."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from cyclopts import App
+from tqdm import tqdm
 
 from mriqf.data import Manifest, Source, Split, read_manifest, verify
 
-app = App(name="data", help="Check the data that a manifest names, or list them.")
+app = App(name="data", help="Check the data that a manifest names, list them, or degrade them to train on.")
 
 
 @app.command(name="verify")
@@ -51,6 +53,44 @@ def list_data(manifest: Path, *, root: Path, split: Split | None = None) -> None
     sources = chosen.sources if split is None else chosen.split(split)
     for file in dict.fromkeys(file for source in sources for file in source.find(root)):
         print(file)  # noqa: T201
+
+
+@app.command
+def degrade(
+    manifest: Path,
+    *,
+    root: Path,
+    out: Path,
+    n: int = 4000,
+    split: Split = "train",
+    seed: int = 0,
+    start: int = 0,
+    step: int = 1,
+) -> None:
+    """Keep degraded MR images and their errors, to train on; a run that was cut off goes on where it was.
+
+    Parameters
+    ----------
+    manifest
+        Which magnitude images, which subjects: see data_manifests/.
+    root
+        Folder that the manifest's paths start from.
+    out
+        Folder for the shards of 40 examples; those that are there are kept.
+    n
+        Examples, rounded up to whole shards.
+    split
+        train, val or test.
+    seed
+        Of every random choice.
+    start, step
+        Make shards start, start + step, … only: several runs can share the work.
+    """
+    from mriqf.studies.degraded import generate, shard_count
+
+    shards = range(start, shard_count(n), step)
+    with tqdm(desc="degrade", total=len(shards), file=sys.stderr, disable=None, leave=False, unit="shard") as bar:
+        generate(read_manifest(manifest), root, split, out, n, seed, start=start, step=step, report=bar.update)
 
 
 def check(manifest: Manifest, root: Path) -> Iterator[tuple[Source, str, str]]:

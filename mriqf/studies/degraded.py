@@ -1,0 +1,449 @@
+"""Degraded images with their errors, to train and test regressors that see no reference; and a cache of them.
+
+The families are those of `FAMILIES`. MoDL is never trained on: images of learned reconstructions stay unseen, to test.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Complex, Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+import recon
+from mriqf import degrade, metrics
+from mriqf.data import Manifest, Split, read_slices
+from mriqf.io import atomic_path
+from mriqf.scale import normalise, percentile_scale
+from recon.scale import image_scale
+from recon.simulate import SimulationConfig
+
+FAMILIES = (
+    "zero-filled", "cg-sense", "l1-wavelet", "noise", "blur", "truncation", "motion", "ghost", "over-smoothing", "jpeg",
+)  # fmt: skip
+"""What is trained on. MoDL is not, and never is: it stands for reconstructions that nobody has seen."""
+
+SHARD = 40
+SIDE = 256
+SIGMA = 6.0
+"""Pixels, of the Gaussian window in which errors are averaged."""
+
+_SIMULATION = SimulationConfig()
+_MIXED = 0.15  # how often a second, weaker degradation follows
+_ESTIMATED = 0.13  # how often reconstructions have maps by ESPIRiT
+_LEAST_OBJECT = 0.15  # of an image's area
+_POISSON = (1.15, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)  # accelerations of the discs at hand, which are slow to draw
+
+
+@dataclass(frozen=True)
+class Example:
+    """A degraded image, as a predictor sees it, and what is wrong with it."""
+
+    image: Float[np.ndarray, "h w"]
+    """Magnitude in [0, 1], normalised as for scoring."""
+    error: Float[np.ndarray, "h w"]
+    """`local_error` in the object, -1 outside."""
+    foreground: Bool[np.ndarray, "h w"]
+    """The object of the truth."""
+    nrmse: float
+    """In the object, after the best scaling."""
+    ssim: float
+    """The same."""
+    family: str
+    level: float
+    """Severity that was asked for, 0–1; log NRMSE grows about linearly with it."""
+    dataset: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class _Scanner:
+    """What all degradations of one image share."""
+
+    phase: Complex[Tensor, "1 1 h w"]
+    csm: Complex[Tensor, "1 c h w"]
+    noise_std: float
+    rss: bool
+    """Whether coils are combined by root sum of squares, with its noise floor, or by their maps."""
+
+    def measure(self, image: Tensor, rng: np.random.Generator) -> Tensor:
+        return recon.simulate_kspace(image * self.phase, self.csm, self.noise_std, _seed(rng))
+
+    def combine(self, kspace: Tensor) -> Tensor:
+        if self.rss:
+            return recon.rss(recon.ifft2c(kspace))
+        csm = self.csm
+        if kspace.shape != csm.shape:  # cropped k-space: an image of larger pixels
+            csm = torch.complex(
+                *(interpolate(part, kspace.shape[2:], mode="bilinear") for part in (csm.real, csm.imag))
+            )
+        return (csm.conj() * recon.ifft2c(kspace)).sum(1, keepdim=True).abs()
+
+
+def draw(
+    truth: Float[np.ndarray, "h w"],
+    family: str,
+    level: int | float,
+    seed: int | np.random.Generator,
+    *,
+    vary: bool = True,
+    side: int = SIDE,
+    dataset: str = "",
+    subject: str = "",
+) -> Example:
+    """Degrade a magnitude image; the same arguments, with an integer seed, give the same example.
+
+    The image gets a smooth random phase, 4 to 12 simulated coils and a noise of 0 to 1.5 % of its scale; then comes the
+    degradation.
+
+    Parameters
+    ----------
+    truth
+        Magnitude image, any unit.
+    family
+        One of `FAMILIES`.
+    level
+        Severity, 0 (hardly visible) to 1.
+    seed
+        Of every random choice, or the generator of it.
+    vary
+        Also turn and flip the truth, change its contrast by a power law in a quarter of the draws, and let a second,
+        weaker degradation of another family follow in 15 %. Without, only what the degradation itself leaves to chance
+        is random.
+    side
+        Larger images are cut to at most this many pixels a side, after the degradation, where at least 15 % is object
+        if there is such a part.
+    dataset, subject
+        Kept with the example.
+
+    Raises
+    ------
+    ValueError
+        If the family is unknown, the level is not in 0–1, or the truth is empty.
+    ImportError
+        If sigpy is not installed.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"family={family!r} is unknown: use one of {', '.join(FAMILIES)}")
+    if not 0 <= level <= 1:
+        raise ValueError(f"level={level} is out of range: use 0 to 1")
+    if not truth.any():
+        raise ValueError(f"truth {truth.shape} is zero everywhere: leave empty slices out")
+    rng = np.random.default_rng(seed)
+    image = torch.from_numpy(np.ascontiguousarray(truth, np.float32))[None, None]
+    if vary:
+        turn, *flips = rng.integers(2, size=3)
+        image = (image.transpose(2, 3) if turn else image).flip([2 + k for k in range(2) if flips[k]])
+    inside = metrics.object_mask(image)
+    if vary and rng.random() < 0.25:
+        image = (image / image.max()) ** rng.uniform(0.7, 1.4)
+    image = image / image_scale(image)
+    scanner = _scanner((image.shape[2], image.shape[3]), rng)
+    found = _degrade(image, family, level, scanner, rng)
+    if vary and rng.random() < _MIXED:
+        second = rng.choice([name for name in FAMILIES[3:] if name != family])
+        quiet = replace(scanner, noise_std=0.0, rss=False)
+        found = _degrade(found / image_scale(found), str(second), rng.uniform(0, 0.4), quiet, rng)
+    window = _window(inside[0, 0].numpy(), side, rng)
+    found, image, inside = (x[..., window[0], window[1]].contiguous() for x in (found, image, inside))
+    matched = metrics.match_scale(found, image, inside)
+    raw = found[0].numpy()
+    return Example(
+        image=normalise(raw, percentile_scale([raw]))[0],
+        error=local_error(matched[0, 0].numpy(), image[0, 0].numpy(), inside[0, 0].numpy()),
+        foreground=inside[0, 0].numpy(),
+        nrmse=metrics.nrmse(matched, image, inside).item(),
+        ssim=metrics.ssim(matched, image, inside).item(),
+        family=family, level=float(level), dataset=dataset, subject=subject,
+    )  # fmt: skip
+
+
+def local_error(
+    image: Float[np.ndarray, "h w"], truth: Float[np.ndarray, "h w"], inside: Bool[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w"]:
+    """Root of the local mean squared error over the truth's mean square in the object; -1 outside.
+
+    Local means are weighted by a Gaussian of 6 pixels and taken over pixels of the object alone. The mean of the
+    squares is about the squared NRMSE.
+
+    Parameters
+    ----------
+    image
+        In the scale of the truth, see `mriqf.metrics.match_scale`.
+    truth
+        Any unit.
+    inside
+        The object.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    squares = np.where(inside, (image.astype(np.float64) - truth) ** 2, 0)
+    weight = gaussian_filter(inside.astype(np.float64), SIGMA, mode="constant")
+    mean = gaussian_filter(squares, SIGMA, mode="constant") / np.maximum(weight, 1e-12)
+    error = np.sqrt(mean / np.mean(truth[inside].astype(np.float64) ** 2))
+    return np.where(inside, error, -1).astype(np.float32)
+
+
+def generate(
+    manifest: Manifest,
+    root: Path,
+    split: Split,
+    out_folder: Path,
+    n: int,
+    seed: int,
+    *,
+    start: int = 0,
+    step: int = 1,
+    report: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Write `n` examples of a split, rounded up to shards of 40; shards that are there are left alone.
+
+    A shard depends on the manifest, the split, the seed and its number only, and has each family four times.
+
+    Parameters
+    ----------
+    manifest, root
+        Which magnitude images, and the folder that they lie in; sources are drawn by their weights.
+    split
+        train, val or test.
+    out_folder
+        Where the shards go; made if it is not there.
+    n
+        Examples.
+    seed
+        Of all shards.
+    start, step
+        Take shards start, start + step, …: several processes can share the work.
+    report
+        Gets the number of shards done, one at a time.
+
+    Raises
+    ------
+    ValueError
+        If the manifest has no images of the split, or the data differ from it.
+    """
+    sources = manifest.split(split)
+    if not sources:
+        raise ValueError(f"manifest {manifest.name} has no sources for split={split}: choose another")
+    pools = [read_slices(s, root) for s in sources]
+    names = [Path(s.path).stem for s in sources]
+    share = np.array([s.weight for s in sources]) / sum(s.weight for s in sources)
+    out_folder.mkdir(parents=True, exist_ok=True)
+    for k in range(start, shard_count(n), step):
+        path = out_folder / f"{manifest.name}-{split}-{seed}-{k:05d}.npz"
+        if not path.exists():
+            rng = np.random.default_rng((seed, k))
+            examples = []
+            for family in rng.permutation(FAMILIES * (SHARD // len(FAMILIES))):
+                i = int(rng.choice(len(pools), p=share))
+                slices, subjects = pools[i]
+                j = _usable(slices, rng)
+                examples.append(
+                    draw(slices[j], str(family), rng.random(), rng, dataset=names[i], subject=str(subjects[j]))
+                )
+            with atomic_path(path, force=True) as temporary:
+                np.savez(temporary, **_stack(examples))
+        report(1)
+
+
+def shard_count(n: int) -> int:
+    """Shards that hold at least `n` examples."""
+    return math.ceil(n / SHARD)
+
+
+def read_shards(folder: Path) -> dict[str, np.ndarray]:
+    """All examples of a folder, stacked.
+
+    Returns
+    -------
+    dict
+        `image` and `error`, float16 (n, 256, 256), the images padded with zeros and the errors with -1 as outside the
+        object; `shape` (n, 2), their size before; `nrmse`, `ssim`, `level`; `family`, `dataset`, `subject` (text).
+
+    Raises
+    ------
+    ValueError
+        If the folder has no shards.
+    """
+    shards = []
+    for path in sorted(folder.glob("*.npz")):
+        if not path.name.startswith("."):  # being written
+            with np.load(path, allow_pickle=False) as archive:
+                shards.append(dict(archive))
+    if not shards:
+        raise ValueError(f"{folder} holds no shards: make some by mriqf data degrade")
+    return {name: np.concatenate([s[name] for s in shards]) for name in shards[0]}
+
+
+def _stack(examples: Sequence[Example]) -> dict[str, Any]:
+    def padded(x: np.ndarray, value: int) -> np.ndarray:
+        result = np.full((SIDE, SIDE), value, np.float16)
+        result[: x.shape[0], : x.shape[1]] = x
+        return result
+
+    rows = [asdict(e) | {"shape": e.image.shape} for e in examples]
+    stacked = {name: np.array([r[name] for r in rows]) for name in rows[0] if name not in _PLANES}
+    stacked["image"] = np.stack([padded(e.image, 0) for e in examples])
+    stacked["error"] = np.stack([padded(e.error, -1) for e in examples])
+    return stacked
+
+
+_PLANES = ("image", "error", "foreground")  # the last is where the error is not -1
+
+
+def _usable(slices: np.ndarray, rng: np.random.Generator) -> int:
+    """Index of a slice with enough of the object in it."""
+    for _ in range(100):
+        j = int(rng.integers(len(slices)))
+        if (
+            slices[j].any()
+            and metrics.object_mask(torch.from_numpy(slices[j])[None, None]).float().mean() > _LEAST_OBJECT
+        ):
+            return j
+    raise ValueError(f"images {slices.shape} show hardly any object: leave this source out")
+
+
+def _window(inside: np.ndarray, side: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Part of at most `side`² pixels, with enough of the object if ten tries find one."""
+    window = (slice(None), slice(None))
+    for _ in range(10):
+        corner = [int(rng.integers(max(n - side, 0) + 1)) for n in inside.shape]
+        window = (slice(corner[0], corner[0] + side), slice(corner[1], corner[1] + side))
+        if inside[window].mean() > _LEAST_OBJECT:
+            break
+    return window
+
+
+def _scanner(shape: tuple[int, int], rng: np.random.Generator) -> _Scanner:
+    n_coils = int(rng.integers(4, 13))
+    ring = rng.random() < _SIMULATION.birdcage
+    csm = recon.birdcage(n_coils, shape) if ring else recon.loops(n_coils, shape, _seed(rng))
+    phase = recon.smooth_phase(shape, _seed(rng), _SIMULATION.phase_std, int(rng.integers(2, 6)))
+    noise_std = 0.0 if rng.random() < 0.2 else _geometric(rng.random(), 0.001, 0.015)
+    return _Scanner(phase, csm, noise_std, bool(rng.random() < 0.4))
+
+
+def _degrade(image: Tensor, family: str, level: int | float, scanner: _Scanner, rng: np.random.Generator) -> Tensor:
+    """Degraded magnitude of a truth with a scale of 1. The levels are laid so that log NRMSE is spread evenly."""
+    if family == "ghost" and rng.random() < 0.6:  # of one coil: many coils' maps, known well, suppress a copy
+        scanner = replace(scanner, csm=torch.ones_like(scanner.csm[:, :1]))
+    kspace = scanner.measure(image, rng)
+    if family in FAMILIES[:3]:
+        return _reconstruct(kspace, family, level, scanner, rng)
+    if family == "noise":
+        return _noisy(kspace, _geometric(level, 0.005, 0.25), scanner, rng)
+    if family == "truncation":
+        return _truncated(kspace, level, scanner, rng)
+    if family == "motion":
+        turn = _geometric(level, 0.2, 4.0) if rng.random() < 0.6 else 0.0
+        shots = int(rng.integers(2, 9)) if rng.random() < 0.35 else 1
+        n_events = int(rng.integers(1 + round(3 * level), 3 + round(6 * level)))
+        path = degrade.random_motion(image.shape[3], _geometric(level, 0.3, 6.0), n_events, _seed(rng), turn, shots)
+        return scanner.combine(degrade.motion(kspace, *path))
+    if family == "ghost":
+        phase = math.pi / 2 if rng.random() < 0.3 else rng.uniform(0, 2 * math.pi)
+        return scanner.combine(degrade.ghost(kspace, _geometric(level, 0.02, 0.5), phase))
+    combined = scanner.combine(kspace)
+    if family == "blur":
+        sigma = _geometric(level, 0.3, 2.5)
+        sides = [sigma, sigma * rng.random()] if rng.random() < 0.35 else [sigma, sigma]
+        return degrade.blur(combined, tuple(rng.permutation(sides).tolist()))
+    if family == "over-smoothing":
+        return _oversmoothed(kspace, level, scanner, rng)
+    return _compressed(combined, level, rng)
+
+
+def _reconstruct(
+    kspace: Tensor, family: str, level: int | float, scanner: _Scanner, rng: np.random.Generator
+) -> Tensor:
+    shape = (kspace.shape[2], kspace.shape[3])
+    mask = _mask(shape, 1 + 9 * level ** (1.6 if family == "zero-filled" else 1.2), rng)
+    csm, sampled = scanner.csm, mask * kspace
+    if rng.random() < _ESTIMATED and recon.calibration_size(sampled) >= 8:
+        csm = recon.espirit(sampled)
+    sense = recon.Sense(mask, csm)
+    if family == "cg-sense":
+        lam, n_iter = _geometric(rng.random(), 1e-4, 3e-2), int(rng.integers(5, 21))
+        start = sense.adjoint(kspace)
+        return recon.cg(lambda x: sense.gram(x) + lam * x, start, n_iter, separate=sense.separate, warn=False).abs()
+    if family == "l1-wavelet":
+        return recon.l1_wavelet(kspace, sense, _geometric(rng.random(), 1e-3, 5e-2), max_iter=40).abs()
+    return recon.rss(recon.ifft2c(sampled)) if scanner.rss else recon.zero_filled(kspace, sense).abs()
+
+
+def _mask(shape: tuple[int, int], acceleration: float, rng: np.random.Generator) -> Tensor:
+    family = str(rng.choice(_SIMULATION.families))
+    center = rng.uniform(*_SIMULATION.center)
+    if family == "poisson":
+        nearest = min(_POISSON, key=lambda r: abs(math.log(r / acceleration)))
+        mask = _disc(shape, nearest, int(rng.integers(2)))
+        for axis in range(2):
+            if rng.random() < 0.5:  # even sides have their zero frequency right of the middle
+                mask = mask.flip(axis).roll(1 - shape[axis] % 2, axis)
+        return mask
+    if family == "equispaced":
+        acceleration = max(round(acceleration), 2)
+    return recon.masks.draw(family, shape, acceleration, center / acceleration, _seed(rng))
+
+
+@functools.cache
+def _disc(shape: tuple[int, int], acceleration: float, seed: int) -> Tensor:
+    center = np.random.default_rng(seed).uniform(*_SIMULATION.center) / acceleration
+    return recon.masks.poisson(shape, acceleration, center**0.5 / 2, seed)
+
+
+def _noisy(kspace: Tensor, std: float, scanner: _Scanner, rng: np.random.Generator) -> Tensor:
+    """White noise of the coils, or in a third noise that parallel imaging has made stronger in places."""
+    if rng.random() > 1 / 3:
+        return scanner.combine(degrade.noise(kspace, std, _seed(rng)))
+    shape = (kspace.shape[2], kspace.shape[3])
+    gain = torch.exp(1.5 * recon.smooth_phase(shape, _seed(rng), 0.6, int(rng.integers(3, 7))).angle())
+    white = recon.ifft2c(degrade.noise(torch.zeros_like(kspace), std, _seed(rng)))
+    return scanner.combine(kspace + recon.fft2c(white * gain / gain.square().mean().sqrt()))
+
+
+def _truncated(kspace: Tensor, level: int | float, scanner: _Scanner, rng: np.random.Generator) -> Tensor:
+    part = 1 - 0.75 * level**0.6
+    fraction = [(part, part), (part, 1.0), (1.0, part)][int(rng.choice(3, p=(0.65, 0.15, 0.2)))]
+    if rng.random() < 0.65:
+        return scanner.combine(degrade.truncate(kspace, fraction))
+    small = scanner.combine(degrade.truncate(kspace, fraction, crop=True))  # as a viewer enlarges it
+    mode = str(rng.choice(["bilinear", "bicubic"]))
+    return interpolate(small, kspace.shape[2:], mode=mode).clamp_min(0)
+
+
+def _oversmoothed(kspace: Tensor, level: int | float, scanner: _Scanner, rng: np.random.Generator) -> Tensor:
+    noisy = scanner.combine(degrade.noise(kspace, _geometric(rng.random(), 0.002, 0.04) * level, _seed(rng)))
+    kind = rng.choice(3, p=(0.5, 0.3, 0.2))
+    if kind == 0:
+        return degrade.oversmooth(noisy, _geometric(level, 0.004, 0.8))
+    if kind == 1:
+        return degrade.shrink(noisy, _geometric(level, 0.01, 1.5), str(rng.choice(["db4", "sym4", "haar"])))
+    from scipy.ndimage import median_filter
+
+    size = 2 + round(8 * level)
+    return torch.from_numpy(median_filter(noisy.numpy(), size=(1, 1, size, size)))
+
+
+def _compressed(image: Tensor, level: int | float, rng: np.random.Generator) -> Tensor:
+    coarseness = _geometric(level, 0.04, 10.0)  # of libjpeg's tables, relative to those of quality 50
+    quality = round(100 - 50 * coarseness if coarseness < 1 else 50 / coarseness)
+    unit = (image / (image.quantile(0.999) * rng.uniform(1, 1.2))).clamp(0, 1)
+    dy, dx = rng.integers(8, size=2).tolist()
+    step = rng.uniform(0.9, 1.1) if rng.random() < 1 / 3 else 1.0
+    return degrade.jpeg(unit, quality, (dy, dx), step)
+
+
+def _geometric(level: int | float, low: float, high: float) -> float:
+    """From `low` at level 0 to `high` at 1, evenly in the logarithm."""
+    return low * (high / low) ** level
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
