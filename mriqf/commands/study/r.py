@@ -8,10 +8,7 @@ from cyclopts import Parameter
 
 from mriqf.commands.study.run import carry_out, conclude
 from mriqf.data import Split
-from mriqf.studies.acceleration import AccelerationConfig, card, columns, tasks
-from mriqf.studies.acceleration.answer import answer
-from mriqf.studies.acceleration.figures import FIGURES
-from mriqf.studies.acceleration.measure import KEY
+from mriqf.studies.acceleration import FIGURES, KEY, AccelerationConfig, answer, card, columns, tasks
 from mriqf.studies.inputs import read_inputs
 from mriqf.studies.table import Table
 

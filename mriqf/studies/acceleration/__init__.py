@@ -1,5 +1,7 @@
 """The score against the undersampling rate R: undersample, reconstruct, score; and predict R from the score."""
 
-from mriqf.studies.acceleration.measure import AccelerationConfig, card, columns, tasks
+from mriqf.studies.acceleration.answer import answer, claims
+from mriqf.studies.acceleration.figures import FIGURES
+from mriqf.studies.acceleration.measure import KEY, AccelerationConfig, card, columns, tasks
 
-__all__ = ["AccelerationConfig", "card", "columns", "tasks"]
+__all__ = ["FIGURES", "KEY", "AccelerationConfig", "answer", "card", "claims", "columns", "tasks"]

@@ -53,8 +53,12 @@ def spread(table: Columns, score: str) -> float:
     return float(np.sqrt(np.mean(by_group(np.var, setting, table[score]))))
 
 
-def claims(table: Columns, weights: str) -> list[Claim]:
-    """A7 and A8 by one predictor's scores."""
+def claims(table: Columns) -> list[Claim]:
+    """A7 and A8 by each predictor's scores."""
+    return [claim for weights in scorers(table) for claim in _claims(table, weights)]
+
+
+def _claims(table: Columns, weights: str) -> list[Claim]:
     method = "modl" if "modl" in table["method"] else str(table["method"][-1])
     mean, least, greatest, interval = within(
         curves(where(table, method=method)), f"{weights} center", "effective_acceleration"
@@ -99,7 +103,7 @@ def describe(table: Columns) -> str:
 def answer(table: Columns) -> str:
     """The whole answer as markdown."""
     parts = ["# Score against the undersampling rate R", "", describe(table), ""]
-    parts += [claims_table(claim for w in scorers(table) for claim in claims(table, w)), ""]
+    parts += [claims_table(claims(table)), ""]
     parts += ["## Within a slice, and across slices", "", *_correlations(table), ""]
     parts += ["## Spread at equal R", "", *_spreads(table), ""]
     parts += ["## R from one image", "", *_predictions(table)]

@@ -4,10 +4,9 @@ import torch
 
 import recon
 from mriqf.baselines import BASELINES
-from mriqf.studies.acceleration import AccelerationConfig, card, columns, tasks
-from mriqf.studies.acceleration.answer import A7_BAR, answer, claims, curves, spread, within
-from mriqf.studies.acceleration.figures import FIGURES
-from mriqf.studies.acceleration.measure import FULL, KEY
+from mriqf.studies.acceleration import FIGURES, KEY, AccelerationConfig, answer, card, claims, columns, tasks
+from mriqf.studies.acceleration.answer import A7_BAR, curves, spread, within
+from mriqf.studies.acceleration.measure import FULL
 from mriqf.studies.acceleration.prediction import estimators, predict, settings
 from mriqf.studies.inputs import read_inputs
 from mriqf.studies.table import Table, read_table
@@ -154,7 +153,7 @@ def test_errors_name_the_option(tmp_path, knees, config, change, message):
 
 @pytest.mark.parametrize(("sign", "holds"), [(-1, True), (1, False)])
 def test_verdict_on_the_slope_follows_the_table(sign, holds):
-    a7, _ = claims(synthetic(sign), "w")
+    a7, _ = claims(synthetic(sign))
     assert a7.holds is holds
     assert f"{sign:+.2f}" in a7.measured
     assert str(A7_BAR) in a7.measured
@@ -162,7 +161,7 @@ def test_verdict_on_the_slope_follows_the_table(sign, holds):
 
 @pytest.mark.parametrize(("background", "holds"), [(10.0, True), (0.0, False)])
 def test_verdict_on_the_background_follows_the_table(background, holds):
-    _, a8 = claims(synthetic(background=background), "w")
+    _, a8 = claims(synthetic(background=background))
     assert a8.holds is holds
 
 

@@ -1,0 +1,39 @@
+"""`mriqf study report`: the report's claims A1–A10 in one table."""
+
+from pathlib import Path
+
+from mriqf.io import atomic_path
+from mriqf.studies.report import report as make
+
+
+def report(
+    *,
+    out: Path | None = None,
+    sampling: Path | None = None,
+    corruption: Path | None = None,
+    dataset: Path | None = None,
+    r: Path | None = None,
+    loss: Path | None = None,
+    weights: tuple[str, ...] = ("qf-gray", "qf-gray-cui"),
+    force: bool = False,
+) -> int:
+    """Put what the report claims beside what the studies measured: one table on standard output.
+
+    Parameters
+    ----------
+    out
+        Markdown file to write as well.
+    sampling, corruption, dataset, r, loss
+        Folders of the studies; a claim whose study is not given is said not to be measured.
+    weights
+        Predictors whose size and speed are measured now.
+    force
+        Replace a file that exists.
+    """
+    folders = {"sampling": sampling, "corruption": corruption, "dataset": dataset, "r": r, "loss": loss}
+    text = make(folders, weights)
+    print(text)  # noqa: T201
+    if out is not None:
+        with atomic_path(out, force) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    return 0
