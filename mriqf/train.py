@@ -62,6 +62,9 @@ def train(
 ) -> Path:
     """Train on a manifest's training split and write `out`; resume from `out` + `.checkpoint` if that exists.
 
+    The card of the weights holds the `curve` of the training: at each checkpoint its step, the loss since the last one,
+    and the errors on images that are held out and (`train_…`) on some that are not.
+
     Parameters
     ----------
     manifest, root
@@ -88,6 +91,7 @@ def train(
     pools = [read_source(s, root, config.model.channels) for s in manifest.split("train")]
     shares = [s.weight for s in manifest.split("train")]
     held_out = [im for s in manifest.split("val") for im in read_source(s, root, config.model.channels)]
+    familiar = [im for pool in pools for im in pool[:: max(len(pool) // 10, 1)][:10]]
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -103,7 +107,7 @@ def train(
     checkpoint = out.with_suffix(".checkpoint")
     recipe = weights.config_dict(config) | {"manifest": manifest.sha256, "start": None if start is None else str(start)}
     made_by = commit()  # of the code that runs, not of what the tree holds when it ends
-    first = _restore(checkpoint, recipe, model, average, optimiser) if checkpoint.exists() else 0
+    first, curve = _restore(checkpoint, recipe, model, average, optimiser) if checkpoint.exists() else (0, [])
 
     losses: list[float] = []
     for step in range(first, config.steps):
@@ -124,15 +128,19 @@ def train(
         _follow(average, model, min(config.ema, (step + 1) / (step + 10)))
         losses.append(loss.item())
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-            metrics = {"loss": float(np.mean(losses[-config.checkpoint_every :]))} | validate(average, held_out)
+            metrics = {"loss": float(np.mean(losses))} | validate(average, held_out)
+            metrics |= {f"train_{name}": value for name, value in validate(average, familiar).items()}
+            curve.append({"step": step + 1} | metrics)
+            losses.clear()
             report(f"step {step + 1}/{config.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
-            _save(checkpoint, recipe, step + 1, model, average, optimiser)
+            _save(checkpoint, {"recipe": recipe, "step": step + 1, "curve": curve}, model, average, optimiser)
     card = {
         "config": weights.config_dict(config.model),
         "recipe": recipe,
         "manifest": {"name": manifest.name, "sha256": manifest.sha256},
         "commit": made_by,
         "validation": validate(average, held_out),
+        "curve": curve,
     }
     weights.write(out, average.state_dict(), card, force=force)
     checkpoint.unlink(missing_ok=True)
@@ -146,21 +154,30 @@ def prediction_loss(logits: torch.Tensor, quality: torch.Tensor, head: str) -> t
     with the nearest of 0, 20, 40, 60, 80.
     """
     if head == "classes":
-        classes = torch.tensor(CLASS_QUALITIES, device=quality.device)
-        label = (quality[:, None] - classes).abs().argmin(1)
+        label = nearest_class(quality)
         return functional.cross_entropy(logits, label[:, None, None].expand(-1, *logits.shape[2:]))
     predicted, target = torch.sigmoid(logits[:, 0]), quality[:, None, None] / 100
     cells = functional.smooth_l1_loss(predicted, target.expand_as(predicted), beta=0.05)
     return cells + functional.smooth_l1_loss(predicted.mean((1, 2)), quality / 100, beta=0.02)
 
 
+def nearest_class(quality: torch.Tensor) -> torch.Tensor:
+    """Which of 0, 20, 40, 60, 80 is nearest, as an index; the lower one half-way between two."""
+    return (quality[:, None] - torch.tensor(CLASS_QUALITIES, device=quality.device)).abs().argmin(1)
+
+
+def likely_class(model: QFPredictor, patches: torch.Tensor) -> torch.Tensor:
+    """Which of 0, 20, 40, 60, 80 a network with classes finds likeliest, over each patch's whole map, as an index."""
+    return model.logits(patches).float().softmax(1).mean((2, 3)).argmax(1)
+
+
 @torch.inference_mode()
 def validate(model: QFPredictor, images: list[np.ndarray], size: int = 64, seed: int = 1) -> dict[str, float]:
-    """Error on patches of images that are not trained on: `mae` in quality, `within2` the share within ±2."""
+    """Error on patches of images: `mae` in quality, `within2` the share within ±2, `right` that of the right class."""
     if not images:
         return {}
     rng = np.random.default_rng(seed)
-    errors = []
+    errors, right = [], []
     for image in images:
         patches, qualities = [], rng.integers(5, 99, 4)
         for quality in qualities:
@@ -169,8 +186,11 @@ def validate(model: QFPredictor, images: list[np.ndarray], size: int = 64, seed:
             patches.append(compress_pixels(pixels, int(quality)).reshape(size, size, -1).transpose(2, 0, 1))
         batch = torch.from_numpy(np.stack(patches)).to(model.device, torch.float32) / 255
         errors.append(np.abs(model(batch).mean((1, 2, 3)).cpu().numpy() - qualities))
+        if model.config.head == "classes":
+            right += (likely_class(model, batch).cpu() == nearest_class(torch.from_numpy(qualities))).tolist()
     error = np.concatenate(errors)
-    return {"mae": float(error.mean()), "within2": float((error <= 2).mean())}
+    found = {"mae": float(error.mean()), "within2": float((error <= 2).mean())}
+    return found | ({"right": float(np.mean(right))} if right else {})
 
 
 @torch.no_grad()
@@ -182,15 +202,15 @@ def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
             kept.copy_(new)
 
 
-def _save(path: Path, recipe: dict, step: int, model: nn.Module, average: nn.Module, optimiser) -> None:
+def _save(path: Path, card: dict, model: nn.Module, average: nn.Module, optimiser) -> None:
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
-    weights.write(path, tensors, {"recipe": recipe, "step": step}, force=True)
+    weights.write(path, tensors, card, force=True)
 
 
-def _restore(path: Path, recipe: dict, model: nn.Module, average: nn.Module, optimiser) -> int:
+def _restore(path: Path, recipe: dict, model: nn.Module, average: nn.Module, optimiser) -> tuple[int, list[dict]]:
     tensors, step = weights.read_checkpoint(path, recipe)
     part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in ("model.", "average.")}
     model.load_state_dict(part["model."])
@@ -201,7 +221,7 @@ def _restore(path: Path, recipe: dict, model: nn.Module, average: nn.Module, opt
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return step
+    return step, weights.read(path)[1].get("curve", [])
 
 
 def commit() -> str:

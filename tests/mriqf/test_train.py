@@ -8,7 +8,7 @@ import torch
 
 from mriqf import QFConfig, weights
 from mriqf.data import Augmentation
-from mriqf.train import TrainConfig, prediction_loss, train, validate
+from mriqf.train import TrainConfig, likely_class, nearest_class, prediction_loss, train, validate
 
 CUI = QFConfig(arch="cui")
 SMALL = TrainConfig(steps=4, pixels=4 * 64**2, patch_sizes=(64, 32), checkpoint_every=2, model=CUI)
@@ -56,6 +56,33 @@ def test_interrupted_run_ends_as_the_unbroken_one(tiny_data, tmp_path, config, s
     assert len(resumed) == 3 - stop  # what was done is not done again
     assert same(unbroken, out)
     assert not out.with_suffix(".checkpoint").exists()
+
+
+@pytest.mark.parametrize("head", ["regression", "classes"])
+def test_curve_is_kept_whether_the_run_was_cut_off_or_not(tiny_data, tmp_path, head):
+    config = replace(SMALL, steps=5, model=QFConfig("cui", head=head))  # the last point is of one step alone
+    unbroken = weights.read(train(*tiny_data, tmp_path / "a.safetensors", config))[1]["curve"]
+    out = tmp_path / "b.safetensors"
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(*tiny_data, out, config, report=Reports(2))
+    assert weights.read(train(*tiny_data, out, config))[1]["curve"] == unbroken
+    assert [point["step"] for point in unbroken] == [2, 4, 5]
+    names = {"mae", "within2"} | ({"right"} if head == "classes" else set())
+    assert all(set(point) == {"step", "loss"} | names | {f"train_{n}" for n in names} for point in unbroken)
+
+
+def test_likely_class_is_the_one_that_the_head_prefers(untrained):
+    model = untrained("cui", 1, "classes")
+    model.head.weight.zero_()
+    for label in range(5):
+        model.head.bias.copy_(torch.eye(5)[label])
+        assert likely_class(model, torch.rand(2, 1, 64, 64)).tolist() == [label, label]
+
+
+def test_nearest_class_of_two_is_the_lower():
+    quality = torch.tensor([1.0, 10, 11, 30, 50, 51, 70, 71, 100])
+    assert nearest_class(quality).tolist() == [0, 0, 1, 1, 2, 3, 3, 4, 4]
 
 
 @pytest.mark.parametrize(
