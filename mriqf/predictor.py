@@ -7,7 +7,7 @@ Cui, Reference-Free Image Quality Metric for Degradation and Reconstruction Arti
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -18,7 +18,38 @@ from mriqf.jpeg import dct_basis
 
 CLASS_QUALITIES = (0, 20, 40, 60, 80)
 
-Arch = Literal["histogram", "cui", "cui-fov11"]
+Arch = Literal["histogram", "cui", "cui-fov11", "cui-fov13", "cui-fov16", "cui-fov24"]
+
+
+@dataclass(frozen=True)
+class ReportLayers:
+    """The report's seven layers, up to what its text leaves open."""
+
+    layers: tuple[tuple[int, int], ...]
+    """Channels and kernel of all convolutions but the last."""
+    pools: tuple[int, int]
+    """Behind which of them a 2×2 max-pool stands."""
+    step: int = 2
+    """Stride of the pools."""
+
+    def geometry(self) -> tuple[int, int]:
+        """Receptive field and stride, in pixels."""
+        field = stride = 1
+        for number, (_, kernel) in enumerate(self.layers, start=1):
+            field += (kernel - 1) * stride
+            if number in self.pools:
+                field, stride = field + stride, stride * self.step
+        return field, stride
+
+
+# The report's text gives no channel widths: these are ours, for 10 to 11 thousand multiplications a pixel each.
+REPORT = {
+    "cui": ReportLayers(((32, 3), (32, 3), (64, 3), (64, 3), (128, 3), (64, 1)), pools=(1, 2)),
+    "cui-fov11": ReportLayers(((21, 3), (21, 3), (21, 3), (21, 2), (64, 1), (64, 1)), pools=(4, 5)),
+    "cui-fov13": ReportLayers(((16, 3), (16, 3), (16, 3), (16, 3), (16, 3), (64, 1)), pools=(1, 2), step=1),
+    "cui-fov16": ReportLayers(((16, 3), (16, 3), (16, 3), (16, 3), (96, 3), (64, 1)), pools=(4, 5)),
+    "cui-fov24": ReportLayers(((20, 3), (20, 3), (40, 3), (40, 3), (80, 3), (64, 1)), pools=(2, 4)),
+}
 
 
 @dataclass(frozen=True)
@@ -27,8 +58,9 @@ class QFConfig:
 
     arch: Arch = "histogram"
     """`histogram`: block spectra, counted over 8×8 blocks, then judged by three 1×1 convolutions. `cui`: the report's
-    network, five 3×3 and two 1×1 convolutions, two 2×2 max-pools. `cui-fov11`: the same layers with a field of view of
-    exactly 11 pixels."""
+    network, five 3×3 and two 1×1 convolutions, two 2×2 max-pools, with a field of view of 34 pixels. `cui-fov11`,
+    `cui-fov13`, `cui-fov16`, `cui-fov24`: the same layers with a field of view of 11, 13, 16 or 24, by smaller kernels,
+    pools without stride, or later pools."""
     channels: int = 1
     """1 grey, 3 RGB."""
     head: Literal["regression", "classes"] = "regression"
@@ -45,6 +77,10 @@ class QFPredictor(nn.Module):
     """
 
     higher_is_better = True
+    halves = ("body",)
+    """Layers that inference may run in half precision."""
+    reads_grid = True
+    """Whether an earlier JPEG's own grey levels and grid, where they are known, help it."""
     score_range = (0, 100)
 
     def __init__(self, config: QFConfig = QFConfig()):
@@ -53,18 +89,11 @@ class QFPredictor(nn.Module):
             raise ValueError(f"channels is {config.channels}: a predictor takes 1 (grey) or 3 (RGB)")
         self.config = config
         self.name = config.arch
-        if config.arch == "cui":
-            # The report's text gives no channel widths; these are ours.
-            self.stem, self.body = _report_layers(
-                config.channels, ((32, 3), (32, 3), (64, 3), (64, 3), (128, 3), (64, 1)), pools=(1, 2)
-            )
-            self.receptive_field, self.stride, features = 34, 4, 64
-        elif config.arch == "cui-fov11":
-            # Kernels and pools that see exactly 11 pixels with two stride-2 pools; narrower, for the cost of `cui`.
-            self.stem, self.body = _report_layers(
-                config.channels, ((21, 3), (21, 3), (21, 3), (21, 2), (64, 1), (64, 1)), pools=(4, 5)
-            )
-            self.receptive_field, self.stride, features = 11, 4, 64
+        if config.arch in REPORT:
+            report = REPORT[config.arch]
+            self.stem, self.body = _report_layers(config.channels, report)
+            self.receptive_field, self.stride = report.geometry()
+            features = report.layers[-1][0]
         elif config.arch == "histogram":
             self.stem = BlockHistogram(config.channels)
             self.body = nn.Sequential(
@@ -74,7 +103,7 @@ class QFPredictor(nn.Module):
             )
             self.receptive_field, self.stride, features = 64, 16, 128
         else:
-            raise ValueError(f"arch is {config.arch!r}: choose histogram, cui or cui-fov11")
+            raise ValueError(f"arch is {config.arch!r}: choose one of {', '.join(get_args(Arch))}")
         self.head = nn.Conv2d(features, 1 if config.head == "regression" else len(CLASS_QUALITIES), 1)
         # Start in the middle of what will be seen, not on the flank of a sigmoid.
         nn.init.zeros_(self.head.weight)
@@ -171,22 +200,28 @@ def _window_sum(counts: Tensor, group: int) -> Tensor:
     return functional.avg_pool2d(counts, 4 if group == 2 else 3, 1, 1, divisor_override=1)
 
 
-def _report_layers(channels: int, layers: tuple[tuple[int, int], ...], pools: tuple[int, int]):
-    """First convolution, and the rest: convolution, batch norm, ReLU, with a max-pool after the layers in `pools`."""
-    stem = nn.Sequential(_Centre(), nn.Conv2d(channels, layers[0][0], layers[0][1], padding=layers[0][1] // 2))
-    body: list[nn.Module] = [nn.BatchNorm2d(layers[0][0]), nn.ReLU()]
-    for index, (width, kernel) in enumerate(layers[1:], start=2):
-        if index - 1 in pools:
-            body.append(nn.MaxPool2d(2))
-        body += _unit(layers[index - 2][0], width, kernel)
+def _report_layers(channels: int, report: ReportLayers) -> tuple[nn.Module, nn.Sequential]:
+    """First convolution, and the rest: batch norm and ReLU behind every one, max-pools where they stand."""
+    (width, kernel), *rest = report.layers
+    stem = nn.Sequential(_Centre(), nn.Conv2d(channels, width, kernel, padding=kernel // 2))
+    body: list[nn.Module] = [nn.BatchNorm2d(width), nn.ReLU()]
+    for number, (n_out, kernel) in enumerate(rest, start=1):
+        if number in report.pools:
+            # Behind a ReLU, zeros never are the maximum.
+            body += [*([] if report.step == 2 else _pad(2)), nn.MaxPool2d(2, report.step)]
+        body += _unit(width, n_out, kernel)
+        width = n_out
     return stem, nn.Sequential(*body)
 
 
 def _unit(n_in: int, n_out: int, kernel: int) -> list[nn.Module]:
-    # An even kernel keeps the size only with one more row and column behind than in front.
-    pad = [] if kernel % 2 else [nn.ZeroPad2d((kernel // 2 - 1, kernel // 2, kernel // 2 - 1, kernel // 2))]
     conv = nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2 if kernel % 2 else 0, bias=False)
-    return [*pad, conv, nn.BatchNorm2d(n_out), nn.ReLU()]
+    return [*_pad(kernel), conv, nn.BatchNorm2d(n_out), nn.ReLU()]
+
+
+def _pad(kernel: int) -> list[nn.Module]:
+    """An even kernel keeps the size only with one more row and column behind than in front."""
+    return [] if kernel % 2 else [nn.ZeroPad2d((kernel // 2 - 1, kernel // 2, kernel // 2 - 1, kernel // 2))]
 
 
 class _Centre(nn.Module):

@@ -5,11 +5,13 @@ import math
 import pytest
 import torch
 from properties import check_finite_gradient
+from torch.nn import functional
 
-from mriqf import QFConfig, QFPredictor
+from mriqf import QFConfig, QFPredictor, weights
 from mriqf.predictor import BlockHistogram
 
-ARCHS = ("histogram", "cui", "cui-fov11")
+FIELDS = {"cui-fov11": 11, "cui-fov13": 13, "cui-fov16": 16, "cui-fov24": 24, "cui": 34}
+ARCHS = ("histogram", *FIELDS)
 each_arch = pytest.mark.parametrize("arch", ARCHS)
 each_channels = pytest.mark.parametrize("channels", [1, 3])
 
@@ -48,6 +50,43 @@ def test_a_cell_depends_on_its_receptive_field_and_all_of_it(untrained, arch, ch
         assert last - first + 1 == model.receptive_field
         middle = (first + last) / 2  # of the field; the cell's own pixels are 80 to 80 + stride - 1
         assert abs(middle - (80 + (model.stride - 1) / 2)) <= model.stride / 2 + 0.5
+
+
+@pytest.mark.parametrize(("arch", "field"), FIELDS.items())
+def test_field_of_view_is_that_of_the_name(untrained, arch, field):
+    """No pixel beyond changes a cell; the corners of the field do (the test above shows that all of it is seen)."""
+    model = untrained(arch)
+    assert model.receptive_field == field
+    first = 80 + (model.stride - field) // 2 - 1  # at least one pixel before the field of the cell at 80
+    image, cell = noise(1, 1, 160, 160), 80 // model.stride
+    masked = torch.zeros_like(image)
+    masked[..., first : first + field + 3, first : first + field + 3] = 1
+    still = model(image)[0, 0, cell, cell]
+    assert model(image * masked)[0, 0, cell, cell] == pytest.approx(still.item(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "pools"), [("qf-gray-cui", (1, 2)), ("qf-gray-cui-fov11", (4, 5))])
+def test_shipped_weights_are_of_the_reports_layers(name, pools):
+    """The same map, layer by layer by hand, from the tensors of the file."""
+    tensors = weights.read(weights.find(name))[0]
+    image = noise(1, 1, 96, 64)
+    x = functional.conv2d(2 * image - 1, tensors["stem.1.weight"], tensors["stem.1.bias"], padding=1)
+    body = {int(key.split(".")[1]) for key in tensors if key.startswith("body.")}
+    number = 1
+    for layer in sorted(body):
+        weight = tensors[f"body.{layer}.weight"]
+        if weight.ndim == 4:
+            before, behind = (weight.shape[-1] - 1) // 2, weight.shape[-1] // 2
+            x = functional.conv2d(functional.pad(x, (before, behind, before, behind)), weight)
+            number += 1
+        else:
+            mean, var, shift = (tensors[f"body.{layer}.{k}"] for k in ("running_mean", "running_var", "bias"))
+            x = functional.batch_norm(x, mean, var, weight, shift).relu()
+            x = functional.max_pool2d(x, 2) if number in pools else x
+    assert number == 6
+    head = tensors["head.weight"], tensors["head.bias"]
+    by_hand = 100 * torch.sigmoid(functional.conv2d(x, *head))
+    torch.testing.assert_close(weights.load(name)(image), by_hand, atol=1e-3, rtol=0)
 
 
 @each_arch
@@ -103,7 +142,7 @@ def test_starts_in_the_middle(arch):
 
 @pytest.mark.usefixtures("unchecked")
 def test_refuses_other_configurations():
-    with pytest.raises(ValueError, match="arch is 'resnet': choose histogram, cui or cui-fov11"):
+    with pytest.raises(ValueError, match="arch is 'resnet': choose one of histogram, cui, cui-fov11, cui-fov13, cui"):
         QFPredictor(QFConfig(arch="resnet"))
     with pytest.raises(ValueError, match=r"channels is 2: a predictor takes 1 \(grey\) or 3 \(RGB\)"):
         QFPredictor(QFConfig(channels=2))
