@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 
-from mriqf.inference import fast, predict_map
+from mriqf.inference import Predictor, fast, predict_map
 from mriqf.io import Volume, from_array
 from mriqf.jpeg import Lattice, as_8bit, estimate_quality
 from mriqf.pooling import cell_weight, check_pool, pool_map, upsample_map, weighted_mean
-from mriqf.predictor import QFPredictor
 from mriqf.scale import Scale, foreground_mask, normalise, spread, volume_scale
 from mriqf.weights import load_predictor
 
@@ -60,7 +59,7 @@ class Score:
 def score_slices(
     read_slice: Callable[[int], Float32[np.ndarray, "ch h w"]],
     indices: Sequence[int],
-    model: QFPredictor,
+    model: Predictor,
     *,
     pool: str = "foreground",
     scale: Scale,
@@ -148,7 +147,7 @@ def mask_reader(mask: Volume, volume: Volume) -> Callable[[int], Bool[np.ndarray
 
 def score(
     images: Any,
-    weights: str | Path | QFPredictor = "qf-gray",
+    weights: str | Path | Predictor = "qf-gray",
     *,
     pool: str = "foreground",
     mask: Any = None,
@@ -184,20 +183,21 @@ def score(
     (2,)
     """
     volume = images if isinstance(images, Volume) else from_array(images)
-    model = weights if isinstance(weights, QFPredictor) else load_predictor(weights)
+    model = weights if isinstance(weights, Predictor) else load_predictor(weights)
     check_pool(pool)
     check_channels(volume.channels, model)
     masks = None if mask is None else mask if isinstance(mask, Volume) else from_array(mask, "mask")
     indices = range(volume.n_slices) if slices is None else slices
     lattice = jpeg_trace(volume, indices)
-    scale = volume_scale(volume, lattice)
+    grid = lattice if model.reads_grid else None
+    scale = volume_scale(volume, grid)
     found = score_slices(
         volume.read_slice,
         indices,
         fast(model),
         pool=pool,
         scale=scale,
-        lattice=lattice,
+        lattice=grid,
         mask=None if masks is None else mask_reader(masks, volume),
     )
     results = tuple(found)
@@ -205,7 +205,7 @@ def score(
     return Score(value, results, pool, model.name, scale, lattice)
 
 
-def check_channels(channels: int, model: QFPredictor) -> None:
+def check_channels(channels: int, model: Predictor) -> None:
     """Raise ValueError, saying which weights to take, if an image's channels are not the predictor's."""
     want = model.config.channels
     if channels != want:

@@ -12,13 +12,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from mriqf.inference import Predictor
 from mriqf.io.atomic import atomic_path
-from mriqf.predictor import QFPredictor
 
 FOLDER = Path(__file__).parent / "pretrained"
 FORMAT = "mriqf-1"
 NETWORKS = {  # what a card may name: module, network and configuration, imported when asked for
     "qf": ("mriqf.predictor", "QFPredictor", "QFConfig"),
+    "error": ("mriqf.error_predictor", "ErrorPredictor", "ErrorConfig"),
+    "arcnn": ("mriqf.restore.arcnn", "ARCNN", "ARCNNConfig"),
+    "srcnn": ("mriqf.restore.srcnn", "SRCNN", "SRCNNConfig"),
     "modl": ("recon.modl", "MoDL", "MoDLConfig"),
 }
 
@@ -64,7 +67,8 @@ def load(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> An
     try:
         module, network, config = NETWORKS[card.get("network", "qf")]
         found = importlib.import_module(module)
-        model = getattr(found, network)(getattr(found, config)(**card["config"]))
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}  # JSON has no tuples
+        model = getattr(found, network)(getattr(found, config)(**options))
         model.load_state_dict(tensors)
     except (AttributeError, KeyError, TypeError, RuntimeError, ValueError):
         raise ValueError(f"{path} holds no network of this version: train it again, or update mriqf") from None
@@ -72,8 +76,8 @@ def load(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> An
     return model.eval().requires_grad_(False).to(device)
 
 
-def load_predictor(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> QFPredictor:
-    """As `load`, for weights that must be a QF predictor's.
+def load_predictor(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> Predictor:
+    """As `load`, for weights that must be those of a network that scores: a QF or an error predictor.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def load_predictor(name: str | Path = "qf-gray", device: str | torch.device = "c
         If they are another network's.
     """
     model = load(name, device)
-    if not isinstance(model, QFPredictor):
+    if not isinstance(model, Predictor):
         raise ValueError(f"weights {str(name)!r} are a {type(model).__name__}'s, which scores nothing: choose qf-gray")
     return model
 

@@ -17,10 +17,9 @@ from tqdm import tqdm
 from mriqf import __version__, scoring
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, parse_slices, say
-from mriqf.inference import fast
+from mriqf.inference import Predictor, fast
 from mriqf.io import Volume, atomic_path, read, write_map, write_overlay
 from mriqf.pooling import check_pool, weighted_mean
-from mriqf.predictor import QFPredictor
 from mriqf.scale import volume_scale
 from mriqf.weights import load_predictor
 
@@ -119,7 +118,7 @@ def score(
 class _Job:
     """What is the same for all inputs."""
 
-    predictor: QFPredictor
+    predictor: Predictor
     weights: str
     pool: str
     mask: Path | None
@@ -139,7 +138,8 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
     if not indices:
         raise ValueError(f"--slices selects none of its {volume.n_slices} slices: choose others")
     lattice = scoring.jpeg_trace(volume, indices)
-    scale = volume_scale(volume, lattice)
+    grid = lattice if job.predictor.reads_grid else None
+    scale = volume_scale(volume, grid)
     if lattice is not None:
         say(f"warning: {source}: pixels carry the lattice of JPEG quality {lattice.quality}; a study on such data "
              "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip
@@ -152,7 +152,7 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
             pool=job.pool,
             scale=scale,
             mask=mask,
-            lattice=lattice,
+            lattice=grid,
             batch_size=job.batch_size,
         )
         for result in tqdm(found, name, len(indices), file=sys.stderr, disable=None, leave=False, unit="slice"):

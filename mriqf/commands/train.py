@@ -8,9 +8,11 @@ import torch
 from cyclopts import App, Parameter
 from tqdm import tqdm
 
-from mriqf.data import read_manifest
+from mriqf.data import content_hash, read_manifest
+from mriqf.studies.degraded import read_shards
 from mriqf.studies.modl import train_modl
 from mriqf.train import TrainConfig, train
+from mriqf.train_error import ErrorTrainConfig, train_error
 from recon.train import TrainConfig as MoDLTrainConfig
 
 app = App(name="train", help="Train a model from a manifest.")
@@ -94,5 +96,48 @@ def modl(
         torch.set_num_threads(threads)
     train_modl(
         read_manifest(manifest), data, out, recipe,
+        device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
+    )  # fmt: skip
+
+
+@app.command
+def error(
+    examples: Path,
+    *,
+    validation: Path,
+    out: Path,
+    recipe: Annotated[ErrorTrainConfig, Parameter(name="*")] = ErrorTrainConfig(),  # noqa: B008 (frozen)
+    start: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    force: bool = False,
+) -> None:
+    """Train an error predictor; a run that was cut off goes on where its last checkpoint was written.
+
+    Parameters
+    ----------
+    examples
+        Folder of degraded images that `mriqf data degrade` made of the training split.
+    validation
+        The same of the validation split.
+    out
+        Weights to write (.safetensors).
+    recipe
+        Options of the recipe.
+    start
+        Weights of the same network to start from.
+    device
+        cpu or cuda.
+    threads
+        Processor threads; all if not given.
+    force
+        Replace weights that exist.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    drawn = read_shards(examples)
+    train_error(
+        drawn, read_shards(validation), out, recipe,
+        provenance={"examples": {"count": len(drawn["nrmse"]), "sha256": content_hash(examples)}},
         device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
     )  # fmt: skip

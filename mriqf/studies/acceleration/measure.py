@@ -21,9 +21,8 @@ from torch import Tensor
 import recon
 from mriqf import __version__, metrics
 from mriqf.baselines import BASELINES, baselines
-from mriqf.inference import fast
+from mriqf.inference import Predictor, fast
 from mriqf.io import KSpace, atomic_path, find_sampling, from_array
-from mriqf.predictor import QFPredictor
 from mriqf.scale import volume_scale
 from mriqf.scoring import SliceScore, score_slices
 from mriqf.studies.inputs import Inputs, Subject, file_hash
@@ -207,9 +206,7 @@ def _digest(inputs: Inputs, config: AccelerationConfig, setting: tuple[Value, ..
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _measure(
-    solve: Callable[[], Solved], models: Mapping[str, QFPredictor], maps: Path | None
-) -> list[dict[str, Value]]:
+def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps: Path | None) -> list[dict[str, Value]]:
     solved = solve()
     truth = torch.from_numpy(solved.truth)[None, None]
     region = metrics.object_mask(truth)
@@ -236,7 +233,7 @@ def _measure(
     return rows
 
 
-def _score(image: Float32[np.ndarray, "h w"], model: QFPredictor) -> SliceScore:
+def _score(image: Float32[np.ndarray, "h w"], model: Predictor) -> SliceScore:
     volume = from_array(image)
     (found,) = score_slices(volume.read_slice, [0], model, scale=volume_scale(volume))
     return found

@@ -1,0 +1,240 @@
+"""Train an error predictor on degraded images whose local errors are known: one flat, resumable, deterministic loop."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mriqf import weights
+from mriqf.error_predictor import LADDER, ErrorConfig, ErrorPredictor
+from mriqf.jpeg import compress_pixels
+from mriqf.train import _follow as follow
+from mriqf.train import _restore as restore
+from mriqf.train import _save as save
+from mriqf.train import commit
+
+Examples = dict[str, np.ndarray]
+LEAST, MOST = 3e-3, 1.0
+"""Errors that are told apart: below, no image is known that well; above, nothing is left of it."""
+
+
+@dataclass(frozen=True)
+class ErrorTrainConfig:
+    """Recipe of an error predictor."""
+
+    steps: int = 16000
+    """Optimiser steps."""
+    lr: float = 2e-3
+    """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
+    weight_decay: float = 1e-3
+    """Decoupled weight decay."""
+    side: int = 192
+    """Of the square parts of images that are trained on, pixels."""
+    batch_size: int = 8
+    """Parts a step."""
+    pooled: float = 1.0
+    """Weight of the error of a whole part beside that of its cells."""
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones kept."""
+    seed: int = 0
+    """Of the initial weights and of every batch."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints, each with its validation."""
+    model: ErrorConfig = field(default_factory=ErrorConfig)
+    """The network."""
+
+
+def train_error(
+    examples: Examples,
+    held_out: Examples,
+    out: Path,
+    config: ErrorTrainConfig,
+    *,
+    provenance: dict[str, Any],
+    device: str = "cpu",
+    start: str | Path | None = None,
+    force: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Train on degraded images and write `out`; resume from `out` + `.checkpoint` if that exists.
+
+    Parameters
+    ----------
+    examples, held_out
+        Degraded images and their errors, as `mriqf.studies.degraded.read_shards` gives them: to train on, to validate.
+    out
+        The weights file to write.
+    config
+        The recipe; a checkpoint of another recipe is refused.
+    provenance
+        Where the examples come from; kept in the card of the weights.
+    start
+        Weights of the same network to start from, instead of random ones.
+    report
+        Gets one line at each checkpoint.
+
+    Raises
+    ------
+    FileExistsError
+        If `out` exists and `force` is not given.
+    ValueError
+        If a checkpoint belongs to another recipe.
+    """
+    if out.exists() and not force:
+        raise FileExistsError(f"{out} exists: choose another name or pass --force")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = ErrorPredictor(config.model)
+    if start is not None:
+        loaded = weights.load(start)
+        if not isinstance(loaded, ErrorPredictor) or loaded.config != config.model:
+            raise ValueError(f"{start} holds another network: start from the one that is trained")
+        model.load_state_dict(loaded.state_dict())
+    model.ladder_error = jpeg_ladder(examples)
+    model = model.to(torch.device(device)).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
+    optimiser = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
+    average = copy.deepcopy(model).eval()
+    checkpoint = out.with_suffix(".checkpoint")
+    recipe = weights.config_dict(config) | provenance | {"start": None if start is None else str(start)}
+    made_by = commit()
+    first, curve = restore(checkpoint, recipe, model, average, optimiser) if checkpoint.exists() else (0, [])
+    losses: list[float] = []
+    for step in range(first, config.steps):
+        images, errors = make_batch(examples, config, np.random.default_rng((config.seed, step)))
+        for group in optimiser.param_groups:
+            group["lr"] = config.lr * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+        with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
+            predicted = model.log_error(images.to(device).contiguous(memory_format=torch.channels_last))
+        loss = error_loss(predicted.float(), errors.to(device), config.pooled)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        follow(average, model, min(config.ema, (step + 1) / (step + 10)))
+        losses.append(loss.item())
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+            point = {"step": step + 1, "loss": float(np.mean(losses))} | validate(average, held_out)
+            losses.clear()
+            curve.append(point)
+            report(f"step {step + 1}/{config.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in point.items()))
+            save(checkpoint, {"recipe": recipe, "step": step + 1, "curve": curve}, model, average, optimiser)
+    card = {
+        "network": "error",
+        "config": weights.config_dict(config.model),
+        "recipe": recipe,
+        "commit": made_by,
+        "validation": {k: v for k, v in curve[-1].items() if k not in ("step", "loss")},
+        "curve": curve,
+    }
+    weights.write(out, average.state_dict(), card, force=force)
+    checkpoint.unlink(missing_ok=True)
+    return out
+
+
+def make_batch(
+    examples: Examples, config: ErrorTrainConfig, rng: np.random.Generator
+) -> tuple[Float32[Tensor, "b 1 s s"], Float32[Tensor, "b 1 s s"]]:
+    """Parts of degraded images, turned, flipped, darker or brighter, and their errors, -1 outside the object."""
+    images, errors = [], []
+    while len(images) < config.batch_size:
+        k = int(rng.integers(len(examples["nrmse"])))
+        corner = [int(rng.integers(max(int(n) - config.side, 0) + 1)) for n in examples["shape"][k]]
+        part = tuple(slice(c, c + config.side) for c in corner)
+        error = examples["error"][k][part]
+        if (error >= 0).mean() < 0.2:
+            continue
+        turns, flip, gain = int(rng.integers(4)), rng.random() < 0.5, rng.uniform(0.8, 1.1)
+        image = np.clip(examples["image"][k][part].astype(np.float32) * gain, 0, 1)
+        image, error = (np.rot90(x, turns) for x in (image, error.astype(np.float32)))
+        if flip:
+            image, error = image[:, ::-1], error[:, ::-1]
+        if rng.random() < 0.3:
+            image = np.round(image * 255) / 255
+        images.append(image)
+        errors.append(error)
+    return tuple(torch.from_numpy(np.ascontiguousarray(np.stack(x)[:, None], np.float32)) for x in (images, errors))  # pyright: ignore[reportReturnType]
+
+
+def error_loss(predicted: Float[Tensor, "b 1 i j"], errors: Float[Tensor, "b 1 h w"], pooled: float) -> Tensor:
+    """Smooth absolute difference of logarithms of errors, of the cells and of whole parts."""
+    true, share = cell_errors(errors, predicted.shape[2])
+    weight = (share > 0.5).float()
+    target = true.clamp(LEAST, MOST).log10()
+    cells = (functional.smooth_l1_loss(predicted, target, reduction="none", beta=0.1) * weight).sum() / weight.sum()
+    whole = functional.smooth_l1_loss(pool(predicted, weight), pool(target, weight), beta=0.1)
+    return cells + pooled * whole
+
+
+def cell_errors(
+    errors: Float[Tensor, "b 1 h w"], cells: int
+) -> tuple[Float[Tensor, "b 1 i j"], Float[Tensor, "b 1 i j"]]:
+    """Root mean square error of each cell's object, and the object's share of the cell."""
+    size = errors.shape[2] // cells
+    inside = (errors >= 0).float()
+    share = functional.avg_pool2d(inside, size)
+    square = functional.avg_pool2d(errors.clamp_min(0).square(), size) / share.clamp_min(1e-6)
+    return square.sqrt(), share
+
+
+def pool(log_error: Float[Tensor, "b 1 i j"], weight: Float[Tensor, "b 1 i j"]) -> Float[Tensor, " b"]:
+    """Logarithm of the root mean square error over cells."""
+    square = (weight * 10 ** (2 * log_error)).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)
+    return 0.5 * square.clamp_min(1e-8).log10()
+
+
+@torch.inference_mode()
+def predict_nrmse(model: ErrorPredictor, examples: Examples) -> Float[np.ndarray, " n"]:
+    """NRMSE of each example in its object, from the image alone."""
+    found = []
+    for image, error, shape in zip(examples["image"], examples["error"], examples["shape"], strict=True):
+        h, w = (int(n) - int(n) % model.stride for n in shape)
+        part = (torch.from_numpy(x[None, None, :h, :w].astype(np.float32)).to(model.device) for x in (image, error))
+        x, e = part
+        with torch.autocast(model.device.type, dtype=torch.bfloat16):
+            predicted = model.log_error(x.contiguous(memory_format=torch.channels_last))
+        _, share = cell_errors(e, predicted.shape[2])
+        found.append(10 ** pool(predicted.float(), share).item())
+    return np.array(found)
+
+
+def validate(model: ErrorPredictor, examples: Examples) -> dict[str, float]:
+    """Rank correlation of predicted and true NRMSE, pooled and the least of a family, and mean absolute error."""
+    predicted, true, family = predict_nrmse(model, examples), examples["nrmse"], examples["family"]
+    by_family = {str(f): rank_correlation(predicted[family == f], true[family == f]) for f in np.unique(family)}
+    return {
+        "pooled": rank_correlation(predicted, true),
+        "mae": float(np.abs(predicted - true).mean()),
+    } | by_family
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's, of values without ties."""
+    return float(np.corrcoef(x.argsort().argsort(), y.argsort().argsort())[0, 1])
+
+
+def jpeg_ladder(examples: Examples, n: int = 60) -> Float[Tensor, " k"]:
+    """Median logarithm of the error that JPEG makes of the least degraded images, for each quality of the ladder."""
+    best = np.argsort(examples["nrmse"], kind="stable")[:n]
+    errors = []
+    for k in best:
+        h, w = examples["shape"][k]
+        inside = examples["error"][k][:h, :w] >= 0
+        pixels = np.round(examples["image"][k][:h, :w].astype(np.float64) * 255).astype(np.uint8)
+        errors.append([_relative(compress_pixels(pixels, int(q)), pixels, inside) for q in LADDER])
+    log_error = np.maximum.accumulate(np.log10(np.median(errors, 0)) + 1e-6 * np.arange(len(LADDER)))
+    return torch.from_numpy(log_error).float()
+
+
+def _relative(image: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> float:
+    a, b = image[inside].astype(np.float64), truth[inside].astype(np.float64)
+    a *= (a @ b) / (a @ a)
+    return float(np.sqrt(((a - b) ** 2).mean() / (b**2).mean()))

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+
+from mriqf.error_predictor import LADDER, ErrorConfig, ErrorPredictor
+from mriqf.inference import fast, predict_map
+
+
+@pytest.fixture
+def model():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        found = ErrorPredictor(ErrorConfig(widths=(8, 12, 16), dilations=(1, 2)))
+        torch.nn.init.normal_(found.head.weight, std=0.3)
+    return found.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def images(texture):
+    return torch.from_numpy(np.stack([texture(88, 104, seed=k) for k in range(3)]) / 255).float()[:, None]
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (72, 80), (88, 104)])
+def test_one_value_for_each_cell(model, shape):
+    assert model(torch.rand(2, 1, *shape)).shape == (2, 1, shape[0] // 8, shape[1] // 8)
+
+
+def test_quality_falls_strictly_with_the_error(model):
+    error = torch.linspace(-4, 1, 400)
+    quality = model.quality(error)
+    assert (quality.diff() < 0).all()
+    assert (quality > 0).all()
+    assert (quality <= 100).all()
+
+
+def test_steps_of_the_ladder_are_the_qualities(model):
+    torch.testing.assert_close(model.quality(model.ladder_error), torch.tensor(LADDER, dtype=torch.float32))
+
+
+def test_map_is_the_quality_of_the_error(model, images):
+    torch.testing.assert_close(model(images), model.quality(model.log_error(images)))
+
+
+def test_images_of_a_batch_do_not_meet(model, images):
+    torch.testing.assert_close(model(images), torch.cat([model(image[None]) for image in images]))
+
+
+def test_the_far_end_of_an_image_does_not_reach_a_cell(model):
+    # Two dilated convolutions at an eighth reach 3 cells, the layers below them and the spectra 8 more.
+    images = torch.rand(1, 1, 64, 320, generator=torch.Generator().manual_seed(0))
+    changed = images.clone()
+    changed[..., 160:] = 0
+    torch.testing.assert_close(model(images)[..., :8], model(changed)[..., :8])
+    assert not torch.allclose(model(images)[..., 19], model(changed)[..., 19])
+
+
+def test_gradients_reach_every_pixel(model, images):
+    images.requires_grad_()
+    model(images).sum().backward()
+    assert images.grad is not None
+    assert images.grad.isfinite().all()
+    assert (images.grad != 0).float().mean() > 0.99
+
+
+def test_inference_gives_nearly_the_same_map_and_leaves_the_model_alone(model, images):
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    found = predict_map(fast(model), images)
+    assert (found - model(images)).abs().mean() < 1.0
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())

@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+import torch
+
+from mriqf import weights
+from mriqf.error_predictor import ErrorConfig, ErrorPredictor
+from mriqf.train_error import ErrorTrainConfig, cell_errors, error_loss, jpeg_ladder, make_batch, pool, train_error
+
+
+@pytest.fixture(scope="module")
+def examples(texture):
+    """Images with white noise of known strength: 96×80 of 256×256, an object in the middle."""
+    rng = np.random.default_rng(0)
+    n = 12
+    image, error = np.zeros((n, 256, 256), np.float16), np.full((n, 256, 256), -1, np.float16)
+    level = np.geomspace(0.02, 0.5, n)
+    for k in range(n):
+        clean = texture(96, 80, seed=k, grain=0.0) / 255
+        image[k, :96, :80] = np.clip(clean + level[k] * 0.5 * rng.standard_normal(clean.shape), 0, 1)
+        error[k, 8:88, 8:72] = level[k]
+    return {
+        "image": image, "error": error, "nrmse": level, "shape": np.tile([96, 80], (n, 1)),
+        "family": np.array(["noise", "other"] * (n // 2)), "level": level,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def config():
+    return ErrorTrainConfig(
+        steps=4, side=64, batch_size=2, checkpoint_every=2, model=ErrorConfig(widths=(4, 6, 8), dilations=(1,))
+    )
+
+
+def test_batches_have_the_errors_of_their_parts(examples, config):
+    images, errors = make_batch(examples, config, np.random.default_rng(0))
+    assert images.shape == errors.shape == (2, 1, 64, 64)
+    assert (errors[errors >= 0] > 0.01).all()
+    again, _ = make_batch(examples, config, np.random.default_rng(0))
+    assert torch.equal(images, again)
+
+
+def test_cells_average_squares_over_the_object_alone():
+    errors = torch.full((1, 1, 16, 16), -1.0)
+    errors[..., :8, :4], errors[..., :8, 4:8] = 0.3, 0.4
+    found, share = cell_errors(errors, 2)
+    assert found[0, 0, 0, 0].item() == pytest.approx(np.sqrt((0.09 + 0.16) / 2))
+    assert share[0, 0].tolist() == [[1, 0], [0, 0]]
+
+
+def test_pooled_error_is_the_root_of_the_mean_square():
+    log_error = torch.tensor([[[[0.1, 0.3], [0.9, 0.2]]]]).log10()
+    weight = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])
+    assert 10 ** pool(log_error, weight).item() == pytest.approx(np.sqrt((0.01 + 0.09) / 2))
+
+
+def test_the_truth_has_no_loss_and_the_background_none_at_all():
+    errors = torch.full((1, 1, 16, 16), -1.0)
+    errors[..., :8, :] = 0.1
+    right = torch.full((1, 1, 2, 2), -1.0)
+    right[..., 1, :] = 5.0  # outside the object anything goes
+    assert error_loss(right, errors, 1.0).item() == pytest.approx(0, abs=1e-6)
+    assert error_loss(right + 0.5, errors, 1.0).item() > 0.3
+
+
+def test_ladder_rises_as_quality_falls(examples):
+    ladder = jpeg_ladder(examples, 3)
+    assert (ladder.diff() > 0).all()
+    assert -3 < ladder[0] < ladder[-1] < 0
+
+
+def test_training_learns_to_tell_noise(examples, tmp_path):
+    config = ErrorTrainConfig(
+        steps=60, side=64, batch_size=8, checkpoint_every=60, ema=0.9, lr=5e-3,
+        model=ErrorConfig(widths=(8, 12, 16), dilations=(1,)),
+    )  # fmt: skip
+    path = train_error(examples, examples, tmp_path / "w.safetensors", config, provenance={})
+    _, card = weights.read(path)
+    assert card["validation"]["pooled"] > 0.9
+    assert isinstance(weights.load_predictor(path), ErrorPredictor)
+
+
+def test_cut_off_and_resumed_gives_the_same_weights(examples, config, tmp_path):
+    whole = train_error(examples, examples, tmp_path / "whole.safetensors", config, provenance={})
+
+    def stop(line):
+        if "2/4" in line:
+            raise KeyboardInterrupt
+
+    cut = tmp_path / "cut.safetensors"
+    with pytest.raises(KeyboardInterrupt):  # before the checkpoint is written: the first two steps are done again
+        train_error(examples, examples, cut, config, provenance={}, report=stop)
+    train_error(examples, examples, cut, config, provenance={})
+    a, b = weights.read(whole), weights.read(cut)
+    assert all(torch.equal(a[0][k], b[0][k]) for k in a[0])
+    assert [p["step"] for p in b[1]["curve"]] == [2, 4]
+
+
+def test_weights_are_not_overwritten_unasked(examples, config, tmp_path):
+    (tmp_path / "w.safetensors").touch()
+    with pytest.raises(FileExistsError, match="--force"):
+        train_error(examples, examples, tmp_path / "w.safetensors", config, provenance={})
+
+
+def test_another_recipe_does_not_resume(examples, config, tmp_path):
+    from dataclasses import replace
+
+    def stop(line):
+        if "4/4" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_error(examples, examples, tmp_path / "w.safetensors", config, provenance={}, report=stop)
+    with pytest.raises(ValueError, match="another recipe"):
+        train_error(examples, examples, tmp_path / "w.safetensors", replace(config, lr=1.0), provenance={})
