@@ -11,8 +11,7 @@ from mriqf import metrics
 from mriqf.cli import main
 from mriqf.data import content_hash, read_manifest
 from mriqf.scale import normalise, percentile_scale
-from mriqf.studies import degraded
-from mriqf.studies.degraded import FAMILIES, draw, generate, local_error, read_shards
+from mriqf.studies.degraded import FAMILIES, cache, draw, generate, local_error, read_shards
 
 pytest.importorskip("sigpy")
 H, W = 56, 64
@@ -126,7 +125,7 @@ def test_refusals(truth):
 @pytest.fixture
 def small_data(truth, tmp_path, monkeypatch):
     """Manifest and root of two training subjects and one to validate; shards of one example of each family."""
-    monkeypatch.setattr(degraded, "SHARD", 10)
+    monkeypatch.setattr(cache, "SHARD", 10)
     images = np.stack([truth, truth[::-1], 0 * truth, truth**2, truth])  # one slice is empty
     np.savez(tmp_path / "scans.npz", images=images, subject=[0, 0, 0, 1, 2])
     (tmp_path / "small.toml").write_text('name = "small"\n' + "".join(

@@ -1,0 +1,137 @@
+"""A cache of degraded images in shards, which processes can share out among them and resume."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mriqf import metrics
+from mriqf.data import Manifest, Split, read_slices
+from mriqf.io import atomic_path
+from mriqf.studies.degraded.draw import FAMILIES, LEAST_OBJECT, SIDE, Example, draw
+
+SHARD = 40
+"""Examples of a shard, each family as often."""
+
+
+def generate(
+    manifest: Manifest,
+    root: Path,
+    split: Split,
+    out_folder: Path,
+    n: int,
+    seed: int,
+    *,
+    start: int = 0,
+    step: int = 1,
+    report: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Write `n` examples of a split, rounded up to shards of 40; shards that are there are left alone.
+
+    A shard depends on the manifest, the split, the seed and its number only, and has each family four times.
+
+    Parameters
+    ----------
+    manifest, root
+        Which magnitude images, and the folder that they lie in; sources are drawn by their weights.
+    split
+        train, val or test.
+    out_folder
+        Where the shards go; made if it is not there.
+    n
+        Examples.
+    seed
+        Of all shards.
+    start, step
+        Take shards start, start + step, …: several processes can share the work.
+    report
+        Gets the number of shards done, one at a time.
+
+    Raises
+    ------
+    ValueError
+        If the manifest has no images of the split, or the data differ from it.
+    """
+    sources = manifest.split(split)
+    if not sources:
+        raise ValueError(f"manifest {manifest.name} has no sources for split={split}: choose another")
+    pools = [read_slices(s, root) for s in sources]
+    names = [Path(s.path).stem for s in sources]
+    share = np.array([s.weight for s in sources]) / sum(s.weight for s in sources)
+    out_folder.mkdir(parents=True, exist_ok=True)
+    for k in range(start, shard_count(n), step):
+        path = out_folder / f"{manifest.name}-{split}-{seed}-{k:05d}.npz"
+        if not path.exists():
+            rng = np.random.default_rng((seed, k))
+            examples = []
+            for family in rng.permutation(FAMILIES * (SHARD // len(FAMILIES))):
+                i = int(rng.choice(len(pools), p=share))
+                slices, subjects = pools[i]
+                j = _usable(slices, rng)
+                examples.append(
+                    draw(slices[j], str(family), rng.random(), rng, dataset=names[i], subject=str(subjects[j]))
+                )
+            with atomic_path(path, force=True) as temporary:
+                np.savez(temporary, **_stack(examples))
+        report(1)
+
+
+def shard_count(n: int) -> int:
+    """Shards that hold at least `n` examples."""
+    return math.ceil(n / SHARD)
+
+
+def read_shards(folder: Path) -> dict[str, np.ndarray]:
+    """All examples of a folder, stacked.
+
+    Returns
+    -------
+    dict
+        `image` and `error`, float16 (n, 256, 256), the images padded with zeros and the errors with -1 as outside the
+        object; `shape` (n, 2), their size before; `nrmse`, `ssim`, `level`; `family`, `dataset`, `subject` (text).
+
+    Raises
+    ------
+    ValueError
+        If the folder has no shards.
+    """
+    shards = []
+    for path in sorted(folder.glob("*.npz")):
+        if not path.name.startswith("."):  # being written
+            with np.load(path, allow_pickle=False) as archive:
+                shards.append(dict(archive))
+    if not shards:
+        raise ValueError(f"{folder} holds no shards: make some by mriqf data degrade")
+    return {name: np.concatenate([s[name] for s in shards]) for name in shards[0]}
+
+
+def _stack(examples: Sequence[Example]) -> dict[str, Any]:
+    def padded(x: np.ndarray, value: int) -> np.ndarray:
+        result = np.full((SIDE, SIDE), value, np.float16)
+        result[: x.shape[0], : x.shape[1]] = x
+        return result
+
+    rows = [asdict(e) | {"shape": e.image.shape} for e in examples]
+    stacked = {name: np.array([r[name] for r in rows]) for name in rows[0] if name not in _PLANES}
+    stacked["image"] = np.stack([padded(e.image, 0) for e in examples])
+    stacked["error"] = np.stack([padded(e.error, -1) for e in examples])
+    return stacked
+
+
+_PLANES = ("image", "error", "foreground")  # the last is where the error is not -1
+
+
+def _usable(slices: np.ndarray, rng: np.random.Generator) -> int:
+    """Index of a slice with enough of the object in it."""
+    for _ in range(100):
+        j = int(rng.integers(len(slices)))
+        if (
+            slices[j].any()
+            and metrics.object_mask(torch.from_numpy(slices[j])[None, None]).float().mean() > LEAST_OBJECT
+        ):
+            return j
+    raise ValueError(f"images {slices.shape} show hardly any object: leave this source out")
