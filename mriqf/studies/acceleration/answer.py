@@ -144,14 +144,34 @@ def _pooled(rows: Columns, name: str) -> tuple[float, tuple[float, float]]:
 
 
 def _spreads(table: Columns) -> list[str]:
-    lines = ["| weights | method | whole | center | foreground | whole / foreground |", "|---|---|---|---|---|---|"]
+    lines = [
+        "Standard deviations among slices and seeds at equal method, family and R; shares of the variance of the "
+        "whole-image score that follow the score of the background, and that of the foreground (squared correlation).",
+        "",
+        "| weights | method | whole | center | foreground | whole / foreground | background's share | foreground's |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for weights in scorers(table):
         for method, rows in settings(table).items():
             whole, center, inside = (spread(rows, f"{weights} {r}") for r in ("whole", "center", "foreground"))
+            shares = (_share(rows, f"{weights} whole", f"{weights} {r}") for r in ("background", "foreground"))
             lines.append(
-                f"| {weights} | {method} | {whole:.2f} | {center:.2f} | {inside:.2f} | {_ratio(whole, inside):.2f} |"
-            )
+                f"| {weights} | {method} | {whole:.2f} | {center:.2f} | {inside:.2f} | {_ratio(whole, inside):.2f} | "
+                + " | ".join(f"{100 * s:.0f} %" for s in shares) + " |"
+            )  # fmt: skip
     return lines
+
+
+def _share(table: Columns, score: str, part: str) -> float:
+    """Squared correlation of two scores about their means at equal method, family and R."""
+    a, b = table[score].astype(float), table[part].astype(float)
+    known = np.isfinite(a) & np.isfinite(b)
+    for rows in group_rows([table[name][known] for name in ("method", "family", "acceleration")]):
+        rows = np.flatnonzero(known)[rows]
+        a[rows] -= a[rows].mean()
+        b[rows] -= b[rows].mean()
+    norm = np.sqrt((a[known] ** 2).sum() * (b[known] ** 2).sum())
+    return float((a[known] * b[known]).sum() / norm) ** 2 if norm > 0 else float("nan")
 
 
 def predictions(table: Columns, *, leave_family: bool) -> dict[str, list[Prediction]]:

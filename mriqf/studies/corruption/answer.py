@@ -16,7 +16,7 @@ REPORTED = ("blur", "salt-and-pepper", "noise")
 """What the report speaks of: its figure 12, and its abstract for Gaussian noise."""
 NOISES = ("salt-and-pepper", "noise", "rician")
 
-# Verdicts, fixed before anything was measured.
+# Verdicts, fixed before the test images were read; the resolution after a look at validation images.
 FALLS = -0.9
 """Mean of the images' rank correlations of score and level, at or below which a score decreases with severity."""
 RESOLUTION = 0.1

@@ -8,6 +8,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,8 +86,8 @@ def tasks(inputs: Inputs, config: CorruptionConfig) -> list[Task]:
     ValueError
         If an image is smaller than the patches, or weights take another number of channels.
     """
-    gray = {name: load_predictor(name) for name in config.gray_weights}
-    rgb = {name: load_predictor(name) for name in config.rgb_weights}
+    gray = {Path(name).stem: load_predictor(name) for name in config.gray_weights}
+    rgb = {Path(name).stem: load_predictor(name) for name in config.rgb_weights}
     for models, channels in ((gray, 1), (rgb, 3)):
         for model in models.values():
             check_channels(channels, model)
