@@ -1,14 +1,9 @@
-"""Train a QF Predictor: one flat, deterministic loop that can be cut off at any moment and resumed.
+"""Train a QF Predictor on images compressed at known qualities; every batch comes from (seed, step)."""
 
-Every batch comes from a generator seeded by (seed, step), so a resumed run sees what an unbroken one would have seen.
-"""
-
-import copy
-import math
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +12,7 @@ from torch.nn import functional
 
 from mriqf import weights
 from mriqf.data import Augmentation, Law, Manifest, make_batch, read_source
+from mriqf.fit import fit, fresh
 from mriqf.jpeg import compress_pixels
 from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
 
@@ -85,66 +81,37 @@ def train(
     ValueError
         If the data differ from the manifest, or a checkpoint from the recipe.
     """
-    if out.exists() and not force:
-        raise FileExistsError(f"{out} exists: choose another name or pass --force")
-    out.parent.mkdir(parents=True, exist_ok=True)
     pools = [read_source(s, root, config.model.channels) for s in manifest.split("train")]
     shares = [s.weight for s in manifest.split("train")]
     held_out = [im for s in manifest.split("val") for im in read_source(s, root, config.model.channels)]
     familiar = [im for pool in pools for im in pool[:: max(len(pool) // 10, 1)][:10]]
+    model = fresh(QFPredictor, config.model, config.seed, start)
+    model = model.to(torch.device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = QFPredictor(config.model)
-    if start is not None:
-        loaded = weights.load_predictor(start)
-        if loaded.config != config.model:
-            raise ValueError(f"{start} holds another network ({loaded.config}): start from the one that is trained")
-        model.load_state_dict(loaded.state_dict())
-    model = model.to(torch.device(device)).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
-    optimiser = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
-    average = copy.deepcopy(model).eval()
-    checkpoint = out.with_suffix(".checkpoint")
-    recipe = weights.config_dict(config) | {"manifest": manifest.sha256, "start": None if start is None else str(start)}
-    made_by = commit()  # of the code that runs, not of what the tree holds when it ends
-    first, curve = _restore(checkpoint, recipe, model, average, optimiser) if checkpoint.exists() else (0, [])
-
-    losses: list[float] = []
-    for step in range(first, config.steps):
+    def loss(step: int) -> torch.Tensor:
         rng = np.random.default_rng((config.seed, step))
         size = config.patch_sizes[step % len(config.patch_sizes)]
         images, quality = make_batch(
             pools, shares, rng, max(config.pixels // size**2, 1), size, config.law, config.augmentation
         )
-        for group in optimiser.param_groups:
-            group["lr"] = config.lr * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
             logits = model.logits(images.to(device).contiguous(memory_format=torch.channels_last))
-        loss = prediction_loss(logits.float(), quality.to(device), config.model.head)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        _follow(average, model, min(config.ema, (step + 1) / (step + 10)))
-        losses.append(loss.item())
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-            metrics = {"loss": float(np.mean(losses))} | validate(average, held_out)
-            metrics |= {f"train_{name}": value for name, value in validate(average, familiar).items()}
-            curve.append({"step": step + 1} | metrics)
-            losses.clear()
-            report(f"step {step + 1}/{config.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
-            _save(checkpoint, {"recipe": recipe, "step": step + 1, "curve": curve}, model, average, optimiser)
-    card = {
-        "config": weights.config_dict(config.model),
-        "recipe": recipe,
-        "manifest": {"name": manifest.name, "sha256": manifest.sha256},
-        "commit": made_by,
-        "validation": validate(average, held_out),
-        "curve": curve,
-    }
-    weights.write(out, average.state_dict(), card, force=force)
-    checkpoint.unlink(missing_ok=True)
-    return out
+        return prediction_loss(logits.float(), quality.to(device), config.model.head)
+
+    def figures(average: nn.Module) -> dict[str, float]:
+        known = {f"train_{name}": value for name, value in validate(average, familiar).items()}
+        return validate(average, held_out) | known
+
+    source = {"manifest": manifest.sha256, "start": None if start is None else str(start)}
+    return fit(
+        model, out, config, loss=loss, validate=figures, terms=weights.config_dict(config) | source,
+        force=force, report=report,
+        card={
+            "network": "qf",
+            "config": weights.config_dict(config.model),
+            "manifest": {"name": manifest.name, "sha256": manifest.sha256},
+        },
+    )  # fmt: skip
 
 
 def prediction_loss(logits: torch.Tensor, quality: torch.Tensor, head: str) -> torch.Tensor:
@@ -172,7 +139,7 @@ def likely_class(model: QFPredictor, patches: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def validate(model: QFPredictor, images: list[np.ndarray], size: int = 64, seed: int = 1) -> dict[str, float]:
+def validate(model: Any, images: list[np.ndarray], size: int = 64, seed: int = 1) -> dict[str, float]:
     """Error on patches of images: `mae` in quality, `within2` the share within ±2, `right` that of the right class."""
     if not images:
         return {}
@@ -191,42 +158,3 @@ def validate(model: QFPredictor, images: list[np.ndarray], size: int = 64, seed:
     error = np.concatenate(errors)
     found = {"mae": float(error.mean()), "within2": float((error <= 2).mean())}
     return found | ({"right": float(np.mean(right))} if right else {})
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    for kept, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)
-
-
-def _save(path: Path, card: dict, model: nn.Module, average: nn.Module, optimiser) -> None:
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
-    weights.write(path, tensors, card, force=True)
-
-
-def _restore(path: Path, recipe: dict, model: nn.Module, average: nn.Module, optimiser) -> tuple[int, list[dict]]:
-    tensors, step = weights.read_checkpoint(path, recipe)
-    part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in ("model.", "average.")}
-    model.load_state_dict(part["model."])
-    average.load_state_dict(part["average."])
-    state: dict[int, dict] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return step, weights.read(path)[1].get("curve", [])
-
-
-def commit() -> str:
-    """Git commit of the source tree, or "unknown" outside one."""
-    found = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or "unknown"

@@ -1,7 +1,5 @@
-"""Train an error predictor on degraded images whose local errors are known: one flat, resumable, deterministic loop."""
+"""Train an error predictor on degraded images whose local errors are known; every batch comes from (seed, step)."""
 
-import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,16 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
 from mriqf.error_predictor import LADDER, ErrorConfig, ErrorPredictor
+from mriqf.fit import fit, fresh
 from mriqf.jpeg import compress_pixels
-from mriqf.train import _follow as follow
-from mriqf.train import _restore as restore
-from mriqf.train import _save as save
-from mriqf.train import commit
 
 Examples = dict[str, np.ndarray]
 LEAST, MOST = 3e-3, 1.0
@@ -88,56 +83,21 @@ def train_error(
     ValueError
         If a checkpoint belongs to another recipe.
     """
-    if out.exists() and not force:
-        raise FileExistsError(f"{out} exists: choose another name or pass --force")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = ErrorPredictor(config.model)
-    if start is not None:
-        loaded = weights.load(start)
-        if not isinstance(loaded, ErrorPredictor) or loaded.config != config.model:
-            raise ValueError(f"{start} holds another network: start from the one that is trained")
-        model.load_state_dict(loaded.state_dict())
+    model = fresh(ErrorPredictor, config.model, config.seed, start)
     model.ladder_error = jpeg_ladder(examples)
-    model = model.to(torch.device(device)).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
-    optimiser = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
-    average = copy.deepcopy(model).eval()
-    checkpoint = out.with_suffix(".checkpoint")
-    recipe = weights.config_dict(config) | provenance | {"start": None if start is None else str(start)}
-    made_by = commit()
-    first, curve = restore(checkpoint, recipe, model, average, optimiser) if checkpoint.exists() else (0, [])
-    losses: list[float] = []
-    for step in range(first, config.steps):
+    model = model.to(torch.device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def loss(step: int) -> Tensor:
         images, errors = make_batch(examples, config, np.random.default_rng((config.seed, step)))
-        for group in optimiser.param_groups:
-            group["lr"] = config.lr * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
             predicted = model.log_error(images.to(device).contiguous(memory_format=torch.channels_last))
-        loss = error_loss(predicted.float(), errors.to(device), config.pooled)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        follow(average, model, min(config.ema, (step + 1) / (step + 10)))
-        losses.append(loss.item())
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-            point = {"step": step + 1, "loss": float(np.mean(losses))} | validate(average, held_out)
-            losses.clear()
-            curve.append(point)
-            report(f"step {step + 1}/{config.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in point.items()))
-            save(checkpoint, {"recipe": recipe, "step": step + 1, "curve": curve}, model, average, optimiser)
-    card = {
-        "network": "error",
-        "config": weights.config_dict(config.model),
-        "recipe": recipe,
-        "commit": made_by,
-        "validation": {k: v for k, v in curve[-1].items() if k not in ("step", "loss")},
-        "curve": curve,
-    }
-    weights.write(out, average.state_dict(), card, force=force)
-    checkpoint.unlink(missing_ok=True)
-    return out
+        return error_loss(predicted.float(), errors.to(device), config.pooled)
+
+    return fit(
+        model, out, config, loss=loss, validate=lambda average: validate(average, held_out), force=force, report=report,
+        terms=weights.config_dict(config) | provenance | {"start": None if start is None else str(start)},
+        card={"network": "error", "config": weights.config_dict(config.model)},
+    )  # fmt: skip
 
 
 def make_batch(
@@ -192,7 +152,7 @@ def pool(log_error: Float[Tensor, "b 1 i j"], weight: Float[Tensor, "b 1 i j"]) 
 
 
 @torch.inference_mode()
-def predict_nrmse(model: ErrorPredictor, examples: Examples) -> Float[np.ndarray, " n"]:
+def predict_nrmse(model: Any, examples: Examples) -> Float[np.ndarray, " n"]:
     """NRMSE of each example in its object, from the image alone."""
     found = []
     for image, error, shape in zip(examples["image"], examples["error"], examples["shape"], strict=True):
@@ -206,7 +166,7 @@ def predict_nrmse(model: ErrorPredictor, examples: Examples) -> Float[np.ndarray
     return np.array(found)
 
 
-def validate(model: ErrorPredictor, examples: Examples) -> dict[str, float]:
+def validate(model: Any, examples: Examples) -> dict[str, float]:
     """Rank correlation of predicted and true NRMSE, pooled and the least of a family, and mean absolute error."""
     predicted, true, family = predict_nrmse(model, examples), examples["nrmse"], examples["family"]
     by_family = {str(f): rank_correlation(predicted[family == f], true[family == f]) for f in np.unique(family)}

@@ -10,7 +10,7 @@ from jaxtyping import Float
 import recon
 from mriqf import metrics, weights
 from mriqf.data import Manifest, read_slices
-from mriqf.train import commit
+from mriqf.fit import commit
 from recon.simulate import Problem, measure
 from recon.train import TrainConfig, train
 

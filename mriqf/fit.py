@@ -1,0 +1,189 @@
+"""The training loop that predictors share: flat, deterministic, cut off at any moment and resumed.
+
+What is drawn at a step depends on the recipe and the step alone, so a resumed run sees what an unbroken one would have
+seen.
+"""
+
+import copy
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mriqf import weights
+
+WARM_UP = 200  # steps
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@runtime_checkable
+class Recipe(Protocol):
+    """What the loop asks of a recipe."""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        ...
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
+        ...
+
+    @property
+    def weight_decay(self) -> float:
+        """Decoupled weight decay."""
+        ...
+
+    @property
+    def ema(self) -> float:
+        """Decay of the averaged weights, which are the ones kept."""
+        ...
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints, each with its validation."""
+        ...
+
+
+def fresh(network: Callable[[Any], Network], config: Any, seed: int, start: str | Path | None = None) -> Network:
+    """A network with random weights of a seed, or with those to start from.
+
+    Raises
+    ------
+    ValueError
+        If the weights to start from are another network's.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = network(config)
+    if start is not None:
+        loaded = weights.load(start)
+        if type(loaded) is not type(model) or loaded.config != config:
+            raise ValueError(
+                f"{start} holds another network ({getattr(loaded, 'config', '')}): start from the one that is trained"
+            )
+        model.load_state_dict(loaded.state_dict())
+    return model
+
+
+def fit(
+    model: nn.Module,
+    out: Path,
+    recipe: Recipe,
+    *,
+    loss: Callable[[int], Tensor],
+    validate: Callable[[nn.Module], dict[str, float]],
+    terms: dict[str, Any],
+    card: dict[str, Any],
+    force: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Train a network and write `out`; resume from `out` + `.checkpoint` if that exists.
+
+    Parameters
+    ----------
+    model
+        The network, on its device.
+    out
+        The weights file to write.
+    recipe
+        How long and how fast.
+    loss
+        Gives the loss of the model at a step.
+    validate
+        Gives named figures of the averaged weights, at every checkpoint; `train_…` are those of trained images.
+    terms
+        All that the training depends on, as plain JSON values; a checkpoint of other terms is refused.
+    card
+        What else the card of the weights shall say: network, configuration, data.
+    force
+        Replace weights that exist.
+    report
+        Gets one line at each checkpoint.
+
+    Raises
+    ------
+    FileExistsError
+        If `out` exists and `force` is not given.
+    ValueError
+        If a checkpoint belongs to other terms.
+    """
+    if out.exists() and not force:
+        raise FileExistsError(f"{out} exists: choose another name or pass --force")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    model.train()
+    optimiser = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+    average = copy.deepcopy(model).eval()
+    checkpoint = out.with_suffix(".checkpoint")
+    made_by = commit()  # of the code that runs, not of what the tree holds when it ends
+    first, curve = _restore(checkpoint, terms, model, average, optimiser) if checkpoint.exists() else (0, [])
+    losses: list[float] = []
+    for step in range(first, recipe.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.lr * min(1, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+        value = loss(step)
+        optimiser.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        _follow(average, model, min(recipe.ema, (step + 1) / (step + 10)))
+        losses.append(value.item())
+        if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
+            figures = {"loss": float(np.mean(losses))} | validate(average)
+            losses.clear()
+            curve.append({"step": step + 1} | figures)
+            report(f"step {step + 1}/{recipe.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+            _save(checkpoint, {"recipe": terms, "step": step + 1, "curve": curve}, model, average, optimiser)
+    last = curve[-1] if curve else {}
+    validation = {k: v for k, v in last.items() if k not in ("step", "loss") and not k.startswith("train_")}
+    made = {"recipe": terms, "commit": made_by, "validation": validation, "curve": curve}
+    weights.write(out, average.state_dict(), card | made, force=force)
+    checkpoint.unlink(missing_ok=True)
+    return out
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    for kept, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+def _save(path: Path, card: dict, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
+    weights.write(path, tensors, card, force=True)
+
+
+def _restore(
+    path: Path, terms: dict, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> tuple[int, list[dict]]:
+    tensors, step = weights.read_checkpoint(path, terms)
+    part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in ("model.", "average.")}
+    model.load_state_dict(part["model."])
+    average.load_state_dict(part["average."])
+    state: dict[int, dict] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return step, weights.read(path)[1].get("curve", [])
+
+
+def commit() -> str:
+    """Git commit of the source tree, or "unknown" outside one."""
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "unknown"
