@@ -70,7 +70,7 @@ def train_error(
     config
         The recipe; a checkpoint of another recipe is refused.
     provenance
-        Where the examples come from; kept in the card of the weights.
+        Where the examples come from, the `manifest` among others; kept in the card of the weights.
     start
         Weights of the same network to start from, instead of random ones.
     report
@@ -96,7 +96,8 @@ def train_error(
     return fit(
         model, out, config, loss=loss, validate=lambda average: validate(average, held_out), force=force, report=report,
         terms=weights.config_dict(config) | provenance | {"start": None if start is None else str(start)},
-        card={"network": "error", "config": weights.config_dict(config.model)},
+        card={"network": "error", "config": weights.config_dict(config.model)}
+        | {name: value for name, value in provenance.items() if name == "manifest"},
     )  # fmt: skip
 
 

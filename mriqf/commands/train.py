@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from tqdm import tqdm
 
 from mriqf.data import content_hash, read_manifest
-from mriqf.studies.degraded import read_shards
+from mriqf.studies.degraded import read_origin, read_shards
 from mriqf.studies.modl import train_modl
 from mriqf.train import TrainConfig, train
 from mriqf.train_error import ErrorTrainConfig, train_error
@@ -135,9 +135,9 @@ def error(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    drawn = read_shards(examples)
+    drawn, origin = read_shards(examples), read_origin(examples)
     train_error(
         drawn, read_shards(validation), out, recipe,
-        provenance={"examples": {"count": len(drawn["nrmse"]), "sha256": content_hash(examples)}},
+        provenance=origin | {"examples": len(drawn["nrmse"]), "sha256": content_hash(examples)},
         device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """A cache of degraded images in shards, which processes can share out among them and resume."""
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -54,7 +55,7 @@ def generate(
     Raises
     ------
     ValueError
-        If the manifest has no images of the split, or the data differ from it.
+        If the manifest has no images of the split, the data differ from it, or the folder has examples of another.
     """
     sources = manifest.split(split)
     if not sources:
@@ -63,6 +64,7 @@ def generate(
     names = [Path(s.path).stem for s in sources]
     share = np.array([s.weight for s in sources]) / sum(s.weight for s in sources)
     out_folder.mkdir(parents=True, exist_ok=True)
+    _sign(out_folder, {"manifest": {"name": manifest.name, "sha256": manifest.sha256}, "split": split, "seed": seed})
     for k in range(start, shard_count(n), step):
         path = out_folder / f"{manifest.name}-{split}-{seed}-{k:05d}.npz"
         if not path.exists():
@@ -78,6 +80,29 @@ def generate(
             with atomic_path(path, force=True) as temporary:
                 np.savez(temporary, **_stack(examples))
         report(1)
+
+
+def read_origin(folder: Path) -> dict[str, Any]:
+    """Where a folder's examples come from: manifest (name and hash), split, seed.
+
+    Raises
+    ------
+    ValueError
+        If the folder does not say it.
+    """
+    try:
+        return json.loads((folder / "origin.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ValueError(f"{folder} has no origin.json: make its examples by mriqf data degrade") from None
+
+
+def _sign(folder: Path, origin: dict[str, Any]) -> None:
+    path = folder / "origin.json"
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(origin) + "\n", encoding="utf-8")
+    elif (found := read_origin(folder)) != origin:
+        raise ValueError(f"{folder} has examples of {found}, not of {origin}: choose another folder")
 
 
 def shard_count(n: int) -> int:

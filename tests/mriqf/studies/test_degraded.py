@@ -11,7 +11,7 @@ from mriqf import metrics
 from mriqf.cli import main
 from mriqf.data import content_hash, read_manifest
 from mriqf.scale import normalise, percentile_scale
-from mriqf.studies.degraded import FAMILIES, cache, draw, generate, local_error, read_shards
+from mriqf.studies.degraded import FAMILIES, cache, draw, generate, local_error, read_origin, read_shards
 
 pytest.importorskip("sigpy")
 H, W = 56, 64
@@ -195,3 +195,14 @@ def test_command(small_data, tmp_path, capsys):
 def test_empty_folder(tmp_path):
     with pytest.raises(ValueError, match="holds no shards: make some by mriqf data degrade"):
         read_shards(tmp_path)
+
+
+def test_a_folder_says_where_its_examples_come_from(small_data, tmp_path):
+    (manifest, root), out = small_data, tmp_path / "out"
+    generate(manifest, root, "train", out, 10, 0)
+    found = read_origin(out)
+    assert found == {"manifest": {"name": manifest.name, "sha256": manifest.sha256}, "split": "train", "seed": 0}
+    with pytest.raises(ValueError, match="another folder"):
+        generate(manifest, root, "val", out, 10, 0)
+    with pytest.raises(ValueError, match="mriqf data degrade"):
+        read_origin(root)
