@@ -174,13 +174,12 @@ def test_what_shards_hold(small_data, tmp_path):
 
 def test_other_splits_and_seeds_are_other_shards(small_data, tmp_path):
     manifest, root = small_data
-    generate(manifest, root, "train", tmp_path / "a", 10, 0)
-    generate(manifest, root, "train", tmp_path / "a", 10, 1)
-    generate(manifest, root, "val", tmp_path / "a", 10, 0)
-    found = read_shards(tmp_path / "a")
-    assert len(found["nrmse"]) == 30
-    assert len(set(found["nrmse"])) == 30
-    assert set(found["subject"]) == {"0", "1", "2"}
+    found = []
+    for name, split, seed in (("a", "train", 0), ("b", "train", 1), ("c", "val", 0)):
+        generate(manifest, root, split, tmp_path / name, 10, seed)
+        found.append(read_shards(tmp_path / name))
+    assert len({nrmse for shards in found for nrmse in shards["nrmse"].tolist()}) == 30
+    assert [set(shards["subject"]) for shards in found] == [{"0", "1"}, {"0", "1"}, {"2"}]
 
 
 def test_command(small_data, tmp_path, capsys):
