@@ -1,5 +1,6 @@
 """Train an error predictor on degraded images whose local errors are known; every batch comes from (seed, step)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,7 +164,7 @@ def predict_nrmse(model: Any, examples: Examples) -> Float[np.ndarray, " n"]:
         with torch.autocast(model.device.type, dtype=torch.bfloat16):
             predicted = model.log_error(x.contiguous(memory_format=torch.channels_last))
         _, share = cell_errors(e, predicted.shape[2])
-        found.append(10 ** pool(predicted.float(), share).item())
+        found.append(10 ** pool(predicted.float().clamp(max=math.log10(MOST)), share).item())
     return np.array(found)
 
 

@@ -1,6 +1,7 @@
 """The trained weights: right about the quality, and about nothing else."""
 
 import gzip
+import itertools
 from pathlib import Path
 
 import matplotlib
@@ -162,3 +163,27 @@ def test_colour_score_falls_with_the_quality(rgb):
     scores = mriqf.score(jpeg.compress(image.expand(5, -1, -1, -1), QUALITIES).numpy(), rgb).per_slice
     assert (np.diff(scores) < 0).all()
     assert scores[0] - scores[-1] > 40
+
+
+@pytest.fixture(scope="module")
+def mri():
+    return trained("qf-mri")
+
+
+@pytest.fixture(scope="module")
+def measured(head):
+    """The embedded head as measured by eight coils, at more and more undersampling; no training has seen it."""
+    return {r: measure(head, "random", r, 1) for r in (1, 2, 4, 8)}
+
+
+def falls(scores, least=0.5):
+    return all(b < a - least for a, b in itertools.pairwise(scores))
+
+
+@pytest.mark.parametrize("method", [recon.zero_filled, recon.cg_sense])
+def test_undersampling_lowers_the_score_of_mr(mri, measured, method):
+    assert falls([value(method(p.kspace, p.sense).abs()[0, 0].numpy(), mri) for p in measured.values()])
+
+
+def test_mr_score_does_not_know_the_unit(mri, head):
+    assert value(head * 1e-3, mri) == pytest.approx(value(head, mri), abs=0.05)
