@@ -22,7 +22,7 @@ app.command("mriqf.studies.demo:demo", name="demo", help="Score an MR slice, und
 app.command("mriqf.commands.study:app", name="study", help="Carry out a study: table, figures, answer.")
 app.command("mriqf.commands.weights:app", name="weights", help="List the trained weights, or say where they are.")
 app.command("mriqf.commands.train:app", name="train", help="Train a predictor.")
-app.command("mriqf.commands.data:app", name="data", help="Check the data that a manifest names, or list them.")
+app.command("mriqf.commands.data:app", name="data", help="Check, list or degrade the data that a manifest names.")
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

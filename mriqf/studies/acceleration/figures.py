@@ -29,7 +29,14 @@ def draw_curves(table: Columns, path: Path) -> None:
             rate = np.array([g["effective_acceleration"].mean() for g in groups])
             mean, sd = (np.array([f(g[score]) for g in groups]) for f in (np.mean, np.std))
             (line,) = axis.plot(rate, mean, "o-", markersize=4, color=COLOURS.get(method), label=method)
-            axis.fill_between(rate, mean - sd, mean + sd, color=line.get_color(), alpha=0.12, linewidth=0)
+            axis.fill_between(
+                rate,
+                np.maximum(mean - sd, 0),
+                np.minimum(mean + sd, 100),
+                color=line.get_color(),
+                alpha=0.12,
+                linewidth=0,
+            )
         axis.set_title(f"{weights}: {TITLES[region]}", fontsize=10)
         axis.grid(alpha=0.3)
         if i == len(rows) - 1:
@@ -121,7 +128,8 @@ def draw_prediction(table: Columns, path: Path) -> None:
         rates = np.unique(best.true)
         boxes.boxplot([best.predicted[best.true == r] for r in rates], positions=rates, widths=0.5, showfliers=False)
         boxes.plot(rates, rates, "k:", linewidth=1)
-        boxes.set(xlabel="nominal R", ylabel="predicted R", title=f"{last}: {best.estimator}")
+        boxes.set(xlabel="nominal R", ylabel="predicted R")
+        boxes.set_title(f"{last}:\n{best.estimator}", fontsize=10)
         boxes.grid(alpha=0.3)
     axes[0, 0].legend(fontsize=8)
     _save(figure, path)
