@@ -11,6 +11,7 @@ from mriqf.studies.acceleration.answer import curves, describe, predictions, sco
 from mriqf.studies.table import Columns, where
 
 TITLES = {"center": "central patch", "whole": "whole image", "foreground": "foreground"}
+LEAST = 5e-3  # of the errors drawn: less is fully sampled k-space against itself
 COLOURS = {"zero-filled": "tab:gray", "cg-sense": "tab:blue", "l1-wavelet": "tab:orange", "modl": "tab:green"}
 
 
@@ -51,17 +52,24 @@ def draw_curves(table: Columns, path: Path) -> None:
 def draw_errors(table: Columns, path: Path) -> None:
     """Score of the foreground against NRMSE: one dot an image, a colour for each method."""
     names = scorers(table)
-    figure = _figure(4.6 * len(names) + 0.5, 4.2)
-    axes = figure.subplots(1, len(names), squeeze=False)[0]
-    for axis, weights in zip(axes, names, strict=True):
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    figure = _figure(4.6 * columns + 0.5, 4.0 * rows + 0.2)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[len(names) :]:
+        axis.set_axis_off()
+    for axis, weights in zip(axes, names, strict=False):
         for method in dict.fromkeys(table["method"].tolist()):
             mine = where(table, method=method)
             rho = within(curves(mine), f"{weights} foreground", "nrmse")[0]
             axis.plot(
-                mine["nrmse"], mine[f"{weights} foreground"], ".", markersize=3, alpha=0.6, color=COLOURS.get(method),
+                np.maximum(mine["nrmse"], LEAST), mine[f"{weights} foreground"],
+                ".", markersize=3, alpha=0.6, color=COLOURS.get(method),
                 label=f"{method} (within a slice ρ = {rho:+.2f})",
             )  # fmt: skip
-        axis.set(xlabel="NRMSE in the object", ylabel=f"{weights}, foreground, 0–100", xscale="log")
+        axis.set(
+            xlabel=f"NRMSE in the object (at least {LEAST:g})", ylabel=f"{weights}, foreground, 0–100", xscale="log"
+        )
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize=8, markerscale=3)
     _save(figure, path)
