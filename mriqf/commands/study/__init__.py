@@ -10,4 +10,5 @@ app.command("mriqf.commands.study.sampling:sampling", name="sampling", help="Whi
 app.command("mriqf.commands.study.corruption:corruption", name="corruption", help="Score against blur, noise, JPEG.")
 app.command("mriqf.commands.study.dataset:dataset", name="dataset", help="Mean score of whole data sets.")
 app.command("mriqf.commands.study.r:acceleration", name="r", help="Score against the undersampling rate R.")
+app.command("mriqf.commands.study.loss:loss", name="loss", help="The score as a loss of restorers.")
 app.command("mriqf.commands.study.report:report", name="report", help="The report's claims, from these studies.")

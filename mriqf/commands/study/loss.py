@@ -1,0 +1,73 @@
+"""`mriqf study loss`: the score as a loss of networks that restore JPEG images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from cyclopts import Parameter
+
+from mriqf.cli import UsageError
+from mriqf.commands.options import say
+from mriqf.commands.study.run import carry_out, conclude
+from mriqf.data import Split
+from mriqf.io import atomic_path
+from mriqf.studies import loss as study
+from mriqf.studies.table import Table
+
+
+def loss(
+    *manifests: Path,
+    out: Path,
+    data: Path | None = None,
+    split: Split = "test",
+    config: Annotated[study.LossConfig, Parameter(name="*")] = study.LossConfig(),  # noqa: B008 (frozen)
+    threads: int | None = None,
+) -> int:
+    """Fine-tune restorers of JPEG images, without truth, towards a better score.
+
+    A restorer is trained on JPEG images and their originals, then fine-tuned on the JPEG images alone: its output
+    shall stay near its input, and score well, with more and more weight. Writes the weights (arms/), rows.csv, parts
+    of some images (pictures.npz), figures and answer.md. Without manifests, draws and answers again from these. An arm
+    that was cut off, a matter of minutes, is trained anew.
+
+    Parameters
+    ----------
+    manifests
+        One of grey images, one of RGB images, or either, with splits train and test: see data_manifests/.
+    out
+        Folder of the study; one that was cut off goes on.
+    data
+        Folder that the paths in the manifests start from.
+    split
+        Part of the manifests that is measured: train, val or test.
+    config
+        What is trained, and what it is measured on.
+    threads
+        Processor threads; all if not given.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if manifests:
+        if data is None:
+            raise UsageError(f"{manifests[0]} is a manifest: say with --data where its files are")
+        parts = study.read_parts(manifests, data, config, split)
+        study.train_arms(out, parts, data, config, say)
+        arms = study.load_arms(out, parts, config)
+        table = Table(out, study.KEY, study.COLUMNS, study.card(out, parts, config))
+        carry_out(table, study.tasks(parts, arms, config))
+        with atomic_path(out / "pictures.npz", force=True) as temporary:
+            np.savez_compressed(temporary, **study.pictures(parts, arms, config))  # pyright: ignore[reportArgumentType]
+    return conclude(
+        out,
+        study.answer,
+        [
+            ("curves.png", study.draw_curves),
+            ("pictures.png", lambda _, path: study.draw_pictures(_read_pictures(out), path)),
+        ],
+    )
+
+
+def _read_pictures(out: Path) -> dict[str, np.ndarray]:
+    with np.load(out / "pictures.npz") as archive:
+        return dict(archive)

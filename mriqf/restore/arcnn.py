@@ -1,0 +1,66 @@
+"""AR-CNN: four convolutions that take compression artefacts out of an image.
+
+References
+----------
+Dong et al., Compression artifacts reduction by a deep convolutional network, ICCV 2015, doi:10.1109/ICCV.2015.73.
+Yu et al., Deep convolution networks for compression artifacts reduction, 2016, arXiv:1608.02778 (its rectifiers).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mriqf.restore.srcnn import start_residual
+
+
+@dataclass(frozen=True)
+class ARCNNConfig:
+    """Size of the network; the defaults are the paper's."""
+
+    channels: int = 1
+    """1 grey, 3 RGB."""
+    width: int = 64
+    """Channels behind the first layer, a multiple of 4; the second has half of them, the third a quarter."""
+    residual: bool = False
+    """Whether the network gives what is added to the image rather than, as published, the image; trains far faster."""
+
+
+class ARCNN(nn.Module):
+    """Compressed images in [0, 1] to restored ones of the same size, not clipped.
+
+    With `residual`, an untrained network returns nearly its input.
+
+    Raises
+    ------
+    ValueError
+        If the configuration has no network.
+    """
+
+    def __init__(self, config: ARCNNConfig = ARCNNConfig()):
+        super().__init__()
+        if config.channels < 1 or config.width < 4 or config.width % 4:
+            raise ValueError(f"{config} has no network: use channels >= 1, and a width that is a multiple of 4")
+        self.config = config
+        self.name = "arcnn"
+        wide, half, quarter = config.width, config.width // 2, config.width // 4
+        self.body = nn.Sequential(
+            nn.Conv2d(config.channels, wide, 9, padding=4, padding_mode="replicate"),  # features
+            nn.PReLU(wide, 0.1),
+            nn.Conv2d(wide, half, 7, padding=3),  # enhanced
+            nn.PReLU(half, 0.1),
+            nn.Conv2d(half, quarter, 1),  # mapped
+            nn.PReLU(quarter, 0.1),
+        )
+        self.last = nn.Conv2d(quarter, config.channels, 5, padding=2)
+        if config.residual:
+            start_residual(self.body, self.last)
+
+    def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b ch h w"]:
+        """Restore."""
+        features = self.body(images)
+        # In full precision: bfloat16 has steps of a whole grey level near white.
+        with torch.autocast(images.device.type, enabled=False):
+            found = self.last(features.to(self.last.weight.dtype))
+        return images + found if self.config.residual else found

@@ -1,0 +1,85 @@
+"""SRCNN: three convolutions, made for super-resolution, that restore compressed images too.
+
+References
+----------
+Dong et al., Learning a deep convolutional network for image super-resolution, ECCV 2014,
+doi:10.1007/978-3-319-10593-2_13.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class SRCNNConfig:
+    """Size of the network; the defaults are the paper's, 9-1-5."""
+
+    channels: int = 1
+    """1 grey, 3 RGB."""
+    width: int = 64
+    """Channels behind the first layer, an even number; the second has half of them."""
+    kernel: int = 1
+    """Of the middle layer, an odd number: 1, or 5 for the larger 9-5-5."""
+    residual: bool = False
+    """Whether the network gives what is added to the image rather than, as published, the image; trains far faster."""
+
+
+class SRCNN(nn.Module):
+    """Compressed images in [0, 1] to restored ones of the same size, not clipped.
+
+    With `residual`, an untrained network returns nearly its input, and its rectifiers learn a slope: others go dead.
+
+    Raises
+    ------
+    ValueError
+        If the configuration has no network.
+    """
+
+    def __init__(self, config: SRCNNConfig = SRCNNConfig()):
+        super().__init__()
+        if config.channels < 1 or config.width < 2 or config.width % 2 or config.kernel < 1 or config.kernel % 2 == 0:
+            raise ValueError(f"{config} has no network: use channels >= 1, an even width and an odd kernel")
+        self.config = config
+        self.name = "srcnn"
+        wide, half = config.width, config.width // 2
+        self.body = nn.Sequential(
+            nn.Conv2d(config.channels, wide, 9, padding=4, padding_mode="replicate"),  # patches
+            _rectifier(wide, config.residual),
+            nn.Conv2d(wide, half, config.kernel, padding=config.kernel // 2),  # mapped
+            _rectifier(half, config.residual),
+        )
+        self.last = nn.Conv2d(half, config.channels, 5, padding=2)
+        if config.residual:
+            start_residual(self.body, self.last)
+
+    def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b ch h w"]:
+        """Restore."""
+        features = self.body(images)
+        # In full precision: bfloat16 has steps of a whole grey level near white.
+        with torch.autocast(images.device.type, enabled=False):
+            found = self.last(features.to(self.last.weight.dtype))
+        return images + found if self.config.residual else found
+
+
+def start_residual(body: nn.Sequential, last: nn.Conv2d) -> None:
+    """Initial weights of a network whose output is added to the image.
+
+    What is to be added has little brightness and is small: first kernels without mean see details alone, ten times
+    larger, and the last layer gives nearly nothing. From usual weights, features are first put out and then stay dead.
+    """
+    convolutions = [layer for layer in body if isinstance(layer, nn.Conv2d)]
+    for layer in convolutions:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    with torch.no_grad():
+        kernels = convolutions[0].weight
+        kernels.sub_(kernels.mean((2, 3), keepdim=True)).mul_(10)
+    nn.init.normal_(last.weight, std=3e-4)
+    for layer in (*convolutions, last):
+        nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
+
+
+def _rectifier(channels: int, learned: bool) -> nn.Module:
+    return nn.PReLU(channels, 0.1) if learned else nn.ReLU()

@@ -1,0 +1,30 @@
+"""The score as a loss: restorers of JPEG images, fine-tuned without truth on data consistency and a predictor's score.
+
+References
+----------
+Cui, Reference-Free Image Quality Metric for Degradation and Reconstruction Artifacts, UCB/EECS-2023-130, 2023,
+section 5.3 and figures 16 and 17 (also doi:10.48550/arXiv.2405.02208).
+"""
+
+from mriqf.studies.loss.answer import answer, claims
+from mriqf.studies.loss.arms import LossConfig, Part, card, load_arms, read_parts
+from mriqf.studies.loss.figures import draw_curves, draw_pictures
+from mriqf.studies.loss.measure import COLUMNS, KEY, pictures, tasks
+from mriqf.studies.loss.training import train_arms
+
+__all__ = [
+    "COLUMNS",
+    "KEY",
+    "LossConfig",
+    "Part",
+    "answer",
+    "card",
+    "claims",
+    "draw_curves",
+    "draw_pictures",
+    "load_arms",
+    "pictures",
+    "read_parts",
+    "tasks",
+    "train_arms",
+]

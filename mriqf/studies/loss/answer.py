@@ -1,0 +1,236 @@
+"""What the table says of claim A9: does the score help as a loss, and what does it do to colours."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from mriqf.studies.claims import Claim, claims_table
+from mriqf.studies.loss.measure import JPEG, KEY, NAN, PRETRAINED, SATURATED, TUNED
+from mriqf.studies.statistics import bootstrap
+from mriqf.studies.table import Columns, where
+
+# Fixed before the first run.
+SMALL = 0.3
+"""Decibels: a gain of more is not small."""
+
+SAYS = {
+    "grey": "as a loss the score brings a small gain in grey images",
+    "rgb": "as a loss the score brings colour artefacts in RGB images",
+}
+FIGURES = {
+    "psnr": ("PSNR, dB", 2),
+    "ssim": ("SSIM", 4),
+    "score": ("score", 1),
+    "hue": ("hue shift, °", 2),
+    "changed": ("changed", 3),
+}
+"""Columns, with title and digits."""
+
+CONTROL = (TUNED, 0.0)
+
+Interval = tuple[float, float, float]  # mean, and the ends of its 95 % interval
+
+
+def answer(columns: Columns) -> str:
+    """The study's answer, markdown."""
+    text = [
+        "# The score as a loss",
+        "Restorers of JPEG images: pre-trained with truth, then fine-tuned without it on the mean absolute difference "
+        "of output and input + λ·(1 − score/100); at λ = 0 on the difference alone. All is measured on 8-bit pictures; "
+        "in brackets the 95 % interval, bootstrapped over subjects (a photograph is one, and a volume with its "
+        f"slices). Hue shift: mean angle to the truth's hue where its saturation is above {SATURATED}, 90° for a pixel "
+        "that lost its colour. Changed: share of pixels that left the JPEG image by more than one grey level.",
+        claims_table(claims(columns)),
+    ]
+    for (kind, network), table in by_restorer(columns).items():
+        text += [
+            f"## {kind}, {network}: {_counts(table)}",
+            _means(table),
+            "Against λ = 0:",
+            _changes(table, *CONTROL),
+            "Against the pre-trained network:",
+            _changes(table, PRETRAINED),
+            "\n".join(f"- {line}" for line in _sentences(table)),
+        ]
+    return "\n\n".join(text)
+
+
+def claims(columns: Columns) -> list[Claim]:
+    """Claim A9 for each restorer, of grey and of RGB images.
+
+    Grey: holds if at some λ above 0 the PSNR does not fall or the SSIM rises against λ = 0, its interval included, and
+    at none the mean PSNR gains more than `SMALL`. RGB: holds if at some λ the score rises against λ = 0 and the hue
+    shift is above the JPEG image's own, both intervals included.
+    """
+    return [
+        _grey(table, network) if kind == "grey" else _rgb(table, network)
+        for (kind, network), table in by_restorer(columns).items()
+    ]
+
+
+def by_restorer(columns: Columns) -> Mapping[tuple[str, str], Columns]:
+    """Rows of each kind of images and each network.
+
+    Raises
+    ------
+    ValueError
+        If an arm lacks images that others have.
+    """
+    pairs = dict.fromkeys(zip(columns["kind"].tolist(), columns["network"].tolist(), strict=True))
+    found = {(kind, network): where(columns, kind=kind, network=network) for kind, network in pairs}
+    for (kind, network), table in found.items():
+        sizes = [len(rows["psnr"]) for rows in (arm_rows(table, *arm) for arm in arms(table))]
+        if len(set(sizes)) > 1 or len(sizes) < 3 or 0 not in lams(table):
+            raise ValueError(f"{kind}, {network}: not all arms were measured on the same images: let the study end")
+    return found
+
+
+def lams(table: Columns) -> list[float]:
+    """Weights of the score, rising."""
+    return np.unique(where(table, arm=TUNED)["lam"]).tolist()
+
+
+def arms(table: Columns) -> list[tuple[str, float]]:
+    """JPEG, pre-trained, and a fine-tuned one for each weight."""
+    return [(JPEG, NAN), (PRETRAINED, NAN), *((TUNED, lam) for lam in lams(table))]
+
+
+def arm_rows(table: Columns, arm: str, lam: int | float = NAN) -> Columns:
+    """Rows of one arm, in the order of images and qualities."""
+    rows = where(table, arm=arm) if np.isnan(lam) else where(table, arm=arm, lam=lam)
+    order = np.lexsort([rows[name] for name in KEY[4:]])
+    return {name: column[order] for name, column in rows.items()}
+
+
+def mean(table: Columns, name: str) -> Interval:
+    """Mean of a column, and its interval over subjects."""
+    return _interval(table, table[name])
+
+
+def change(table: Columns, name: str, arm: tuple[str, float], base: tuple[str, float]) -> Interval:
+    """Mean difference of a column between two arms on the same images."""
+    rows = arm_rows(table, *arm)
+    return _interval(rows, rows[name] - arm_rows(table, *base)[name])
+
+
+def _grey(table: Columns, network: str) -> Claim:
+    gains = {lam: [_against_control(table, name, lam) for name in ("psnr", "ssim")] for lam in lams(table) if lam > 0}
+    helped = [psnr[1] >= 0 or ssim[1] > 0 for psnr, ssim in gains.values()]
+    holds = None if _few(gains.values()) else any(helped) and all(psnr[0] <= SMALL for psnr, _ in gains.values())
+    measured = "; ".join(f"λ {lam:g}: {_signed(p, 2)} dB, SSIM {_signed(s, 4)}" for lam, (p, s) in gains.items())
+    return Claim(f"A9 grey, {network}", SAYS["grey"], f"against λ = 0: {measured}", _counts(table), holds)
+
+
+def _rgb(table: Columns, network: str) -> Claim:
+    found = {
+        lam: [_against_control(table, "score", lam), change(table, "hue", (TUNED, lam), (JPEG, NAN))]
+        for lam in lams(table) if lam > 0
+    }  # fmt: skip
+    shifted = [score[1] > 0 and hue[1] > 0 for score, hue in found.values()]
+    measured = "; ".join(f"λ {lam:g}: score {_signed(s, 1)}, hue {_signed(h, 2)}°" for lam, (s, h) in found.items())
+    text = f"score against λ = 0, hue shift against the JPEG image's own: {measured}"
+    return Claim(
+        f"A9 RGB, {network}", SAYS["rgb"], text, _counts(table), None if _few(found.values()) else any(shifted)
+    )
+
+
+def _against_control(table: Columns, name: str, lam: float) -> Interval:
+    return change(table, name, (TUNED, lam), CONTROL)
+
+
+def _few(found: Iterable[Sequence[Interval]]) -> bool:
+    """Whether there are too few subjects for an interval, or nothing to compare."""
+    lows = [low for intervals in found for _, low, _ in intervals]
+    return not lows or bool(np.isnan(lows).any())
+
+
+def _means(table: Columns) -> str:
+    names = _known(table)
+    rows = []
+    for arm in arms(table):
+        part = arm_rows(table, *arm)
+        rows.append([_name(*arm), *(_plain(mean(part, name), FIGURES[name][1]) for name in names)])
+    return _markdown(["", *(FIGURES[name][0] for name in names)], rows)
+
+
+def _changes(table: Columns, arm: str, lam: float = NAN) -> str:
+    names = [name for name in _known(table) if name != "changed"]
+    shown = [one for one in lams(table) if (arm, one) != (TUNED, lam)]
+    rows = [
+        [_name(TUNED, one), *(_signed(change(table, n, (TUNED, one), (arm, lam)), FIGURES[n][1]) for n in names)]
+        for one in shown
+    ]
+    return _markdown(["", *(f"Δ {FIGURES[name][0]}" for name in names)], rows)
+
+
+def _sentences(table: Columns) -> list[str]:
+    above = [lam for lam in lams(table) if lam > 0]
+    names = {"score": "score", "psnr": "PSNR", "ssim": "SSIM"}
+    lines = []
+    for name, title in names.items():
+        found = {lam: _against_control(table, name, lam) for lam in above}
+        rises, falls = ([lam for lam in above if side(found[lam])] for side in (_above, _below))
+        lines.append(f"Against λ = 0 the {title} rises at {_list(rises)}, and falls at {_list(falls)}.")
+    best = max(above, key=lambda lam: change(table, "psnr", (TUNED, lam), (PRETRAINED, NAN))[0], default=None)
+    if best is not None:
+        gain = change(table, "psnr", (TUNED, best), (PRETRAINED, NAN))
+        lines.append(f"Nearest to the pre-trained network, which saw truth, comes λ = {best:g}: {_signed(gain, 2)} dB.")
+    if "hue" in _known(table):
+        found = [lam for lam in above if _above(change(table, "hue", (TUNED, lam), (JPEG, NAN)))]
+        lines.append(f"The hue shift is above the JPEG image's own at {_list(found)}.")
+    return lines
+
+
+def _above(value: Interval) -> bool:
+    return value[1] > 0
+
+
+def _below(value: Interval) -> bool:
+    return value[2] < 0
+
+
+def _list(values: list[float]) -> str:
+    return f"λ = {', '.join(f'{lam:g}' for lam in values)}" if values else "no λ"
+
+
+def _known(table: Columns) -> list[str]:
+    return [name for name in FIGURES if np.isfinite(table[name]).any()]
+
+
+def _name(arm: str, lam: float) -> str:
+    return {JPEG: "JPEG", PRETRAINED: "pre-trained"}.get(arm, f"λ = {lam:g}")
+
+
+def _counts(table: Columns) -> str:
+    rows = where(table, arm=JPEG)
+    images = set(zip(_subject(rows), rows["slice"].tolist(), strict=True))
+    qualities = ", ".join(f"{q:g}" for q in np.unique(rows["quality"]))
+    return f"{len(images)} images of {len(set(_subject(rows)))} subjects at qualities {qualities}"
+
+
+def _subject(table: Columns) -> list[str]:
+    return [f"{d}/{s}" for d, s in zip(table["dataset"].tolist(), table["subject"].tolist(), strict=True)]
+
+
+def _interval(table: Columns, values: np.ndarray) -> Interval:
+    known = np.isfinite(values)  # an image without colour has no hue
+    if not known.any():
+        return NAN, NAN, NAN
+    subject = np.array(_subject(table))[known]
+    return float(values[known].mean()), *bootstrap(_mean, subject, values[known])
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean())
+
+
+def _plain(value: Interval, digits: int) -> str:
+    return f"{value[0]:.{digits}f} [{value[1]:.{digits}f}, {value[2]:.{digits}f}]"
+
+
+def _signed(value: Interval, digits: int) -> str:
+    return f"{value[0]:+.{digits}f} [{value[1]:+.{digits}f}, {value[2]:+.{digits}f}]"
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
