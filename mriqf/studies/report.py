@@ -13,8 +13,9 @@ from statistics import median
 import torch
 
 from mriqf.inference import fast, predict_map
-from mriqf.studies import acceleration, corruption, datasets, sampling
+from mriqf.studies import acceleration, corruption, datasets, loss
 from mriqf.studies.claims import Claim, claims_table
+from mriqf.studies.sampling.answer import claims as sampling_claims
 from mriqf.studies.table import read_table
 from mriqf.weights import load_predictor
 
@@ -23,12 +24,13 @@ A10_BAR = 50.0
 """Milliseconds a slice on one processor core; fixed before it was measured."""
 
 STUDIES: Mapping[str, Callable[[Path], list[Claim]]] = {
-    "sampling": lambda folder: sampling.claims(
+    "sampling": lambda folder: sampling_claims(
         read_table(folder / "rows.csv"), read_table(folder / "grid" / "rows.csv")
     ),
     "corruption": lambda folder: corruption.claims(read_table(folder / "rows.csv")),
     "dataset": lambda folder: datasets.claims(read_table(folder / "rows.csv")),
     "r": lambda folder: acceleration.claims(read_table(folder / "rows.csv")),
+    "loss": lambda folder: loss.claims(read_table(folder / "rows.csv")),
 }
 SAYS = {
     "A1": "drawing more qualities of 80–100 mends the errors there",
