@@ -16,10 +16,9 @@ import torch
 from tqdm import tqdm
 
 from mriqf.data import Source, read_manifest, read_source
-from mriqf.inference import fast
+from mriqf.inference import Predictor, fast
 from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels, estimate_quality
-from mriqf.predictor import QFPredictor
 from mriqf.scale import foreground_mask, normalise, percentile_scale, volume_scale
 from mriqf.scoring import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
@@ -53,7 +52,7 @@ def main() -> None:
         options.out.write_text("\n".join(lines) + "\n")
 
 
-def measure(images: list[np.ndarray], source: Source, models: dict[str, QFPredictor], n: int) -> dict:
+def measure(images: list[np.ndarray], source: Source, models: dict[str, Predictor], n: int) -> dict:
     """Pairs (quality, error) for each (what, model)."""
     rng = np.random.default_rng(20)
     found = defaultdict(list)
@@ -75,7 +74,7 @@ def measure(images: list[np.ndarray], source: Source, models: dict[str, QFPredic
 
 
 @torch.inference_mode()
-def read(what: str, pixels: np.ndarray, quality: int, models: dict[str, QFPredictor], found: dict) -> None:
+def read(what: str, pixels: np.ndarray, quality: int, models: dict[str, Predictor], found: dict) -> None:
     """Read one decoded JPEG with each model, and with the lattice estimator if it is grey."""
     planes = torch.from_numpy(np.array(pixels, np.float32).reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)[None]
     volume = from_array(planes if len(planes[0]) == 3 else planes[:, 0])

@@ -165,28 +165,29 @@ def _changes(table: Columns, arm: str, lam: float = NAN) -> str:
 
 def _sentences(table: Columns) -> list[str]:
     above = [lam for lam in lams(table) if lam > 0]
-    names = {"score": "score", "psnr": "PSNR", "ssim": "SSIM"}
     lines = []
-    for name, title in names.items():
+    for name, title in (("score", "score"), ("psnr", "PSNR"), ("ssim", "SSIM")):
         found = {lam: _against_control(table, name, lam) for lam in above}
-        rises, falls = ([lam for lam in above if side(found[lam])] for side in (_above, _below))
+        rises, falls = ([lam for lam in above if _side(found[lam], name) == side] for side in (1, -1))
         lines.append(f"Against λ = 0 the {title} rises at {_list(rises)}, and falls at {_list(falls)}.")
-    best = max(above, key=lambda lam: change(table, "psnr", (TUNED, lam), (PRETRAINED, NAN))[0], default=None)
-    if best is not None:
-        gain = change(table, "psnr", (TUNED, best), (PRETRAINED, NAN))
-        lines.append(f"Nearest to the pre-trained network, which saw truth, comes λ = {best:g}: {_signed(gain, 2)} dB.")
+    large = [lam for lam in above if _against_control(table, "psnr", lam)[0] > SMALL]
+    lines.append(f"Against λ = 0 the PSNR gains more than {SMALL} dB at {_list(large)}.")
+    gains = {lam: change(table, "psnr", (TUNED, lam), (PRETRAINED, NAN)) for lam in above}
+    if gains:
+        best = max(gains, key=lambda lam: gains[lam][0])
+        lines.append(
+            f"Nearest to the pre-trained network, which saw truth, comes λ = {best:g}: {_signed(gains[best], 2)} dB."
+        )
     if "hue" in _known(table):
-        found = [lam for lam in above if _above(change(table, "hue", (TUNED, lam), (JPEG, NAN)))]
+        found = [lam for lam in above if _side(change(table, "hue", (TUNED, lam), (JPEG, NAN)), "hue") == 1]
         lines.append(f"The hue shift is above the JPEG image's own at {_list(found)}.")
     return lines
 
 
-def _above(value: Interval) -> bool:
-    return value[1] > 0
-
-
-def _below(value: Interval) -> bool:
-    return value[2] < 0
+def _side(value: Interval, name: str) -> int:
+    """1 where the interval lies above 0, −1 below, as far as it is printed; 0 otherwise."""
+    _, low, high = (round(v, FIGURES[name][1]) for v in value)
+    return int(low > 0) - int(high < 0)
 
 
 def _list(values: list[float]) -> str:

@@ -216,7 +216,10 @@ def _fields(predictions: Columns) -> str:
             cells[1] = _signed(_difference(_mean, *paired(predictions, arm, "neglog")))
         network = QFPredictor(QFConfig(ARMS[arm][2]))
         rows.append([str(FIELDS[arm]), str(network.stride), str(sum(p.numel() for p in network.parameters())), *cells])
-    return _markdown(["field, pixels", "stride", "parameters", "MAE 1–100", "minus that of 34"], rows)
+    return _markdown(["field, pixels", "stride", "parameters", "MAE 1–100", "minus that of 34"], rows) + (
+        "\n\nThe networks have like numbers of multiplications, hence other widths: this is what each learns in the "
+        "same number of steps, not what a field of view allows in the end."
+    )
 
 
 def _grid(grid: Columns) -> str:

@@ -64,13 +64,14 @@ def test_raw_data_are_k_space_only_where_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: [], "no inputs"),
+        (lambda _: [], "no inputs"),
         (lambda p: [p / "none.npy"], "does not exist"),
         (lambda p: [p / "empty"], "empty folder"),
         (lambda p: [p / "photos", p / "photos"], "two inputs"),
     ],
 )
-def test_errors_are_one_line(tmp_path, photos, make, message):
+@pytest.mark.usefixtures("photos")
+def test_errors_are_one_line(tmp_path, make, message):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=message) as error:
         read_inputs(make(tmp_path))

@@ -281,6 +281,10 @@ def test_verdicts_follow_the_table():
     text = answer(synthetic(score=rises, hue=turns))
     assert "Against λ = 0 the score rises at λ = 1, and falls at no λ." in text
     assert "The hue shift is above the JPEG image's own at λ = 1." in text
+    assert "Against λ = 0 the PSNR gains more than 0.3 dB at no λ." in text
+    large = answer(synthetic("grey", psnr=large, ssim={0.01: 1e-6}))
+    assert "Against λ = 0 the PSNR gains more than 0.3 dB at λ = 1." in large
+    assert "Against λ = 0 the SSIM rises at no λ" in large  # not as far as it is printed
     assert re.search(r"\| λ = 1 \| \+0.00 \[\+0.00, \+0.00\] \| \+0.0000 \[.*\] \| \+(29|30)\.\d \[", text)
     assert "hue" not in answer(synthetic("grey", psnr=small)).split("## grey")[1]
 

@@ -87,9 +87,9 @@ def test_a_second_process_is_kept_out(tmp_path):
 
 
 def test_a_task_that_gives_too_few_rows_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         list(table(tmp_path).run([Task((("x", 0), ("y", 0)), lambda: [{"square": 1.0, "note": ""}])]))
-    with pytest.raises(ValueError, match="no rows|does not exist"):
+    with pytest.raises(ValueError, match=r"no rows|does not exist"):
         read_table(tmp_path / "rows.csv")
 
 
