@@ -103,16 +103,18 @@ def draw_fields(predictions: Columns, path: Path) -> None:
 def draw_phase(grid: Columns, path: Path) -> None:
     """Score against the phase of the grid under the same pixels, one panel an arm."""
     arms = measured(grid)
-    figure, panels = _figure(len(arms), 2.3, 3.2, sharey=True)
-    for panel, arm in zip(panels, arms, strict=True):
+    rows = -(-len(arms) // 4)
+    figure, panels = _figure(min(len(arms), 4), 2.6, 2.9 * rows, rows=rows, sharey=True)
+    for panel in panels[len(arms) :]:
+        panel.set_visible(False)
+    for panel, arm in zip(panels, arms, strict=False):
         table = where(grid, arm=arm)
         for number, quality in enumerate(GRID_QUALITIES):
-            rows = where(table, compression=str(quality))
-            means = [where(rows, phase=p)["score"].mean() for p in range(8)]
+            means = [where(table, compression=str(quality), phase=p)["score"].mean() for p in range(8)]
             panel.plot(range(8), means, "o-", ms=3, color=f"C{number}", label=f"quality {quality}")
             panel.axhline(quality, color=f"C{number}", lw=0.6, ls=":")
         panel.set(xlabel="phase, pixels", title=arm, ylim=(0, 100))
-    panels[0].set_ylabel(f"mean score, n = {len(where(grid, arm=arms[0], compression=NONE)['score'])} windows")
+    figure.supylabel(f"mean score, n = {len(where(grid, arm=arms[0], compression=NONE)['score'])} windows")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     _save(figure, path)
 

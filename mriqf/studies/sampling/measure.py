@@ -23,7 +23,7 @@ Models = Mapping[tuple[Arm, int], QFPredictor]
 KEY = ("arm", "seed", "dataset", "subject", "slice", "quality")
 COLUMNS = ("row", "column", "score", "class")
 GRID_KEY = ("arm", "seed", "dataset", "subject", "slice", "compression", "phase")
-GRID_COLUMNS = ("score", "energy", "moved", "stayed")
+GRID_COLUMNS = ("score", "energy", "peak", "moved", "stayed")
 
 GRID_QUALITIES = (10, 30, 50, 80)
 NONE = "none"  # stands for a patch that is not compressed
@@ -31,7 +31,7 @@ WINDOW = 96  # pixels, side of the windows in which the grid is moved
 RIM = 16  # pixels of a window whose features see its border, on each side
 AT_ONCE = 8  # patches: they stay in the processor's cache
 SHOWN = (10, 50, 90)  # qualities of the pictures of features
-SHOWN_ARMS: tuple[Arm, ...] = ("uniform", "neglog", "fov13")
+SHOWN_ARMS: tuple[Arm, ...] = ("uniform", "neglog", "fov13", "fov16")
 
 
 def prediction_tasks(inputs: Inputs, models: Models, config: Config) -> list[Task]:
@@ -67,9 +67,11 @@ def grid_tasks(inputs: Inputs, models: Models, config: Config) -> list[Task]:
                 features, scores = last_features(model, batch), read_patches(model, batch)[0]
                 patterns = [pattern(f, model.stride) for f in features]
                 for k, (_, phase) in enumerate(settings):
+                    energy, peak = grid_energy(features[k], model.stride)
                     yield {
                         "score": scores[k],
-                        "energy": float(patterns[k].var() / max(features[k].var(), 1e-12)),
+                        "energy": energy,
+                        "peak": peak,
                         **follow(patterns[k - phase], patterns[k], phase, model.stride),
                     }
 
@@ -80,13 +82,13 @@ def grid_tasks(inputs: Inputs, models: Models, config: Config) -> list[Task]:
 
 
 def activations(inputs: Inputs, models: Models) -> dict[str, np.ndarray]:
-    """Features of one window at a few qualities and uncompressed, with the window itself, named "arm quality"."""
+    """Features of one window at a few qualities and uncompressed, with its pixels, each named "arm quality"."""
     subject = inputs.subjects[0]
     image, corner = draw_window(subject, subject.slices(1)[0])
     found = {}
     for compression in (*map(str, SHOWN), NONE):
         batch = as_batch([move_grid(image, corner, compression, 0)])
-        found[f"image {compression}"] = np.round(255 * batch[0, 0].numpy()).astype(np.uint8)
+        found[f"image {compression}"] = np.round(255 * batch[0, 0, RIM:-RIM, RIM:-RIM].numpy()).astype(np.uint8)
         for (arm, seed), model in models.items():
             if arm in SHOWN_ARMS and seed == min(s for _, s in models):
                 found[f"{arm} {compression}"] = last_features(model, batch)[0].astype(np.float32)
@@ -114,11 +116,23 @@ def last_features(model: QFPredictor, images: Float[Tensor, "b 1 n n"]) -> Float
     return features[:, rim:-rim, rim:-rim].numpy()
 
 
-def pattern(features: Float[np.ndarray, "i j"], stride: int) -> Float[np.ndarray, "p p"]:
-    """Mean over the blocks of 8×8 pixels: what repeats with the grid.
+def grid_energy(features: Float[np.ndarray, "n n"], stride: int) -> tuple[float, float]:
+    """Spectral energy at multiples of 1/8 per pixel: its share of all, and how far it stands out, 1 if it does not.
 
-    Its variance is the part of the features' spectral energy (their mean left out) at multiples of 1/8 per pixel.
+    The share also grows when features become rougher. What stands out does so over the eight frequencies around each.
+    The mean is left out of both.
     """
+    n = len(features)
+    power = np.abs(np.fft.fft2(features - features.mean(dtype=np.float64))) ** 2
+    step = n * stride // 8
+    near = np.mean([np.roll(power, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j], 0)
+    grid, around = (p[::step, ::step].ravel()[1:].sum() for p in (power, near))
+    least = 1e-12 * n**2
+    return float(grid / max(power.sum(), least)), float((grid + least) / (around + least))
+
+
+def pattern(features: Float[np.ndarray, "i j"], stride: int) -> Float[np.ndarray, "p p"]:
+    """Mean over the blocks of 8×8 pixels: what repeats with the grid."""
     period = 8 // stride
     rows, columns = (n // period for n in features.shape)
     return features.reshape(rows, period, columns, period).mean((0, 2), dtype=np.float64)

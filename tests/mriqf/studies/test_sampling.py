@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from mriqf import weights
 from mriqf.jpeg import compress_pixels
@@ -32,6 +33,7 @@ from mriqf.studies.sampling.measure import (
     NONE,
     activations,
     follow,
+    grid_energy,
     grid_tasks,
     last_features,
     move_grid,
@@ -166,12 +168,23 @@ def test_grid_moves_under_the_same_pixels(texture, phase):
 
 
 @pytest.mark.parametrize("stride", [1, 4])
-def test_grid_energy_is_that_of_the_spectrum(stride):
+def test_grid_energy_is_the_variance_of_what_repeats(stride):
+    """Parseval's theorem, of the mean over blocks."""
     features = np.random.default_rng(0).random((64 // stride, 64 // stride))
-    energy = np.abs(np.fft.fft2(features)) ** 2
-    energy[0, 0] = 0
-    expected = energy[::8, ::8].sum() / energy.sum()  # every 8th of 64 samples: multiples of 1/8 per pixel
-    assert pattern(features, stride).var() / features.var() == pytest.approx(expected)
+    assert grid_energy(features, stride)[0] == pytest.approx(pattern(features, stride).var() / features.var())
+    assert grid_energy(np.ones((64 // stride, 64 // stride)), stride) == (0, 1)
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_grid_stands_out_where_there_is_one_and_not_where_features_are_rough(stride):
+    rng = np.random.default_rng(0)
+    side, period = 64 // stride, 8 // stride
+    rough = rng.standard_normal((40, side, side))
+    smooth = gaussian_filter(rough, (0, 1, 1), mode="wrap")
+    tile = np.tile(rng.standard_normal((period, period)), (side // period, side // period))
+    for found in (rough, smooth):
+        assert np.mean([grid_energy(f, stride)[1] for f in found]) < 1.4
+    assert grid_energy(tile + rough[0], stride)[1] > 10
 
 
 def test_what_repeats_is_followed():
@@ -235,7 +248,7 @@ def predictions(high_error=None, **scale):
 
 def grid(ratio=3.0):
     rows = [
-        ("uniform", 0, "d", f"s{k}", 0, c, p, 50.0 + p, 0.1 * (ratio if c == "10" else 1), 0.5, 0.1)
+        ("uniform", 0, "d", f"s{k}", 0, c, p, 50.0 + p, 0.1 * (ratio if c == "10" else 1), 1.0, 0.5, 0.1)
         for k in range(4)
         for c in ("10", "30", "50", "80", NONE)
         for p in (range(8) if c != NONE else (0,))
@@ -308,7 +321,7 @@ def test_figures_come_out_the_same(tmp_path, inputs, models):
     for name in ("loss", "mae", "within2", "right", "train_mae", "train_within2", "train_right"):
         curves[name] = np.tile(1 / steps, 2)
     features = activations(inputs, models)
-    assert features["image none"].shape == (96, 96)
+    assert features["image none"].shape == (64, 64)
     assert features["fov13 10"].shape == (64, 64)
     drawn = (
         (figures.draw_pairs, predictions()), (figures.draw_laws, predictions()), (figures.draw_fields, predictions()),
