@@ -73,6 +73,8 @@ def read_inputs(
     hashes = {}
     for path in map(Path, paths):
         if path.suffix == ".toml":
+            if not path.is_file():
+                raise ReadError(f"{path}: does not exist: check the path")
             manifest = read_manifest(path)
             if root is None:
                 raise ValueError(f"{path} is a manifest: say with --data where its files are")
