@@ -25,7 +25,7 @@ def test_groups_keep_their_rows():
 def test_interval_is_over_subjects_and_not_over_rows():
     # Three subjects of 1000 equal rows each: rows would promise a narrow interval that subjects do not.
     subject, value = np.repeat(["a", "b", "c"], 1000), np.repeat([0.0, 1.0, 2.0], 1000)
-    assert bootstrap(np.mean, subject, value) == (0.0, 2.0)
+    assert bootstrap(np.mean, subject, value, n=2000) == (0.0, 2.0)
 
 
 def test_interval_covers_the_mean():
