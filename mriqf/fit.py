@@ -72,6 +72,12 @@ def fresh(network: Callable[[Any], Network], config: Any, seed: int, start: str 
     return model
 
 
+def check_new(out: Path, force: bool) -> None:
+    """Raise FileExistsError where weights would be overwritten unasked; before anything else is read or done."""
+    if out.exists() and not force:
+        raise FileExistsError(f"{out} exists: choose another name or pass --force")
+
+
 def fit(
     model: nn.Module,
     out: Path,
@@ -114,8 +120,7 @@ def fit(
     ValueError
         If a checkpoint belongs to other terms.
     """
-    if out.exists() and not force:
-        raise FileExistsError(f"{out} exists: choose another name or pass --force")
+    check_new(out, force)
     out.parent.mkdir(parents=True, exist_ok=True)
     model.train()
     optimiser = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mriqf import weights
 from mriqf.data import Augmentation, Law, Manifest, make_batch, read_source
-from mriqf.fit import fit, fresh
+from mriqf.fit import check_new, fit, fresh
 from mriqf.jpeg import compress_pixels
 from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
 
@@ -81,6 +81,7 @@ def train(
     ValueError
         If the data differ from the manifest, or a checkpoint from the recipe.
     """
+    check_new(out, force)
     pools = [read_source(s, root, config.model.channels) for s in manifest.split("train")]
     shares = [s.weight for s in manifest.split("train")]
     held_out = [im for s in manifest.split("val") for im in read_source(s, root, config.model.channels)]

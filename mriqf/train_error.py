@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from mriqf import weights
 from mriqf.error_predictor import LADDER, ErrorConfig, ErrorPredictor
-from mriqf.fit import fit, fresh
+from mriqf.fit import check_new, fit, fresh
 from mriqf.jpeg import compress_pixels
 
 Examples = dict[str, np.ndarray]
@@ -26,15 +26,15 @@ LEAST, MOST = 3e-3, 1.0
 class ErrorTrainConfig:
     """Recipe of an error predictor."""
 
-    steps: int = 16000
+    steps: int = 12000
     """Optimiser steps."""
     lr: float = 2e-3
     """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
     weight_decay: float = 1e-3
     """Decoupled weight decay."""
-    side: int = 192
+    side: int = 160
     """Of the square parts of images that are trained on, pixels."""
-    batch_size: int = 8
+    batch_size: int = 12
     """Parts a step."""
     pooled: float = 1.0
     """Weight of the error of a whole part beside that of its cells."""
@@ -84,6 +84,7 @@ def train_error(
     ValueError
         If a checkpoint belongs to another recipe.
     """
+    check_new(out, force)
     model = fresh(ErrorPredictor, config.model, config.seed, start)
     model.ladder_error = jpeg_ladder(examples)
     model = model.to(torch.device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

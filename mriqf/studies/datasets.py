@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from mriqf.data import content_hash
 from mriqf.inference import Predictor, fast
 from mriqf.io import Volume
 from mriqf.scale import volume_scale
 from mriqf.scoring import check_channels, jpeg_trace, score_slices
 from mriqf.studies.claims import Claim, claims_table
-from mriqf.studies.inputs import Inputs, file_hash
+from mriqf.studies.inputs import Inputs
 from mriqf.studies.statistics import bootstrap, group_rows
 from mriqf.studies.table import Columns, Task, Value
 from mriqf.weights import config_dict, find, load_predictor
@@ -50,7 +51,7 @@ class DatasetConfig:
 
 def card(inputs: Inputs, config: DatasetConfig) -> dict[str, Any]:
     """What is measured on what."""
-    weights = {name: file_hash(find(name)) for name in (config.gray_weights, config.rgb_weights)}
+    weights = {name: content_hash(find(name)) for name in (config.gray_weights, config.rgb_weights)}
     return {"study": "dataset", "config": config_dict(config), "data": inputs.hashes, "weights": weights}
 
 

@@ -1,6 +1,5 @@
 """What a study runs on: files and folders of anybody's, or the sources of a manifest, subject by subject."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,11 +102,6 @@ def read_inputs(
             kept.setdefault(subject.dataset, []).append(subject)
         found = [group[i] for group in kept.values() for i in spread(range(len(group)), most)]
     return Inputs(tuple(found), hashes)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _archive(source, root: Path) -> Iterator[Subject]:

@@ -21,11 +21,12 @@ from torch import Tensor
 import recon
 from mriqf import __version__, metrics
 from mriqf.baselines import BASELINES, baselines
+from mriqf.data import content_hash
 from mriqf.inference import Predictor, fast
 from mriqf.io import KSpace, atomic_path, find_sampling, from_array
 from mriqf.scale import volume_scale
 from mriqf.scoring import SliceScore, score_slices
-from mriqf.studies.inputs import Inputs, Subject, file_hash
+from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.table import Task, Value
 from mriqf.weights import find, load, load_predictor
 from recon.simulate import measure as simulated
@@ -79,7 +80,7 @@ def card(inputs: Inputs, config: AccelerationConfig) -> dict[str, Any]:
         "study": "r",
         "config": dataclasses.asdict(config),
         "data": inputs.hashes,
-        "weights": {name: file_hash(find(name)) for name in names},
+        "weights": {name: content_hash(find(name)) for name in names},
     }
 
 
@@ -201,7 +202,7 @@ def _kept(path: Path, solve: Callable[[], Solved]) -> Solved:
 
 def _digest(inputs: Inputs, config: AccelerationConfig, setting: tuple[Value, ...]) -> str:
     """Hash of all that a reconstruction depends on."""
-    modl = file_hash(find(config.modl)) if "modl" in config.methods else None
+    modl = content_hash(find(config.modl)) if "modl" in config.methods else None
     text = json.dumps([setting, inputs.hashes, config.methods, modl, config.n_coils, config.noise_std, __version__])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

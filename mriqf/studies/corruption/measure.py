@@ -16,12 +16,13 @@ import torch
 from jaxtyping import Bool, Float32
 from PIL import Image
 
+from mriqf.data import content_hash
 from mriqf.inference import Predictor, predict_map
 from mriqf.io import Volume
 from mriqf.jpeg import compress_pixels
 from mriqf.scale import foreground_mask, normalise, volume_scale
 from mriqf.scoring import check_channels
-from mriqf.studies.inputs import Inputs, Subject, file_hash
+from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.table import Task, Value
 from mriqf.weights import config_dict, find, load_predictor
 
@@ -74,7 +75,7 @@ class CorruptionConfig:
 def card(inputs: Inputs, config: CorruptionConfig) -> dict[str, Any]:
     """What is measured on what."""
     names = (*config.gray_weights, *config.rgb_weights)
-    weights = {name: file_hash(find(name)) for name in names}
+    weights = {name: content_hash(find(name)) for name in names}
     return {"study": "corruption", "config": config_dict(config), "data": inputs.hashes, "weights": weights}
 
 

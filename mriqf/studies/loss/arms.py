@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mriqf import weights
-from mriqf.data import Manifest, Split, read_manifest
+from mriqf.data import Manifest, Split, content_hash, read_manifest
 from mriqf.io import Volume
 from mriqf.restore import ARCNN, SRCNN
 from mriqf.scoring import check_channels
-from mriqf.studies.inputs import Inputs, file_hash, read_inputs
+from mriqf.studies.inputs import Inputs, read_inputs
 
 Kind = Literal["grey", "rgb"]
 Network = Literal["arcnn", "srcnn"]
@@ -130,7 +130,8 @@ def card(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[str, A
         "study": "loss",
         "config": weights.config_dict(config),
         "data": {name: sha256 for part in parts for name, sha256 in part.inputs.hashes.items()},
-        "weights": {name: file_hash(weights.find(name)) for name in names} | {p.stem: tensors_hash(p) for p in paths},
+        "weights": {name: content_hash(weights.find(name)) for name in names}
+        | {p.stem: tensors_hash(p) for p in paths},
     }
 
 

@@ -15,12 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.data import read_source
+from mriqf.data import content_hash, read_source
 from mriqf.fit import commit
 from mriqf.inference import Predictor
 from mriqf.jpeg import compress
 from mriqf.restore import ARCNN, SRCNN, ARCNNConfig, SRCNNConfig
-from mriqf.studies.inputs import file_hash
 from mriqf.studies.loss.arms import (
     CHANNELS,
     Kind,
@@ -85,7 +84,7 @@ def recipe_of(part: Part, network: Network, lam: float | None, config: LossConfi
         "network": network,
         "lam": lam,
         "manifest": part.manifest.sha256,
-        "predictor": None if lam is None else file_hash(weights.find(name)),
+        "predictor": None if lam is None else content_hash(weights.find(name)),
         "config": weights.config_dict(config),
     }
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mriqf import weights
-from mriqf.data import Augmentation, Law, Manifest
+from mriqf.data import Augmentation, Law, Manifest, content_hash
 from mriqf.predictor import Arch, QFConfig, QFPredictor
-from mriqf.studies.inputs import file_hash
 from mriqf.studies.table import Table, Task
 from mriqf.train import TrainConfig, train
 
@@ -114,5 +113,5 @@ def card(folder: Path, config: Config, data: dict[str, str]) -> dict[str, Any]:
         "study": "sampling",
         "config": weights.config_dict(config),
         "data": data,
-        "weights": {name: file_hash(path) for name, path in paths.items()},
+        "weights": {name: content_hash(path) for name, path in paths.items()},
     }
