@@ -11,9 +11,15 @@ import numpy as np
 import torch
 
 from mriqf import metrics
-from mriqf.data import Manifest, Split, read_slices
+from mriqf.data import Manifest, Source, Split, read_slices, read_source
 from mriqf.io import atomic_path
 from mriqf.studies.degraded.draw import FAMILIES, LEAST_OBJECT, SIDE, Example, draw
+from mriqf.studies.degraded.truth import as_slice
+
+Truths = np.ndarray | list[np.ndarray]
+
+PHOTOGRAPH = "photograph"
+"""The subject of examples whose truth is no MR image."""
 
 SHARD = 40
 """Examples of a shard, each family as often."""
@@ -38,7 +44,7 @@ def generate(
     Parameters
     ----------
     manifest, root
-        Which magnitude images, and the folder that they lie in; sources are drawn by their weights.
+        Which magnitude images and photographs, and the folder that they lie in; sources are drawn by their weights.
     split
         train, val or test.
     out_folder
@@ -60,7 +66,7 @@ def generate(
     sources = manifest.split(split)
     if not sources:
         raise ValueError(f"manifest {manifest.name} has no sources for split={split}: choose another")
-    pools = [read_slices(s, root) for s in sources]
+    pools = [_truths(s, root) for s in sources]
     names = [Path(s.path).stem for s in sources]
     share = np.array([s.weight for s in sources]) / sum(s.weight for s in sources)
     out_folder.mkdir(parents=True, exist_ok=True)
@@ -72,11 +78,8 @@ def generate(
             examples = []
             for family in rng.permutation(FAMILIES * (SHARD // len(FAMILIES))):
                 i = int(rng.choice(len(pools), p=share))
-                slices, subjects = pools[i]
-                j = _usable(slices, rng)
-                examples.append(
-                    draw(slices[j], str(family), rng.random(), rng, dataset=names[i], subject=str(subjects[j]))
-                )
+                slice_, subject = _usable(*pools[i], rng)
+                examples.append(draw(slice_, str(family), rng.random(), rng, dataset=names[i], subject=subject))
             with atomic_path(path, force=True) as temporary:
                 np.savez(temporary, **_stack(examples))
         report(1)
@@ -150,13 +153,20 @@ def _stack(examples: Sequence[Example]) -> dict[str, Any]:
 _PLANES = ("image", "error", "foreground")  # the last is where the error is not -1
 
 
-def _usable(slices: np.ndarray, rng: np.random.Generator) -> int:
-    """Index of a slice with enough of the object in it."""
+def _truths(source: Source, root: Path) -> tuple[Truths, list[str]]:
+    """Slices or photographs of a source, and the subject of each."""
+    if (root / source.path).is_dir() and source.files is None:
+        photos = read_source(source, root)
+        return photos, [PHOTOGRAPH] * len(photos)
+    slices, subjects = read_slices(source, root)
+    return slices, [str(s) for s in subjects]
+
+
+def _usable(slices: Truths, subjects: Sequence[str], rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    """A slice with enough of the object in it, and its subject."""
     for _ in range(100):
         j = int(rng.integers(len(slices)))
-        if (
-            slices[j].any()
-            and metrics.object_mask(torch.from_numpy(slices[j])[None, None]).float().mean() > LEAST_OBJECT
-        ):
-            return j
-    raise ValueError(f"images {slices.shape} show hardly any object: leave this source out")
+        found = as_slice(slices[j], rng) if subjects[j] == PHOTOGRAPH else slices[j]
+        if found.any() and metrics.object_mask(torch.from_numpy(found)[None, None]).float().mean() > LEAST_OBJECT:
+            return found, subjects[j]
+    raise ValueError(f"{len(slices)} images of a source show hardly any object: leave this source out")

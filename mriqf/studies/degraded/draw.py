@@ -16,6 +16,8 @@ from torch.nn.functional import interpolate
 import recon
 from mriqf import degrade, metrics
 from mriqf.scale import normalise, percentile_scale
+from mriqf.studies.degraded.truth import resample
+from mriqf.studies.degraded.truth import vary as truth_varied
 from recon.scale import image_scale
 from recon.simulate import SimulationConfig
 
@@ -30,6 +32,7 @@ SIGMA = 6.0
 
 _SIMULATION = SimulationConfig()
 _MIXED = 0.15  # how often a second, weaker degradation follows
+_RESAMPLED = 0.15  # how often image and truth are resampled together
 _ESTIMATED = 0.13  # how often reconstructions have maps by ESPIRiT
 LEAST_OBJECT = 0.15  # of an image's area
 _POISSON = (1.15, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)  # accelerations of the discs at hand, which are slow to draw
@@ -107,9 +110,9 @@ def draw(
     seed
         Of every random choice, or the generator of it.
     vary
-        Also turn and flip the truth, change its contrast by a power law in a quarter of the draws, and let a second,
-        weaker degradation of another family follow in 15 %. Without, only what the degradation itself leaves to chance
-        is random.
+        Also vary the truth (`truth.vary`), let a second, weaker degradation of another family follow in 15 %, and
+        resample image and truth together in 15 %, as viewers and later processing do. Without, only what the
+        degradation itself leaves to chance is random.
     side
         Larger images are cut to at most this many pixels a side, after the degradation, where at least 15 % is object
         if there is such a part.
@@ -132,11 +135,8 @@ def draw(
     rng = np.random.default_rng(seed)
     image = torch.from_numpy(np.ascontiguousarray(truth, np.float32))[None, None]
     if vary:
-        turn, *flips = rng.integers(2, size=3)
-        image = (image.transpose(2, 3) if turn else image).flip([2 + k for k in range(2) if flips[k]])
+        image = truth_varied(image, rng)
     inside = metrics.object_mask(image)
-    if vary and rng.random() < 0.25:
-        image = (image / image.max()) ** rng.uniform(0.7, 1.4)
     image = image / image_scale(image)
     scanner = _scanner((image.shape[2], image.shape[3]), rng)
     found = _degrade(image, family, level, scanner, rng)
@@ -144,6 +144,10 @@ def draw(
         second = rng.choice([name for name in FAMILIES[3:] if name != family])
         quiet = replace(scanner, noise_std=0.0, rss=False)
         found = _degrade(found / image_scale(found), str(second), rng.uniform(0, 0.4), quiet, rng)
+    if vary and rng.random() < _RESAMPLED:
+        factor = rng.uniform(0.75, 1.3)
+        found, image, inside = (resample(x.float(), factor) for x in (found, image, inside))
+        inside = inside > 0.5
     window = _window(inside[0, 0].numpy(), side, rng)
     found, image, inside = (x[..., window[0], window[1]].contiguous() for x in (found, image, inside))
     matched = metrics.match_scale(found, image, inside)
