@@ -3,6 +3,7 @@
 A cell's value is the JPEG quality factor whose error is as large: one unit for every predictor, and one with a meaning.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,20 +11,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.predictor import BlockHistogram
+from mriqf.jpeg import BLOCK, dct_basis
 
 LADDER = (99, 98, 95, 92, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10, 7, 5, 3, 1)
 """JPEG qualities whose errors are measured, to say errors as qualities."""
+LEAST, MOST = 0.002, 1.25
+"""Errors that can be predicted: below, no image is known that well; above, nothing is left of it."""
 
 
 @dataclass(frozen=True)
 class ErrorConfig:
     """Which network."""
 
-    widths: tuple[int, ...] = (32, 96, 128)
-    """Channels at half, quarter and eighth of the resolution."""
-    dilations: tuple[int, ...] = (1, 3, 8)
-    """Of the 3×3 convolutions at an eighth of the resolution: aliasing and motion show only over a distance."""
+    widths: tuple[int, int, int] = (32, 64, 128)
+    """Channels at half and quarter of the resolution, and from an eighth on."""
+    spectra: int = 96
+    """Channels that the local spectra are reduced to."""
     channels: int = 1
     """Of the image: magnitude."""
 
@@ -31,7 +34,8 @@ class ErrorConfig:
 class ErrorPredictor(nn.Module):
     """Magnitude images in [0, 1] to a map of their local error, or of their quality, 0–100, higher is better.
 
-    `stride` is the distance of two cells of the map, `receptive_field` the side of the smallest image, in pixels.
+    `stride` is the distance of two cells of the map, `receptive_field` the side of the smallest image, in pixels; every
+    cell also knows statistics of the whole image.
     """
 
     higher_is_better = True
@@ -40,41 +44,29 @@ class ErrorPredictor(nn.Module):
     score_range = (0, 100)
     stride = 8
     receptive_field = 64
-    halves = ("body", "count", "judge")
+    halves = ("trunk",)
     """Layers that inference may run in half precision."""
     floor = 1e-6  # of energies of filters: a thousandth of the range is no error that counts
 
     ladder_error: Tensor
     ladder_quality: Tensor
+    dct: Tensor
 
     def __init__(self, config: ErrorConfig = ErrorConfig()):
         super().__init__()
         self.config = config
         self.name = "error"
-        half, quarter, eighth = config.widths
         # Full resolution holds most of the work and little of the knowledge: the stem sees it, and leaves it.
-        self.stem = nn.Conv2d(config.channels, half, 6, stride=2, padding=2)
-        self.body = nn.Sequential(
-            nn.BatchNorm2d(half), nn.ReLU(),
-            *_unit(half, half), *_unit(half, quarter, stride=2), *_unit(quarter, quarter, stride=2),
-        )  # fmt: skip
-        # Noise, blur and missing detail are energies of filters, and errors are told apart by their logarithm.
-        self.energy = nn.BatchNorm2d(half)
-        # What quantisation, noise and blur do to a spectrum shows in how its coefficients are distributed.
-        self.spectra = BlockHistogram(config.channels)
-        self.count = nn.Sequential(
-            nn.BatchNorm2d(self.spectra.features), nn.Conv2d(self.spectra.features, quarter, 1, bias=False),
-            nn.BatchNorm2d(quarter), nn.ReLU(),
-        )  # fmt: skip
-        self.judge = nn.Sequential(
-            *_unit(half + 2 * quarter, eighth, kernel=1),
-            *(layer for d in config.dilations for layer in _unit(eighth, eighth, dilation=d)),
-            *_unit(eighth, 64, kernel=1),
-        )
+        self.stem = nn.Conv2d(config.channels, config.widths[0], 6, stride=2, padding=2)
+        basis = dct_basis().float()
+        kernels = torch.einsum("ux, vy -> uvxy", basis, basis).reshape(BLOCK**2, 1, BLOCK, BLOCK)[1:]
+        self.register_buffer("dct", kernels, persistent=False)  # the mean says nothing
+        self.trunk = _Trunk(config, 2 * len(kernels) * config.channels)
         self.head = nn.Conv2d(64, 1, 1)
         nn.init.zeros_(self.head.weight)
         # Start from about the error that training images have on average.
-        self.head.bias = nn.Parameter(torch.tensor([-1.2]))
+        start = (-1.2 - math.log10(LEAST)) / math.log10(MOST / LEAST)
+        self.head.bias = nn.Parameter(torch.tensor([math.log(start / (1 - start))]))
         # Until training measures the errors, a straight ladder over the range that JPEG has.
         self.register_buffer("ladder_error", torch.linspace(-2.5, -0.5, len(LADDER)))
         self.register_buffer("ladder_quality", torch.tensor(LADDER, dtype=torch.float32), persistent=False)
@@ -84,19 +76,32 @@ class ErrorPredictor(nn.Module):
         """Where the weights are."""
         return self.head.weight.device
 
-    def log_error(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
-        """Logarithm (base 10) of the root mean square error of each cell, relative to that of the whole object."""
+    def features(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k i j"]:
+        """What the last layer judges by, in full precision: how an image looks, for who asks whether it is known."""
         h, w = images.shape[2:]
-        images = functional.pad(images, (0, -w % 16, 0, -h % 16), mode="replicate")
-        half = next(self.body.parameters()).dtype
+        images = functional.pad(images, (0, -w % 32, 0, -h % 32), mode="replicate")
+        half = self.trunk.dtype
         # What comes first keeps full precision: little noise on a bright ground is less than half precision has.
         with torch.autocast(images.device.type, enabled=False):
-            features = self.stem(images.float())
-            energy = self.energy((functional.avg_pool2d(features.square(), 4) + self.floor).log())
-            counts = self.spectra(images.float())
-        counts = functional.interpolate(self.count(counts.to(half)), scale_factor=2.0)
-        judged = self.judge(torch.cat((self.body(features.to(half)), energy.to(half), counts), 1))
-        return self.head(judged.to(self.head.weight.dtype))[..., : -(-h // 8), : -(-w // 8)]
+            seen = self.stem(images.float())
+            # Noise, blur and missing detail are energies of filters, and errors are told apart by their logarithm.
+            energy = _energies(seen.square(), 4, 4, 0, self.floor)
+            # Quantisation, noise and blur each leave another trace in the spectra of blocks, which overlap by half.
+            margin = BLOCK // 4
+            blocks = functional.pad(images.float(), (margin, margin, margin, margin), mode="replicate")
+            kernels = self.dct.repeat(self.config.channels, 1, 1, 1)
+            spectra = functional.conv2d(blocks, kernels, stride=BLOCK // 2, groups=self.config.channels).square()
+            spectra = _energies(spectra, 4, 2, 1, self.floor)
+        found = self.trunk(seen.to(half), energy.to(half), spectra.to(half))
+        return found.to(self.head.weight.dtype)[..., : -(-h // 8), : -(-w // 8)]
+
+    def log_error(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
+        """Logarithm (base 10) of the root mean square error of each cell, relative to that of the whole object."""
+        return self._log_error(self.features(images))
+
+    def _log_error(self, features: Float[Tensor, "b k i j"]) -> Float[Tensor, "b 1 i j"]:
+        # Bounded: a straight line through the logarithm would tell noise of a kind never seen as an error of thousands.
+        return math.log10(LEAST) + math.log10(MOST / LEAST) * self.head(features).float().sigmoid()
 
     def quality(self, log_error: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
         """JPEG quality whose error is as large; falls strictly, and stays above 0 where no JPEG is as bad."""
@@ -108,13 +113,95 @@ class ErrorPredictor(nn.Module):
         better = 100 - (100 - quality[0]) * 10 ** (log_error - error[0])
         return torch.where(log_error > error[-1], worse, torch.where(log_error < error[0], better, inside))
 
+    def error(self, quality: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
+        """Logarithm (base 10) of the error that a quality above 0 stands for: the inverse of `quality`."""
+        error, ladder = self.ladder_error.to(quality), self.ladder_quality.to(quality)
+        index = torch.searchsorted(-ladder, -quality.detach().contiguous()).clamp(1, len(ladder) - 1)
+        share = (quality - ladder[index - 1]) / (ladder[index] - ladder[index - 1])
+        inside = torch.lerp(error[index - 1], error[index], share)
+        worse = error[-1] - (quality / ladder[-1]).log10()
+        better = error[0] + ((100 - quality) / (100 - ladder[0])).log10()
+        return torch.where(quality < ladder[-1], worse, torch.where(quality > ladder[0], better, inside))
+
+    def quality_and_features(
+        self, images: Float[Tensor, "b ch h w"]
+    ) -> tuple[Float[Tensor, "b 1 i j"], Float[Tensor, "b k i j"]]:
+        """Quality map and `features`, for the price of one."""
+        features = self.features(images)
+        return self.quality(self._log_error(features)), features.float()
+
     def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
         """Quality map, 0–100, one value for each `stride`×`stride` pixels."""
-        return self.quality(self.log_error(images).float())
+        return self.quality_and_features(images)[0]
 
 
-def _unit(n_in: int, n_out: int, *, kernel: int = 3, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
-    conv = nn.Conv2d(
-        n_in, n_out, kernel, stride=stride, padding=dilation * (kernel // 2), dilation=dilation, bias=False
+class _Trunk(nn.Module):
+    """Brings features of an eighth of the resolution together with those of their surroundings and the whole image."""
+
+    def __init__(self, config: ErrorConfig, n_spectra: int):
+        super().__init__()
+        half, quarter, width = config.widths
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(half), nn.ReLU(), *_unit(half, quarter, stride=2), *_unit(quarter, width, stride=2)
+        )
+        self.energy = nn.Sequential(nn.BatchNorm2d(2 * half))
+        self.spectra = nn.Sequential(nn.BatchNorm2d(n_spectra), *_unit(n_spectra, config.spectra, kernel=1))
+        known = 2 * half + config.spectra
+        self.mix = nn.Sequential(*_unit(width + known, width, kernel=1), _Residual(width))
+        self.down = nn.ModuleList(
+            nn.Sequential(*_unit(width, width, stride=2), _Residual(width)) for _ in range(2)
+        )  # to a 16th, a 32nd
+        self.whole = nn.Sequential(nn.Linear(3 * width + known, width), nn.ReLU(), nn.Linear(width, width))
+        self.up = nn.ModuleList(nn.Sequential(*_unit(width, width)) for _ in range(2))
+        self.judge = nn.Sequential(*_unit(width, 64, kernel=1))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision that it runs in."""
+        return next(self.parameters()).dtype
+
+    def forward(
+        self, seen: Float[Tensor, "b k h w"], energy: Float[Tensor, "b e i j"], spectra: Float[Tensor, "b s i j"]
+    ) -> Float[Tensor, "b 64 i j"]:
+        """Features of cells, from those of the stem and energies of its filters and of block spectra."""
+        energy, spectra = self.energy(energy), self.spectra(spectra)
+        eighth = self.mix(torch.cat((self.body(seen), energy, spectra), 1))
+        sixteenth = self.down[0](eighth)
+        coarse = self.down[1](sixteenth)
+        # Noise, ghosts and aliasing show in the background; what they do to the object is known from there.
+        axes = (2, 3)
+        sd, mean = torch.std_mean(coarse.float(), axes, correction=0)
+        whole = torch.cat(
+            (mean, coarse.float().amax(axes), sd, energy.float().mean(axes), spectra.float().mean(axes)), 1
+        )
+        coarse = coarse + self.whole(whole.to(coarse.dtype))[..., None, None]
+        sixteenth = self.up[0](sixteenth + functional.interpolate(coarse, scale_factor=2.0))
+        return self.judge(self.up[1](eighth + functional.interpolate(sixteenth, scale_factor=2.0)))
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        conv, norm, relu, *rest = _unit(width, width) + _unit(width, width)[:2]
+        self.inside = nn.Sequential(conv, norm, relu, *rest)
+        last = rest[-1]
+        nn.init.zeros_(last.weight)  # it starts as no change
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.inside(x))
+
+
+def _energies(squares: Tensor, window: int, step: int, margin: int, floor: float) -> Tensor:
+    """Logarithms of mean squares of a window, and means of logarithms: how strong, and how even."""
+    mean = (functional.avg_pool2d(squares, window, step, margin, count_include_pad=False) + floor).log()
+    return torch.cat(
+        (mean, functional.avg_pool2d((squares + floor).log(), window, step, margin, count_include_pad=False)), 1
     )
-    return [conv, nn.BatchNorm2d(n_out), nn.ReLU()]
+
+
+def _unit(n_in: int, n_out: int, *, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    return [
+        nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(),
+    ]

@@ -24,18 +24,18 @@ def fast(model: Predictor) -> Predictor:
         raise ValueError("predictor is in training mode: call eval() first")
     quick = copy.deepcopy(model).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     for name in quick.halves:
-        layers = [_folded(layer) for layer in _pairs(list(getattr(quick, name)))]
-        setattr(quick, name, nn.Sequential(*layers).to(_dtype(model.device)))
+        setattr(quick, name, _fold(getattr(quick, name)).to(_dtype(model.device)))
     return quick
 
 
 @torch.inference_mode()
-def predict_map(
+def predict(
     model: Predictor, images: Float[Tensor, "b ch h w"], lead: tuple[int, int] = (0, 0)
-) -> Float[Tensor, "b 1 i j"]:
-    """Quality map, 0–100, of images in [0, 1]; sides are padded by their last pixels to whole cells.
+) -> tuple[Float[Tensor, "b 1 i j"], Float[Tensor, "b k i j"] | None]:
+    """Quality map, 0–100, of images in [0, 1], and the features that it was judged by, if the predictor shows them.
 
-    `lead` rows and columns are put in front, by which cells begin where the object does, or on the grid of a JPEG.
+    Sides are padded by their last pixels to whole cells; `lead` rows and columns are put in front, by which cells
+    begin where the object does, or on the grid of a JPEG.
 
     Raises
     ------
@@ -50,7 +50,27 @@ def predict_map(
         )
     padded = functional.pad(images, padding((h, w), lead, model.stride), mode="replicate")
     # One at a time: it stays in the cache, and no image's map depends on its neighbours in the batch.
-    return torch.cat([model(image.to(model.device)).float().cpu() for image in padded.split(1)])
+    each = [image.to(model.device) for image in padded.split(1)]
+    if isinstance(model, ErrorPredictor):
+        maps, features = zip(*(model.quality_and_features(image) for image in each), strict=True)
+        return torch.cat(maps).cpu(), torch.cat(features).cpu()
+    return torch.cat([model(image).float().cpu() for image in each]), None
+
+
+def predict_map(
+    model: Predictor, images: Float[Tensor, "b ch h w"], lead: tuple[int, int] = (0, 0)
+) -> Float[Tensor, "b 1 i j"]:
+    """As `predict`, the quality map alone."""
+    return predict(model, images, lead)[0]
+
+
+def _fold(module: nn.Module) -> nn.Module:
+    """Fold the batch norms of a module, and of those inside it."""
+    for name, child in module.named_children():
+        setattr(module, name, _fold(child))
+    if isinstance(module, nn.Sequential):
+        return nn.Sequential(*(_folded(layers) for layers in _pairs(list(module))))
+    return module
 
 
 def _pairs(layers: list[nn.Module]) -> list[tuple[nn.Module, ...]]:

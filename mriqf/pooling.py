@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 POOLS = ("foreground", "mean", "center", "minkowski:p")
+"""Of quality maps; maps of errors have `rms_error` beside them."""
 
 
 def pool_map(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str = "foreground") -> float:
@@ -46,6 +47,22 @@ def pool_map(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: 
     if order == 0:  # the limit: geometric mean
         return float(((quality.log() * weight).sum() / total).exp())
     return float(((quality**order * weight).sum() / total) ** (1 / order))
+
+
+def rms_error(log_error: Float[Tensor, "i j"], weight: Float[Tensor, "i j"]) -> float:
+    """Logarithm (base 10) of the root mean square error of the object; NaN if the weights are all zero.
+
+    Errors add up as squares: the mean of qualities would let a good half hide a bad one.
+
+    Parameters
+    ----------
+    log_error
+        Logarithm (base 10) of each cell's relative error; above 0, an error of 100 %, it counts as 0.
+    weight
+        Share of each cell that is foreground, 0–1.
+    """
+    square = 10 ** (2 * log_error.double().clamp_max(0))
+    return float(0.5 * ((square * weight).sum() / weight.double().sum()).log10())
 
 
 def check_pool(pool: str) -> tuple[str, float]:

@@ -1,10 +1,9 @@
 """Train an error predictor on degraded images whose local errors are known; every batch comes from (seed, step)."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,13 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.error_predictor import LADDER, ErrorConfig, ErrorPredictor
+from mriqf.error_predictor import LADDER, MOST, ErrorConfig, ErrorPredictor
 from mriqf.fit import check_new, fit, fresh
 from mriqf.jpeg import compress_pixels
 
 Examples = dict[str, np.ndarray]
-LEAST, MOST = 3e-3, 1.0
-"""Errors that are told apart: below, no image is known that well; above, nothing is left of it."""
+Labels = Literal["true", "shuffled", "constant"]
+TOLD_APART = 3e-3
+"""Least error that is told from none: hardly any truth is known that well."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,17 @@ class ErrorTrainConfig:
     """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
     weight_decay: float = 1e-3
     """Decoupled weight decay."""
-    side: int = 160
-    """Of the square parts of images that are trained on, pixels."""
-    batch_size: int = 12
-    """Parts a step."""
+    sides: tuple[int, ...] = (128, 256)
+    """Of the square parts of images that are trained on, pixels; steps take one after the other: many small parts, then
+    few whole images, whose background tells much."""
+    pixels: int = 400_000
+    """Of all parts of a step."""
     pooled: float = 1.0
     """Weight of the error of a whole part beside that of its cells."""
+    labels: Labels = "true"
+    """For controls: the errors of other examples, or one error for all."""
+    without: str | None = None
+    """A family of degradations that is left out."""
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones kept."""
     seed: int = 0
@@ -66,6 +71,7 @@ def train_error(
     ----------
     examples, held_out
         Degraded images and their errors, as `mriqf.studies.degraded.read_shards` gives them: to train on, to validate.
+        Subjects that are held out are not trained on, whatever the examples hold.
     out
         The weights file to write.
     config
@@ -82,15 +88,18 @@ def train_error(
     FileExistsError
         If `out` exists and `force` is not given.
     ValueError
-        If a checkpoint belongs to another recipe.
+        If a checkpoint belongs to another recipe, or no example is left.
     """
     check_new(out, force)
+    examples = choose(examples, held_out, config)
     model = fresh(ErrorPredictor, config.model, config.seed, start)
     model.ladder_error = jpeg_ladder(examples)
     model = model.to(torch.device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def loss(step: int) -> Tensor:
-        images, errors = make_batch(examples, config, np.random.default_rng((config.seed, step)))
+        side = config.sides[step % len(config.sides)]
+        n = max(config.pixels // side**2, 1)
+        images, errors = make_batch(examples, n, side, np.random.default_rng((config.seed, step)))
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
             predicted = model.log_error(images.to(device).contiguous(memory_format=torch.channels_last))
         return error_loss(predicted.float(), errors.to(device), config.pooled)
@@ -103,15 +112,42 @@ def train_error(
     )  # fmt: skip
 
 
+def choose(examples: Examples, held_out: Examples, config: ErrorTrainConfig) -> Examples:
+    """Examples that are trained on: of other subjects than those held out, and with the labels that are wanted.
+
+    Raises
+    ------
+    ValueError
+        If a family that shall be left out is not there, or nothing is left.
+    """
+
+    def who(of: Examples) -> np.ndarray:
+        return np.char.add(np.char.add(of["dataset"], "/"), of["subject"])
+
+    if config.without is not None and config.without not in examples["family"]:
+        raise ValueError(
+            f"without={config.without!r} is no family of the examples: {', '.join(np.unique(examples['family']))}"
+        )
+    kept = ~np.isin(who(examples), who(held_out)) & (examples["family"] != config.without)
+    if not kept.any():
+        raise ValueError("all examples are of subjects that are held out: make some of the training split")
+    chosen = {name: values[kept] for name, values in examples.items()}
+    if config.labels == "true":
+        return chosen
+    errors = chosen["nrmse"] if config.labels == "shuffled" else np.full(kept.sum(), np.median(chosen["nrmse"]))
+    errors = np.random.default_rng(config.seed).permutation(errors).astype(chosen["error"].dtype)
+    return chosen | {"error": np.where(chosen["error"] >= 0, errors[:, None, None], chosen["error"])}
+
+
 def make_batch(
-    examples: Examples, config: ErrorTrainConfig, rng: np.random.Generator
+    examples: Examples, n: int, side: int, rng: np.random.Generator
 ) -> tuple[Float32[Tensor, "b 1 s s"], Float32[Tensor, "b 1 s s"]]:
-    """Parts of degraded images, turned, flipped, darker or brighter, and their errors, -1 outside the object."""
+    """`n` parts of degraded images, turned, flipped, darker or brighter, and their errors, -1 outside the object."""
     images, errors = [], []
-    while len(images) < config.batch_size:
+    while len(images) < n:
         k = int(rng.integers(len(examples["nrmse"])))
-        corner = [int(rng.integers(max(int(n) - config.side, 0) + 1)) for n in examples["shape"][k]]
-        part = tuple(slice(c, c + config.side) for c in corner)
+        corner = [int(rng.integers(max(int(size) - side, 0) + 1)) for size in examples["shape"][k]]
+        part = tuple(slice(c, c + side) for c in corner)
         error = examples["error"][k][part]
         if (error >= 0).mean() < 0.2:
             continue
@@ -131,7 +167,7 @@ def error_loss(predicted: Float[Tensor, "b 1 i j"], errors: Float[Tensor, "b 1 h
     """Smooth absolute difference of logarithms of errors, of the cells and of whole parts."""
     true, share = cell_errors(errors, predicted.shape[2])
     weight = (share > 0.5).float()
-    target = true.clamp(LEAST, MOST).log10()
+    target = true.clamp(TOLD_APART, MOST).log10()
     cells = (functional.smooth_l1_loss(predicted, target, reduction="none", beta=0.1) * weight).sum() / weight.sum()
     whole = functional.smooth_l1_loss(pool(predicted, weight), pool(target, weight), beta=0.1)
     return cells + pooled * whole
@@ -165,7 +201,7 @@ def predict_nrmse(model: Any, examples: Examples) -> Float[np.ndarray, " n"]:
         with torch.autocast(model.device.type, dtype=torch.bfloat16):
             predicted = model.log_error(x.contiguous(memory_format=torch.channels_last))
         _, share = cell_errors(e, predicted.shape[2])
-        found.append(10 ** pool(predicted.float().clamp(max=math.log10(MOST)), share).item())
+        found.append(10 ** pool(predicted.float(), share).item())
     return np.array(found)
 
 

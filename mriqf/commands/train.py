@@ -8,6 +8,7 @@ import torch
 from cyclopts import App, Parameter
 from tqdm import tqdm
 
+from mriqf.cli import UsageError
 from mriqf.data import content_hash, read_manifest
 from mriqf.studies.degraded import read_origin, read_shards
 from mriqf.studies.modl import train_modl
@@ -102,8 +103,7 @@ def modl(
 
 @app.command
 def error(
-    examples: Path,
-    *,
+    *examples: Path,
     validation: Path,
     out: Path,
     recipe: Annotated[ErrorTrainConfig, Parameter(name="*")] = ErrorTrainConfig(),  # noqa: B008 (frozen)
@@ -117,9 +117,9 @@ def error(
     Parameters
     ----------
     examples
-        Folder of degraded images that `mriqf data degrade` made of the training split.
+        Folders of degraded images that `mriqf data degrade` made of training splits.
     validation
-        The same of the validation split.
+        The same of the validation split, whose subjects are not trained on.
     out
         Weights to write (.safetensors).
     recipe
@@ -133,11 +133,15 @@ def error(
     force
         Replace weights that exist.
     """
+    if not examples:
+        raise UsageError("no examples given: mriqf train error FOLDER…")
     if threads is not None:
         torch.set_num_threads(threads)
-    drawn, origin = read_shards(examples), read_origin(examples)
     train_error(
-        drawn, read_shards(validation), out, recipe,
-        provenance=origin | {"examples": len(drawn["nrmse"]), "sha256": content_hash(examples)},
+        read_shards(*examples), read_shards(validation), out, recipe,
+        provenance={
+            "manifest": read_origin(examples[-1])["manifest"],
+            "examples": [read_origin(folder) | {"sha256": content_hash(folder)} for folder in examples],
+        },
         device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
     )  # fmt: skip

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mriqf.error_predictor import LADDER, ErrorConfig, ErrorPredictor
+from mriqf.error_predictor import LADDER, LEAST, MOST, ErrorConfig, ErrorPredictor
 from mriqf.inference import fast, predict_map
 
 
@@ -10,7 +10,7 @@ from mriqf.inference import fast, predict_map
 def model():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        found = ErrorPredictor(ErrorConfig(widths=(8, 12, 16), dilations=(1, 2)))
+        found = ErrorPredictor(ErrorConfig((8, 12, 16), spectra=12))
         torch.nn.init.normal_(found.head.weight, std=0.3)
     return found.eval().requires_grad_(False)
 
@@ -45,13 +45,18 @@ def test_images_of_a_batch_do_not_meet(model, images):
     torch.testing.assert_close(model(images), torch.cat([model(image[None]) for image in images]))
 
 
-def test_the_far_end_of_an_image_does_not_reach_a_cell(model):
-    # Two dilated convolutions at an eighth reach 3 cells, the layers below them and the spectra 8 more.
-    images = torch.rand(1, 1, 64, 320, generator=torch.Generator().manual_seed(0))
+def test_a_cell_knows_the_whole_image(model):
+    images = torch.rand(1, 1, 64, 640, generator=torch.Generator().manual_seed(0))
     changed = images.clone()
-    changed[..., 160:] = 0
-    torch.testing.assert_close(model(images)[..., :8], model(changed)[..., :8])
-    assert not torch.allclose(model(images)[..., 19], model(changed)[..., 19])
+    changed[..., 500:] = 0
+    assert not torch.allclose(model(images)[..., :8], model(changed)[..., :8])
+
+
+def test_errors_are_bounded(model):
+    for image in (torch.zeros(1, 1, 64, 64), 1e3 * torch.rand(1, 1, 64, 64)):
+        error = 10 ** model.log_error(image)
+        assert (error > 0.99 * LEAST).all()
+        assert (error < 1.01 * MOST).all()
 
 
 def test_gradients_reach_every_pixel(model, images):

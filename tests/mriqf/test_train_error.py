@@ -1,10 +1,21 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mriqf import weights
 from mriqf.error_predictor import ErrorConfig, ErrorPredictor
-from mriqf.train_error import ErrorTrainConfig, cell_errors, error_loss, jpeg_ladder, make_batch, pool, train_error
+from mriqf.train_error import (
+    ErrorTrainConfig,
+    cell_errors,
+    choose,
+    error_loss,
+    jpeg_ladder,
+    make_batch,
+    pool,
+    train_error,
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,22 +32,54 @@ def examples(texture):
     return {
         "image": image, "error": error, "nrmse": level, "shape": np.tile([96, 80], (n, 1)),
         "family": np.array(["noise", "other"] * (n // 2)), "level": level,
+        "dataset": np.array(["a"] * n), "subject": np.array([str(k) for k in range(n)]),
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def held_out(examples):
+    return examples | {"subject": np.char.add("other ", examples["subject"])}
 
 
 @pytest.fixture
 def config():
     return ErrorTrainConfig(
-        steps=4, side=64, batch_size=2, checkpoint_every=2, model=ErrorConfig(widths=(4, 6, 8), dilations=(1,))
+        steps=4, sides=(64, 80), pixels=2 * 64**2, checkpoint_every=2, model=ErrorConfig((4, 6, 8), spectra=4)
     )
 
 
-def test_batches_have_the_errors_of_their_parts(examples, config):
-    images, errors = make_batch(examples, config, np.random.default_rng(0))
+def test_batches_have_the_errors_of_their_parts(examples):
+    images, errors = make_batch(examples, 2, 64, np.random.default_rng(0))
     assert images.shape == errors.shape == (2, 1, 64, 64)
     assert (errors[errors >= 0] > 0.01).all()
-    again, _ = make_batch(examples, config, np.random.default_rng(0))
+    again, _ = make_batch(examples, 2, 64, np.random.default_rng(0))
     assert torch.equal(images, again)
+
+
+def test_subjects_that_are_held_out_are_not_trained_on(examples, held_out, config):
+    some = {name: values[:5] for name, values in examples.items()}
+    assert choose(examples, some, config)["subject"].tolist() == examples["subject"][5:].tolist()
+    assert len(choose(examples, held_out, config)["nrmse"]) == 12
+    with pytest.raises(ValueError, match="subjects that are held out: make some"):
+        choose(examples, examples, config)
+
+
+def test_a_family_can_be_left_out(examples, held_out, config):
+    assert set(choose(examples, held_out, replace(config, without="noise"))["family"]) == {"other"}
+    with pytest.raises(ValueError, match="without='ghost' is no family of the examples: noise, other"):
+        choose(examples, held_out, replace(config, without="ghost"))
+
+
+def test_labels_of_controls_say_nothing(examples, held_out, config):
+    shuffled, constant = (choose(examples, held_out, replace(config, labels=x)) for x in ("shuffled", "constant"))
+    inside = examples["error"] >= 0
+    for found in (shuffled, constant):
+        assert np.array_equal(found["error"] >= 0, inside)
+        assert np.array_equal(found["image"], examples["image"])
+    assert len(np.unique(constant["error"][inside])) == 1
+    labels = [np.unique(e[e >= 0]).item() for e in shuffled["error"]]
+    assert sorted(labels) == pytest.approx(sorted(examples["nrmse"]), rel=1e-3)
+    assert labels != pytest.approx(examples["nrmse"].tolist(), rel=1e-3)
 
 
 def test_cells_average_squares_over_the_object_alone():
@@ -68,19 +111,19 @@ def test_ladder_rises_as_quality_falls(examples):
     assert -3 < ladder[0] < ladder[-1] < 0
 
 
-def test_training_learns_to_tell_noise(examples, tmp_path):
+def test_training_learns_to_tell_noise(examples, held_out, tmp_path):
     config = ErrorTrainConfig(
-        steps=60, side=64, batch_size=8, checkpoint_every=60, ema=0.9, lr=5e-3,
-        model=ErrorConfig(widths=(8, 12, 16), dilations=(1,)),
+        steps=60, sides=(64,), pixels=8 * 64**2, checkpoint_every=60, ema=0.9, lr=5e-3,
+        model=ErrorConfig((8, 12, 16), spectra=16),
     )  # fmt: skip
-    path = train_error(examples, examples, tmp_path / "w.safetensors", config, provenance={})
+    path = train_error(examples, held_out, tmp_path / "w.safetensors", config, provenance={})
     _, card = weights.read(path)
     assert card["validation"]["pooled"] > 0.9
     assert isinstance(weights.load_predictor(path), ErrorPredictor)
 
 
-def test_cut_off_and_resumed_gives_the_same_weights(examples, config, tmp_path):
-    whole = train_error(examples, examples, tmp_path / "whole.safetensors", config, provenance={})
+def test_cut_off_and_resumed_gives_the_same_weights(examples, held_out, config, tmp_path):
+    whole = train_error(examples, held_out, tmp_path / "whole.safetensors", config, provenance={})
 
     def stop(line):
         if "2/4" in line:
@@ -88,27 +131,25 @@ def test_cut_off_and_resumed_gives_the_same_weights(examples, config, tmp_path):
 
     cut = tmp_path / "cut.safetensors"
     with pytest.raises(KeyboardInterrupt):  # before the checkpoint is written: the first two steps are done again
-        train_error(examples, examples, cut, config, provenance={}, report=stop)
-    train_error(examples, examples, cut, config, provenance={})
+        train_error(examples, held_out, cut, config, provenance={}, report=stop)
+    train_error(examples, held_out, cut, config, provenance={})
     a, b = weights.read(whole), weights.read(cut)
     assert all(torch.equal(a[0][k], b[0][k]) for k in a[0])
     assert [p["step"] for p in b[1]["curve"]] == [2, 4]
 
 
-def test_weights_are_not_overwritten_unasked(examples, config, tmp_path):
+def test_weights_are_not_overwritten_unasked(examples, held_out, config, tmp_path):
     (tmp_path / "w.safetensors").touch()
     with pytest.raises(FileExistsError, match="--force"):
-        train_error(examples, examples, tmp_path / "w.safetensors", config, provenance={})
+        train_error(examples, held_out, tmp_path / "w.safetensors", config, provenance={})
 
 
-def test_another_recipe_does_not_resume(examples, config, tmp_path):
-    from dataclasses import replace
-
+def test_another_recipe_does_not_resume(examples, held_out, config, tmp_path):
     def stop(line):
         if "4/4" in line:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_error(examples, examples, tmp_path / "w.safetensors", config, provenance={}, report=stop)
+        train_error(examples, held_out, tmp_path / "w.safetensors", config, provenance={}, report=stop)
     with pytest.raises(ValueError, match="another recipe"):
-        train_error(examples, examples, tmp_path / "w.safetensors", replace(config, lr=1.0), provenance={})
+        train_error(examples, held_out, tmp_path / "w.safetensors", replace(config, lr=1.0), provenance={})

@@ -113,8 +113,8 @@ def shard_count(n: int) -> int:
     return math.ceil(n / SHARD)
 
 
-def read_shards(folder: Path) -> dict[str, np.ndarray]:
-    """All examples of a folder, stacked.
+def read_shards(*folders: Path) -> dict[str, np.ndarray]:
+    """All examples of folders, stacked.
 
     Returns
     -------
@@ -125,15 +125,16 @@ def read_shards(folder: Path) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        If the folder has no shards.
+        If a folder has no shards.
     """
     shards = []
-    for path in sorted(folder.glob("*.npz")):
-        if not path.name.startswith("."):  # being written
+    for folder in folders:
+        paths = [path for path in sorted(folder.glob("*.npz")) if not path.name.startswith(".")]  # being written
+        if not paths:
+            raise ValueError(f"{folder} holds no shards: make some by mriqf data degrade")
+        for path in paths:
             with np.load(path, allow_pickle=False) as archive:
                 shards.append(dict(archive))
-    if not shards:
-        raise ValueError(f"{folder} holds no shards: make some by mriqf data degrade")
     return {name: np.concatenate([s[name] for s in shards]) for name in shards[0]}
 
 
