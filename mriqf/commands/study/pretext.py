@@ -58,9 +58,8 @@ def pretext(
     if examples:
         if validation is None or test is None or jpeg is None or data is None:
             raise UsageError("training needs --validation, --test, --jpeg and --data")
-        tested = read_shards(test)
         train_arms(out, config, _sources(examples, validation, jpeg, data), device, say)
-        carry_out(Table(out, KEY, COLUMNS, card(out, config, test)), tasks(out, config, tested))
+        carry_out(Table(out, KEY, COLUMNS, card(out, config, test)), tasks(out, config, read_shards(test)))
     return conclude(out, answer, FIGURES)
 
 
