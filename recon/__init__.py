@@ -9,17 +9,21 @@ from recon.baselines import cg_sense, l1_wavelet, zero_filled
 from recon.coils import birdcage, calibration_size, compress_coils, espirit, loops, rss, simulate_kspace, smooth_phase
 from recon.direct import factorise
 from recon.fourier import crop_readout, fft2c, ifft2c
+from recon.held_out import HeldOut, held_out_residual
 from recon.masks import effective_acceleration
 from recon.modl import MoDL, MoDLConfig, fast
 from recon.operator import Sense
 from recon.solve import NotConverged, cg, data_consistency
+from recon.stein import Sure, estimate_noise, sure
 from recon.virtual import virtual_coils
 
 __all__ = [
+    "HeldOut",
     "MoDL",
     "MoDLConfig",
     "NotConverged",
     "Sense",
+    "Sure",
     "birdcage",
     "calibration_size",
     "cg",
@@ -29,9 +33,11 @@ __all__ = [
     "data_consistency",
     "effective_acceleration",
     "espirit",
+    "estimate_noise",
     "factorise",
     "fast",
     "fft2c",
+    "held_out_residual",
     "ifft2c",
     "l1_wavelet",
     "loops",
@@ -39,6 +45,7 @@ __all__ = [
     "rss",
     "simulate_kspace",
     "smooth_phase",
+    "sure",
     "virtual_coils",
     "zero_filled",
 ]

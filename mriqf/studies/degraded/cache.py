@@ -120,7 +120,8 @@ def read_shards(*folders: Path) -> dict[str, np.ndarray]:
     -------
     dict
         `image` and `error`, float16 (n, 256, 256), the images padded with zeros and the errors with -1 as outside the
-        object; `shape` (n, 2), their size before; `nrmse`, `ssim`, `level`; `family`, `dataset`, `subject` (text).
+        object; `shape` (n, 2), their size before; `nrmse`, `ssim`,
+        `acceleration` (NaN where everything was sampled), `level`; `family`, `dataset`, `subject` (text).
 
     Raises
     ------
@@ -135,7 +136,8 @@ def read_shards(*folders: Path) -> dict[str, np.ndarray]:
         for path in paths:
             with np.load(path, allow_pickle=False) as archive:
                 shards.append(dict(archive))
-    return {name: np.concatenate([s[name] for s in shards]) for name in shards[0]}
+    names = [name for name in shards[0] if all(name in shard for shard in shards)]  # earlier ones knew fewer
+    return {name: np.concatenate([shard[name] for shard in shards]) for name in names}
 
 
 def _stack(examples: Sequence[Example]) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class Example:
     """In the object, after the best scaling."""
     ssim: float
     """The same."""
+    acceleration: float
+    """Effective undersampling rate; NaN where everything was sampled."""
     family: str
     level: float
     """Severity that was asked for, 0–1; log NRMSE grows about linearly with it."""
@@ -139,11 +141,11 @@ def draw(
     inside = metrics.object_mask(image)
     image = image / image_scale(image)
     scanner = _scanner((image.shape[2], image.shape[3]), rng)
-    found = _degrade(image, family, level, scanner, rng)
+    found, acceleration = _degrade(image, family, level, scanner, rng)
     if vary and rng.random() < _MIXED:
         second = rng.choice([name for name in FAMILIES[3:] if name != family])
         quiet = replace(scanner, noise_std=0.0, rss=False)
-        found = _degrade(found / image_scale(found), str(second), rng.uniform(0, 0.4), quiet, rng)
+        found, _ = _degrade(found / image_scale(found), str(second), rng.uniform(0, 0.4), quiet, rng)
     if vary and rng.random() < _RESAMPLED:
         factor = rng.uniform(0.75, 1.3)
         found, image, inside = (resample(x.float(), factor) for x in (found, image, inside))
@@ -158,6 +160,7 @@ def draw(
         foreground=inside[0, 0].numpy(),
         nrmse=metrics.nrmse(matched, image, inside).item(),
         ssim=metrics.ssim(matched, image, inside).item(),
+        acceleration=acceleration,
         family=family, level=float(level), dataset=dataset, subject=subject,
     )  # fmt: skip
 
@@ -208,13 +211,20 @@ def _scanner(shape: tuple[int, int], rng: np.random.Generator) -> _Scanner:
     return _Scanner(phase, csm, noise_std, bool(rng.random() < 0.4))
 
 
-def _degrade(image: Tensor, family: str, level: int | float, scanner: _Scanner, rng: np.random.Generator) -> Tensor:
-    """Degraded magnitude of a truth with a scale of 1. The levels are laid so that log NRMSE is spread evenly."""
+def _degrade(
+    image: Tensor, family: str, level: int | float, scanner: _Scanner, rng: np.random.Generator
+) -> tuple[Tensor, float]:
+    """Degraded magnitude of a truth with a scale of 1, and its effective acceleration if it was undersampled."""
     if family == "ghost" and rng.random() < 0.6:  # of one coil: many coils' maps, known well, suppress a copy
         scanner = replace(scanner, csm=torch.ones_like(scanner.csm[:, :1]))
     kspace = scanner.measure(image, rng)
     if family in FAMILIES[:3]:
         return _reconstruct(kspace, family, level, scanner, rng)
+    return _spoil(kspace, family, level, scanner, rng), math.nan
+
+
+def _spoil(kspace: Tensor, family: str, level: int | float, scanner: _Scanner, rng: np.random.Generator) -> Tensor:
+    """Magnitude of what was fully sampled. The levels are laid so that log NRMSE is spread evenly."""
     if family == "noise":
         return _noisy(kspace, _geometric(level, 0.005, 0.25), scanner, rng)
     if family == "truncation":
@@ -223,7 +233,7 @@ def _degrade(image: Tensor, family: str, level: int | float, scanner: _Scanner, 
         turn = _geometric(level, 0.2, 4.0) if rng.random() < 0.6 else 0.0
         shots = int(rng.integers(2, 9)) if rng.random() < 0.35 else 1
         n_events = int(rng.integers(1 + round(3 * level), 3 + round(6 * level)))
-        path = degrade.random_motion(image.shape[3], _geometric(level, 0.3, 6.0), n_events, _seed(rng), turn, shots)
+        path = degrade.random_motion(kspace.shape[3], _geometric(level, 0.3, 6.0), n_events, _seed(rng), turn, shots)
         return scanner.combine(degrade.motion(kspace, *path))
     if family == "ghost":
         phase = math.pi / 2 if rng.random() < 0.3 else rng.uniform(0, 2 * math.pi)
@@ -240,7 +250,7 @@ def _degrade(image: Tensor, family: str, level: int | float, scanner: _Scanner, 
 
 def _reconstruct(
     kspace: Tensor, family: str, level: int | float, scanner: _Scanner, rng: np.random.Generator
-) -> Tensor:
+) -> tuple[Tensor, float]:
     shape = (kspace.shape[2], kspace.shape[3])
     mask = _mask(shape, 1 + 9 * level ** (1.6 if family == "zero-filled" else 1.2), rng)
     csm, sampled = scanner.csm, mask * kspace
@@ -250,10 +260,12 @@ def _reconstruct(
     if family == "cg-sense":
         lam, n_iter = _geometric(rng.random(), 1e-4, 3e-2), int(rng.integers(5, 21))
         start = sense.adjoint(kspace)
-        return recon.cg(lambda x: sense.gram(x) + lam * x, start, n_iter, separate=sense.separate, warn=False).abs()
-    if family == "l1-wavelet":
-        return recon.l1_wavelet(kspace, sense, _geometric(rng.random(), 1e-3, 5e-2), max_iter=40).abs()
-    return recon.rss(recon.ifft2c(sampled)) if scanner.rss else recon.zero_filled(kspace, sense).abs()
+        image = recon.cg(lambda x: sense.gram(x) + lam * x, start, n_iter, separate=sense.separate, warn=False)
+    elif family == "l1-wavelet":
+        image = recon.l1_wavelet(kspace, sense, _geometric(rng.random(), 1e-3, 5e-2), max_iter=40)
+    else:
+        image = recon.rss(recon.ifft2c(sampled)) if scanner.rss else recon.zero_filled(kspace, sense)
+    return image.abs(), recon.effective_acceleration(mask)
 
 
 def _mask(shape: tuple[int, int], acceleration: float, rng: np.random.Generator) -> Tensor:

@@ -1,0 +1,186 @@
+"""`mriqf check` as it is typed."""
+
+import csv
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import mriqf
+import recon
+from mriqf.cli import main
+
+C, H, W = 4, 72, 96
+STD = 5.0  # of images of up to about 700
+
+
+@pytest.fixture(scope="module")
+def volume(disc):
+    """Fully sampled noisy k-space of two slices, (s, c, h, w), and the maps, (c, h, w)."""
+    from scipy.ndimage import gaussian_filter
+
+    images = torch.from_numpy(gaussian_filter(disc(2, H, W, background=0), (0, 1, 1)))[:, None].to(torch.complex64)
+    csm = recon.loops(C, (H, W), seed=0)
+    return recon.simulate_kspace(images, csm, STD, seed=0).numpy(), csm[0].numpy()
+
+
+def save(path, kspace, **arrays):
+    with h5py.File(path, "w") as file:
+        file["kspace"] = kspace
+        for key, array in arrays.items():
+            file[key] = array
+    return path
+
+
+@pytest.fixture
+def full(tmp_path, volume):
+    return save(tmp_path / "full.h5", volume[0])
+
+
+@pytest.fixture
+def run(tmp_path, volume, capsys, weights_file):
+    """Runner of `mriqf check`: exit status, fields of standard output, standard error, and the rows of its table."""
+    np.save(tmp_path / "csm.npy", volume[1])
+    predictor = weights_file()
+
+    def check(*arguments):
+        options = [
+            "--weights",
+            predictor,
+            "--coil-maps",
+            tmp_path / "csm.npy",
+            "--csv",
+            tmp_path / "out.csv",
+            "--force",
+        ]
+        status = main([str(a) for a in ("check", *arguments, *(o for o in options if options[0] not in arguments))])
+        printed = capsys.readouterr()
+        rows = []
+        if status != 2:
+            with (tmp_path / "out.csv").open(newline="") as file:
+                rows = list(csv.DictReader(file))
+        return status, [line.split("\t") for line in printed.out.splitlines()], printed.err, rows
+
+    return check
+
+
+def test_lines_and_table(run, full, volume, tmp_path):
+    options = ["--acceleration", 2, "--folds", 4, "--noise-std", STD]
+    status, lines, error, rows = run(full, *options)
+    assert (status, error) == (0, "")
+    mask = recon.masks.draw("random", (H, W), 2, 0.16, 0)
+    assert [line[:4] for line in lines] == [[str(full), str(i), "cg-sense", "2.0000"] for i in range(2)]
+    assert all(len(line) == 9 and line[8] == "" for line in lines)
+    kspace, csm = (torch.from_numpy(x) for x in volume)
+    sense = recon.Sense(mask, csm[None])
+    for i, (line, row) in enumerate(zip(lines, rows, strict=True)):
+        measured = mask * kspace[i : i + 1]
+        held = recon.held_out_residual(recon.cg_sense, measured, sense, share=1 / 4, noise_std=STD)
+        stein = recon.sure(recon.cg_sense, measured, sense, STD)
+        image = recon.cg_sense(measured, sense).abs()[0, 0].numpy()
+        expected = [
+            mriqf.score(image, tmp_path / "tiny.safetensors").value,
+            held.residual.item(), held.missing.item(), stein.nrmse.item(),
+        ]  # fmt: skip
+        np.testing.assert_allclose([float(x) for x in line[4:8]], expected, atol=1e-3, rtol=1e-3)
+        found = [float(row[k]) for k in ("score", "held_out", "missing", "sure")]
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+        assert float(row["held_out_low"]) <= held.residual.item() <= float(row["held_out_high"])
+        assert (row["noise"], float(row["noise_std"]), row["coil_maps"], row["lam"]) == (
+            "given",
+            STD,
+            "csm.npy",
+            "0.01",
+        )
+    assert run(full, *options)[1] == lines
+
+
+def test_noise_is_found(run, full):
+    status, lines, error, rows = run(full, "--method", "zero-filled", "--folds", 2)
+    assert (status, error) == (0, "")
+    for line, row in zip(lines, rows, strict=True):
+        assert float(row["noise_std"]) == pytest.approx(STD, rel=0.1)
+        assert row["noise"] == "corners"
+        assert line[3] == "1.0000"
+        assert float(line[7]) > 0
+        assert float(row["missing"]) == 0
+
+
+@pytest.mark.parametrize("method", ["l1-wavelet", "modl"])
+def test_methods(run, full, modl_file, method):
+    path = modl_file(unrolls=1, features=4)
+    options = ["--method", method, "--modl", path, "--acceleration", 2, "--mask", "gaussian", "--folds", 2]
+    status, lines, _, rows = run(full, *options, "--slices", 1)
+    assert status == 0
+    assert [line[1] for line in lines] == ["1"]
+    assert all(float(value) >= 0 for value in lines[0][4:8])
+    assert rows[0]["modl"] == (str(path) if method == "modl" else "")
+
+
+def test_what_cannot_be_had_is_empty_and_said(run, tmp_path, volume):
+    few = np.zeros(W, bool)
+    few[44:52] = few[10] = True
+    status, lines, error, _ = run(save(tmp_path / "few.h5", volume[0][:1] * few))
+    assert status == 0
+    assert "is undersampled: reconstructed as it is" in error
+    assert lines[0][5] == ""
+    assert float(lines[0][7]) > 0
+    assert lines[0][8].startswith("held_out: mask samples 1 columns outside the kept centre, too few")
+    low = np.zeros((H, W), bool)
+    low[26:46, 33:63] = True
+    low[26:46:2, 33:63:2] = False
+    low[30:42, 42:54] = True
+    _, lines, _, _ = run(save(tmp_path / "low.h5", np.where(low, volume[0][:1], 0), mask=low), "--folds", 2)
+    assert float(lines[0][5]) > 0
+    assert lines[0][7] == ""
+    assert lines[0][8].startswith("sure: ")
+
+
+def test_rows_of_zeros_have_no_noise(run, tmp_path, volume):
+    rows = np.zeros((H, 1), bool)
+    rows[12:60] = True
+    _, lines, _, _ = run(save(tmp_path / "padded.h5", volume[0][:1] * rows), "--folds", 2)
+    assert lines[0][7:] == ["", "sure: rows at the edges are zero, without noise: crop the read-out"]
+
+
+def test_bad_inputs_cost_a_line_each(run, tmp_path, full, volume):
+    broken = volume[0].copy()
+    broken[1, 0, 0, 0] = np.nan
+    nan = save(tmp_path / "nan.h5", broken)
+    status, lines, error, rows = run(tmp_path / "none.h5", nan, full, "--folds", 2, "--slices", 0)
+    assert status == 1
+    assert [line[0] for line in lines] == [str(nan), str(full)]
+    assert len(rows) == 2
+    assert error.splitlines()[0].startswith(f"error: {tmp_path / 'none.h5'}: does not exist")
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--folds", 1], "--folds is 1: give 2 or more"),
+        (["--noise-std", 0], "--noise-std is 0"),
+        (["--mask", "random"], "not how much: give --acceleration"),
+        (["--method", "zero-filled", "--lam", 0.1], "zero-filled takes none"),
+        (["--method", "modl", "--modl", "qf-gray"], "--modl qf-gray holds no MoDL"),
+        (["--weights", "none"], "weights 'none' not found"),
+    ],
+)
+def test_wrong_usage(run, full, options, message):
+    status, lines, error, _ = run(full, *options)
+    assert (status, lines) == (2, [])
+    assert message in error
+
+
+def test_usage_without_input(run):
+    status, _, error, _ = run()
+    assert status == 2
+    assert "no input given" in error
+
+
+def test_tables_are_not_replaced(full, tmp_path, capsys):
+    (tmp_path / "mine.csv").write_text("mine")
+    assert main(["check", str(full), "--csv", str(tmp_path / "mine.csv")]) == 2
+    assert "mine.csv exists" in capsys.readouterr().err
+    assert (tmp_path / "mine.csv").read_text() == "mine"
