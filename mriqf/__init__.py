@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mriqf import jpeg
+    from mriqf.calibration import Calibration, Expected
     from mriqf.io import ReadError, Volume, read, write_map, write_overlay
     from mriqf.predictor import QFConfig, QFPredictor
     from mriqf.scoring import Score, SliceScore, score
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Calibration",
+    "Expected",
     "QFConfig",
     "QFPredictor",
     "ReadError",
@@ -33,6 +36,7 @@ __all__ = [
 ]
 
 _HOME = {
+    **dict.fromkeys(("Calibration", "Expected"), "mriqf.calibration"),
     **dict.fromkeys(("ReadError", "Volume", "read", "write_map", "write_overlay"), "mriqf.io"),
     **dict.fromkeys(("QFConfig", "QFPredictor"), "mriqf.predictor"),
     **dict.fromkeys(("Score", "SliceScore", "score"), "mriqf.scoring"),

@@ -12,11 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
+from torch import Tensor
 
-from mriqf.inference import Predictor, fast, predict_map
+from mriqf.calibration import Calibration, Expected
+from mriqf.calibration_file import attached
+from mriqf.domain import describe
+from mriqf.error_predictor import ErrorPredictor
+from mriqf.inference import Predictor, fast, predict
 from mriqf.io import Volume, from_array
 from mriqf.jpeg import Lattice, as_8bit, estimate_quality
-from mriqf.pooling import cell_weight, check_pool, pool_map, upsample_map, weighted_mean
+from mriqf.pooling import cell_weight, check_pool, pool_map, rms_error, upsample_map, weighted_mean
 from mriqf.scale import Scale, foreground_mask, normalise, spread, volume_scale
 from mriqf.weights import load_predictor
 
@@ -35,6 +40,10 @@ class SliceScore:
     foreground: Bool[np.ndarray, "h w"] = field(repr=False)
     image: Float32[np.ndarray, "ch h w"] = field(repr=False)
     """The normalised slice, [0, 1]."""
+    looks: Float[np.ndarray, " m"] | None = field(repr=False, default=None)
+    """What the slice looks like to an error predictor: `mriqf.domain.describe`."""
+    expected: Expected | None = None
+    """What the score says of NRMSE and SSIM, for weights that have a calibration."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class Score:
     scale: Scale
     lattice: Lattice | None
     """Of an earlier JPEG compression, if the pixels still show it."""
+    calibration: Calibration | None = field(repr=False, default=None)
 
     @property
     def per_slice(self) -> Float[np.ndarray, " s"]:
@@ -61,10 +71,11 @@ def score_slices(
     indices: Sequence[int],
     model: Predictor,
     *,
-    pool: str = "foreground",
+    pool: str = "auto",
     scale: Scale,
     mask: Callable[[int], Bool[np.ndarray, "h w"]] | None = None,
     lattice: Lattice | None = None,
+    calibration: Calibration | None = None,
     batch_size: int = 8,
 ) -> Iterator[SliceScore]:
     """Score slices one batch at a time, holding no more than a batch in memory.
@@ -78,13 +89,15 @@ def score_slices(
     model
         A predictor with as many channels as the slices.
     pool
-        See `pool_map`.
+        See `choose_pool`.
     scale
         Of the whole volume: `volume_scale`.
     mask
         The user's own foreground of a slice, instead of the automatic one.
     lattice
         Of an earlier JPEG compression, where there is one (`jpeg_trace`): cells are laid on its grid.
+    calibration
+        Of the predictor and pool: `mriqf.calibration_file.attached`.
     batch_size
         Slices that go through the predictor together; changes the time, not the score.
 
@@ -93,18 +106,53 @@ def score_slices(
     ValueError
         If a slice is smaller than the predictor's receptive field.
     """
+    pool = choose_pool(pool, model)
     lead = _lead(scale.origin, lattice, model.stride)
     for start in range(0, len(indices), batch_size):
         batch = indices[start : start + batch_size]
         images = [normalise(read_slice(i), scale) for i in batch]
         masks = [mask(i) if mask else foreground_mask(im, scale.threshold) for i, im in zip(batch, images, strict=True)]
-        quality = predict_map(model, torch.from_numpy(np.stack(images)), lead)
+        quality, features = predict(model, torch.from_numpy(np.stack(images)), lead)
         weight = cell_weight(torch.from_numpy(np.stack(masks)), model.stride, lead)
         full = upsample_map(quality, images[0].shape[1:], model.stride, lead)
         for k, index in enumerate(batch):
-            yield SliceScore(
-                index, pool_map(quality[k, 0], weight[k, 0], pool), float(masks[k].mean()), full[k], masks[k], images[k]
-            )
+            score = _pooled(model, quality[k, 0], weight[k, 0], pool)
+            looks = expected = None
+            if features is not None:
+                looks = describe(features[k], weight[k, 0], score, images[k], masks[k])
+                expected = calibration.expect(score, looks) if calibration else None
+            yield SliceScore(index, score, float(masks[k].mean()), full[k], masks[k], images[k], looks, expected)
+
+
+def choose_pool(pool: str, model: Predictor) -> str:
+    """Pool to use; `auto` is the predictor's own.
+
+    Parameters
+    ----------
+    pool
+        One of those of `pool_map`; or `rms`, for predictors of errors, which is their own: the quality whose error is
+        the root mean square error of the object. Other predictors' own is `foreground`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such pool, or the predictor has none.
+    """
+    knows_errors = isinstance(model, ErrorPredictor)
+    if pool == "auto":
+        return "rms" if knows_errors else "foreground"
+    if pool != "rms":
+        check_pool(pool)
+    elif not knows_errors:
+        raise ValueError(f"pool is 'rms', of errors, which {model.name} does not know: choose foreground, or qf-mri")
+    return pool
+
+
+def _pooled(model: Predictor, quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str) -> float:
+    if pool != "rms" or not isinstance(model, ErrorPredictor):
+        return pool_map(quality, weight, pool)
+    error = rms_error(model.error(quality), weight)
+    return model.quality(torch.tensor(error, device=model.device)).item()
 
 
 def _lead(origin: tuple[int, int], lattice: Lattice | None, stride: int) -> tuple[int, int]:
@@ -149,9 +197,10 @@ def score(
     images: Any,
     weights: str | Path | Predictor = "qf-gray",
     *,
-    pool: str = "foreground",
+    pool: str = "auto",
     mask: Any = None,
     slices: Sequence[int] | None = None,
+    calibration: Calibration | str | Path | None = "auto",
 ) -> Score:
     """Quality of a reconstruction that has no reference.
 
@@ -163,17 +212,19 @@ def score(
     weights
         Name or path of trained weights, or a loaded predictor.
     pool
-        How the quality map becomes one number: see `mriqf.pooling.pool_map`.
+        How the quality map becomes one number: see `choose_pool`.
     mask
         Foreground of each slice (not zero), as a `Volume` or an array, instead of the automatic one.
     slices
         Which slices to score; all if not given. The scale is always that of the whole volume.
+    calibration
+        What a score says of errors (`mriqf calibrate`), or its file; by default that of the weights, if there is one.
 
     Raises
     ------
     ValueError
         If the image is empty, constant, not finite, of the wrong shape, smaller than the predictor's receptive field,
-        or has another number of channels than the weights.
+        or has another number of channels than the weights; if the calibration is of other weights.
 
     Examples
     --------
@@ -184,7 +235,8 @@ def score(
     """
     volume = images if isinstance(images, Volume) else from_array(images)
     model = weights if isinstance(weights, Predictor) else load_predictor(weights)
-    check_pool(pool)
+    pool = choose_pool(pool, model)
+    calibration = attached(calibration, model, pool)
     check_channels(volume.channels, model)
     masks = None if mask is None else mask if isinstance(mask, Volume) else from_array(mask, "mask")
     indices = range(volume.n_slices) if slices is None else slices
@@ -198,11 +250,12 @@ def score(
         pool=pool,
         scale=scale,
         lattice=grid,
+        calibration=calibration,
         mask=None if masks is None else mask_reader(masks, volume),
     )
     results = tuple(found)
     value = weighted_mean([(s.score, s.foreground_fraction) for s in results])
-    return Score(value, results, pool, model.name, scale, lattice)
+    return Score(value, results, pool, model.name, scale, lattice, calibration)
 
 
 def check_channels(channels: int, model: Predictor) -> None:

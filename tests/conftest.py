@@ -80,6 +80,48 @@ def weights_file(tmp_path, untrained):
 
 
 @pytest.fixture
+def error_file(tmp_path):
+    """Writer of a small error predictor's random weights; gives the path."""
+    from mriqf import weights
+    from mriqf.error_predictor import ErrorConfig, ErrorPredictor
+
+    def write(name="error.safetensors"):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = ErrorPredictor(ErrorConfig((8, 12, 16), spectra=12))
+            torch.nn.init.normal_(model.head.weight, std=0.3)
+        card = {"network": "error", "config": weights.config_dict(model.config), "validation": {"mae": 0.1}}
+        weights.write(tmp_path / name, model.state_dict(), card, force=True)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def calibrated_file(error_file, disc):
+    """Writer of a small error predictor's weights with a calibration beside them, for images like `disc`."""
+    from mriqf import load, score
+    from mriqf.calibration import Scored, fit
+    from mriqf.calibration_file import beside, fingerprint, write
+
+    def make():
+        path = error_file()
+        model = load(path)
+        seen = [s for seed in range(3) for s in score(disc(6, seed=10 + seed), model).slices]
+        rng = np.random.default_rng(0)
+        looks = np.stack([s.looks for s in seen])[rng.integers(len(seen), size=160)]
+        looks += rng.standard_normal(looks.shape) * (looks.std(0) + 0.02 * np.abs(looks) + 1e-3)
+        quality = np.linspace(0, 100, 160)
+        nrmse = 0.3 * np.exp(-quality / 40 + 0.2 * rng.standard_normal(160))
+        subject = np.array([f"s{k % 4}" for k in range(160)])
+        made = fit(Scored(quality, nrmse, 1 - nrmse, subject, looks, 1 + 20 * nrmse), weights=fingerprint(model))
+        write(beside(path), made)
+        return path, made
+
+    return make
+
+
+@pytest.fixture
 def modl_file(tmp_path):
     """Writer of an untrained MoDL's weights; gives the path."""
     import torch

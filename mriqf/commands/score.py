@@ -1,9 +1,5 @@
 """`mriqf score`: one line a slice on standard output; tables, maps and pictures on request."""
 
-import csv as csv_module
-import io
-import json as json_module
-import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,21 +11,23 @@ from jaxtyping import Float32
 from tqdm import tqdm
 
 from mriqf import __version__, scoring
+from mriqf.calibration import LIMIT, Calibration, CutOff, Expected
+from mriqf.calibration_file import attached
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, parse_slices, say
+from mriqf.commands.score_table import as_csv, as_json, expected_columns, line, summary
 from mriqf.inference import Predictor, fast
 from mriqf.io import Volume, atomic_path, read, write_map, write_overlay
-from mriqf.pooling import check_pool, weighted_mean
 from mriqf.scale import volume_scale
 from mriqf.weights import load_predictor
-
-PRINTED = ("input", "slice", "score", "pool", "weights", "foreground_fraction")
 
 
 def score(
     *inputs: str,
     weights: str = "qf-gray",
-    pool: str = "foreground",
+    pool: str = "auto",
+    calibration: str = "auto",
+    limit: float | None = None,
     mask: Path | None = None,
     slices: str = ":",
     csv: Path | None = None,
@@ -43,7 +41,8 @@ def score(
     """Score images that have no reference.
 
     Prints one tab-separated line a slice: input, slice, score (0–100, higher is better), pool, weights, and the share
-    of the slice that is foreground. The score of each whole input goes to standard error.
+    of the slice that is foreground. The score of each whole input goes to standard error. With a calibration, a line
+    goes on with the NRMSE to expect and its interval, and `ok`, or why there is none: an image of an unknown kind.
 
     Parameters
     ----------
@@ -52,7 +51,11 @@ def score(
     weights
         Name (qf-gray, qf-rgb) or path of trained weights.
     pool
-        How the map becomes a number: foreground, mean, center, or minkowski:p.
+        How the map becomes a number: rms (of errors), foreground, mean, center, or minkowski:p; auto: the weights' own.
+    calibration
+        File by `mriqf calibrate`, or none; auto: that beside the weights, if there is one.
+    limit
+        NRMSE above which an image is bad, 0.10 if not given: the cut-off that is told goes with it.
     mask
         File with your own foreground (not zero), of the size of each input, instead of the automatic one.
     slices
@@ -82,8 +85,11 @@ def score(
     if batch_size < 1:
         raise UsageError(f"--batch-size is {batch_size}: give 1 or more")
     try:
-        check_pool(pool)
-        predictor = fast(load_predictor(weights, choose_device(device)))
+        model = load_predictor(weights, choose_device(device))
+        pool = scoring.choose_pool(pool, model)
+        calibrated = attached(calibration, model, pool)
+        cut = _cut_off(calibrated, limit)
+        predictor = fast(model)
     except ValueError as error:
         raise UsageError(str(error)) from None
     for table in (csv, json):
@@ -93,24 +99,21 @@ def score(
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
 
-    job = _Job(predictor, weights, pool, mask, chosen, batch_size, map_dir, overlay_dir, force)
+    job = _Job(predictor, weights, pool, calibrated, cut, mask, chosen, batch_size, map_dir, overlay_dir, force)
     rows: list[dict[str, Any]] = []
     failed = 0
     for source, name in zip(inputs, _output_names(inputs), strict=True):
-        first = len(rows)
         try:
             _score_input(job, source, name, rows)
-            total = weighted_mean([(row["score"], row["foreground_fraction"]) for row in rows[first:]])
-            say(f"{source}: {total:.2f} over {len(rows) - first} slices")
         except (ValueError, OSError, ImportError) as error:
             failed += 1
             say(f"error: {error}" if source in str(error) else f"error: {source}: {error}")
     if csv is not None:
         with atomic_path(csv, force) as temporary:
-            temporary.write_text(_as_csv(rows), encoding="utf-8")
+            temporary.write_text(as_csv(rows), encoding="utf-8")
     if json is not None:
         with atomic_path(json, force) as temporary:
-            temporary.write_text(_as_json(rows), encoding="utf-8")
+            temporary.write_text(as_json(rows), encoding="utf-8")
     return 1 if failed else 0
 
 
@@ -121,6 +124,8 @@ class _Job:
     predictor: Predictor
     weights: str
     pool: str
+    calibration: Calibration | None
+    cut: CutOff | None
     mask: Path | None
     slices: slice
     batch_size: int
@@ -129,8 +134,22 @@ class _Job:
     force: bool
 
 
+def _cut_off(calibration: Calibration | None, limit: float | None) -> CutOff | None:
+    """None where nothing is known of a limit that nobody asked for."""
+    if calibration is None:
+        if limit is not None:
+            raise ValueError(f"--limit is {limit:g}, but there is no calibration: give one by --calibration FILE")
+        return None
+    try:
+        return calibration.cut_off(LIMIT if limit is None else limit)
+    except ValueError:
+        if limit is None:
+            return None
+        raise
+
+
 def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) -> None:
-    """Score one input: print and append a row for each slice, write its map and pictures."""
+    """Score one input: print and append a row for each slice, write its map and pictures, say what all of it is."""
     volume = read(source)
     scoring.check_channels(volume.channels, job.predictor)
     mask = None if job.mask is None else scoring.mask_reader(read(job.mask), volume)
@@ -144,6 +163,8 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
         say(f"warning: {source}: pixels carry the lattice of JPEG quality {lattice.quality}; a study on such data "
              "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip
 
+    told: list[tuple[float, float, Expected | None]] = []
+
     def scored() -> Iterator[scoring.SliceScore]:
         found = scoring.score_slices(
             volume.read_slice,
@@ -153,6 +174,7 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
             scale=scale,
             mask=mask,
             lattice=grid,
+            calibration=job.calibration,
             batch_size=job.batch_size,
         )
         for result in tqdm(found, name, len(indices), file=sys.stderr, disable=None, leave=False, unit="slice"):
@@ -170,8 +192,11 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
                 "jpeg_quality": None if lattice is None else lattice.quality,
                 "version": __version__,
             }
+            if result.expected is not None:
+                row |= expected_columns(result.expected)
             rows.append(row)
-            print("\t".join(_cell(row[key]) for key in PRINTED), flush=True)  # noqa: T201
+            told.append((result.score, result.foreground_fraction, result.expected))
+            print(line(row, result.expected), flush=True)  # noqa: T201
             if job.overlay_dir is not None:
                 write_overlay(
                     job.overlay_dir / f"{name}_{result.index:04d}.png",
@@ -189,6 +214,7 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
             pass
     else:
         write_map(job.map_dir / f"{name}_quality.nii.gz", volume, _maps(scored(), volume), force=job.force)
+    say(f"{source}: {summary(told, job.cut)}")
 
 
 def _maps(results: Iterator[scoring.SliceScore], volume: Volume) -> Iterator[Float32[np.ndarray, "h w"]]:
@@ -215,24 +241,3 @@ def _output_names(inputs: tuple[str, ...]) -> list[str]:
             plain = f"{stem}-{count}"
         names.append(plain)
     return names
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    # A tab or line break in a file's name would break the table.
-    return str(value).translate({9: " ", 10: " ", 13: " "})
-
-
-def _as_csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    table = csv_module.DictWriter(text, list(rows[0]) if rows else list(PRINTED), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()
-
-
-def _as_json(rows: list[dict[str, Any]]) -> str:
-    """JSON knows no NaN: a slice without foreground has a score of null."""
-    plain = [{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
-    return json_module.dumps(plain, indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""Numbers that studies draw from their tables: rank correlation, intervals over subjects, calibration."""
+"""Numbers that studies draw from their tables: rank correlation, intervals over subjects, ridge regression."""
 
 from collections.abc import Callable, Sequence
 
@@ -75,30 +75,6 @@ def bootstrap(
         return float("nan"), float("nan")
     low, high = np.percentile(known, (tail, 100 - tail))
     return float(low), float(high)
-
-
-class Isotonic:
-    """Monotone map from a score to a figure by isotonic regression, constant beyond what it was fitted on.
-
-    References
-    ----------
-    Best and Chakravarti, Active set algorithms for isotonic regression, Math Program 1990, doi:10.1007/BF01580873.
-    """
-
-    def __init__(self, score: Float[np.ndarray, " n"], figure: Float[np.ndarray, " n"]):
-        from scipy.optimize import isotonic_regression
-
-        order = np.argsort(score, kind="stable")
-        knots, inverse = np.unique(score[order], return_inverse=True)
-        count = np.bincount(inverse)
-        mean = np.bincount(inverse, figure[order]) / count
-        fits = {rising: isotonic_regression(mean, weights=count, increasing=rising).x for rising in (True, False)}
-        errors = {rising: float((count * (fit - mean) ** 2).sum()) for rising, fit in fits.items()}
-        self.knots, self.values = knots, fits[min(errors, key=lambda rising: errors[rising])]
-
-    def __call__(self, score: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        """Figures for new scores."""
-        return np.interp(score, self.knots, self.values)
 
 
 class Ridge:

@@ -37,6 +37,20 @@ def test_steps_of_the_ladder_are_the_qualities(model):
     torch.testing.assert_close(model.quality(model.ladder_error), torch.tensor(LADDER, dtype=torch.float32))
 
 
+def test_error_is_the_inverse_of_quality(model):
+    log_error = torch.linspace(-3.2, 1, 400, dtype=torch.float64)
+    torch.testing.assert_close(model.error(model.quality(log_error.float())), log_error.float(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(model.error(torch.tensor(LADDER, dtype=torch.float32)), model.ladder_error)
+
+
+def test_quality_and_features_are_those_of_one_pass_each(model, images):
+    quality, features = model.quality_and_features(images)
+    assert torch.equal(quality, model(images))
+    assert torch.equal(features, model.features(images))
+    assert features.shape[2:] == quality.shape[2:]
+    assert features.dtype == torch.float32
+
+
 def test_map_is_the_quality_of_the_error(model, images):
     torch.testing.assert_close(model(images), model.quality(model.log_error(images)))
 

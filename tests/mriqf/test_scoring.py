@@ -9,7 +9,9 @@ import torch
 
 import mriqf
 from mriqf import jpeg
+from mriqf.inference import predict_map
 from mriqf.io import from_array
+from mriqf.pooling import cell_weight
 from mriqf.scale import volume_scale
 from mriqf.scoring import jpeg_trace, score_slices
 
@@ -164,6 +166,51 @@ def test_what_cannot_be_scored_is_said_in_one_line(untrained, images, message):
 def test_unknown_pool(disc, untrained):
     with pytest.raises(ValueError, match="pool is 'median'"):
         mriqf.score(disc(1), untrained(), pool="median")
+
+
+@pytest.mark.parametrize("batch_size", [2, 5])
+def test_error_predictors_score_the_error_of_the_object(disc, error_file, batch_size):
+    model, volume = mriqf.load(error_file()), from_array(disc(5))
+    scale = volume_scale(volume)
+    found = list(score_slices(volume.read_slice, range(5), model, scale=scale, batch_size=batch_size))
+    alone = list(score_slices(volume.read_slice, range(5), model, scale=scale, batch_size=1, pool="rms"))
+    for one, other in zip(found, alone, strict=True):
+        assert one.score == other.score
+        np.testing.assert_array_equal(one.looks, other.looks)
+        images = torch.from_numpy(one.image)[None]
+        error = predict_map(model, images, lead := (0, 0))[0, 0]
+        weight = cell_weight(torch.from_numpy(one.foreground)[None], model.stride, lead)[0, 0]
+        square = (weight * 10 ** (2 * model.error(error).double().clamp_max(0))).sum() / weight.sum()
+        assert one.score == pytest.approx(model.quality(square.sqrt().log10().float()).item(), abs=1e-3)
+        features = model.features(images)[0].double()
+        np.testing.assert_allclose(one.looks[:-8], (features * weight).sum((1, 2)) / weight.sum(), rtol=1e-4, atol=1e-5)
+        assert one.looks[-8] == one.score
+        assert one.expected is None
+    assert mriqf.score(volume, model).pool == "rms"
+    assert mriqf.score(volume, model, pool="mean").pool == "mean"
+
+
+def test_slices_carry_what_to_expect(disc, calibrated_file):
+    path, made = calibrated_file()
+    volume = disc(3)
+    volume[1] = 0
+    result = mriqf.score(volume, path)
+    assert result.calibration == made
+    first, empty, last = (s.expected for s in result.slices)
+    assert first == made.expect(result.slices[0].score, result.slices[0].looks)
+    assert first.in_domain
+    assert last.in_domain
+    assert (empty.in_domain, empty.reason, empty.nrmse) == (False, "no foreground", None)
+    bare = mriqf.score(volume, path, calibration=None)
+    assert bare.calibration is None
+    assert [s.expected for s in bare.slices] == [None] * 3
+    np.testing.assert_array_equal(bare.per_slice, result.per_slice)
+
+
+def test_pool_of_errors_needs_errors(disc, untrained):
+    with pytest.raises(ValueError, match=r"pool is 'rms', of errors, which .* does not know: choose foreground"):
+        mriqf.score(disc(1), untrained(), pool="rms")
+    assert mriqf.score(disc(1), untrained()).pool == "foreground"
 
 
 def test_trace_of_jpeg_survives_a_rescale_and_a_crop(texture):

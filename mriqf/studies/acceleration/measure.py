@@ -101,7 +101,7 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path
     ValueError
         If the configuration names what there is not.
     """
-    methods = {name: _method(name, config.modl) for name in config.methods}
+    methods = find_methods(config)
     models = {Path(name).stem: fast(load_predictor(name)) for name in config.weights}
     if unknown := next((f for f in config.families if f not in recon.masks.FAMILIES), None):
         raise ValueError(f"families has {unknown!r}: choose among {', '.join(recon.masks.FAMILIES)}")
@@ -112,11 +112,9 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path
     for number, (subject, index) in enumerate(slices):
         if not isinstance(subject.data, KSpace) and subject.data.channels != 1:
             raise ValueError(f"{subject.data.source} is a colour photograph: give MR magnitude images or k-space")
-        for family, acceleration, seed in _settings(config):
+        for family, acceleration, seed in settings(config):
             setting = (subject.dataset, subject.name, index, family, acceleration, seed)
-            solve = functools.partial(_solve, subject, index, family, acceleration, seed, config, methods)
-            if images is not None:
-                solve = functools.partial(_kept, images / f"{_digest(inputs, config, setting)}.npz", solve)
+            solve = functools.partial(reconstruct, subject, index, family, acceleration, seed, config, methods, images)
             shown = number == 0 and seed == 0 and family in (FULL, config.families[0])
             maps = folder / f"maps-{acceleration}.npz" if shown else None
             measure = functools.partial(_measure, solve, models, maps)
@@ -124,7 +122,8 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path
     return found
 
 
-def _settings(config: AccelerationConfig) -> Iterator[tuple[str, int, int]]:
+def settings(config: AccelerationConfig) -> Iterator[tuple[str, int, int]]:
+    """Family, rate and seed of each measurement of a slice."""
     for seed in range(config.seeds):
         for acceleration in config.accelerations:
             for family in (FULL,) if acceleration == 1 else config.families:
@@ -134,10 +133,10 @@ def _settings(config: AccelerationConfig) -> Iterator[tuple[str, int, int]]:
 Problem = tuple[Complex[Tensor, "1 c h w"], recon.Sense, Float[Tensor, "1 1 h w"], Callable[[Tensor], Tensor]]
 
 
-def _problem(
+def undersample(
     subject: Subject, index: int, family: str, acceleration: int, seed: int, config: AccelerationConfig
 ) -> Problem:
-    """K-space, operator, true magnitude image, and how to cut images to the size that is looked at."""
+    """K-space of a slice, operator, true magnitude image, and how to cut images to the size that is looked at."""
     seed = 1000 * index + seed
     if not isinstance(subject.data, KSpace):
         image = subject.data.read_slice(index)[0]
@@ -180,14 +179,41 @@ def _solve(
     config: AccelerationConfig,
     methods: Mapping[str, Reconstruction],
 ) -> Solved:
-    kspace, sense, truth, crop = _problem(subject, index, family, acceleration, seed, config)
+    kspace, sense, truth, crop = undersample(subject, index, family, acceleration, seed, config)
     with torch.inference_mode():
         images = {name: crop(method(kspace, sense)).abs()[0, 0].numpy() for name, method in methods.items()}
     return Solved(images, truth[0, 0].numpy(), recon.effective_acceleration(sense.mask))
 
 
-def _kept(path: Path, solve: Callable[[], Solved]) -> Solved:
-    """Take the reconstructions from a file, or make it."""
+def reconstruct(
+    subject: Subject,
+    index: int,
+    family: str,
+    acceleration: int,
+    seed: int,
+    config: AccelerationConfig,
+    methods: Mapping[str, Reconstruction],
+    images: Path | None = None,
+) -> Solved:
+    """Undersample a slice and reconstruct it by every method, or take that from the folder that keeps it.
+
+    Parameters
+    ----------
+    subject, index
+        Which slice.
+    family, acceleration, seed
+        Of the mask; `FULL` at 1.
+    config
+        Of the simulation.
+    methods
+        Those of `find_methods`.
+    images
+        Folder that keeps reconstructions, whichever study and manifest they were made for; none if not given.
+    """
+    solve = functools.partial(_solve, subject, index, family, acceleration, seed, config, methods)
+    if images is None:
+        return solve()
+    path = images / f"{_digest(subject, config, (index, family, acceleration, seed))}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
@@ -200,10 +226,13 @@ def _kept(path: Path, solve: Callable[[], Solved]) -> Solved:
     return found
 
 
-def _digest(inputs: Inputs, config: AccelerationConfig, setting: tuple[Value, ...]) -> str:
-    """Hash of all that a reconstruction depends on."""
+def _digest(subject: Subject, config: AccelerationConfig, setting: tuple[int, str, int, int]) -> str:
+    """Hash of all that a reconstruction depends on: the measured slice itself, and what is done to it."""
+    pixels = subject.data.read_slice(setting[0])
+    crop = subject.data.image_shape if isinstance(subject.data, KSpace) else None
+    data = [hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest(), pixels.shape, crop]
     modl = content_hash(find(config.modl)) if "modl" in config.methods else None
-    text = json.dumps([setting, inputs.hashes, config.methods, modl, config.n_coils, config.noise_std, __version__])
+    text = json.dumps([setting, data, config.methods, modl, config.n_coils, config.noise_std, __version__])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -218,7 +247,7 @@ def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps:
             "effective_acceleration": solved.effective_acceleration,
             **{error: getattr(metrics, error)(matched, truth, region).item() for error in ERRORS},
         }
-        scored = {weights: _score(image, model) for weights, model in models.items()}
+        scored = {weights: score_image(image, model) for weights, model in models.items()}
         for index, (weights, found) in enumerate(scored.items()):
             if index == 0:
                 row["foreground_fraction"] = found.foreground_fraction
@@ -234,7 +263,8 @@ def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps:
     return rows
 
 
-def _score(image: Float32[np.ndarray, "h w"], model: Predictor) -> SliceScore:
+def score_image(image: Float32[np.ndarray, "h w"], model: Predictor) -> SliceScore:
+    """One magnitude image, any unit, scored by itself as `mriqf score` would."""
     volume = from_array(image)
     (found,) = score_slices(volume.read_slice, [0], model, scale=volume_scale(volume))
     return found
@@ -255,6 +285,17 @@ def regions(found: SliceScore) -> dict[str, float]:
         "background": float(outside.mean()) if outside.size else float("nan"),
         "background_low": float((outside < LOW).mean()) if outside.size else float("nan"),
     }
+
+
+def find_methods(config: AccelerationConfig) -> dict[str, Reconstruction]:
+    """Reconstructions of a study by their names.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or no MoDL where one is asked for.
+    """
+    return {name: _method(name, config.modl) for name in config.methods}
 
 
 def _method(name: str, modl: str) -> Reconstruction:

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mriqf.baselines import BASELINES
+from mriqf.isotonic import Isotonic
 from mriqf.studies.acceleration.measure import FULL
-from mriqf.studies.statistics import Isotonic, Ridge, bootstrap
+from mriqf.studies.statistics import Ridge, bootstrap
 from mriqf.studies.table import Columns
 
 Fit = Callable[[Columns, Bool[np.ndarray, " n"]], Callable[[Columns], Float[np.ndarray, " n"]]]

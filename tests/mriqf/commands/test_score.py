@@ -1,6 +1,7 @@
 """`mriqf score` as it is typed."""
 
 import csv
+import dataclasses
 import json
 import math
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import mriqf
+from mriqf.calibration_file import write
 from mriqf.cli import main
 
 AFFINE = np.array([[0, 2.0, 0, -5], [-1.5, 0, 0, 7], [0, 0, 3, 1], [0, 0, 0, 1]])
@@ -256,4 +259,91 @@ def test_line_breaks_in_names_do_not_break_the_table(run, tmp_path, disc):
     assert status == 0
     assert len(lines) == 1
     assert len(lines[0].split("\t")) == 6
+    assert len(error.splitlines()) == 1
+
+
+@pytest.fixture
+def calibrated(run, calibrated_file):
+    """Runner of `mriqf score` with weights that have a calibration, and the calibration."""
+    path, made = calibrated_file()
+    return lambda *tokens: run(*tokens, weights=str(path)), made
+
+
+def test_calibrated_weights_print_the_error_to_expect(calibrated, scan, tmp_path):
+    run, made = calibrated
+    status, lines, error = run(scan, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json")
+    assert status == 0
+    assert all(len(line.split("\t")) == 8 for line in lines)
+    assert [line.split("\t")[3] for line in lines] == ["rms"] * 4
+    objects = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    result = mriqf.score(mriqf.read(scan), objects[0]["weights"])
+    for line, found, row, known in zip(lines[:3], objects, table, result.slices, strict=False):
+        printed, domain = line.split("\t")[6:]
+        assert domain == found["domain"] == row["domain"] == "ok"
+        value, low, high = (found[name] for name in ("nrmse", "nrmse_low", "nrmse_high"))
+        assert 0 < low <= value <= high
+        digits = 2 if value >= 0.05 else 3
+        assert printed == f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+        assert (value, low, high) == (known.expected.nrmse, known.expected.nrmse_low, known.expected.nrmse_high)
+        assert float(row["ssim_low"]) == found["ssim_low"] <= found["ssim"] <= found["ssim_high"]
+        assert found["acceleration_low"] <= found["acceleration"] <= found["acceleration_high"]
+        assert 0 < found["distance"] <= 1
+    assert lines[3].split("\t")[6:] == ["-", "no foreground"]
+    assert (objects[3]["nrmse"], table[3]["nrmse"], objects[3]["domain"]) == (None, "", "no foreground")
+    shares = [s.foreground_fraction for s in result.slices[:3]]
+    mean, low, high = (
+        np.average([found[name] for found in objects[:3]], weights=shares)
+        for name in ("nrmse", "nrmse_low", "nrmse_high")
+    )
+    digits = 2 if mean >= 0.05 else 3
+    cut = made.cut_off(0.1)
+    assert (
+        f"over 4 slices, NRMSE {mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}] over the 3 in the domain; "
+        f"cut-off {cut.score:.1f} for NRMSE 0.10 ({100 * cut.good_rejected:.0f} % of good images fall below it, "
+        f"{100 * cut.bad_passed:.0f} % of bad ones pass)"
+    ) in error
+
+
+def test_unknown_images_get_a_reason_and_no_number(calibrated, tmp_path):
+    run, _ = calibrated
+    noise = save(tmp_path / "noise.npy", np.random.default_rng(0).random((1, 96, 96)))
+    status, lines, error = run(noise, "--json", tmp_path / "a.json")
+    assert status == 0
+    assert lines[0].split("\t")[6] == "-"
+    assert lines[0].split("\t")[7].startswith("unlike calibration (distance ")
+    assert "NRMSE unknown: unlike calibration" in error
+    (found,) = json.loads((tmp_path / "a.json").read_text())
+    assert found["nrmse"] is found["ssim_high"] is found["acceleration"] is None
+    assert found["distance"] > 1
+
+
+def test_limit_of_the_cut_off(calibrated, scan, run):
+    calibrated_run, made = calibrated
+    error = calibrated_run(scan, "--limit", 0.2)[2]
+    assert f"cut-off {made.cut_off(0.2).score:.1f} for NRMSE 0.20" in error
+    status, lines, error = calibrated_run(scan, "--limit", 1e-4)
+    assert (status, lines) == (2, [])
+    assert "limit is 0.0001: the calibration has 0 images with a smaller NRMSE" in error
+    status, lines, error = run(scan, "--limit", 0.1)
+    assert (status, lines) == (2, [])
+    assert "there is no calibration: give one by --calibration FILE" in error
+
+
+def test_calibration_of_choice(calibrated, scan, run, tmp_path):
+    calibrated_run, made = calibrated
+    assert [len(line.split("\t")) for line in calibrated_run(scan, "--calibration", "none")[1]] == [6] * 4
+    assert [len(line.split("\t")) for line in calibrated_run(scan, "--pool", "mean")[1]] == [6] * 4
+    write(tmp_path / "b.json", dataclasses.replace(made, coverage=0.8))
+    assert calibrated_run(scan, "--calibration", tmp_path / "b.json")[1] == calibrated_run(scan)[1]
+    status, lines, error = run(scan, "--calibration", tmp_path / "b.json")
+    assert (status, lines) == (2, [])
+    assert "b.json belongs to other weights than" in error
+
+
+def test_pool_of_errors_is_refused_where_no_errors_are_known(run, scan):
+    status, lines, error = run(scan, "--pool", "rms")
+    assert (status, lines) == (2, [])
+    assert "pool is 'rms', of errors, which" in error
     assert len(error.splitlines()) == 1

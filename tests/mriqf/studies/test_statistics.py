@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mriqf.studies.statistics import Isotonic, Ridge, bootstrap, by_group, group_rows, spearman
+from mriqf.studies.statistics import Ridge, bootstrap, by_group, group_rows, spearman
 
 
 def test_spearman_agrees_with_scipy_with_ties():
@@ -40,22 +40,6 @@ def test_interval_covers_the_mean():
 
 def test_two_subjects_have_no_interval():
     assert np.isnan(bootstrap(np.mean, np.array(["a", "b"]), np.arange(2.0))).all()
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_isotonic_follows_either_direction(sign):
-    rng = np.random.default_rng(0)
-    x = rng.uniform(0, 100, 300)
-    y = sign * np.sqrt(x) + 0.1 * rng.standard_normal(300)
-    found = Isotonic(x, y)
-    grid = np.linspace(-10, 110, 60)
-    assert (sign * np.diff(found(grid)) >= -1e-12).all()
-    np.testing.assert_allclose(found(np.array([25.0, 64.0])), [sign * 5, sign * 8], atol=0.4)
-
-
-def test_isotonic_of_equal_scores_is_their_mean():
-    found = Isotonic(np.array([1.0, 1.0, 2.0]), np.array([0.0, 4.0, 6.0]))
-    np.testing.assert_allclose(found(np.array([0.0, 1.0, 2.0, 3.0])), [2, 2, 6, 6])
 
 
 def test_ridge_is_least_squares_without_penalty_and_the_mean_with_much():

@@ -1,0 +1,254 @@
+"""From a score to the error that is to be expected, with an interval that is honest, or the reason why there is none.
+
+A predictor's score ranks images; a calibration, made on images whose errors are known, says what error a score stands
+for, how often that is wrong, and below which score images should be rejected.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from mriqf.conformal import SMALLEST, Band, fit_band, halves, least
+from mriqf.domain import Domain, fit_domain
+from mriqf.pooling import weighted_mean
+
+LIMIT = 0.10
+"""NRMSE above which an image is called bad, if nobody says otherwise."""
+REJECTED = 0.05
+"""Share of good images that a cut-off may reject."""
+LEAST_FIT = 10  # images to fit a curve to
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of images whose errors are known."""
+
+    score: Float[np.ndarray, " n"]
+    nrmse: Float[np.ndarray, " n"]
+    ssim: Float[np.ndarray, " n"]
+    subject: Shaped[np.ndarray, " n"]
+    looks: Float[np.ndarray, "n m"]
+    """See `mriqf.domain.describe`."""
+    acceleration: Float[np.ndarray, " n"] | None = None
+    """Effective; NaN for images that are no reconstructions."""
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def part(self, rows: Bool[np.ndarray, " n"]) -> "Scored":
+        """Some of the images."""
+        sampled = None if self.acceleration is None else self.acceleration[rows]
+        return Scored(
+            self.score[rows], self.nrmse[rows], self.ssim[rows], self.subject[rows], self.looks[rows], sampled
+        )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a slice's score says; no numbers, but the reason, where it says nothing."""
+
+    nrmse: float | None = None
+    nrmse_low: float | None = None
+    nrmse_high: float | None = None
+    ssim: float | None = None
+    ssim_low: float | None = None
+    ssim_high: float | None = None
+    acceleration: float | None = None
+    """At which reconstructions score alike; also None where the calibration had no reconstructions."""
+    acceleration_low: float | None = None
+    acceleration_high: float | None = None
+    distance: float | None = None
+    """From the images of the calibration; what is farther than 1 is not like them."""
+    reason: str = ""
+    """Why there are no numbers; empty inside the domain."""
+
+    @property
+    def in_domain(self) -> bool:
+        """Whether the image is of the calibration's kind."""
+        return not self.reason
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """A score to reject images below, and what that costs."""
+
+    score: float
+    limit: float
+    """NRMSE up to which an image is good."""
+    good_rejected: float
+    """Share of good images that score below."""
+    bad_passed: float
+    """Share of bad images that score above; NaN if there was none."""
+    n_good: int
+    n_bad: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What scores by one predictor's weights, pooled in one way, say of errors."""
+
+    weights: str
+    """Hash of the weights: `mriqf.calibration_file.fingerprint`."""
+    pool: str
+    coverage: float
+    """Share of images whose figure lies in its interval, at least, if they are drawn as the calibration's were."""
+    split: str
+    """What the curves were fitted on, and what their intervals were measured on."""
+    nrmse: Band
+    dissimilarity: Band
+    """Of 1 − SSIM."""
+    acceleration: Band | None
+    domain: Domain
+    held_score: tuple[float, ...]
+    """Of the images that the intervals were measured on, from the worst; cut-offs come from these."""
+    held_nrmse: tuple[float, ...]
+
+    def expect(self, score: float, looks: Float[np.ndarray, " m"]) -> Expected:
+        """What the score of one slice says, given what the slice looks like (`mriqf.domain.describe`)."""
+        if math.isnan(score):
+            return Expected(reason="no foreground")
+        distance = float(self.domain.distance(looks[None])[0])
+        if distance > 1:
+            return Expected(distance=distance, reason=f"unlike calibration (distance {distance:.2f} > 1)")
+        unlike, unlike_low, unlike_high = self.dissimilarity(score)
+        found = (None, None, None) if self.acceleration is None else self.acceleration(score)
+        similar = (1 - unlike, 1 - unlike_high, 1 - unlike_low)
+        at_least_one = (None if r is None else max(r, 1.0) for r in found)
+        return Expected(*self.nrmse(score), *similar, *at_least_one, distance=distance)
+
+    def cut_off(self, limit: float = LIMIT) -> CutOff:
+        """Score to reject images below, if NRMSE above `limit` is bad: at most 5 % of good images score lower.
+
+        Raises
+        ------
+        ValueError
+            If too few good images are known to say so.
+        """
+        score, bad = np.array(self.held_score), np.array(self.held_nrmse) > limit
+        good = np.sort(score[~bad])
+        rank = math.floor(REJECTED * (len(good) + 1))
+        if rank < 1:
+            raise ValueError(
+                f"limit is {limit:g}: the calibration has {len(good)} images with a smaller NRMSE, too few to allow "
+                f"{100 * REJECTED:g} % of them below a cut-off: choose a larger limit"
+            )
+        cut = float(good[rank - 1])
+        passed = float((score[bad] >= cut).mean()) if bad.any() else math.nan
+        return CutOff(cut, limit, float((good < cut).mean()), passed, len(good), int(bad.sum()))
+
+
+def fit(
+    scored: Scored,
+    *,
+    weights: str,
+    pool: str = "rms",
+    coverage: float = 0.9,
+    familiar: Float[np.ndarray, "k m"] | None = None,
+) -> Calibration:
+    """Curves from score to NRMSE, SSIM and acceleration, their intervals, and the domain where they hold.
+
+    Half of the subjects give the curves, which are isotonic, and the local spread about them. The other half gives the
+    intervals by split-conformal prediction: the residuals over the spread, each tail with half of what may lie outside.
+
+    Parameters
+    ----------
+    scored
+        Images with known errors, of at least two subjects if possible: images of one subject are alike, and the
+        interval then promises nothing for others.
+    weights, pool
+        What the scores come from; kept.
+    coverage
+        Share of images whose figure shall lie in its interval.
+    familiar
+        What further images look like that the predictor knows, such as those that it was trained on; their errors count
+        for nothing.
+
+    Raises
+    ------
+    ValueError
+        If there are too few images.
+
+    References
+    ----------
+    Lei et al., Distribution-free predictive inference for regression, JASA 2018, doi:10.1080/01621459.2017.1307116.
+    """
+    scored = scored.part(np.isfinite(scored.score))
+    first, split = halves(scored.subject)
+    known = scored.looks[first] if familiar is None else np.concatenate((scored.looks[first], familiar))
+    if min(first.sum(), (~first).sum()) < max(LEAST_FIT, least(coverage)):
+        raise ValueError(
+            f"{len(scored)} scored images are too few for a coverage of {coverage:g}: give {4 * least(coverage)} or so"
+        )
+    acceleration = None
+    if scored.acceleration is not None:
+        sampled = np.isfinite(scored.acceleration)
+        parts = (first & sampled).sum(), (~first & sampled).sum()
+        if parts[0] >= LEAST_FIT and parts[1] >= least(coverage):
+            acceleration = fit_band(scored.score[sampled], scored.acceleration[sampled], first[sampled], coverage)
+    order = np.lexsort((scored.nrmse[~first], scored.score[~first]))
+    return Calibration(
+        weights, pool, coverage, split,
+        fit_band(scored.score, scored.nrmse, first, coverage),
+        fit_band(scored.score, 1 - scored.ssim, first, coverage),
+        acceleration,
+        fit_domain(known, scored.looks[~first]),
+        tuple(scored.score[~first][order].tolist()),
+        tuple(scored.nrmse[~first][order].tolist()),
+    )  # fmt: skip
+
+
+def volume_nrmse(slices: Sequence[tuple[Expected | None, float]]) -> tuple[float, float, float] | None:
+    """NRMSE of a volume and the ends of its interval, from its slices and their shares of foreground.
+
+    Means over the slices inside the domain; None if there is none. The ends are those of slices that all err to the
+    same side, as slices of one scan do at worst: were they independent, the interval would be narrower.
+    """
+    kept = [(e, share) for e, share in slices if e is not None and e.nrmse is not None]
+    if not kept:
+        return None
+    names = ("nrmse", "nrmse_low", "nrmse_high")
+    return tuple(weighted_mean([(getattr(e, name), share) for e, share in kept]) for name in names)  # pyright: ignore[reportReturnType]
+
+
+@dataclass(frozen=True)
+class Check:
+    """How a calibration fared on a subject that it had not seen."""
+
+    subject: str
+    n: int
+    nrmse_coverage: float
+    ssim_coverage: float
+    nrmse_mae: float
+    ssim_mae: float
+    false_alarm: float
+    """Share of the subject's images called unknown; the others' figures are over all its images."""
+
+
+def leave_one_out(
+    scored: Scored, *, coverage: float = 0.9, familiar: Float[np.ndarray, "k m"] | None = None
+) -> list[Check]:
+    """Calibrate without each subject in turn, and look at that one; empty if there is one only, or too few images."""
+    scored = scored.part(np.isfinite(scored.score))
+    checks = []
+    for subject in np.unique(scored.subject):
+        out = scored.subject == subject
+        try:
+            calibration = fit(scored.part(~out), weights="", coverage=coverage, familiar=familiar)
+        except ValueError:
+            return []
+        seen = scored.part(out)
+        nrmse = np.array([calibration.nrmse(s) for s in seen.score.tolist()])
+        ssim = 1 - np.array([calibration.dissimilarity(s) for s in seen.score.tolist()])
+        far = calibration.domain.distance(seen.looks) > 1
+        true_nrmse = np.maximum(seen.nrmse, SMALLEST)
+        checks.append(Check(
+            str(subject), len(seen),
+            float(((nrmse[:, 1] <= true_nrmse) & (true_nrmse <= nrmse[:, 2])).mean()),
+            float(((ssim[:, 2] <= seen.ssim) & (seen.ssim <= ssim[:, 1])).mean()),
+            float(np.abs(nrmse[:, 0] - seen.nrmse).mean()), float(np.abs(ssim[:, 0] - seen.ssim).mean()),
+            float(far.mean()),
+        ))  # fmt: skip
+    return checks

@@ -1,0 +1,150 @@
+"""Calibrations on disk: JSON beside the weights they belong to, which is found again, and refused for others."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mriqf.calibration import Calibration
+from mriqf.conformal import Band
+from mriqf.domain import Domain
+from mriqf.inference import Predictor
+from mriqf.io.atomic import atomic_path
+from mriqf.weights import config_dict, find
+
+FORMAT = "mriqf-calibration-1"
+
+
+def attached(calibration: Calibration | str | Path | None, model: Predictor, pool: str) -> Calibration | None:
+    """The calibration to use with a predictor.
+
+    Parameters
+    ----------
+    calibration
+        One, or the file of one; `auto` is that beside the predictor's weights, if there is one and it is of this pool;
+        `none` or None is none.
+    model
+        As it was loaded: not the copy that `fast` makes.
+    pool
+        How its maps become scores.
+
+    Raises
+    ------
+    ValueError
+        If the calibration is another predictor's or another pool's, or the file is damaged.
+    """
+    if calibration is None or calibration == "none":
+        return None
+    path = beside(model.name) if calibration == "auto" else calibration
+    if path is None or (calibration == "auto" and not Path(str(path)).is_file()):
+        return None
+    found = path if isinstance(path, Calibration) else read(path)
+    what = "calibration" if isinstance(path, Calibration) else f"calibration {path}"
+    if found.weights != fingerprint(model):
+        raise ValueError(f"{what} belongs to other weights than {model.name}: make its own by mriqf calibrate")
+    if found.pool != pool:
+        if calibration == "auto":
+            return None
+        raise ValueError(f"{what} is of scores by pool {found.pool}, not {pool}: choose that pool, or give none")
+    return found
+
+
+def beside(weights: str | Path) -> Path | None:
+    """Where the calibration of weights lies, or would lie; None if there are no such weights."""
+    try:
+        path = find(weights)
+    except ValueError:
+        return None
+    return path.with_suffix(".calibration.json")
+
+
+def fingerprint(model: Predictor) -> str:
+    """SHA-256 of a predictor's configuration and tensors, wherever its file lies and whatever its card says."""
+    found = hashlib.sha256(json.dumps(config_dict(model.config), sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def write(path: str | Path, calibration: Calibration, *, force: bool = False) -> None:
+    """Write a calibration as JSON, which appears whole or not at all.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and `force` is not given.
+    """
+    text = json.dumps({"format": FORMAT} | asdict(calibration)) + "\n"
+    with atomic_path(path, force) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read(path: str | Path) -> Calibration:
+    """A calibration from JSON.
+
+    Raises
+    ------
+    ValueError
+        If the file is no calibration, or is damaged.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if found["format"] != FORMAT:
+            raise ValueError
+        sampled = found["acceleration"]
+        calibration = Calibration(
+            weights=str(found["weights"]),
+            pool=str(found["pool"]),
+            coverage=_number(found["coverage"]),
+            split=str(found["split"]),
+            nrmse=_band(found["nrmse"]),
+            dissimilarity=_band(found["dissimilarity"]),
+            acceleration=None if sampled is None else _band(sampled),
+            domain=_domain(found["domain"]),
+            held_score=_numbers(found["held_score"]),
+            held_nrmse=_numbers(found["held_nrmse"]),
+        )
+        if not 0 < calibration.coverage < 1 or len(calibration.held_score) != len(calibration.held_nrmse):
+            raise ValueError
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such calibration: make it by mriqf calibrate") from None
+    except (OSError, AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{path} is no calibration of this version, or is damaged: make it by mriqf calibrate"
+        ) from None
+    return calibration
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    return tuple(_number(v) for v in values)
+
+
+def _band(found: Any) -> Band:
+    rows = {name: _numbers(found[name]) for name in ("knots", "values", "grid", "spread")}
+    band = Band(**rows, low=_number(found["low"]), high=_number(found["high"]))
+    right = (
+        len(band.knots) == len(band.values) > 0 and len(band.grid) == len(band.spread) > 0
+        and (np.diff(band.knots) > 0).all() and (np.diff(band.grid) > 0).all()
+        and (np.diff(band.values) <= 0).all() and min(band.spread) > 0 and band.low <= 0 <= band.high
+    )  # fmt: skip
+    if not right:
+        raise ValueError
+    return band
+
+
+def _domain(found: Any) -> Domain:
+    mean, whitener = _numbers(found["mean"]), tuple(_numbers(row) for row in found["whitener"])
+    if not mean or [len(row) for row in whitener] != [len(mean)] * len(mean):
+        raise ValueError
+    return Domain(mean, whitener, _number(found["false_alarm"]))

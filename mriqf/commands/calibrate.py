@@ -1,0 +1,119 @@
+"""`mriqf calibrate`: what a predictor's scores say of errors, learned from degraded images whose errors are known."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mriqf.calibration import Calibration, Check, Scored, fit, leave_one_out
+from mriqf.calibration_file import beside, fingerprint, write
+from mriqf.cli import UsageError
+from mriqf.commands.options import choose_device, say
+from mriqf.error_predictor import ErrorPredictor
+from mriqf.inference import Predictor, fast
+from mriqf.io import from_array
+from mriqf.scale import volume_scale
+from mriqf.scoring import choose_pool, score_slices
+from mriqf.weights import load_predictor
+
+LIMITS = (0.05, 0.10, 0.15, 0.20)
+
+
+def calibrate(
+    *examples: Path,
+    weights: str = "qf-mri",
+    familiar: tuple[Path, ...] = (),
+    out: Path | None = None,
+    coverage: float = 0.9,
+    device: str = "auto",
+    force: bool = False,
+) -> int:
+    """Learn from degraded images what a score says of NRMSE, SSIM and acceleration, and for which images.
+
+    Scores every example as `mriqf score` would. Prints, tab-separated, how the calibration fared on each subject when
+    it had not seen that one, and for some limits of NRMSE the cut-off and its two error rates.
+
+    Parameters
+    ----------
+    examples
+        Folders by `mriqf data degrade`: of other subjects than the predictor was trained on, or it will promise too
+        much.
+    weights
+        Name or path of an error predictor's weights.
+    familiar
+        A further folder, of images that the predictor knows, such as those that it was trained on: their errors count
+        for nothing, but images like them get an answer. May be given several times.
+    out
+        File to write; by default beside the weights, where `mriqf score` looks for it.
+    coverage
+        Share of images whose error shall lie in its interval.
+    device
+        auto, cpu or cuda.
+    force
+        Replace a file that exists.
+    """
+    if not examples:
+        raise UsageError("no examples given: mriqf calibrate FOLDER…")
+    if not 0 < coverage < 1:
+        raise UsageError(f"--coverage is {coverage:g}: give a share between 0 and 1")
+    model = load_predictor(weights, choose_device(device))
+    if not isinstance(model, ErrorPredictor):
+        raise UsageError(f"weights {weights} know no errors: choose qf-mri, or others by mriqf train error")
+    path = out or beside(weights)
+    if path is None or (path.exists() and not force):
+        raise FileExistsError(f"{path} exists: choose another name or pass --force")
+    quick = fast(model)
+    scored = score_examples(examples, quick)
+    known = score_examples(familiar, quick).looks if familiar else None
+    found = fit(scored, weights=fingerprint(model), pool=choose_pool("auto", model), coverage=coverage, familiar=known)
+    write(path, found, force=force)
+    for line in _report(found, leave_one_out(scored, coverage=coverage, familiar=known)):
+        print(line)  # noqa: T201
+    say(f"{path}: {len(scored)} images, {found.split}; {len(found.held_score)} gave the intervals and cut-offs")
+    return 0
+
+
+def score_examples(folders: Sequence[Path], model: Predictor) -> Scored:
+    """Scores of degraded images, without those that have no foreground."""
+    from mriqf.studies.degraded import read_shards
+
+    parts = [_score_folder(read_shards(folder), model, folder.name) for folder in folders]
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Scored.__dataclass_fields__}
+    scored = Scored(**columns)
+    return scored.part(np.isfinite(scored.score))
+
+
+def _score_folder(examples: dict[str, np.ndarray], model: Predictor, name: str) -> Scored:
+    n = len(examples["nrmse"])
+    score, looks = np.empty(n), []
+    for k in tqdm(range(n), name, file=sys.stderr, disable=None, leave=False, unit="image"):
+        h, w = examples["shape"][k]
+        volume = from_array(examples["image"][k][:h, :w].astype(np.float32))
+        (found,) = score_slices(volume.read_slice, [0], model, scale=volume_scale(volume))
+        score[k] = found.score
+        looks.append(found.looks)
+    subject = np.array([f"{d}/{s}" for d, s in zip(examples["dataset"], examples["subject"], strict=True)])
+    acceleration = np.asarray(examples.get("acceleration", np.full(n, np.nan)), np.float64)
+    nrmse, ssim = (np.asarray(examples[key], np.float64) for key in ("nrmse", "ssim"))
+    return Scored(score, nrmse, ssim, subject, np.stack(looks), acceleration)
+
+
+def _report(calibration: Calibration, checks: list[Check]) -> list[str]:
+    lines = ["subject left out\timages\tNRMSE in interval\tSSIM in interval\tNRMSE MAE\tSSIM MAE\tcalled unknown"]
+    lines += [
+        f"{c.subject}\t{c.n}\t{c.nrmse_coverage:.3f}\t{c.ssim_coverage:.3f}\t{c.nrmse_mae:.4f}\t{c.ssim_mae:.4f}"
+        f"\t{c.false_alarm:.3f}"
+        for c in checks
+    ]
+    lines.append("NRMSE limit\tcut-off\tgood images rejected\tbad images passed\tgood\tbad")
+    for limit in LIMITS:
+        try:
+            cut = calibration.cut_off(limit)
+        except ValueError:
+            lines.append(f"{limit:.2f}\tunknown")
+            continue
+        shares = f"{cut.good_rejected:.3f}\t{cut.bad_passed:.3f}\t{cut.n_good}\t{cut.n_bad}"
+        lines.append(f"{limit:.2f}\t{cut.score:.1f}\t{shares}")
+    return lines
