@@ -28,9 +28,6 @@ class Scale:
     """Raw value mapped to 1: percentile 99.9 of the non-zero pixels (full range for photographs and JPEG)."""
     threshold: float
     """Foreground threshold on the smoothed, normalised slice; 0 takes everything."""
-    origin: tuple[int, int] = (0, 0)
-    """First row and column that are not exactly zero: cells are laid from here, so that an empty canvas around the
-    object changes nothing."""
 
 
 def volume_scale(volume: Volume, lattice: Lattice | None = None) -> Scale:
@@ -52,7 +49,7 @@ def volume_scale(volume: Volume, lattice: Lattice | None = None) -> Scale:
     slices = [volume.read_slice(i) for i in spread(range(volume.n_slices), _SAMPLED_SLICES)]
     if volume.channels != 1:
         return full_range_scale(slices)
-    scale = replace(percentile_scale(slices), origin=_origin(slices))
+    scale = percentile_scale(slices)
     levels = None if lattice is None else grey_levels(torch.from_numpy(np.concatenate(slices)))
     if levels is None:
         return scale
@@ -116,11 +113,6 @@ def spread(indices: Sequence[int], n: int) -> list[int]:
     """At most `n` of the indices, evenly spaced, always the same."""
     chosen = np.unique(np.linspace(0, len(indices) - 1, min(len(indices), n)).round().astype(int))
     return [indices[int(k)] for k in chosen]
-
-
-def _origin(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> tuple[int, int]:
-    signal = np.any([np.any(s != 0, axis=0) for s in slices], axis=0)
-    return int(signal.any(1).argmax()), int(signal.any(0).argmax())
 
 
 def _otsu(values: np.ndarray, n_bins: int = 256) -> float:

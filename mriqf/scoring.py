@@ -99,7 +99,7 @@ def score_slices(
     calibration
         Of the predictor and pool: `mriqf.calibration_file.attached`.
     batch_size
-        Slices that go through the predictor together; changes the time, not the score.
+        Slices that are read before the first of them is scored; changes no score.
 
     Raises
     ------
@@ -107,21 +107,63 @@ def score_slices(
         If a slice is smaller than the predictor's receptive field.
     """
     pool = choose_pool(pool, model)
-    lead = _lead(scale.origin, lattice, model.stride)
     for start in range(0, len(indices), batch_size):
         batch = indices[start : start + batch_size]
-        images = [normalise(read_slice(i), scale) for i in batch]
-        masks = [mask(i) if mask else foreground_mask(im, scale.threshold) for i, im in zip(batch, images, strict=True)]
-        quality, features = predict(model, torch.from_numpy(np.stack(images)), lead)
-        weight = cell_weight(torch.from_numpy(np.stack(masks)), model.stride, lead)
-        full = upsample_map(quality, images[0].shape[1:], model.stride, lead)
-        for k, index in enumerate(batch):
-            score = _pooled(model, quality[k, 0], weight[k, 0], pool)
-            looks = expected = None
-            if features is not None:
-                looks = describe(features[k], weight[k, 0], score, images[k], masks[k])
-                expected = calibration.expect(score, looks) if calibration else None
-            yield SliceScore(index, score, float(masks[k].mean()), full[k], masks[k], images[k], looks, expected)
+        for index, raw in [(index, read_slice(index)) for index in batch]:
+            own = mask(index) if mask else None
+            yield _score_slice(index, raw, own, model, pool, scale, lattice, calibration)
+
+
+def _score_slice(
+    index: int,
+    raw: Float32[np.ndarray, "ch h w"],
+    mask: Bool[np.ndarray, "h w"] | None,
+    model: Predictor,
+    pool: str,
+    scale: Scale,
+    lattice: Lattice | None,
+    calibration: Calibration | None,
+) -> SliceScore:
+    box = content(raw, model.receptive_field)
+    image = normalise(raw[:, box[0], box[1]], scale)
+    foreground = foreground_mask(image, scale.threshold) if mask is None else mask[box]
+    # Cells begin where the image does, or at the JPEG block that holds its first pixel.
+    lead = (0, 0) if lattice is None else tuple((b.start - p) % 8 for b, p in zip(box, lattice.phase, strict=True))
+    quality, features = predict(model, torch.from_numpy(image[None]), lead)
+    weight = cell_weight(torch.from_numpy(foreground[None]), model.stride, lead)
+    score = _pooled(model, quality[0, 0], weight[0, 0], pool)
+    looks = expected = None
+    if features is not None:
+        looks = describe(features[0], weight[0, 0], score, image, foreground)
+        expected = calibration.expect(score, looks) if calibration else None
+    full = upsample_map(quality, image.shape[1:], model.stride, lead)[0]
+    around = [(b.start, n - b.stop) for b, n in zip(box, raw.shape[1:], strict=True)]
+    whole = np.pad(foreground, around) if mask is None else mask
+    return SliceScore(
+        index,
+        score,
+        float(whole.mean()),
+        np.pad(full, around, mode="edge"),
+        whole,
+        normalise(raw, scale),
+        looks,
+        expected,
+    )
+
+
+def content(raw: Float32[np.ndarray, "ch h w"], least: int) -> tuple[slice, slice]:
+    """Rows and columns that are not exactly zero, at least `least` of each where there are as many.
+
+    An empty canvas around an image is no part of it: what is scored does not depend on it.
+    """
+    found = []
+    for axis in (1, 2):
+        n, used = raw.shape[axis], np.flatnonzero((raw != 0).any((0, 3 - axis)))
+        first, last = (int(used[0]), int(used[-1]) + 1) if used.size else (0, n)
+        size = max(last - first, min(least, n))
+        first = min(max(first - (size - (last - first)) // 2, 0), n - size)
+        found.append(slice(first, first + size))
+    return found[0], found[1]
 
 
 def choose_pool(pool: str, model: Predictor) -> str:
@@ -153,12 +195,6 @@ def _pooled(model: Predictor, quality: Float[Tensor, "i j"], weight: Float[Tenso
         return pool_map(quality, weight, pool)
     error = rms_error(model.error(quality), weight)
     return model.quality(torch.tensor(error, device=model.device)).item()
-
-
-def _lead(origin: tuple[int, int], lattice: Lattice | None, stride: int) -> tuple[int, int]:
-    """Rows and columns to put in front: cells begin at the origin, or at the JPEG block that holds it."""
-    start = origin if lattice is None else tuple(o - (o - p) % 8 for o, p in zip(origin, lattice.phase, strict=True))
-    return -start[0] % stride, -start[1] % stride
 
 
 def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:

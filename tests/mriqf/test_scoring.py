@@ -13,7 +13,8 @@ from mriqf.inference import predict_map
 from mriqf.io import from_array
 from mriqf.pooling import cell_weight
 from mriqf.scale import volume_scale
-from mriqf.scoring import jpeg_trace, score_slices
+from mriqf.scoring import content, jpeg_trace, score_slices
+from mriqf.weights import load_predictor
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 8])
@@ -224,3 +225,30 @@ def test_no_trace_in_continuous_or_uncompressed_data(disc, texture):
     assert jpeg_trace(from_array(disc(1)), range(1)) is None
     assert jpeg_trace(from_array(texture(96, 96)), range(1)) is None
     assert jpeg_trace(from_array(texture(96, 96, channels=3)), range(1)) is None
+
+
+@pytest.mark.parametrize("around", [(8, 3), (40, 0), (5, 61)])
+def test_an_empty_canvas_changes_nothing(disc, untrained, error_file, around):
+    volume = disc(2) + np.float32(1e-3)
+    padded = np.pad(volume, ((0, 0), around, around[::-1]))
+    for model in (untrained(), load_predictor(error_file())):
+        found, same = (mriqf.score(v, model, calibration=None) for v in (padded, volume))
+        assert np.array_equal(found.per_slice, same.per_slice)
+        inner = (slice(around[0], around[0] + 96), slice(around[1], around[1] + 96))
+        assert np.array_equal(found.slices[0].quality[inner], same.slices[0].quality)
+        assert found.slices[0].quality.shape == padded.shape[1:]
+        assert np.array_equal(found.slices[0].foreground[inner], same.slices[0].foreground)
+        assert found.slices[0].foreground.sum() == same.slices[0].foreground.sum()
+
+
+def test_content_is_what_is_not_zero_and_not_too_small():
+    raw = np.zeros((1, 100, 90), np.float32)
+    assert content(raw, 64) == (slice(0, 100), slice(0, 90))
+    raw[0, 30:95, 10:88] = 1
+    assert content(raw, 64) == (slice(30, 95), slice(10, 88))
+    raw[0, :, 20:] = 0
+    assert content(raw, 64) == (slice(30, 95), slice(0, 64))
+    assert content(raw, 128) == (slice(0, 100), slice(0, 90))
+    raw[0, 90:, 85:] = 1
+    raw[0, :90] = 0
+    assert content(raw, 64) == (slice(36, 100), slice(10, 90))
