@@ -15,6 +15,7 @@ from mriqf.studies.pretext import COLUMNS, FIGURES, KEY, Config, Sources, answer
 from mriqf.studies.table import Table
 
 VALIDATED = 120
+MARGIN = 16  # pixels that a part to compress has around it, whose grid may start anywhere
 
 
 def pretext(
@@ -58,19 +59,20 @@ def pretext(
     if examples:
         if validation is None or test is None or jpeg is None or data is None:
             raise UsageError("training needs --validation, --test, --jpeg and --data")
-        train_arms(out, config, _sources(examples, validation, jpeg, data), device, say)
+        train_arms(out, config, _sources(examples, validation, jpeg, data, config), device, say)
         carry_out(Table(out, KEY, COLUMNS, card(out, config, test)), tasks(out, config, read_shards(test)))
     return conclude(out, answer, FIGURES)
 
 
-def _sources(examples: tuple[Path, ...], validation: Path, jpeg: Path, data: Path) -> Sources:
+def _sources(examples: tuple[Path, ...], validation: Path, jpeg: Path, data: Path, config: Config) -> Sources:
     manifest = read_manifest(jpeg)
+    least = max(config.sides) + MARGIN
     chosen = manifest.split("train")
     return Sources(
         examples=read_shards(*examples),
         # Nothing is chosen by them: they are looked at once, when an arm is trained.
         held_out={name: values[:VALIDATED] for name, values in read_shards(validation).items()},
-        pools=[read_source(source, data) for source in chosen],
+        pools=[[image for image in read_source(source, data) if min(image.shape) >= least] for source in chosen],
         shares=[source.weight for source in chosen],
         provenance={"examples": [content_hash(folder) for folder in examples], "jpeg": manifest.sha256},
     )

@@ -49,7 +49,7 @@ class Sources:
     held_out: Examples
     """Those that validate: of other subjects."""
     pools: list[list[np.ndarray]]
-    """Images that are compressed, in [0, 1], source by source."""
+    """Images that are compressed, in [0, 1], source by source; each with 16 pixels more than the largest part."""
     shares: list[float]
     """How often each source is drawn."""
     provenance: dict[str, Any]
