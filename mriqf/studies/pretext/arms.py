@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.data import make_batch
+from mriqf.data import Augmentation, make_batch
 from mriqf.error_predictor import ErrorConfig, ErrorPredictor
 from mriqf.fit import fit, fresh
 from mriqf.studies.degraded import FAMILIES
@@ -19,6 +19,7 @@ from mriqf.train_error import ErrorTrainConfig, Examples, jpeg_ladder, train_err
 
 PRETEXT, PRETRAINED, SCRATCH, TWICE = "jpeg", "pretrained", "scratch", "scratch-twice"
 CONTROLS = ("shuffled", "constant")
+WHOLE_GRID = Augmentation(resampled=0.0)  # large parts leave no room to sample them more sparsely
 BEST_QUALITY = 99.5  # an image that was not compressed has no error, and no logarithm of it
 
 
@@ -125,7 +126,7 @@ def _train_pretext(
         side = wanted.sides[step % len(wanted.sides)]
         rng = np.random.default_rng((wanted.seed, step))
         n = max(wanted.pixels // side**2, 1)
-        images, quality = make_batch(sources.pools, sources.shares, rng, n, side, "uniform")
+        images, quality = make_batch(sources.pools, sources.shares, rng, n, side, "uniform", WHOLE_GRID)
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
             predicted = model.log_error(images.to(device).contiguous(memory_format=torch.channels_last)).float()
         target = model.error(quality.to(device).clamp(1, BEST_QUALITY))[:, None, None, None].expand_as(predicted)
