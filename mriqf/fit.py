@@ -87,6 +87,7 @@ def fit(
     validate: Callable[[nn.Module], dict[str, float]],
     terms: dict[str, Any],
     card: dict[str, Any],
+    half: bool = False,
     force: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
@@ -108,6 +109,8 @@ def fit(
         All that the training depends on, as plain JSON values; a checkpoint of other terms is refused.
     card
         What else the card of the weights shall say: network, configuration, data.
+    half
+        Keep the trained parameters in half precision, in half the space; what was measured of images stays whole.
     force
         Replace weights that exist.
     report
@@ -148,9 +151,14 @@ def fit(
     last = curve[-1] if curve else {}
     validation = {k: v for k, v in last.items() if k not in ("step", "loss") and not k.startswith("train_")}
     made = {"recipe": terms, "commit": made_by, "validation": validation, "curve": curve}
-    weights.write(out, average.state_dict(), card | made, force=force)
+    weights.write(out, _halved(average) if half else average.state_dict(), card | made, force=force)
     checkpoint.unlink(missing_ok=True)
     return out
+
+
+def _halved(model: nn.Module) -> dict[str, Tensor]:
+    trained = dict(model.named_parameters())
+    return {name: v.half() if name in trained else v for name, v in model.state_dict().items()}
 
 
 @torch.no_grad()

@@ -105,7 +105,8 @@ def train_error(
         return error_loss(predicted.float(), errors.to(device), config.pooled)
 
     return fit(
-        model, out, config, loss=loss, validate=lambda average: validate(average, held_out), force=force, report=report,
+        model, out, config, loss=loss, validate=lambda average: validate(average, held_out), half=True,
+        force=force, report=report,
         terms=weights.config_dict(config) | provenance | {"start": None if start is None else str(start)},
         card={"network": "error", "config": weights.config_dict(config.model)}
         | {name: value for name, value in provenance.items() if name == "manifest"},
