@@ -22,8 +22,10 @@ def answer(table: Columns) -> str:
 
 
 def correlation(table: Columns, arm: str, seed: float | None = None, **rows: str) -> float:
-    """Rank correlation of predicted and true NRMSE, the mean over seeds if none is named."""
+    """Rank correlation of predicted and true NRMSE, the mean over seeds if none is named; NaN without such an arm."""
     chosen = where(table, arm=arm, **rows)
+    if not len(chosen["arm"]):
+        return float("nan")
     seeds = np.unique(chosen["seed"]) if seed is None else [seed]
     found = [where(chosen, seed=float(s)) for s in seeds]
     return float(np.mean([spearman(t["predicted"], t["nrmse"]) for t in found]))

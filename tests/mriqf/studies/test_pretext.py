@@ -71,7 +71,7 @@ def test_what_is_trained_is_kept_and_other_sources_are_refused(folder, sources):
         train_arms(folder, SMALL, dataclasses.replace(sources, provenance={"made": "there"}))
 
 
-def test_killed_and_started_again_gives_the_same_table(folder, sources, tmp_path, texture):
+def test_killed_and_started_again_gives_the_same_table(folder, tmp_path, texture):
     test = degraded(6, texture, "456")
     np.savez(tmp_path / "test.npz", **test)
     made_from = card(folder, SMALL, tmp_path / "test.npz")
