@@ -182,10 +182,9 @@ class _Trunk(nn.Module):
 class _Residual(nn.Module):
     def __init__(self, width: int):
         super().__init__()
-        conv, norm, relu, *rest = _unit(width, width) + _unit(width, width)[:2]
-        self.inside = nn.Sequential(conv, norm, relu, *rest)
-        last = rest[-1]
+        last = nn.BatchNorm2d(width)
         nn.init.zeros_(last.weight)  # it starts as no change
+        self.inside = nn.Sequential(*_unit(width, width), nn.Conv2d(width, width, 3, padding=1, bias=False), last)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.inside(x))
