@@ -125,7 +125,8 @@ def _score_slice(
     calibration: Calibration | None,
 ) -> SliceScore:
     box = content(raw, model.receptive_field)
-    image = normalise(raw[:, box[0], box[1]], scale)
+    whole = normalise(raw, scale)
+    image = np.ascontiguousarray(whole[:, box[0], box[1]])
     foreground = foreground_mask(image, scale.threshold) if mask is None else mask[box]
     # Cells begin where the image does, or at the JPEG block that holds its first pixel.
     lead = (0, 0) if lattice is None else tuple((b.start - p) % 8 for b, p in zip(box, lattice.phase, strict=True))

@@ -170,21 +170,6 @@ class Solved:
     effective_acceleration: float
 
 
-def _solve(
-    subject: Subject,
-    index: int,
-    family: str,
-    acceleration: int,
-    seed: int,
-    config: AccelerationConfig,
-    methods: Mapping[str, Reconstruction],
-) -> Solved:
-    kspace, sense, truth, crop = undersample(subject, index, family, acceleration, seed, config)
-    with torch.inference_mode():
-        images = {name: crop(method(kspace, sense)).abs()[0, 0].numpy() for name, method in methods.items()}
-    return Solved(images, truth[0, 0].numpy(), recon.effective_acceleration(sense.mask))
-
-
 def reconstruct(
     subject: Subject,
     index: int,
@@ -210,7 +195,13 @@ def reconstruct(
     images
         Folder that keeps reconstructions, whichever study and manifest they were made for; none if not given.
     """
-    solve = functools.partial(_solve, subject, index, family, acceleration, seed, config, methods)
+
+    def solve() -> Solved:
+        kspace, sense, truth, crop = undersample(subject, index, family, acceleration, seed, config)
+        with torch.inference_mode():
+            found = {name: crop(method(kspace, sense)).abs()[0, 0].numpy() for name, method in methods.items()}
+        return Solved(found, truth[0, 0].numpy(), recon.effective_acceleration(sense.mask))
+
     if images is None:
         return solve()
     path = images / f"{_digest(subject, config, (index, family, acceleration, seed))}.npz"
