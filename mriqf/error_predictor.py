@@ -15,6 +15,10 @@ from mriqf.jpeg import BLOCK, dct_basis
 
 LADDER = (99, 98, 95, 92, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10, 7, 5, 3, 1)
 """JPEG qualities whose errors are measured, to say errors as qualities."""
+FOLDS = (2, 3, 4)
+"""Parts of the field of view that copies are looked for at."""
+FLOOR = 1e-6
+"""Of energies of filters: a thousandth of the range is no error that counts."""
 LEAST, MOST = 0.002, 1.25
 """Errors that can be predicted: below, no image is known that well; above, nothing is left of it."""
 
@@ -27,6 +31,8 @@ class ErrorConfig:
     """Channels at half and quarter of the resolution, and from an eighth on."""
     spectra: int = 96
     """Channels that the local spectra are reduced to."""
+    depths: tuple[int, int] = (2, 2)
+    """Residual blocks at a 16th and at a 32nd of the resolution."""
     channels: int = 1
     """Of the image: magnitude."""
 
@@ -46,8 +52,6 @@ class ErrorPredictor(nn.Module):
     receptive_field = 64
     halves = ("trunk",)
     """Layers that inference may run in half precision."""
-    floor = 1e-6  # of energies of filters: a thousandth of the range is no error that counts
-
     ladder_error: Tensor
     ladder_quality: Tensor
     dct: Tensor
@@ -84,16 +88,35 @@ class ErrorPredictor(nn.Module):
         # What comes first keeps full precision: little noise on a bright ground is less than half precision has.
         with torch.autocast(images.device.type, enabled=False):
             seen = self.stem(images.float())
-            # Noise, blur and missing detail are energies of filters, and errors are told apart by their logarithm.
-            energy = _energies(seen.square(), 4, 4, 0, self.floor)
-            # Quantisation, noise and blur each leave another trace in the spectra of blocks, which overlap by half.
-            margin = BLOCK // 4
-            blocks = functional.pad(images.float(), (margin, margin, margin, margin), mode="replicate")
+            # Noise, blur and missing detail are energies of filters, and errors are told apart by their logarithm; the
+            # mean of logarithms says how even they are: smoothing leaves many coefficients with next to nothing.
+            few = _log(seen[..., ::2, ::2].square())
+            energy = torch.cat((_log(functional.avg_pool2d(seen.square(), 4)), functional.avg_pool2d(few, 2)), 1)
+            # Quantisation, noise and blur each leave another trace in the spectra of blocks.
             kernels = self.dct.repeat(self.config.channels, 1, 1, 1)
-            spectra = functional.conv2d(blocks, kernels, stride=BLOCK // 2, groups=self.config.channels).square()
-            spectra = _energies(spectra, 4, 2, 1, self.floor)
-        found = self.trunk(seen.to(half), energy.to(half), spectra.to(half))
+            spectra = functional.conv2d(images.float(), kernels, stride=BLOCK, groups=self.config.channels)
+            spectra = torch.cat((_log(_around(spectra.square())), _around(_log(spectra.square()))), 1)
+            copies = self._copies(images.float())
+        found = self.trunk(seen.to(half), energy.to(half), spectra.to(half), copies.to(half))
         return found.to(self.head.weight.dtype)[..., : -(-h // 8), : -(-w // 8)]
+
+    def _copies(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b c i j"]:
+        """Local correlation of details with those a half, third and quarter of the field of view away, either axis.
+
+        That is where ghosts and the aliasing of regular masks come from, farther than any filter sees.
+        """
+        small = functional.avg_pool2d(images.mean(1, keepdim=True), 2)
+        detail = small - functional.avg_pool2d(small, 3, 1, 1, count_include_pad=False)
+        energy = functional.avg_pool2d(detail.square(), 8, 4, 2)
+        found = []
+        for axis in (2, 3):
+            for part in FOLDS:
+                shift = round(detail.shape[axis] / part)
+                both = functional.avg_pool2d(detail * detail.roll(shift, axis), 8, 4, 2)
+                other = functional.avg_pool2d(detail.roll(shift, axis).square(), 8, 4, 2)
+                found.append(both / (energy * other + FLOOR**2).sqrt())
+        signed = torch.cat(found, 1)
+        return torch.cat((signed, signed.abs()), 1)
 
     def log_error(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
         """Logarithm (base 10) of the root mean square error of each cell, relative to that of the whole object."""
@@ -146,11 +169,12 @@ class _Trunk(nn.Module):
         )
         self.energy = nn.Sequential(nn.BatchNorm2d(2 * half))
         self.spectra = nn.Sequential(nn.BatchNorm2d(n_spectra), *_unit(n_spectra, config.spectra, kernel=1))
-        known = 2 * half + config.spectra
-        self.mix = nn.Sequential(*_unit(width + known, width, kernel=1), _Residual(width))
+        known = 2 * half + config.spectra + 4 * len(FOLDS)
+        self.mix = nn.Sequential(*_unit(width + known, width, kernel=1))
+        # To a 16th and a 32nd: most layers are where they cost least.
         self.down = nn.ModuleList(
-            nn.Sequential(*_unit(width, width, stride=2), _Residual(width)) for _ in range(2)
-        )  # to a 16th, a 32nd
+            nn.Sequential(*_unit(width, width, stride=2), *(_Residual(width) for _ in range(n))) for n in config.depths
+        )
         self.whole = nn.Sequential(nn.Linear(3 * width + known, width), nn.ReLU(), nn.Linear(width, width))
         self.up = nn.ModuleList(nn.Sequential(*_unit(width, width)) for _ in range(2))
         self.judge = nn.Sequential(*_unit(width, 64, kernel=1))
@@ -161,19 +185,21 @@ class _Trunk(nn.Module):
         return next(self.parameters()).dtype
 
     def forward(
-        self, seen: Float[Tensor, "b k h w"], energy: Float[Tensor, "b e i j"], spectra: Float[Tensor, "b s i j"]
+        self,
+        seen: Float[Tensor, "b k h w"],
+        energy: Float[Tensor, "b e i j"],
+        spectra: Float[Tensor, "b s i j"],
+        copies: Float[Tensor, "b c i j"],
     ) -> Float[Tensor, "b 64 i j"]:
-        """Features of cells, from those of the stem and energies of its filters and of block spectra."""
-        energy, spectra = self.energy(energy), self.spectra(spectra)
-        eighth = self.mix(torch.cat((self.body(seen), energy, spectra), 1))
+        """Features of cells, from those of the stem, energies of its filters and of block spectra, and copies."""
+        known = torch.cat((self.energy(energy), self.spectra(spectra), copies), 1)
+        eighth = self.mix(torch.cat((self.body(seen), known), 1))
         sixteenth = self.down[0](eighth)
         coarse = self.down[1](sixteenth)
         # Noise, ghosts and aliasing show in the background; what they do to the object is known from there.
         axes = (2, 3)
         sd, mean = torch.std_mean(coarse.float(), axes, correction=0)
-        whole = torch.cat(
-            (mean, coarse.float().amax(axes), sd, energy.float().mean(axes), spectra.float().mean(axes)), 1
-        )
+        whole = torch.cat((mean, coarse.float().amax(axes), sd, known.float().mean(axes)), 1)
         coarse = coarse + self.whole(whole.to(coarse.dtype))[..., None, None]
         sixteenth = self.up[0](sixteenth + functional.interpolate(coarse, scale_factor=2.0))
         return self.judge(self.up[1](eighth + functional.interpolate(sixteenth, scale_factor=2.0)))
@@ -190,12 +216,12 @@ class _Residual(nn.Module):
         return torch.relu(x + self.inside(x))
 
 
-def _energies(squares: Tensor, window: int, step: int, margin: int, floor: float) -> Tensor:
-    """Logarithms of mean squares of a window, and means of logarithms: how strong, and how even."""
-    mean = (functional.avg_pool2d(squares, window, step, margin, count_include_pad=False) + floor).log()
-    return torch.cat(
-        (mean, functional.avg_pool2d((squares + floor).log(), window, step, margin, count_include_pad=False)), 1
-    )
+def _log(energy: Tensor) -> Tensor:
+    return (energy + FLOOR).log()
+
+
+def _around(x: Tensor) -> Tensor:
+    return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
 def _unit(n_in: int, n_out: int, *, kernel: int = 3, stride: int = 1) -> list[nn.Module]:

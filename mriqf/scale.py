@@ -29,6 +29,15 @@ class Scale:
     threshold: float
     """Foreground threshold on the smoothed, normalised slice; 0 takes everything."""
 
+    def from_zero(self) -> "Scale":
+        """The same top and foreground, with raw zero at 0: how high a noise floor lies says how bad it is.
+
+        Where raw values lie below zero, the scale itself.
+        """
+        if self.low <= 0:
+            return self
+        return Scale(0.0, self.high, (self.low + self.threshold * (self.high - self.low)) / self.high)
+
 
 def volume_scale(volume: Volume, lattice: Lattice | None = None) -> Scale:
     """Scale of a volume, from at most 32 evenly spaced slices: percentiles for MR, full range for photographs (RGB).

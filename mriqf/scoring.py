@@ -124,6 +124,7 @@ def _score_slice(
     lattice: Lattice | None,
     calibration: Calibration | None,
 ) -> SliceScore:
+    scale = own_scale(scale, model)
     box = content(raw, model.receptive_field)
     whole = normalise(raw, scale)
     image = np.ascontiguousarray(whole[:, box[0], box[1]])
@@ -150,6 +151,11 @@ def _score_slice(
         looks,
         expected,
     )
+
+
+def own_scale(scale: Scale, model: Predictor) -> Scale:
+    """The scale that a predictor was trained on: those of errors see raw zero as 0."""
+    return scale.from_zero() if isinstance(model, ErrorPredictor) else scale
 
 
 def content(raw: Float32[np.ndarray, "ch h w"], least: int) -> tuple[slice, slice]:
@@ -232,7 +238,7 @@ def mask_reader(mask: Volume, volume: Volume) -> Callable[[int], Bool[np.ndarray
 
 def score(
     images: Any,
-    weights: str | Path | Predictor = "qf-gray",
+    weights: str | Path | Predictor = "qf-mri",
     *,
     pool: str = "auto",
     mask: Any = None,
@@ -292,12 +298,12 @@ def score(
     )
     results = tuple(found)
     value = weighted_mean([(s.score, s.foreground_fraction) for s in results])
-    return Score(value, results, pool, model.name, scale, lattice, calibration)
+    return Score(value, results, pool, model.name, own_scale(scale, model), lattice, calibration)
 
 
 def check_channels(channels: int, model: Predictor) -> None:
     """Raise ValueError, saying which weights to take, if an image's channels are not the predictor's."""
     want = model.config.channels
     if channels != want:
-        kind, other = ("RGB", "qf-rgb") if channels == 3 else ("grey", "qf-gray")
+        kind, other = ("RGB", "qf-rgb") if channels == 3 else ("grey", "qf-mri")
         raise ValueError(f"image is {kind} ({channels} channels), the weights take {want}: use --weights {other}")

@@ -14,6 +14,7 @@ from torch.nn import functional
 from mriqf import weights
 from mriqf.error_predictor import LADDER, MOST, ErrorConfig, ErrorPredictor
 from mriqf.fit import check_new, fit, fresh
+from mriqf.flaw import flaw
 from mriqf.jpeg import compress_pixels
 
 Examples = dict[str, np.ndarray]
@@ -39,6 +40,8 @@ class ErrorTrainConfig:
     """Of all parts of a step."""
     pooled: float = 1.0
     """Weight of the error of a whole part beside that of its cells."""
+    flawed: float = 0.25
+    """Share of parts with a local flaw, beside what is wrong everywhere."""
     labels: Labels = "true"
     """For controls: the errors of other examples, or one error for all."""
     without: str | None = None
@@ -99,7 +102,8 @@ def train_error(
     def loss(step: int) -> Tensor:
         side = config.sides[step % len(config.sides)]
         n = max(config.pixels // side**2, 1)
-        images, errors = make_batch(examples, n, side, np.random.default_rng((config.seed, step)))
+        rng = np.random.default_rng((config.seed, step))
+        images, errors = make_batch(examples, n, side, rng, config.flawed if config.labels == "true" else 0.0)
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
             predicted = model.log_error(images.to(device).contiguous(memory_format=torch.channels_last))
         return error_loss(predicted.float(), errors.to(device), config.pooled)
@@ -141,9 +145,12 @@ def choose(examples: Examples, held_out: Examples, config: ErrorTrainConfig) -> 
 
 
 def make_batch(
-    examples: Examples, n: int, side: int, rng: np.random.Generator
+    examples: Examples, n: int, side: int, rng: np.random.Generator, flawed: float = 0.0
 ) -> tuple[Float32[Tensor, "b 1 s s"], Float32[Tensor, "b 1 s s"]]:
-    """`n` parts of degraded images, turned, flipped, darker or brighter, and their errors, -1 outside the object."""
+    """`n` parts of degraded images, turned, flipped, darker or brighter, and their errors, -1 outside the object.
+
+    A share of them, `flawed`, is made worse in one place: see `flaw`.
+    """
     images, errors = [], []
     while len(images) < n:
         k = int(rng.integers(len(examples["nrmse"])))
@@ -153,8 +160,12 @@ def make_batch(
         if (error >= 0).mean() < 0.2:
             continue
         turns, flip, gain = int(rng.integers(4)), rng.random() < 0.5, rng.uniform(0.8, 1.1)
-        image = np.clip(examples["image"][k][part].astype(np.float32) * gain, 0, 1)
-        image, error = (np.rot90(x, turns) for x in (image, error.astype(np.float32)))
+        image, error = examples["image"][k][part].astype(np.float32), error.astype(np.float32)
+        if rng.random() < flawed:
+            inside = examples["error"][k] >= 0
+            power = float(np.mean(examples["image"][k][inside].astype(np.float32) ** 2))
+            image, error = flaw(image, error, power, rng)
+        image, error = (np.rot90(x, turns) for x in (np.clip(image * gain, 0, 1), error))
         if flip:
             image, error = image[:, ::-1], error[:, ::-1]
         if rng.random() < 0.3:

@@ -47,13 +47,13 @@ def find(name: str | Path) -> Path:
     raise ValueError(f"weights {str(name)!r} not found: {hint}")
 
 
-def load(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> Any:
-    """A trained network, frozen and in evaluation mode: a `QFPredictor`, or a `recon.MoDL`.
+def load(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Any:
+    """A trained network of whatever kind the weights are, frozen and in evaluation mode: `QFPredictor`, `MoDL`, …
 
     Parameters
     ----------
     name
-        Shipped weights (`qf-gray`, `modl-knee`; `names` lists them) or the path of a safetensors file.
+        Shipped weights (`qf-mri`, `modl-knee`; `names` lists them) or the path of a safetensors file.
     device
         Where the network goes.
 
@@ -76,7 +76,7 @@ def load(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> An
     return model.eval().requires_grad_(False).to(device)
 
 
-def load_predictor(name: str | Path = "qf-gray", device: str | torch.device = "cpu") -> Predictor:
+def load_predictor(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Predictor:
     """As `load`, for weights that must be those of a network that scores: a QF or an error predictor.
 
     Raises
@@ -86,7 +86,7 @@ def load_predictor(name: str | Path = "qf-gray", device: str | torch.device = "c
     """
     model = load(name, device)
     if not isinstance(model, Predictor):
-        raise ValueError(f"weights {str(name)!r} are a {type(model).__name__}'s, which scores nothing: choose qf-gray")
+        raise ValueError(f"weights {str(name)!r} are a {type(model).__name__}'s, which scores nothing: choose qf-mri")
     return model
 
 

@@ -24,7 +24,7 @@ from mriqf.weights import load_predictor
 
 def score(
     *inputs: str,
-    weights: str = "qf-gray",
+    weights: str = "qf-mri",
     pool: str = "auto",
     calibration: str = "auto",
     limit: float | None = None,
@@ -49,7 +49,7 @@ def score(
     inputs
         Files in fastMRI HDF5, ISMRMRD, NIfTI, DICOM, BART, NumPy, PNG, JPEG or TIFF, or folders of a DICOM series.
     weights
-        Name (qf-gray, qf-rgb) or path of trained weights.
+        Name or path of trained weights: qf-mri for MR images, qf-rgb for photographs, qf-gray for JPEG qualities.
     pool
         How the map becomes a number: rms (of errors), foreground, mean, center, or minkowski:p; auto: the weights' own.
     calibration
@@ -158,7 +158,7 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
         raise ValueError(f"--slices selects none of its {volume.n_slices} slices: choose others")
     lattice = scoring.jpeg_trace(volume, indices)
     grid = lattice if job.predictor.reads_grid else None
-    scale = volume_scale(volume, grid)
+    scale = scoring.own_scale(volume_scale(volume, grid), job.predictor)
     if lattice is not None:
         say(f"warning: {source}: pixels carry the lattice of JPEG quality {lattice.quality}; a study on such data "
              "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip

@@ -44,7 +44,7 @@ def demo(
     mask: str = "random",
     accelerations: tuple[int, ...] = tuple(range(1, 11)),
     center_fraction: float = 0.06,
-    weights: str = "qf-gray",
+    weights: str = "qf-mri",
     seed: int = 0,
     force: bool = False,
 ) -> int:

@@ -94,3 +94,20 @@ def test_foreground_is_the_object_with_its_holes(disc, background):
 
 def test_foreground_without_threshold_is_everything():
     assert foreground_mask(np.zeros((3, 4, 5), np.float32), 0.0).all()
+
+
+def test_from_zero_keeps_the_top_and_the_foreground():
+    rng = np.random.default_rng(0)
+    raw = (40 + 10 * rng.random((1, 64, 64))).astype(np.float32)
+    raw[0, 16:48, 16:48] += 200
+    scale = percentile_scale([raw])
+    whole = scale.from_zero()
+    assert (whole.low, whole.high) == (0, scale.high)
+    assert whole.from_zero() == whole
+    top = normalise(raw, whole)
+    assert top.max() == 1
+    assert top.min() == pytest.approx(raw.min() / scale.high, rel=1e-3)
+    a, b = (foreground_mask(normalise(raw, s), s.threshold) for s in (scale, whole))
+    assert (a != b).mean() < 0.01
+    signed = percentile_scale([raw - 100])
+    assert signed.from_zero() == signed

@@ -131,7 +131,7 @@ def test_mask_of_another_size(disc, untrained, shape):
         mriqf.score(disc(3), untrained(), mask=np.ones(shape, bool))
 
 
-@pytest.mark.parametrize(("channels", "other"), [(3, "qf-gray"), (1, "qf-rgb")])
+@pytest.mark.parametrize(("channels", "other"), [(3, "qf-mri"), (1, "qf-rgb")])
 def test_weights_of_the_other_kind(disc, texture, untrained, channels, other):
     images = disc(1) if channels == 3 else texture(channels=3)
     with pytest.raises(ValueError, match=f"the weights take {channels}: use --weights {other}"):

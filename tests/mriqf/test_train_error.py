@@ -56,6 +56,12 @@ def test_batches_have_the_errors_of_their_parts(examples):
     assert torch.equal(images, again)
 
 
+def test_flaws_make_parts_worse(examples):
+    plain, flawed = (make_batch(examples, 12, 64, np.random.default_rng(0), share)[1] for share in (0.0, 1.0))
+    assert (plain >= 0).float().mean() > 0.2
+    assert flawed[flawed >= 0].mean() > 1.1 * plain[plain >= 0].mean()
+
+
 def test_subjects_that_are_held_out_are_not_trained_on(examples, held_out, config):
     some = {name: values[:5] for name, values in examples.items()}
     assert choose(examples, some, config)["subject"].tolist() == examples["subject"][5:].tolist()

@@ -131,7 +131,7 @@ def test_a_modl_is_loaded_and_scores_nothing(modl_file):
     assert (model.config.unrolls, model.config.features) == (2, 4)
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
-    with pytest.raises(ValueError, match=r"modl\.safetensors' are a MoDL's, which scores nothing: choose qf-gray"):
+    with pytest.raises(ValueError, match=r"modl\.safetensors' are a MoDL's, which scores nothing: choose qf-mri"):
         weights.load_predictor(path)
 
 

@@ -43,7 +43,7 @@ class Example:
     """A degraded image, as a predictor sees it, and what is wrong with it."""
 
     image: Float[np.ndarray, "h w"]
-    """Magnitude in [0, 1], normalised as for scoring."""
+    """Magnitude in [0, 1], normalised as for scoring, from zero."""
     error: Float[np.ndarray, "h w"]
     """`local_error` in the object, -1 outside."""
     foreground: Bool[np.ndarray, "h w"]
@@ -155,7 +155,7 @@ def draw(
     matched = metrics.match_scale(found, image, inside)
     raw = found[0].numpy()
     return Example(
-        image=normalise(raw, percentile_scale([raw]))[0],
+        image=normalise(raw, percentile_scale([raw]).from_zero())[0],
         error=local_error(matched[0, 0].numpy(), image[0, 0].numpy(), inside[0, 0].numpy()),
         foreground=inside[0, 0].numpy(),
         nrmse=metrics.nrmse(matched, image, inside).item(),
