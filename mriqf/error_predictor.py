@@ -92,9 +92,11 @@ class ErrorPredictor(nn.Module):
             # mean of logarithms says how even they are: smoothing leaves many coefficients with next to nothing.
             few = _log(seen[..., ::2, ::2].square())
             energy = torch.cat((_log(functional.avg_pool2d(seen.square(), 4)), functional.avg_pool2d(few, 2)), 1)
-            # Quantisation, noise and blur each leave another trace in the spectra of blocks.
+            # Quantisation, noise and blur each leave another trace in the spectra of blocks: not of JPEG's own, which
+            # have hardly a coefficient and look like no others, but half a block beside those of an uncropped image.
             kernels = self.dct.repeat(self.config.channels, 1, 1, 1)
-            spectra = functional.conv2d(_off_grid(images.float()), kernels, stride=BLOCK, groups=self.config.channels)
+            blocks = functional.pad(images.float(), (BLOCK // 2, 0, BLOCK // 2, 0), mode="replicate")
+            spectra = functional.conv2d(blocks, kernels, stride=BLOCK, groups=self.config.channels)
             spectra = torch.cat((_log(_around(spectra.square())), _around(_log(spectra.square()))), 1)
             copies = self._copies(images.float())
         found = self.trunk(seen.to(half), energy.to(half), spectra.to(half), copies.to(half))
@@ -218,20 +220,6 @@ class _Residual(nn.Module):
 
 def _log(energy: Tensor) -> Tensor:
     return (energy + FLOOR).log()
-
-
-def _off_grid(images: Tensor) -> Tensor:
-    """Blocks of 8×8, three neighbours of which start at three different places of any grid of 8.
-
-    JPEG's own blocks have hardly a coefficient that is not zero, and look like no other blocks: whatever the grid's
-    position, they are never more than a ninth of those around.
-    """
-    for axis in (2, 3):
-        n = images.shape[axis]
-        block = torch.arange(n // BLOCK, device=images.device)
-        start = (BLOCK * block + 3 * (block % 3)).clamp_max(n - BLOCK)
-        images = images.index_select(axis, (start[:, None] + torch.arange(BLOCK, device=images.device)).flatten())
-    return images
 
 
 def _around(x: Tensor) -> Tensor:
