@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
+from mriqf.data import content_hash
 from mriqf.error_predictor import LADDER, MOST, ErrorConfig, ErrorPredictor
 from mriqf.fit import check_new, fit, fresh
 from mriqf.flaw import flaw
@@ -111,7 +112,7 @@ def train_error(
     return fit(
         model, out, config, loss=loss, validate=lambda average: validate(average, held_out), half=True,
         force=force, report=report,
-        terms=weights.config_dict(config) | provenance | {"start": None if start is None else str(start)},
+        terms=weights.config_dict(config) | provenance | {"start": None if start is None else content_hash(weights.find(start))},
         card={"network": "error", "config": weights.config_dict(config.model)}
         | {name: value for name, value in provenance.items() if name == "manifest"},
     )  # fmt: skip

@@ -318,7 +318,7 @@ def _oversmoothed(kspace: Tensor, level: int | float, scanner: _Scanner, rng: np
         return degrade.shrink(noisy, _geometric(level, 0.01, 1.5), str(rng.choice(["db4", "sym4", "haar"])))
     from scipy.ndimage import median_filter
 
-    size = 2 + round(8 * level)
+    size = 1 + 2 * round(4 * level)  # an even one would displace the image by half a pixel
     return torch.from_numpy(median_filter(noisy.numpy(), size=(1, 1, size, size)))
 
 

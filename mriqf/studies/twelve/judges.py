@@ -1,5 +1,6 @@
 """What judges each image: the weights that the claims are about, others, controls, and the classical measures."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from mriqf.error_predictor import ErrorPredictor
 from mriqf.inference import Predictor, fast
 from mriqf.scoring import SliceScore, check_channels, choose_pool
 from mriqf.studies.acceleration.measure import score_image
+from mriqf.studies.degraded import FAMILIES
 from mriqf.weights import load_predictor
 
 EXPECTED = (
@@ -89,7 +91,7 @@ def read_judges(weights: Sequence[str], controls: Sequence[str], left_out: Seque
     ------
     ValueError
         If there are none, one is not to be had or two have one name, or a file of `left_out` is not called
-        `without-<family>`.
+        `without-<family>`, with a seed behind it as the study of the pretext has, or without.
     """
     if not weights:
         raise ValueError("weights has no name: give one or more, such as qf-mri")
@@ -100,8 +102,9 @@ def read_judges(weights: Sequence[str], controls: Sequence[str], left_out: Seque
             raise ValueError(f"weights {', '.join(names)} share a name: rename one")
     families = {}
     for name in left_out:
-        prefix, _, family = Path(name).stem.partition("-")
-        if prefix != "without" or not family:
+        prefix, _, rest = Path(name).stem.partition("-")
+        family = re.sub(r"-\d+$", "", rest)
+        if prefix != "without" or family not in FAMILIES:
             raise ValueError(f"left-out weights {name!r} do not say what they lack: call the file without-<family>")
         families[family] = fast(load_predictor(name))
     for model in (*groups[0].values(), *groups[1].values(), *families.values()):

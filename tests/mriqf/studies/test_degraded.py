@@ -86,6 +86,12 @@ def test_level_orders_the_errors(truth, family):
     assert low + 0.25 < middle < high - 0.25
 
 
+def test_least_smoothing_leaves_the_image_where_it_is(truth):
+    """Whatever kind is drawn: a filter of even size would displace it, which no level says."""
+    for seed in range(12):
+        assert draw(truth, "over-smoothing", 0.0, seed, vary=False).nrmse < 0.05
+
+
 def test_unit_of_the_truth_changes_nothing(truth):
     a, b = (draw(s * truth, "zero-filled", 0.5, 3) for s in (1.0, 1e-6))
     np.testing.assert_allclose(a.error, b.error, atol=1e-4)
