@@ -97,6 +97,7 @@ def train_error(
     check_new(out, force)
     examples = choose(examples, held_out, config)
     model = fresh(ErrorPredictor, config.model, config.seed, start)
+    origin = {"start": None if start is None else content_hash(weights.find(start))}
     model.ladder_error = jpeg_ladder(examples)
     model = model.to(torch.device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -112,7 +113,7 @@ def train_error(
     return fit(
         model, out, config, loss=loss, validate=lambda average: validate(average, held_out), half=True,
         force=force, report=report,
-        terms=weights.config_dict(config) | provenance | {"start": None if start is None else content_hash(weights.find(start))},
+        terms=weights.config_dict(config) | provenance | origin,
         card={"network": "error", "config": weights.config_dict(config.model)}
         | {name: value for name, value in provenance.items() if name == "manifest"},
     )  # fmt: skip
