@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mriqf import weights
+from mriqf.data import content_hash
 from mriqf.error_predictor import ErrorConfig
 from mriqf.studies.pretext import COLUMNS, FIGURES, KEY, Config, Sources, answer, card, tasks, train_arms
 from mriqf.studies.pretext.arms import arms, recipe, weights_path
@@ -57,7 +58,7 @@ def test_arms_differ_in_one_thing_only():
 
 def test_pretraining_is_what_the_pretrained_start_from(folder):
     cards = {(arm, seed): weights.read(weights_path(folder, arm, seed))[1]["recipe"] for arm, seed in arms(SMALL)}
-    assert cards["pretrained", 1]["start"] == str(weights_path(folder, "jpeg", 1))
+    assert cards["pretrained", 1]["start"] == content_hash(weights_path(folder, "jpeg", 1))
     assert cards["scratch", 1]["start"] is None
     a, b = (weights.read(weights_path(folder, "jpeg", seed))[0] for seed in (0, 1))
     assert any(not np.array_equal(a[k], b[k]) for k in a)
