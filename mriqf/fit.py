@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mriqf import weights
+from mriqf.parallel import joined, processes
 
 WARM_UP = 200  # steps
 Network = TypeVar("Network", bound=nn.Module)
@@ -102,7 +103,7 @@ def fit(
     recipe
         How long and how fast.
     loss
-        Gives the loss of the model at a step.
+        Gives the loss of the model at a step; of this process' `share` of the batch where `torchrun` started several.
     validate
         Gives named figures of the averaged weights, at every checkpoint; `train_…` are those of trained images.
     terms
@@ -132,28 +133,45 @@ def fit(
     made_by = commit()  # of the code that runs, not of what the tree holds when it ends
     first, curve = _restore(checkpoint, terms, model, average, optimiser) if checkpoint.exists() else (0, [])
     losses: list[float] = []
-    for step in range(first, recipe.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.lr * min(1, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
-        value = loss(step)
-        optimiser.zero_grad()
-        value.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        _follow(average, model, min(recipe.ema, (step + 1) / (step + 10)))
-        losses.append(value.item())
-        if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
-            figures = {"loss": float(np.mean(losses))} | validate(average)
-            losses.clear()
-            curve.append({"step": step + 1} | figures)
-            report(f"step {step + 1}/{recipe.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
-            _save(checkpoint, {"recipe": terms, "step": step + 1, "curve": curve}, model, average, optimiser)
+    with processes(next(model.parameters()).device) as (rank, size):
+        value_at = joined(_Step(model, loss), size)
+        for step in range(first, recipe.steps):
+            pace = min(1, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.lr * pace
+            value = value_at(step)
+            optimiser.zero_grad()
+            value.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            _follow(average, model, min(recipe.ema, (step + 1) / (step + 10)))
+            losses.append(value.item())
+            if rank == 0 and ((step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps):
+                figures = {"loss": float(np.mean(losses))} | validate(average)
+                losses.clear()
+                curve.append({"step": step + 1} | figures)
+                report(f"step {step + 1}/{recipe.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+                _save(checkpoint, {"recipe": terms, "step": step + 1, "curve": curve}, model, average, optimiser)
+    if rank > 0:
+        return out
     last = curve[-1] if curve else {}
     validation = {k: v for k, v in last.items() if k not in ("step", "loss") and not k.startswith("train_")}
     made = {"recipe": terms, "commit": made_by, "validation": validation, "curve": curve}
     weights.write(out, _halved(average) if half else average.state_dict(), card | made, force=force)
     checkpoint.unlink(missing_ok=True)
     return out
+
+
+class _Step(nn.Module):
+    """The loss of a step as a module's output: what several processes are joined by."""
+
+    def __init__(self, model: nn.Module, loss: Callable[[int], Tensor]):
+        super().__init__()
+        self.model = model
+        self.loss = loss
+
+    def forward(self, step: int) -> Tensor:
+        return self.loss(step)
 
 
 def _halved(model: nn.Module) -> dict[str, Tensor]:
