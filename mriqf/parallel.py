@@ -29,7 +29,9 @@ def processes(device: torch.device) -> Iterator[tuple[int, int]]:
 
 def own_device(device: str) -> torch.device:
     """Device of this process: the plain `cuda` is the one of its local rank."""
-    return torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device)
+    return torch.device(
+        f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
+    )
 
 
 def share(batch: Tensor) -> Tensor:
@@ -44,7 +46,9 @@ def share(batch: Tensor) -> Tensor:
         return batch
     rank, size = distributed.get_rank(), distributed.get_world_size()
     if len(batch) < size:
-        raise ValueError(f"a batch of {len(batch)} has no share for each of {size} processes: start fewer, or draw more")
+        raise ValueError(
+            f"a batch of {len(batch)} is too small for {size} processes: start fewer, or draw more"
+        )
     return batch[rank::size]
 
 

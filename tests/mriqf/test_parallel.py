@@ -86,5 +86,5 @@ def test_a_batch_needs_a_share_for_each(monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
     assert share(torch.arange(7)).tolist() == [1, 4]
-    with pytest.raises(ValueError, match="a batch of 2 has no share for each of 3"):
+    with pytest.raises(ValueError, match="a batch of 2 is too small for 3 processes"):
         share(torch.arange(2))
