@@ -25,7 +25,8 @@ from torch import Tensor
 import mriqf
 import recon
 from mriqf import metrics
-from mriqf.studies.statistics import by_group, spearman
+from mriqf.agreement import srcc
+from mriqf.studies.statistics import by_group
 from recon.simulate import measure
 
 METHODS = ("zero-filled", "cg-sense", "l1-wavelet", "modl")
@@ -113,10 +114,10 @@ def summary(rows: list[dict[str, str]]) -> None:
     print("measure", "pooled", *methods, "between methods", "over R", "ratio", sep="\t")
     for name in MEASURES:
         value = -values[name] if name == "image_score" else values[name]
-        of_method = [spearman(value[text["method"] == m], truth[text["method"] == m]) for m in methods]
-        between = by_group(spearman, [text[k] for k in KEY[:3]], value, truth)
-        over_r = by_group(spearman, [text["slice"], text["family"], text["method"]], value, truth)
-        found = [spearman(value, truth), *of_method, _mean(between), _mean(over_r)]
+        of_method = [srcc(value[text["method"] == m], truth[text["method"] == m]) for m in methods]
+        between = by_group(srcc, [text[k] for k in KEY[:3]], value, truth)
+        over_r = by_group(srcc, [text["slice"], text["family"], text["method"]], value, truth)
+        found = [srcc(value, truth), *of_method, _mean(between), _mean(over_r)]
         ratio = f"{np.nanmedian(value / truth):.2f}" if name in ("missing", "sure", "total") else ""
         print(name, *(f"{rho:.2f}" for rho in found), ratio, sep="\t")
 

@@ -1,16 +1,13 @@
-"""JPEG as libjpeg does it: compression, block DCT, quantisation tables, and reading the quality back from pixels.
+"""JPEG as libjpeg does it: compression, with or without a gradient, block DCT, quantisation tables.
 
 References
 ----------
-ITU-T T.81 (1992), annexes A and K; Independent JPEG Group, libjpeg `jcparam.c` (quality scaling).
-Fan, de Queiroz, Identification of bitmap compression history, IEEE TIP 12(2), 2003, doi:10.1109/TIP.2002.807361.
+ITU-T T.81 (1992), annexes A and K; Independent JPEG Group, libjpeg: `jcparam.c` (quality scaling).
 """
 
-import functools
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -18,6 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
+
+from mriqf.colour import doubled, halved, rgb, ycbcr
 
 BLOCK = 8
 
@@ -66,6 +66,12 @@ def quantization_table(quality: int, component: Literal["luma", "chroma"] = "lum
     return ((torch.tensor(_BASE[component]) * scale + 50) // 100).clamp(1, 255)
 
 
+def tables(quality: int, channels: int) -> Float[Tensor, "t 8 8"]:
+    """Quantisation steps, 1–255, of an image at one quality: of luma for 1 channel, of luma and chroma for 3."""
+    components: tuple[Literal["luma", "chroma"], ...] = ("luma",) if channels == 1 else ("luma", "chroma")
+    return torch.stack([quantization_table(quality, component) for component in components]).float()
+
+
 def compress(images: Float[Tensor, "b ch h w"], quality: int | Sequence[int]) -> Float[Tensor, "b ch h w"]:
     """Round trip of each image through a baseline libjpeg file; no gradient.
 
@@ -85,18 +91,93 @@ def compress(images: Float[Tensor, "b ch h w"], quality: int | Sequence[int]) ->
     ValueError
         If a quality is out of range, the number of qualities is not the batch size, or there are not 1 or 3 channels.
     """
+    qualities = _qualities(images, quality)
     batch, channels = images.shape[:2]
-    qualities = [quality] * batch if isinstance(quality, int) else [int(q) for q in quality]
-    if len(qualities) != batch:
-        raise ValueError(f"quality has {len(qualities)} values for {batch} images: give one, or one an image")
-    if channels not in (1, 3):
-        raise ValueError(f"images have {channels} channels: JPEG takes 1 (grey) or 3 (RGB)")
     pixels = (images.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     decoded = np.stack(
         [compress_pixels(p.squeeze(-1) if channels == 1 else p, q) for p, q in zip(pixels, qualities, strict=True)]
     )
     tensor = torch.from_numpy(decoded).reshape(batch, *images.shape[2:], channels).permute(0, 3, 1, 2)
     return tensor.to(images.device, images.dtype).contiguous() / 255
+
+
+def compress_differentiable(
+    images: Float[Tensor, "b ch h w"],
+    quality: int | Sequence[int],
+    *,
+    rounding: Literal["straight-through", "smooth"] = "straight-through",
+    upsampling: Literal["fancy", "nearest"] = "fancy",
+) -> Float[Tensor, "b ch h w"]:
+    """Round trip of each image through JPEG, written in differentiable steps; nearly always the pixels of `compress`.
+
+    What libjpeg rounds is rounded here: the input, luma and chroma, chroma of half resolution, each pass of the DCT,
+    coefficients, decoded components, output. Clipping to 8 bit passes the gradient on.
+
+    Parameters
+    ----------
+    images
+        Grey (1 channel) or RGB (3 channels, coded 4:2:0), in [0, 1], in single or double precision.
+    quality
+        Quality factor, 1–100, one for all images or one an image.
+    rounding
+        "straight-through": rounded, with the gradient of the identity. "smooth": a coefficient x in units of its step
+        becomes ⌊x⌉ + (x − ⌊x⌉)³, as Shin and Song propose, and nothing else is rounded, so that the gradient is that of
+        what is computed; the result is a little off what a decoder gives.
+    upsampling
+        How the decoder brings chroma to full resolution: "fancy" is the triangular filter that decoders use unless told
+        otherwise, "nearest" repeats each sample.
+
+    Returns
+    -------
+    The decoded images, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a quality is out of range, the number of qualities is not the batch size, there are not 1 or 3 channels, or
+        the kind of rounding or upsampling does not exist.
+
+    References
+    ----------
+    Bengio et al., Estimating or propagating gradients through stochastic neurons, 2013, arXiv:1308.3432; Shin, Song,
+    JPEG-resistant adversarial images, NIPS Workshop on Machine Learning and Computer Security, 2017.
+    """
+    if rounding not in _ROUNDING or upsampling not in ("fancy", "nearest"):
+        raise ValueError(
+            f"rounding={rounding!r}, upsampling={upsampling!r}: use straight-through or smooth, and fancy or nearest"
+        )
+    coefficient, level = _ROUNDING[rounding]
+    height, width = images.shape[-2:]
+    steps = torch.stack([tables(q, images.shape[1]) for q in _qualities(images, quality)]).to(images)
+    basis = (dct_basis() * 8**0.5).to(images)  # frequencies 0 and 4 exactly ±1: no tie is broken
+    centre = images.new_tensor((0.0, 0.5, 0.5))[:, None, None]  # level 128, not 127.5, is chroma of grey
+
+    def levels(x: Tensor) -> Tensor:
+        x = level(x)
+        return x + (x.clamp(0, 255) - x).detach()
+
+    def component(x: Tensor, table: Tensor) -> Tensor:
+        """One component as the decoder finds it. The DCT is rounded after each pass, to bits that libjpeg keeps."""
+        rows, columns = x.shape[-2:]
+        x = pad(x, (0, -columns % BLOCK, 0, -rows % BLOCK), mode="replicate") - 128
+        blocks = x.unflatten(-2, (-1, BLOCK)).unflatten(-1, (-1, BLOCK)).transpose(-3, -2)
+        eighths = level(basis @ level(blocks @ basis.T * 4) / 4)
+        table = table[:, None, None, None]
+        dequantised = coefficient(eighths / (8 * table)) * table
+        blocks = level(level(basis.T @ dequantised * 4) @ basis / 32)
+        return levels(blocks.transpose(-3, -2).flatten(-4, -3).flatten(-2, -1) + 128)[..., :rows, :columns]
+
+    # Whoever trains under autocast gets the DCT in full precision still.
+    with torch.autocast(images.device.type, enabled=False):
+        pixels = levels(images * 255)
+        if images.shape[1] == 1:
+            return component(pixels, steps[:, 0]) / 255
+        # A little less than the centre: halves of chroma, frequent where two colours are equal, are rounded down.
+        luma, chroma = levels(ycbcr(pixels / 255) * 255 + centre * 0.998).split((1, 2), 1)
+        half = component(level(halved(chroma)), steps[:, 1])[..., : -(-height // 2), : -(-width // 2)]
+        chroma = level(doubled(half, upsampling))[..., :height, :width]
+        decoded = torch.cat((component(luma, steps[:, 0]), chroma), 1)
+        return levels(rgb((decoded - centre) / 255) * 255) / 255
 
 
 def compress_pixels(pixels: np.ndarray, quality: int) -> np.ndarray:
@@ -125,136 +206,43 @@ def block_idct(coefficients: Float[Tensor, "*b i j 8 8"]) -> Float[Tensor, "*b h
     return blocks.flatten(-4, -3).flatten(-2, -1)
 
 
-@dataclass(frozen=True)
-class Lattice:
-    """What the pixels say of an earlier JPEG compression."""
-
-    quality: int | None
-    """Quality factor, 1–100, or None: no lattice found, never a (grey, 8-bit) JPEG as far as the pixels tell."""
-    candidate: int
-    """Most likely quality if the image is a JPEG, whether or not the evidence says that it is."""
-    evidence: float
-    """Log-likelihood ratio of the best lattice against none, in nats; the decision is taken at `EVIDENCE_THRESHOLD`."""
-    phase: tuple[int, int]
-    """Row and column, 0–7, at which the first whole block starts."""
-
-
-# Set on training photographs: never-JPEG patches of 64² stay below 203 (flat ones; textured ones below −500), of 256²
-# below −5000; JPEG of quality 5–98 at 256² lies above 22 000.
-EVIDENCE_THRESHOLD = 250.0
-_ROUNDING_SD = 0.295  # of a coefficient, grey levels: pixels rounded to integers (1/√12), and libjpeg's integer DCT
-_OUTLIERS = 0.02  # share of coefficients off the lattice: blocks that were clipped at black or white
-
-
-def estimate_quality(image: Float[Tensor, "h w"], unknown_phase: bool = False, max_blocks: int = 4096) -> Lattice:
-    """Quality factor of an earlier JPEG compression, read from the lattice of the DCT coefficients; nothing is trained.
-
-    Every coefficient of a decoded JPEG lies within rounding error of a multiple of its quantisation step. For each of
-    the 100 standard luma tables, the coefficients' likelihood under "Laplacian, quantised, rounded" is compared with
-    that under "Laplacian, never quantised".
-
-    Parameters
-    ----------
-    image
-        Grey image in [0, 1] that is a multiple of 1/255 throughout: any other scale hides the lattice.
-    unknown_phase
-        Search all 64 positions of the 8×8 grid (a cropped image) and not only the one at the first pixel.
-    max_blocks
-        Blocks to use at most, those with most detail first.
-
-    Raises
-    ------
-    ValueError
-        If the image is smaller than one block (with an unknown phase: than two).
-
-    References
-    ----------
-    After Fan, de Queiroz, 2003, doi:10.1109/TIP.2002.807361.
-    """
-    need = 2 * BLOCK if unknown_phase else BLOCK
-    if min(image.shape) < need:
-        raise ValueError(f"image is {tuple(image.shape)}: the lattice needs at least {need}×{need} pixels")
-    levels = image.double() * 255 - 128
-    shifts = _likely_phases(levels) if unknown_phase else [(0, 0)]
-    found = [(_evidence(levels[y:, x:], max_blocks), (y, x)) for y, x in shifts]
-    evidence, phase = max(found, key=lambda f: f[0].max().item())
-    best = float(evidence.max())
-    candidate = int(evidence.argmax()) + 1
-    return Lattice(candidate if best > EVIDENCE_THRESHOLD else None, candidate, best, phase)
-
-
-def as_8bit(image: Float[Tensor, "h w"]) -> Float[Tensor, "h w"] | None:
-    """The image in steps of 1/255 if it has at most 256 evenly spaced values whatever their scale, else None.
-
-    Undoes a linear rescale, so that `estimate_quality` can look for a lattice. The first value becomes 0.
-    """
-    levels = grey_levels(image)
-    return None if levels is None else ((image.double() - levels[0]) / levels[1]).round() / 255
-
-
-def grey_levels(image: Float[Tensor, "*b h w"]) -> tuple[float, float] | None:
-    """Lowest value and step of at most 256 evenly spaced values, or None if the image has others."""
-    values = torch.unique(image.double())
-    if not 2 <= len(values) <= 256:
-        return None
-    extent = values[-1] - values[0]
-    step = extent / (extent / values.diff().min()).round()  # over the whole range, where rounding matters least
-    levels = (values - values[0]) / step
-    if levels[-1] > 255.5 or (levels - levels.round()).abs().max() > 0.01:
-        return None
-    return float(values[0]), float(step)
-
-
-def _likely_phases(levels: Tensor, n: int = 3, side: int = 256) -> list[tuple[int, int]]:
-    """Grid positions at which coefficients come closest to whole numbers, as multiples of any step do."""
-    middle = [slice(max((m - side) // 2, 0) // BLOCK * BLOCK, None) for m in levels.shape]
-    part = levels[middle[0], middle[1]][: side + BLOCK, : side + BLOCK]
-    wholeness = {
-        (y, x): float(torch.cos(2 * math.pi * block_dct(part[y:, x:])).mean())
-        for y in range(BLOCK)
-        for x in range(BLOCK)
-    }
-    return sorted(wholeness, key=wholeness.__getitem__)[-n:]
-
-
-def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
-    """Log-likelihood ratio, in nats, of each quality 1–100 against no quantisation."""
-    # Neighbouring blocks share their mean, so constant terms are no independent evidence: left out.
-    coefficients = block_dct(levels).reshape(-1, BLOCK * BLOCK)[:, 1:]
-    energy = coefficients.abs().sum(1)
-    if len(coefficients) > max_blocks:
-        coefficients = coefficients[energy.topk(max_blocks).indices]
-    # Laplacian of each frequency; the floor is what rounding alone leaves of a flat block.
-    scale = coefficients.abs().mean(0).clamp_min(_ROUNDING_SD * math.sqrt(math.pi / 2))
-    free = -coefficients.abs() / scale - (2 * scale).log()
-    result = torch.empty(100, dtype=levels.dtype)
-    for quality, table in enumerate(_luma_tables(), start=1):
-        step = table.to(levels).reshape(-1)[1:]
-        order = (coefficients / step).round()
-        residual = coefficients - order * step
-        half = step / (2 * scale)
-        mass = torch.where(
-            order == 0,
-            torch.log(-torch.expm1(-half)),
-            -order.abs() * 2 * half + torch.log(torch.sinh(half.clamp_max(300))),
-        )
-        lattice = mass - residual.square() / (2 * _ROUNDING_SD**2) - math.log(_ROUNDING_SD * math.sqrt(2 * math.pi))
-        mixed = torch.logaddexp(lattice - free + math.log1p(-_OUTLIERS), torch.full_like(free, math.log(_OUTLIERS)))
-        result[quality - 1] = mixed.sum()
-    return result
-
-
-@functools.cache
-def _luma_tables() -> tuple[Tensor, ...]:
-    return tuple(quantization_table(quality) for quality in range(1, 101))
-
-
 def dct_basis() -> Float[Tensor, "8 8"]:
     """Orthonormal DCT-II of eight samples: row u holds frequency u."""
     u, x = torch.arange(BLOCK).double()[:, None], torch.arange(BLOCK).double()[None]
     basis = torch.cos((2 * x + 1) * u * math.pi / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
     basis[0] /= math.sqrt(2)
     return basis
+
+
+def _away_from_zero(x: Tensor) -> Tensor:
+    """Nearest whole number, halves as libjpeg's quantisation rounds them."""
+    return x.sign() * (x.abs() + 0.5).floor()
+
+
+def _smooth(x: Tensor) -> Tensor:
+    nearest = _away_from_zero(x.detach())
+    return nearest + (x - nearest) ** 3
+
+
+# Of coefficients, and of everything else.
+_ROUNDING = {
+    "straight-through": (
+        lambda x: x + (_away_from_zero(x) - x).detach(),
+        lambda x: x + ((x + 0.5).floor() - x).detach(),
+    ),
+    "smooth": (_smooth, lambda x: x),
+}
+
+
+def _qualities(images: Float[Tensor, "b ch h w"], quality: int | Sequence[int]) -> list[int]:
+    """One quality an image."""
+    batch, channels = images.shape[:2]
+    qualities = [quality] * batch if isinstance(quality, int) else [int(q) for q in quality]
+    if len(qualities) != batch:
+        raise ValueError(f"quality has {len(qualities)} values for {batch} images: give one, or one an image")
+    if channels not in (1, 3):
+        raise ValueError(f"images have {channels} channels: JPEG takes 1 (grey) or 3 (RGB)")
+    return qualities
 
 
 def _check_quality(quality: int) -> None:

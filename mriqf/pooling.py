@@ -43,10 +43,36 @@ def pool_map(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: 
         return math.nan
     if name == "foreground":
         return float((quality * weight).sum() / total)
-    quality = quality.clamp_min(1e-3)
-    if order == 0:  # the limit: geometric mean
-        return float(((quality.log() * weight).sum() / total).exp())
-    return float(((quality**order * weight).sum() / total) ** (1 / order))
+    return float(minkowski(quality.clamp_min(1e-3), order, weight))
+
+
+def minkowski(
+    values: Float[Tensor, "*b h w"], exponent: int | float, weights: Float[Tensor, "*b h w"] | None = None
+) -> Float[Tensor, "*b"]:
+    """Power mean of each map: (Σ w vᵖ / Σ w)^(1/p); NaN where the weights are all zero.
+
+    Grows with the exponent from the least value over the harmonic (−1), geometric (0, the limit) and arithmetic (1)
+    mean to the greatest; below 1, the worst places count more. Scales with its values.
+
+    Parameters
+    ----------
+    values
+        Not negative; gradients are finite where they are positive.
+    exponent
+        Any finite p.
+    weights
+        Not negative; all alike without.
+
+    """
+    axes = (-2, -1)
+    weights = torch.ones_like(values, dtype=torch.float64) if weights is None else weights.double()
+    share, kept = weights / weights.sum(axes, keepdim=True), weights > 0
+    # Logarithms, because powers of small values leave the range of numbers; double, for exponents near 0.
+    logs = values.double().log()
+    if exponent == 0:
+        return torch.where(kept, share * logs, share).sum(axes).exp().to(values)
+    terms = torch.where(kept, share.log() + exponent * logs, share.log())
+    return (terms.logsumexp(axes) / exponent).exp().to(values)
 
 
 def rms_error(log_error: Float[Tensor, "i j"], weight: Float[Tensor, "i j"]) -> float:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float32
 
 from mriqf.io import Volume
-from mriqf.jpeg import Lattice, grey_levels
+from mriqf.lattice import Lattice, grey_levels
 
 _SAMPLED_SLICES = 32  # the scale of a volume comes from this many evenly spaced slices, so memory stays bounded
 _SMOOTHING = 2.0  # pixels, Gaussian sigma of the foreground mask

@@ -14,6 +14,7 @@ from mriqf import weights
 from mriqf.data import Augmentation, Law, Manifest, content_hash, make_batch, read_source
 from mriqf.fit import check_new, fit, fresh
 from mriqf.jpeg import compress_pixels
+from mriqf.parallel import own_device, share
 from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
 
 
@@ -87,17 +88,16 @@ def train(
     held_out = [im for s in manifest.split("val") for im in read_source(s, root, config.model.channels)]
     familiar = [im for pool in pools for im in pool[:: max(len(pool) // 10, 1)][:10]]
     model = fresh(QFPredictor, config.model, config.seed, start)
-    model = model.to(torch.device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    model = model.to(own_device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def loss(step: int) -> torch.Tensor:
         rng = np.random.default_rng((config.seed, step))
         size = config.patch_sizes[step % len(config.patch_sizes)]
-        images, quality = make_batch(
-            pools, shares, rng, max(config.pixels // size**2, 1), size, config.law, config.augmentation
-        )
+        n = max(config.pixels // size**2, 1)
+        images, quality = map(share, make_batch(pools, shares, rng, n, size, config.law, config.augmentation))
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
-            logits = model.logits(images.to(device).contiguous(memory_format=torch.channels_last))
-        return prediction_loss(logits.float(), quality.to(device), config.model.head)
+            logits = model.logits(images.to(model.device).contiguous(memory_format=torch.channels_last))
+        return prediction_loss(logits.float(), quality.to(model.device), config.model.head)
 
     def figures(average: nn.Module) -> dict[str, float]:
         known = {f"train_{name}": value for name, value in validate(average, familiar).items()}

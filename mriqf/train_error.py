@@ -17,6 +17,7 @@ from mriqf.error_predictor import LADDER, MOST, ErrorConfig, ErrorPredictor
 from mriqf.fit import check_new, fit, fresh
 from mriqf.flaw import flaw
 from mriqf.jpeg import compress_pixels
+from mriqf.parallel import own_device, share
 
 Examples = dict[str, np.ndarray]
 Labels = Literal["true", "shuffled", "constant"]
@@ -99,16 +100,17 @@ def train_error(
     model = fresh(ErrorPredictor, config.model, config.seed, start)
     origin = {"start": None if start is None else content_hash(weights.find(start))}
     model.ladder_error = jpeg_ladder(examples)
-    model = model.to(torch.device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    model = model.to(own_device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def loss(step: int) -> Tensor:
         side = config.sides[step % len(config.sides)]
         n = max(config.pixels // side**2, 1)
         rng = np.random.default_rng((config.seed, step))
-        images, errors = make_batch(examples, n, side, rng, config.flawed if config.labels == "true" else 0.0)
+        flawed = config.flawed if config.labels == "true" else 0.0
+        images, errors = map(share, make_batch(examples, n, side, rng, flawed))
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
-            predicted = model.log_error(images.to(device).contiguous(memory_format=torch.channels_last))
-        return error_loss(predicted.float(), errors.to(device), config.pooled)
+            predicted = model.log_error(images.to(model.device).contiguous(memory_format=torch.channels_last))
+        return error_loss(predicted.float(), errors.to(model.device), config.pooled)
 
     return fit(
         model, out, config, loss=loss, validate=lambda average: validate(average, held_out), half=True,

@@ -22,6 +22,9 @@ NETWORKS = {  # what a card may name: module, network and configuration, importe
     "error": ("mriqf.error_predictor", "ErrorPredictor", "ErrorConfig"),
     "arcnn": ("mriqf.restore.arcnn", "ARCNN", "ARCNNConfig"),
     "srcnn": ("mriqf.restore.srcnn", "SRCNN", "SRCNNConfig"),
+    "qgcn": ("mriqf.restore.qgcn", "QGCN", "QGCNConfig"),
+    "qgac": ("mriqf.restore.qgac", "QGAC", "QGACConfig"),
+    "qairn": ("mriqf.restore.qairn", "QAIRN", "QAIRNConfig"),
     "modl": ("recon.modl", "MoDL", "MoDLConfig"),
 }
 

@@ -1,6 +1,20 @@
-"""Networks that take compression artefacts out of images: one file each, sizes in, sizes out."""
+"""Networks that take compression artefacts out of images: one file each, images and tables in, images out."""
 
 from mriqf.restore.arcnn import ARCNN, ARCNNConfig
+from mriqf.restore.qairn import QAIRN, QAIRNConfig
+from mriqf.restore.qgac import QGAC, QGACConfig
+from mriqf.restore.qgcn import QGCN, QGCNConfig
 from mriqf.restore.srcnn import SRCNN, SRCNNConfig
 
-__all__ = ["ARCNN", "SRCNN", "ARCNNConfig", "SRCNNConfig"]
+__all__ = [
+    "ARCNN",
+    "QAIRN",
+    "QGAC",
+    "QGCN",
+    "SRCNN",
+    "ARCNNConfig",
+    "QAIRNConfig",
+    "QGACConfig",
+    "QGCNConfig",
+    "SRCNNConfig",
+]

@@ -55,7 +55,11 @@ class SRCNN(nn.Module):
         if config.residual:
             start_residual(self.body, self.last)
 
-    def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b ch h w"]:
+    def forward(
+        self,
+        images: Float[Tensor, "b ch h w"],
+        tables: Float[Tensor, "b t 8 8"] | None = None,  # noqa: ARG002 (as every network here; this one is blind)
+    ) -> Float[Tensor, "b ch h w"]:
         """Restore."""
         features = self.body(images)
         # In full precision: bfloat16 has steps of a whole grey level near white.

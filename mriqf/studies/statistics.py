@@ -1,23 +1,9 @@
-"""Numbers that studies draw from their tables: rank correlation, intervals over subjects, ridge regression."""
+"""Numbers that studies draw from their tables: intervals over subjects, ridge regression."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Shaped
-
-
-def spearman(x: Shaped[np.ndarray, " n"], y: Shaped[np.ndarray, " n"]) -> float:
-    """Rank correlation of the finite pairs; NaN with fewer than three, 0 where a side is constant: it tells nothing."""
-    from scipy.stats import rankdata
-
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known], y[known]
-    if len(x) < 3:
-        return float("nan")
-    a, b = rankdata(x), rankdata(y)
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(np.corrcoef(a, b)[0, 1])
 
 
 def by_group(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mriqf import data, jpeg
+from mriqf import data, jpeg, lattice
 
 PLAIN = data.Augmentation(**dict.fromkeys((f.name for f in dataclasses.fields(data.Augmentation)), 0.0))
 
@@ -201,14 +201,14 @@ def test_label_is_the_quality_in_the_pixels(pools):
     images, quality = data.make_batch(pools, [1.0], np.random.default_rng(0), 20, 96, "uniform", PLAIN)
     for image, label in zip(images, quality.tolist(), strict=True):
         if 3 <= label <= 94:  # beyond, two tables are alike, or the steps are lost in the rounding
-            assert jpeg.estimate_quality(image[0]).quality == label
+            assert lattice.estimate_quality(image[0]).quality == label
 
 
 def test_clean_patches_are_called_100_and_bear_no_lattice(pools):
     clean = dataclasses.replace(PLAIN, clean=1.0)
     images, quality = data.make_batch(pools, [1.0], np.random.default_rng(0), 8, 64, augmentation=clean)
     assert (quality == 100).all()
-    assert all(jpeg.estimate_quality(image[0]).quality is None for image in images)
+    assert all(lattice.estimate_quality(image[0]).quality is None for image in images)
 
 
 def test_shifted_grid_starts_anywhere(pools):

@@ -8,7 +8,7 @@ import torch
 from properties import check_linear, complex_normal, relative_error
 from scipy.ndimage import gaussian_filter
 
-from mriqf import degrade, jpeg
+from mriqf import degrade, jpeg, lattice
 
 H, W = 48, 64
 
@@ -220,7 +220,7 @@ def photograph(texture):
 
 @pytest.mark.parametrize("phase", [(0, 0), (3, 5), (7, 0)])
 def test_jpeg_starts_its_grid_anywhere(photograph, phase):
-    found = jpeg.estimate_quality(degrade.jpeg(photograph, 60, phase)[0, 0], unknown_phase=True)
+    found = lattice.estimate_quality(degrade.jpeg(photograph, 60, phase)[0, 0], unknown_phase=True)
     assert (found.quality, found.phase) == (60, phase)
     assert torch.equal(degrade.jpeg(photograph, 60), jpeg.compress(photograph, 60))
 
@@ -230,7 +230,7 @@ def test_resampled_jpeg_has_no_lattice_and_stays_in_place(photograph, step):
     smooth = degrade.blur(photograph, 1.5)
     found = degrade.jpeg(smooth, 95, (2, 6), step)
     assert found.shape == smooth.shape
-    assert jpeg.estimate_quality((found[0, 0] * 255).round() / 255, unknown_phase=True).quality is None
+    assert lattice.estimate_quality((found[0, 0] * 255).round() / 255, unknown_phase=True).quality is None
     here = relative_error(found, smooth)
     assert here < 0.02
     for axis in (2, 3):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from properties import relative_error
 
-from mriqf.pooling import cell_weight, check_pool, pool_map, rms_error, upsample_map, weighted_mean
+from mriqf.pooling import cell_weight, check_pool, minkowski, pool_map, rms_error, upsample_map, weighted_mean
 
 GENERATOR = torch.Generator().manual_seed(0)
 QUALITY = 5 + 90 * torch.rand(12, 9, generator=GENERATOR)
@@ -32,6 +32,40 @@ def test_minkowski_grows_with_its_order_from_worst_to_best():
     kept = QUALITY[WEIGHT > 0]
     assert kept.min() <= pooled[0] < pooled[-1] <= kept.max()
     assert pooled[4] == pytest.approx(pooled[3], abs=0.01)
+
+
+def test_power_means_of_many_maps():
+    generator = torch.Generator().manual_seed(1)
+    values = 0.05 + torch.rand(3, 2, 7, 5, generator=generator)
+    weights = torch.rand(3, 2, 7, 5, generator=generator)
+    weights = weights * (weights > 0.4)
+    for p in (-4, -1, 0.5, 1, 3):
+        expected = ((values**p * weights).sum((2, 3)) / weights.sum((2, 3))) ** (1 / p)
+        assert torch.allclose(minkowski(values, p, weights), expected)
+        assert torch.allclose(minkowski(1e-20 * values, p, weights), 1e-20 * expected, rtol=1e-4, atol=0)  # homogeneous
+    assert torch.allclose(minkowski(values, 1), values.mean((2, 3)))
+    assert torch.allclose(minkowski(values, 0), values.log().mean((2, 3)).exp())
+    assert torch.allclose(minkowski(values, 0), minkowski(values, 1e-4), rtol=1e-4)
+    steps = torch.stack([minkowski(values, p, weights) for p in (-300, -4, -1, 0, 0.5, 2, 300)])
+    assert (steps.diff(dim=0) > 0).all()
+    kept = values.masked_fill(weights == 0, torch.nan)
+    assert torch.allclose(steps[0], torch.nan_to_num(kept, nan=9.0).amin((2, 3)), rtol=0.02)
+    assert torch.allclose(steps[-1], torch.nan_to_num(kept, nan=0.0).amax((2, 3)), rtol=0.02)
+
+
+def test_power_means_of_zeros_and_nothing():
+    values = torch.tensor([[0.0, 0.5], [1.0, 0.25]])
+    assert minkowski(values, -2) == minkowski(values, 0) == 0
+    assert minkowski(values, 2) > 0
+    assert minkowski(torch.zeros(2, 2), 2) == 0
+    nonzero = (values > 0).float()  # a place without weight does not count, whatever is there
+    assert minkowski(values, 0, nonzero) == pytest.approx((0.5 * 1 * 0.25) ** (1 / 3))
+    assert all(minkowski(values, p, torch.zeros(2, 2)).isnan() for p in (-1, 0, 1))
+    values.requires_grad_()
+    minkowski(values[1:], -3).backward()
+    assert values.grad is not None
+    assert values.grad[1].isfinite().all()
+    assert values.grad[1, 1] > values.grad[1, 0] > 0
 
 
 @pytest.mark.parametrize("pool", ["foreground", "mean", "center", "minkowski:-2", "minkowski:0", "minkowski:3"])

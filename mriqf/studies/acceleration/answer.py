@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from mriqf.agreement import srcc
 from mriqf.baselines import BASELINES
 from mriqf.studies.acceleration.measure import FULL
 from mriqf.studies.acceleration.prediction import Prediction, estimators, predict, settings
 from mriqf.studies.claims import Claim, claims_table
-from mriqf.studies.statistics import bootstrap, by_group, group_rows, spearman
+from mriqf.studies.statistics import bootstrap, by_group, group_rows
 from mriqf.studies.table import Columns, where
 
 # Fixed before the first run.
@@ -36,7 +37,7 @@ def scorers(table: Columns) -> list[str]:
 def within(table: Columns, score: str, against: str) -> tuple[float, float, float, tuple[float, float]]:
     """Correlation within each curve: mean, least, greatest, and the interval of the mean over subjects."""
     columns = [table[name] for name in CURVE]
-    rho = by_group(spearman, columns, table[score], table[against])
+    rho = by_group(srcc, columns, table[score], table[against])
     subject = table["subject"][[rows[0] for rows in group_rows(columns)]]
     known = np.isfinite(rho)  # a curve without values, such as one of images without background
     return (
@@ -140,7 +141,7 @@ def _correlations(table: Columns) -> list[str]:
 
 def _pooled(rows: Columns, name: str) -> tuple[float, tuple[float, float]]:
     values = rows[name], rows["nrmse"]
-    return spearman(*values), bootstrap(spearman, rows["subject"], *values, n=300)
+    return srcc(*values), bootstrap(srcc, rows["subject"], *values, n=300)
 
 
 def _spreads(table: Columns) -> list[str]:

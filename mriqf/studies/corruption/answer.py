@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from mriqf.agreement import srcc
 from mriqf.studies.claims import Claim, claims_table
 from mriqf.studies.corruption.measure import LEVELS, N_LEVELS, UNITS
-from mriqf.studies.statistics import bootstrap, group_rows, spearman
+from mriqf.studies.statistics import bootstrap, group_rows
 from mriqf.studies.table import Columns
 
 REPORTED = ("blur", "salt-and-pepper", "noise")
@@ -81,7 +82,7 @@ class Curves:
     def rho(self) -> Figure:
         """Rank correlation of score and level."""
         level = np.arange(N_LEVELS)
-        return self._over_subjects(np.array([spearman(level, curve) for curve in self._seen]))
+        return self._over_subjects(np.array([srcc(level, curve) for curve in self._seen]))
 
     @functools.cached_property
     def first_step(self) -> Figure:

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from mriqf.agreement import srcc
 from mriqf.studies.pretext.arms import CONTROLS, PRETEXT, PRETRAINED, SCRATCH, TWICE
 from mriqf.studies.pretext.measure import subject_of
-from mriqf.studies.statistics import bootstrap, spearman
+from mriqf.studies.statistics import bootstrap
 from mriqf.studies.table import Columns, where
 
 HELPS = 0.02
@@ -28,7 +29,7 @@ def correlation(table: Columns, arm: str, seed: float | None = None, **rows: str
         return float("nan")
     seeds = np.unique(chosen["seed"]) if seed is None else [seed]
     found = [where(chosen, seed=float(s)) for s in seeds]
-    return float(np.mean([spearman(t["predicted"], t["nrmse"]) for t in found]))
+    return float(np.mean([srcc(t["predicted"], t["nrmse"]) for t in found]))
 
 
 def datasets(table: Columns) -> list[str]:
@@ -86,7 +87,7 @@ def _interval(table: Columns, other: str) -> tuple[float, float]:
     half = len(columns) // 2
 
     def difference(true: np.ndarray, *predicted: np.ndarray) -> float:
-        each = [spearman(p, true) for p in predicted]
+        each = [srcc(p, true) for p in predicted]
         return float(np.mean(each[:half]) - np.mean(each[half:]))
 
     subject = subject_of(one)

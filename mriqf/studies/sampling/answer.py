@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mriqf.agreement import srcc
 from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
 from mriqf.studies.claims import Claim, claims_table
 from mriqf.studies.sampling.arms import ARMS, FIELDS, Arm
 from mriqf.studies.sampling.measure import GRID_QUALITIES, KEY, NONE
-from mriqf.studies.statistics import bootstrap, spearman
+from mriqf.studies.statistics import bootstrap
 from mriqf.studies.table import Columns, where
 
 HIGH, MIDDLE, LOW = (81, 100), (41, 60), (1, 40)  # qualities, both ends included
@@ -129,10 +130,8 @@ def _a2(predictions: Columns) -> Claim:
         return Claim("A2", says, "–", "–", None)
     regression, classes = (within(t, NUANCE) for t in paired(predictions, "neglog", "classes"))
     quality, subject = regression["quality"], regression["subject"]
-    a, b = (_interval(spearman, subject, quality, t["score"]) for t in (regression, classes))
-    change = _interval(
-        lambda q, x, y: spearman(q, y) - spearman(q, x), subject, quality, regression["score"], classes["score"]
-    )
+    a, b = (_interval(srcc, subject, quality, t["score"]) for t in (regression, classes))
+    change = _interval(lambda q, x, y: srcc(q, y) - srcc(q, x), subject, quality, regression["score"], classes["score"])
     measured = (
         f"rank correlation of score and quality {_plain(a)} with regression, {_plain(b)} with classes: "
         f"{_signed(change)}"

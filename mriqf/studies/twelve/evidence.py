@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from mriqf.agreement import srcc
 from mriqf.baselines import BASELINES
 from mriqf.studies.acceleration.answer import CURVE, curves
-from mriqf.studies.statistics import Ridge, bootstrap, by_group, group_rows, spearman
+from mriqf.studies.statistics import Ridge, bootstrap, by_group, group_rows
 from mriqf.studies.table import Columns, where
 from mriqf.studies.twelve.bars import claim
 
@@ -142,7 +143,7 @@ def goodness(rows: Columns, judge: str) -> Float[np.ndarray, " n"]:
     values = rows[judge].astype(float)
     if judge not in BASELINES:
         return values
-    return -values if spearman(values, rows["nrmse"]) > 0 else values
+    return -values if srcc(values, rows["nrmse"]) > 0 else values
 
 
 def describe(rows: Columns, what: str = "images") -> str:
@@ -164,7 +165,7 @@ def over(
 
 def pooled(rows: Columns, judge: str) -> Estimate:
     """Minus Spearman's correlation of score and NRMSE over all rows: 1 is perfect."""
-    return over(units(rows), lambda s, e: -spearman(s, e), goodness(rows, judge), rows["nrmse"])
+    return over(units(rows), lambda s, e: -srcc(s, e), goodness(rows, judge), rows["nrmse"])
 
 
 def groups_of(table: Columns, rows: Columns) -> Iterator[tuple[str, str, Columns]]:
@@ -189,7 +190,7 @@ def within_slice(table: Columns) -> list[Finding]:
     heads = take(curve, np.array(first))
     rho = {}
     for judge in judges(table):
-        values = -by_group(spearman, keys, curve[judge].astype(float), curve["nrmse"])
+        values = -by_group(srcc, keys, curve[judge].astype(float), curve["nrmse"])
         rho[judge] = -values if judge in BASELINES and np.nanmean(np.append(values, 0)) < 0 else values
     found = []
     methods = dict.fromkeys(heads["method"].tolist())
@@ -243,7 +244,7 @@ def across_families(table: Columns) -> list[Finding]:
         unit = units(take(mine, np.array([g[0] for g in group_rows(keys)])))
         shares = {}
         for judge in names:
-            rho = -by_group(spearman, keys, goodness(mine, judge), mine["nrmse"])
+            rho = -by_group(srcc, keys, goodness(mine, judge), mine["nrmse"])
             shares[judge] = over(unit, np.mean, np.where(np.isfinite(rho), (rho > 0).astype(float), UNKNOWN))
         found.append(Finding(3, "sign", f"slices with the right sign, {family}", describe(mine), shares, form=".2f"))
     for column in (name for name in table if name.startswith("left-out ")):

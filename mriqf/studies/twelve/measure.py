@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from mriqf.agreement import srcc
 from mriqf.io import KSpace
 from mriqf.studies.acceleration.measure import find_methods, reconstruct, settings
 from mriqf.studies.degraded import FAMILIES
 from mriqf.studies.inputs import Subject
-from mriqf.studies.statistics import spearman
 from mriqf.studies.table import Task, Value
 from mriqf.studies.twelve import cases, probes
 from mriqf.studies.twelve.judges import Judges, auroc, pearson
@@ -200,7 +200,7 @@ def judge_case(case: cases.Case, judges: Judges, family: str, maps: bool) -> dic
     if maps:
         row |= {f"r {name}": pearson(error, case.error, case.inside) for name, error in judged.errors.items()}
         first = next(iter(judged.errors.values()))
-        row["rank r"] = spearman(first[case.inside], case.error[case.inside])
+        row["rank r"] = srcc(first[case.inside], case.error[case.inside])
         if case.pixels is not None:
             row["sharp r"] = pearson(first, case.pixels, case.inside)
     return row

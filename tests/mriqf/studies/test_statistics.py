@@ -1,19 +1,6 @@
 import numpy as np
-import pytest
-from scipy import stats
 
-from mriqf.studies.statistics import Ridge, bootstrap, by_group, group_rows, spearman
-
-
-def test_spearman_agrees_with_scipy_with_ties():
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 6, 40).astype(float), rng.standard_normal(40)
-    assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
-
-
-def test_a_constant_tells_nothing():
-    assert spearman(np.ones(5), np.arange(5.0)) == 0
-    assert np.isnan(spearman(np.ones(2), np.arange(2.0)))
+from mriqf.studies.statistics import Ridge, bootstrap, by_group, group_rows
 
 
 def test_groups_keep_their_rows():

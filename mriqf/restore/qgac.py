@@ -1,0 +1,246 @@
+"""QGAC: restoration of DCT coefficients by layers whose kernels follow from the quantisation table.
+
+References
+----------
+Ehrlich, Davis, Lim, Shrivastava, Quantization guided JPEG artifact correction, ECCV 2020, arXiv:2004.09320.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mriqf.colour import rgb, ycbcr
+from mriqf.jpeg import BLOCK, block_dct, block_idct
+from mriqf.restore.qgac_layers import FREQUENCIES, START, BlockNet, ChromaNet, Conditioning, FrequencyNet, LumaNet
+from mriqf.restore.tables import unit_tables
+
+
+@dataclass(frozen=True)
+class QGACConfig:
+    """Size of the network; the defaults are the paper's where it says them."""
+
+    channels: int = 3
+    """1 grey, 3 RGB."""
+    width: int = 256
+    """Features of a luma block."""
+    growth: int = 32
+    """Channels that each layer of a dense block adds; unsaid in the paper: ESRGAN's."""
+    rrdbs: int = 1
+    """Residual-in-residual dense blocks in each subnetwork."""
+    frequency_width: int = 256
+    """Channels of the frequency network, a multiple of 64."""
+    chroma_width: int = 32
+    """Features of a chroma block; unsaid in the paper, which calls this network smaller: the authors' later code's."""
+    manifold: int = 64
+    """Channels between the quantisation table and the kernels; unsaid in the paper: the authors' later code's."""
+    conditioning: Conditioning = "manifold"
+    """How the table is told: `manifold` makes kernels of it, `concatenate` gives it as a channel, `none` ignores it."""
+    block_net: bool = True
+    """Whether luma has block networks; without, there is the frequency network alone."""
+    frequency_net: bool = True
+    """Whether luma has the frequency network; without, there is one block network alone."""
+    fusion: bool = True
+    """Whether luma's residual is fused from all subnetworks; without, it is what the last gives."""
+
+
+SMALL = QGACConfig(width=32, growth=16, frequency_width=128, chroma_width=16, manifold=16)
+"""Below a million weights."""
+
+
+class QGAC(nn.Module):
+    """Compressed images in [0, 1], or coefficients of JPEG files, and quantisation tables to restored images.
+
+    Results are not clipped. Luma is restored first, by block network, frequency network, block network, and then
+    guides the restoration of Cb and Cr, by one network for both. An untrained network adds nearly nothing.
+
+    `mean` and `std` of each component's coefficients, by which they are normalised, are part of the weights;
+    `measure_coefficients` sets them.
+
+    Raises
+    ------
+    ValueError
+        If the configuration has no network.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: QGACConfig = QGACConfig()):
+        super().__init__()
+        sizes = (config.width, config.growth, config.rrdbs, config.chroma_width, config.manifold)
+        if (
+            config.channels not in (1, 3)
+            or min(sizes) < 1
+            or config.frequency_width < FREQUENCIES
+            or config.frequency_width % FREQUENCIES
+            or config.conditioning not in get_args(Conditioning)
+            or not (config.block_net or config.frequency_net)
+        ):
+            raise ValueError(
+                f"{config} has no network: use 1 or 3 channels, sizes >= 1, a frequency_width that is a multiple of "
+                "64, conditioning manifold, concatenate or none, and a block or a frequency network"
+            )
+        self.config = config
+        self.name = "qgac"
+
+        block = (config.width, config.growth, config.rrdbs, config.conditioning, config.manifold)
+        gain = 1.0 if config.fusion else START
+        stages: list[nn.Module] = [FrequencyNet(config.frequency_width, config.rrdbs, gain)]
+        if not config.frequency_net:
+            stages = [BlockNet(*block, gain)]
+        elif config.block_net:
+            stages = [BlockNet(*block), FrequencyNet(config.frequency_width, config.rrdbs), BlockNet(*block, gain)]
+        self.luma = LumaNet(stages, fusion=config.fusion)
+        small = (config.chroma_width, *block[1:])
+        self.chroma = ChromaNet(*small) if config.channels == 3 else None
+        # About what photographs have, until training measures it.
+        u = torch.arange(BLOCK)
+        falling = (1 + u[:, None] + u).flatten() ** -2.0
+        scale = torch.tensor([400.0, 100.0, 100.0])[: config.channels]
+        self.register_buffer("mean", torch.zeros(config.channels, FREQUENCIES))
+        self.register_buffer("std", scale[:, None] * falling)
+
+    def forward(
+        self, images: Float[Tensor, "b ch h w"], tables: Float[Tensor, "b t 8 8"] | None = None
+    ) -> Float[Tensor, "b ch h w"]:
+        """Restore decoded images.
+
+        Colour is taken to be 4:2:0: chroma is averaged over 2×2 pixels, and what is restored adds to its repetition.
+
+        Parameters
+        ----------
+        images
+            Decoded JPEGs, their first block at the first pixel.
+        tables
+            Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma.
+
+        Raises
+        ------
+        ValueError
+            If there are no tables, or others than the images have.
+        """
+        steps = unit_tables(tables, *images.shape[:2]).to(images)
+        h, w = images.shape[2:]
+        # The transforms in full precision: bfloat16 has steps of a whole grey level near white.
+        with torch.autocast(images.device.type, enabled=False):
+            side = BLOCK * (1 if images.shape[1] == 1 else 2)
+            padded = functional.pad(images, (0, -w % side, 0, -h % side), mode="replicate")
+            planes = _components(padded)
+        restored = self._restore(planes, [_coefficients(p) for p in planes], steps)
+        return restored[..., :h, :w]
+
+    def restore_coefficients(
+        self,
+        coefficients: Sequence[Float[Tensor, "b _ _ 8 8"]],
+        tables: Float[Tensor, "b t 8 8"],
+        size: tuple[int, int],
+    ) -> Float[Tensor, "b ch h w"]:
+        """Restore from a JPEG file's own coefficients, which know more than the rounded pixels decoded from them.
+
+        Parameters
+        ----------
+        coefficients
+            Of luma, and for colour of Cb and Cr with half as many blocks (rounded up) each way: the file's integers
+            times its quantisation steps.
+        tables
+            Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma.
+        size
+            Height and width of the image.
+
+        Raises
+        ------
+        ValueError
+            If the coefficients are not those of an image of this size, grey or 4:2:0, or the tables are not theirs.
+        """
+        (h, w), ch = size, self.config.channels
+        rows, columns = -(-h // BLOCK), -(-w // BLOCK)
+        expected = [(rows, columns), *((-(-rows // 2), -(-columns // 2)) for _ in range(ch - 1))]
+        found = [tuple(c.shape[1:3]) for c in coefficients]
+        if found != expected:
+            raise ValueError(
+                f"coefficients have {found} blocks, an image of {h}×{w} {expected}: "
+                "give those of a grey or 4:2:0 file, or the decoded pixels"
+            )
+        steps = unit_tables(tables, len(coefficients[0]), ch).to(coefficients[0])
+        given = list(coefficients)
+        if ch == 3:  # as many luma blocks as chroma has after doubling
+            more = [2 * n - m for n, m in zip(expected[1], expected[0], strict=True)]
+            given[0] = _planes(functional.pad(_channels(given[0]), (0, more[1], 0, more[0]), mode="replicate"))
+        with torch.autocast(given[0].device.type, enabled=False):
+            planes = [block_idct(c) for c in given]
+        return self._restore(planes, [_channels(c) for c in given], steps)[..., :h, :w]
+
+    @torch.no_grad()
+    def measure_coefficients(self, batches: Iterable[Float[Tensor, "_ ch _ _"]]) -> None:
+        """Set the mean and standard deviation of each coefficient to those of images, best never compressed ones.
+
+        Parameters
+        ----------
+        batches
+            Images in [0, 1], of any sizes; pixels that do not fill a block (colour: 16×16) are left out.
+
+        Raises
+        ------
+        ValueError
+            If there is not one block in them.
+        """
+        total = torch.zeros(2, *self.mean.shape, dtype=torch.float64, device=self.mean.device)
+        n = torch.zeros(self.config.channels, 1, dtype=torch.float64, device=self.mean.device)
+        side = BLOCK * (1 if self.config.channels == 1 else 2)
+        for images in batches:
+            h, w = images.shape[2:]
+            if min(h, w) < side:
+                continue
+            whole = images[..., : h // side * side, : w // side * side].to(self.mean)
+            for k, plane in enumerate(_components(whole)):
+                values = _coefficients(plane).double().transpose(0, 1).flatten(1)
+                total[0, k] += values.sum(1)
+                total[1, k] += values.square().sum(1)
+                n[k] += values.shape[1]
+        if not n.all():
+            raise ValueError(f"images hold no whole block of {side}×{side} pixels: give larger ones")
+        mean = total[0] / n
+        self.mean.copy_(mean)
+        # No frequency is so rare that rounding to grey levels, 1/√12, is more than what it varies by.
+        self.std.copy_((total[1] / n - mean.square()).clamp_min(1 / 12).sqrt())
+
+    def _restore(self, planes: list[Tensor], coefficients: list[Tensor], steps: Tensor) -> Tensor:
+        """Images, from the components' pixels (grey levels) and coefficients, and steps in (0, 1]."""
+        mean, std = self.mean[:, :, None, None], self.std[:, :, None, None]
+        known = [(c - m) / s for c, m, s in zip(coefficients, mean, std, strict=True)]
+        found = [self.luma(known[0], steps[:, 0]).to(known[0])]
+        if self.chroma is not None:
+            luma = known[0] + found[0]
+            found += [self.chroma(k, luma, steps).to(k) for k in known[1:]]
+            planes = [planes[0], *(p.repeat_interleave(2, -2).repeat_interleave(2, -1) for p in planes[1:])]
+        with torch.autocast(steps.device.type, enabled=False):
+            added = [block_idct(_planes(f * s)) for f, s in zip(found, std, strict=True)]
+            levels = torch.stack([p + a for p, a in zip(planes, added, strict=True)], 1)
+            luma = (levels[:, :1] + 128) / 255
+            return luma if levels.shape[1] == 1 else rgb(torch.cat((luma, levels[:, 1:] / 255 + 0.5), 1))
+
+
+def _components(images: Float[Tensor, "b ch h w"]) -> list[Float[Tensor, "b _ _"]]:
+    """Grey levels of luma about 128, and for colour of Cb and Cr about their middle, means of 2×2 pixels."""
+    if images.shape[1] == 1:
+        return [images[:, 0] * 255 - 128]
+    planes = ycbcr(images)
+    chroma = functional.avg_pool2d(planes[:, 1:] - 0.5, 2) * 255
+    return [planes[:, 0] * 255 - 128, chroma[:, 0], chroma[:, 1]]
+
+
+def _coefficients(levels: Float[Tensor, "b h w"]) -> Float[Tensor, "b 64 i j"]:
+    return _channels(block_dct(levels))
+
+
+def _channels(coefficients: Float[Tensor, "b i j 8 8"]) -> Float[Tensor, "b 64 i j"]:
+    return coefficients.flatten(3).permute(0, 3, 1, 2)
+
+
+def _planes(channels: Float[Tensor, "b 64 i j"]) -> Float[Tensor, "b i j 8 8"]:
+    return channels.permute(0, 2, 3, 1).unflatten(3, (BLOCK, BLOCK))
