@@ -14,9 +14,9 @@ from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, say
 from mriqf.io import atomic_path
 from mriqf.io.jpeg_file import JPEGFile, read_jpeg
-from mriqf.restore import QGAC, NETWORKS
-from mriqf.restore.tiles import restore
+from mriqf.restore import QGAC, restore
 
+MODELS = ("arcnn", "srcnn", "qgcn", "qgac", "qairn")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
@@ -108,7 +108,7 @@ def restore_file(jpeg: JPEGFile, model: Any) -> np.ndarray:
 
 def _weights(model: str, channels: int) -> str:
     """Names of networks stand for their weights of these channels."""
-    return f"{model}-{'gray' if channels == 1 else 'rgb'}" if model in NETWORKS else model
+    return f"{model}-{'gray' if channels == 1 else 'rgb'}" if model in MODELS else model
 
 
 def _files(given: Path) -> list[Path]:

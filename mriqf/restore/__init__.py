@@ -5,6 +5,7 @@ from mriqf.restore.qairn import QAIRN, QAIRNConfig
 from mriqf.restore.qgac import QGAC, QGACConfig
 from mriqf.restore.qgcn import QGCN, QGCNConfig
 from mriqf.restore.srcnn import SRCNN, SRCNNConfig
+from mriqf.restore.tiles import restore
 
 __all__ = [
     "ARCNN",
@@ -17,4 +18,5 @@ __all__ = [
     "QGACConfig",
     "QGCNConfig",
     "SRCNNConfig",
+    "restore",
 ]

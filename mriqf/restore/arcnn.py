@@ -57,6 +57,11 @@ class ARCNN(nn.Module):
         if config.residual:
             start_residual(self.body, self.last)
 
+    @property
+    def reach(self) -> int:
+        """Pixels, to each side, that a restored pixel depends on."""
+        return 9
+
     def forward(
         self,
         images: Float[Tensor, "b ch h w"],

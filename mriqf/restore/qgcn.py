@@ -77,8 +77,22 @@ class QGCN(nn.Module):
         self.last = nn.Conv2d(width, config.channels, 3, padding=1)
         self._start()
 
+    @property
+    def reach(self) -> int:
+        """Pixels, to each side, that a restored pixel depends on, but for what `look` tells of the whole image."""
+        return 8 * self.config.blocks + 8
+
+    def look(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k"] | None:
+        """What the whole image shows, by the global branch; None if there is none."""
+        if self.whole is None:
+            return None
+        return self.whole(functional.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True))
+
     def forward(
-        self, images: Float[Tensor, "b ch h w"], tables: Float[Tensor, "b t 8 8"] | None = None
+        self,
+        images: Float[Tensor, "b ch h w"],
+        tables: Float[Tensor, "b t 8 8"] | None = None,
+        seen: Float[Tensor, "b k"] | None = None,
     ) -> Float[Tensor, "b ch h w"]:
         """Restore.
 
@@ -89,6 +103,8 @@ class QGCN(nn.Module):
         tables
             Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma; ignored if the network is
             not told them.
+        seen
+            What `look` gave of the whole image, where `images` are but parts of it.
 
         Raises
         ------
@@ -102,9 +118,9 @@ class QGCN(nn.Module):
             x = torch.cat((x, unit_tables(tables, *images.shape[:2]).to(x).repeat(repeats)), 1)
         x = self.down(x)
         x = x + self.before(x)
-        if self.whole is not None and self.merge is not None:
-            small = functional.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True)
-            known = self.whole(small)[..., None, None].expand(-1, -1, *x.shape[2:])
+        seen = self.look(images) if seen is None else seen
+        if self.merge is not None and seen is not None:
+            known = seen[..., None, None].expand(-1, -1, *x.shape[2:])
             x = self.merge(torch.cat((x, known), 1))
         x = x + self.behind(x)
         x = self.up(x)

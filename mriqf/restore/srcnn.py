@@ -55,6 +55,11 @@ class SRCNN(nn.Module):
         if config.residual:
             start_residual(self.body, self.last)
 
+    @property
+    def reach(self) -> int:
+        """Pixels, to each side, that a restored pixel depends on."""
+        return 6 + self.config.kernel // 2
+
     def forward(
         self,
         images: Float[Tensor, "b ch h w"],

@@ -1,0 +1,49 @@
+"""Restoration of images of any size: in parts that overlap, with the result of the whole."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mriqf.restore.qgcn import QGCN
+
+GRID = 16  # pixels of a 4:2:0 unit, and of the deepest step of the networks: all parts start on it
+
+
+@torch.inference_mode()
+def restore(
+    model: Any, images: Float[Tensor, "b ch h w"], tables: Float[Tensor, "b t 8 8"] | None = None, tile: int = 768
+) -> Float[Tensor, "b ch h w"]:
+    """Restored images, not clipped; those larger than a tile in parts, so that memory does not grow with the image.
+
+    Parameters
+    ----------
+    model
+        A network of `mriqf.restore`.
+    images
+        Decoded JPEGs in [0, 1].
+    tables
+        Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma.
+    tile
+        Side of a part, pixels, a multiple of 16; around it is seen as much as the network reaches.
+
+    Raises
+    ------
+    ValueError
+        If `tile` is no multiple of 16, or the network refuses the images.
+    """
+    if tile < GRID or tile % GRID:
+        raise ValueError(f"tile is {tile}: use a multiple of {GRID} pixels")
+    h, w = images.shape[2:]
+    if max(h, w) <= tile:
+        return model(images, tables)
+    whole = {"seen": model.look(images)} if isinstance(model, QGCN) else {}
+    margin, found = -(-model.reach // GRID) * GRID, torch.empty_like(images)
+    for top in range(0, h, tile):
+        for left in range(0, w, tile):
+            y, x = max(top - margin, 0), max(left - margin, 0)
+            part = images[..., y : top + tile + margin, x : left + tile + margin]
+            restored = model(part, tables, **whole)[..., top - y :, left - x :]
+            found[..., top : top + tile, left : left + tile] = restored[..., :tile, :tile]
+    return found
