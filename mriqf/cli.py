@@ -1,4 +1,4 @@
-"""The command line: `mriqf score`, `recon`, `check`, `demo`, `study`, `train`, `weights`, `calibrate`, `data`.
+"""The command line: `mriqf score`, `recon`, `restore`, `check`, `demo`, `study`, `train`, `weights` and so on.
 
 Commands are named here and imported when they are called, so that help needs nothing heavy.
 """
@@ -18,11 +18,12 @@ app = App(
 )
 app.command("mriqf.commands.score:score", name="score", help="Score images that have no reference.")
 app.command("mriqf.commands.recon:reconstruct", name="recon", help="Reconstruct k-space.")
+app.command("mriqf.commands.restore:restore_files", name="restore", help="Take compression artefacts out of JPEGs.")
 app.command("mriqf.commands.check:check", name="check", help="Check a reconstruction against its k-space.")
 app.command("mriqf.studies.demo:demo", name="demo", help="Score an MR slice, undersampled more and more.")
 app.command("mriqf.commands.study:app", name="study", help="Carry out a study: table, figures, answer.")
 app.command("mriqf.commands.weights:app", name="weights", help="List the trained weights, or say where they are.")
-app.command("mriqf.commands.train:app", name="train", help="Train a predictor.")
+app.command("mriqf.commands.train:app", name="train", help="Train a predictor or a restorer.")
 app.command("mriqf.commands.calibrate:calibrate", name="calibrate", help="Learn what a score says of errors.")
 app.command("mriqf.commands.data:app", name="data", help="Check, list or degrade the data that a manifest names.")
 

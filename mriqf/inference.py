@@ -10,8 +10,9 @@ from torch.nn import functional
 from mriqf.error_predictor import ErrorPredictor
 from mriqf.pooling import padding
 from mriqf.predictor import QFPredictor
+from mriqf.restore.qairn import QAIRNPredictor
 
-Predictor = QFPredictor | ErrorPredictor
+Predictor = QFPredictor | ErrorPredictor | QAIRNPredictor
 
 
 def fast(model: Predictor) -> Predictor:

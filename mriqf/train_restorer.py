@@ -1,8 +1,10 @@
 """Training of the networks that take compression artefacts out of images: one flat loop for all of them."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +19,11 @@ from mriqf.data import Manifest, Source, read_source, verify
 from mriqf.fit import check_new, fit, fresh
 from mriqf.jpeg import compress, tables
 from mriqf.parallel import own_device, share
+from mriqf.restore import QGAC
 
 GRID = 16  # a 4:2:0 unit: parts of images start and end with one
 QUALITIES = (10, 20, 30, 40)  # that are validated
+Pixels = UInt8[np.ndarray, "_ _ ch"]
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,14 @@ class RestorerTrainConfig:
     structure: float = 0.0
     """Weight of 1 − SSIM beside the mean absolute error: 1 in QAIRN's paper, 0.05 in QGAC's, 0 in the others'."""
     trained: str = ""
-    """Only parameters whose name starts so are trained, the others stay: QGAC's stages are `luma` and `chroma`."""
+    """Part of the network that is trained, the rest stays as it is; QGAC's stages are `luma` and `chroma`."""
     seed: int = 0
     """Of initial weights and of every draw."""
 
 
 def train_restorer(
-    network: Callable[..., nn.Module],
-    model_config: object,
+    network: Callable[[Any], nn.Module],
+    model_config: Any,
     manifest: Manifest,
     root: Path,
     out: Path,
@@ -67,10 +71,12 @@ def train_restorer(
 ) -> Path:
     """Train on images that are compressed on the way, and write `out`; resume from `out` + `.checkpoint`.
 
+    A new QGAC first measures its coefficients on the images that it is trained on.
+
     Parameters
     ----------
     network, model_config
-        Which, as `mriqf.restore` has them.
+        Which, as `mriqf.restore` has them, for 1 or 3 channels.
     manifest, root
         Which images, and the folder that they lie in; photographs become limited-range luma for one channel.
     out
@@ -90,55 +96,57 @@ def train_restorer(
         If the recipe is impossible, the data differ from the manifest, or a checkpoint from the recipe.
     """
     check_new(out, force)
-    _check(config)
+    _check(config, model_config.channels)
     model = fresh(network, model_config, config.seed, start)
-    channels: int = model.config.channels  # pyright: ignore[reportAssignmentType, reportAttributeAccessIssue]
-    pools = [read_pixels(s, root, channels) for s in manifest.split("train")]
-    shares = [s.weight for s in manifest.split("train")]
-    held_out = [image for s in manifest.split("val") for image in read_pixels(s, root, channels)]
     _freeze(model, config.trained)
+    pools = [list(read_pixels(s, root, model_config.channels)) for s in manifest.split("train")]
+    shares = [s.weight for s in manifest.split("train")]
+    held_out = [image for s in manifest.split("val") for image in read_pixels(s, root, model_config.channels)]
+    _check_images(pools, manifest.name, config.patch)
     where = own_device(device)
     model = model.to(where).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if isinstance(model, QGAC) and start is None:
+        model.measure_coefficients(_unit(image) for pool in pools for image in pool)
 
     def loss(step: int) -> Tensor:
         rng = np.random.default_rng((config.seed, step))
         given, truth, steps = (share(x).to(where) for x in draw_batch(pools, shares, rng, config))
-        with torch.autocast(where.type, dtype=torch.bfloat16):
-            restored = model(given.contiguous(memory_format=torch.channels_last), steps)
-        return restoration_loss(restored.float(), truth, config.structure)
+        return restoration_loss(_restored(model, given, steps), truth, config.structure)
 
+    chosen = {"network": model.name, "config": weights.config_dict(model_config)}
     return fit(
         model, out, config, loss=loss, validate=lambda average: validate(average, held_out),
         force=force, report=report,
         terms=weights.config_dict(config)
-        | {"model": weights.config_dict(model_config), "manifest": manifest.sha256}
-        | {"start": None if start is None else str(start)},
-        card={
-            "network": model.name,
-            "config": weights.config_dict(model_config),
-            "manifest": {"name": manifest.name, "sha256": manifest.sha256},
-        },
+        | {"model": chosen, "manifest": manifest.sha256, "start": None if start is None else str(start)},
+        card=chosen | {"manifest": {"name": manifest.name, "sha256": manifest.sha256}},
     )  # fmt: skip
 
 
-def read_pixels(source: Source, root: Path, channels: int) -> list[UInt8[np.ndarray, "h w ch"]]:
-    """Images of a source in grey levels; photographs as RGB or limited-range luma, MR slices as they are scored."""
+def read_pixels(source: Source, root: Path, channels: int) -> Iterator[Pixels]:
+    """Images of a source in grey levels: photographs in RGB or as limited-range luma, MR slices as they are scored.
+
+    Raises
+    ------
+    ValueError
+        If the files are not those of the manifest, or not of as many colours.
+    """
     path = root / source.path
-    if not path.is_dir():
+    if not path.is_dir() or source.files is not None:
         if channels == 3:
-            raise ValueError(f"{path} has grey images: leave it out of the manifest, or train one channel")
-        return [np.round(255 * image[..., None]).astype(np.uint8) for image in read_source(source, root)]
+            raise ValueError(f"{path} holds grey images: leave it out of the manifest, or train one channel")
+        for image in read_source(source, root):
+            yield np.round(255 * image[..., None]).astype(np.uint8)
+        return
     verify(source, root)
-    photographs = [np.asarray(Image.open(f).convert("RGB")) for f in sorted(path.glob("*.webp"))]
-    return photographs if channels == 3 else [_luma(image) for image in photographs]
-
-
-def _luma(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 1"]:
-    return limited_luma(torch.from_numpy(image).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    for file in sorted(path.glob("*.webp")):
+        photograph = np.asarray(Image.open(file).convert("RGB"))
+        luma = limited_luma(torch.from_numpy(photograph.copy()).permute(2, 0, 1))
+        yield photograph if channels == 3 else luma.permute(1, 2, 0).numpy()
 
 
 def draw_batch(
-    pools: Sequence[Sequence[UInt8[np.ndarray, "_ _ ch"]]],
+    pools: Sequence[Sequence[Pixels]],
     shares: Sequence[float],
     rng: np.random.Generator,
     config: RestorerTrainConfig,
@@ -166,35 +174,61 @@ def restoration_loss(
 
 
 @torch.inference_mode()
-def validate(model: nn.Module, images: Sequence[UInt8[np.ndarray, "_ _ ch"]], side: int = 192) -> dict[str, float]:
-    """Gain in PSNR, dB, over the JPEG of the middle of each image, at qualities 10, 20, 30 and 40."""
+def validate(model: nn.Module, images: Sequence[Pixels], side: int = 192) -> dict[str, float]:
+    """Gain in PSNR, dB, over the JPEG of the middle of each image, at qualities 10, 20, 30 and 40.
+
+    Images that JPEG does no harm, black slices, are left out.
+    """
     where = next(model.parameters()).device
-    gains: dict[str, list[float]] = {f"gain{q}": [] for q in QUALITIES}
+    gains: dict[str, list[float]] = {}
     for image in images:
-        top, left = ((n - side) // 2 if n > side else 0 for n in image.shape[:2])
-        part = np.ascontiguousarray(image[top : top + side, left : left + side])
-        truth = torch.from_numpy(part).permute(2, 0, 1)[None].float() / 255
+        top, left = (max(n - side, 0) // 2 for n in image.shape[:2])
+        truth = _unit(image[top : top + side, left : left + side])
         for quality in QUALITIES:
-            given = compress(truth, quality)
-            with torch.autocast(where.type, dtype=torch.bfloat16):
-                steps = tables(quality, truth.shape[1])[None].to(where)
-                found = model(given.to(where).contiguous(memory_format=torch.channels_last), steps).float().cpu()
+            given, steps = compress(truth, quality), tables(quality, truth.shape[1])[None]
+            found = _restored(model, given.to(where), steps.to(where)).cpu()
             found = (255 * found.clamp(0, 1)).round() / 255
-            gain = fidelity.psnr(found, truth) - fidelity.psnr(given, truth)
-            gains[f"gain{quality}"].append(float(gain))
-    return {name: float(np.mean(values)) for name, values in gains.items() if values}
+            gain = (fidelity.psnr(found, truth) - fidelity.psnr(given, truth)).item()
+            if math.isfinite(gain):
+                gains.setdefault(f"gain{quality}", []).append(gain)
+    return {name: float(np.mean(values)) for name, values in gains.items()}
+
+
+def _restored(
+    model: nn.Module, images: Float[Tensor, "b ch h w"], steps: Float[Tensor, "b t 8 8"]
+) -> Float[Tensor, "b ch h w"]:
+    with torch.autocast(images.device.type, dtype=torch.bfloat16):
+        return model(images.contiguous(memory_format=torch.channels_last), steps).float()
+
+
+def _unit(image: Pixels) -> Float[Tensor, "1 ch h w"]:
+    """In [0, 1]."""
+    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
 
 
 def _freeze(model: nn.Module, trained: str) -> None:
-    chosen = [name for name, _ in model.named_parameters() if name.startswith(trained)]
-    if not chosen:
-        raise ValueError(f"trained={trained!r} is no part of the network: use {', '.join(dict(model.named_children()))}")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(trained))
+    parts = dict(model.named_children())
+    if trained and trained not in parts:
+        raise ValueError(f"trained is {trained!r}, no part of {model.name}: choose one of {', '.join(parts)}")
+    if trained:
+        model.requires_grad_(False)
+        parts[trained].requires_grad_(True)
 
 
-def _check(config: RestorerTrainConfig) -> None:
+def _check(config: RestorerTrainConfig, channels: int) -> None:
+    if channels not in (1, 3):
+        raise ValueError(f"channels is {channels}: train 1 (grey) or 3 (RGB)")
     if config.patch < GRID or config.patch % GRID:
         raise ValueError(f"patch is {config.patch}: use a multiple of {GRID}, the pixels of a JPEG unit")
     if not 1 <= config.worst <= config.best <= 100:
         raise ValueError(f"qualities are {config.worst} to {config.best}: use 1 <= worst <= best <= 100")
+    if config.batch < 1 or config.structure < 0:
+        raise ValueError(f"batch is {config.batch}, structure {config.structure}: use batch >= 1, structure >= 0")
+
+
+def _check_images(pools: Sequence[Sequence[Pixels]], name: str, patch: int) -> None:
+    if not pools or not all(pools):
+        raise ValueError(f"manifest {name} has a training source without images, or none: name one that has")
+    height, width = min((image.shape[:2] for pool in pools for image in pool), key=min)
+    if min(height, width) < patch:
+        raise ValueError(f"patch is {patch}, and manifest {name} has an image of {height}×{width}: use smaller patches")

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from mriqf.inference import Predictor
 from mriqf.io.atomic import atomic_path
+from mriqf.restore import QAIRN, Network
+from mriqf.restore.qairn import QAIRNPredictor
 
 FOLDER = Path(__file__).parent / "pretrained"
 FORMAT = "mriqf-1"
@@ -80,7 +82,7 @@ def load(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Any
 
 
 def load_predictor(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Predictor:
-    """As `load`, for weights that must be those of a network that scores: a QF or an error predictor.
+    """As `load`, for weights that must be those of a network that scores: a QF or an error predictor, or a QAIRN.
 
     Raises
     ------
@@ -88,8 +90,24 @@ def load_predictor(name: str | Path = "qf-mri", device: str | torch.device = "cp
         If they are another network's.
     """
     model = load(name, device)
+    if isinstance(model, QAIRN):
+        return QAIRNPredictor(model).eval()
     if not isinstance(model, Predictor):
         raise ValueError(f"weights {str(name)!r} are a {type(model).__name__}'s, which scores nothing: choose qf-mri")
+    return model
+
+
+def load_restorer(name: str | Path, device: str | torch.device = "cpu") -> Network:
+    """As `load`, for weights that must be those of a network that restores JPEG images.
+
+    Raises
+    ------
+    ValueError
+        If they are another network's.
+    """
+    model = load(name, device)
+    if not isinstance(model, Network):
+        raise ValueError(f"weights {str(name)!r} are a {type(model).__name__}'s, which restores no JPEG: choose others")
     return model
 
 

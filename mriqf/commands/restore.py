@@ -2,19 +2,19 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
-from mriqf import weights
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, say
 from mriqf.io import atomic_path
 from mriqf.io.jpeg_file import JPEGFile, read_jpeg
-from mriqf.restore import QGAC, restore
+from mriqf.restore import QGAC, Network, restore
+from mriqf.weights import load_restorer
 
 MODELS = ("arcnn", "srcnn", "qgcn", "qgac", "qairn")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -27,20 +27,22 @@ def restore_files(
     device: str = "auto",
     force: bool = False,
 ) -> int:
-    """Restore JPEG files.
+    """Restore JPEG files, grey or in colour.
 
-    Each file's own quantisation tables are used, and by qgac its own coefficients. Writes one PNG a file, named after it,
-    and prints one tab-separated line: input, output, weights, how chroma is sampled.
+    Networks that read quantisation tables get the file's own; of grey and 4:2:0 files, qgac gets the coefficients too.
+    Writes one PNG a file, named after it, and prints one tab-separated line: input, output, weights, how chroma is
+    sampled.
 
     Parameters
     ----------
     inputs
-        JPEG files, grey or colour; of folders, the JPEG files in them.
+        JPEG files; of folders, the files in them that are named so.
     model
-        arcnn, srcnn, qgcn, qgac or qairn, of which the weights for grey or colour are taken; or names or paths of
-        weights.
+        arcnn, srcnn, qgcn, qgac or qairn, of which the weights for grey or colour are taken as each file needs them; or
+        a name or path of weights.
     out
-        Folder for the pictures, made if it does not exist.
+        Folder for the pictures, made if it does not exist. A rotation noted in a photograph's tags is not applied, and
+        is lost: pixels stay where they are coded.
     device
         auto, cpu or cuda.
     force
@@ -48,45 +50,53 @@ def restore_files(
 
     Returns
     -------
-    Exit status: 1 if a file failed.
+    0, or 1 if an input failed.
     """
-    files = [f for given in inputs for f in _files(given)]
+    files = [file for given in inputs for file in _files(given)]
     if not files:
-        raise UsageError("no JPEG files given: mriqf restore FILE… --model NAME --out FOLDER")
-    names = [path.stem + ".png" for path in files]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError("no input given: mriqf restore FILE… --model NAME --out FOLDER")
+    targets = [out / f"{path.stem}.png" for path in files]
+    if twice := next((target for target in targets if targets.count(target) > 1), None):
         raise UsageError(f"two inputs would be written as {twice}: restore them into different folders")
-    place, models, failed = choose_device(device), {}, 0
+    if (taken := next((target for target in targets if target.exists()), None)) and not force:
+        raise FileExistsError(f"{taken} exists: choose another folder or pass --force")
+    place = choose_device(device)
+    try:
+        models = {} if model in MODELS else {model: load_restorer(model, place)}
+    except ValueError as error:
+        raise UsageError(f"--model: {error}; or choose {', '.join(MODELS)}") from None
     out.mkdir(parents=True, exist_ok=True)
-    for path, name in zip(tqdm(files, "restore", file=sys.stderr, disable=None, leave=False), names, strict=True):
+    failed = 0
+    for path, target in zip(tqdm(files, "restore", file=sys.stderr, disable=None, leave=False), targets, strict=True):
         try:
-            with atomic_path(out / name, force) as temporary:
-                jpeg = read_jpeg(path, coefficients=False)
-                chosen = _weights(model, len(jpeg.pixels))
-                if chosen not in models:
-                    models[chosen] = weights.load(chosen, place)
-                if isinstance(models[chosen], QGAC) and jpeg.sampling in ("grey", "4:2:0"):
-                    jpeg = read_jpeg(path)
-                pixels = restore_file(jpeg, models[chosen])
-                Image.fromarray(pixels.squeeze(-1)).save(temporary)
+            jpeg = read_jpeg(path, coefficients=False)
+            name = f"{model}-{'gray' if len(jpeg.pixels) == 1 else 'rgb'}" if model in MODELS else model
+            if name not in models:
+                models[name] = load_restorer(name, place)
+            if isinstance(models[name], QGAC) and jpeg.sampling in ("grey", "4:2:0"):
+                jpeg = read_jpeg(path)
+            pixels = restore_file(jpeg, models[name])
+            with atomic_path(target, force) as temporary:
+                picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+                picture.save(temporary, icc_profile=_profile(path))
         except (ValueError, OSError) as error:
-            if isinstance(error, FileExistsError):
-                raise
-            say(f"mriqf: {error}" if str(path) in str(error) else f"mriqf: {path}: {error}")
-            failed = 1
+            failed += 1
+            say(f"error: {error}" if str(path) in str(error) else f"error: {path}: {error}")
             continue
-        print(path, out / name, chosen, jpeg.sampling, sep="\t", flush=True)  # noqa: T201
-    return failed
+        print(path, target, name, jpeg.sampling, sep="\t", flush=True)  # noqa: T201
+    return 1 if failed else 0
 
 
 @torch.inference_mode()
-def restore_file(jpeg: JPEGFile, model: Any) -> np.ndarray:
-    """Restored pixels `(h, w, ch)`, 8 bit.
+def restore_file(jpeg: JPEGFile, model: Network) -> UInt8[np.ndarray, "h w ch"]:
+    """Restored pixels, from coefficients where there are any.
+
+    Of three quantisation tables, networks are told those of luma and Cb.
 
     Raises
     ------
     ValueError
-        If the network restores other channels than the file has, or reads tables and the file has more than two.
+        If the network restores other channels than the file has.
     """
     channels = len(jpeg.pixels)
     if model.config.channels != channels:
@@ -94,22 +104,26 @@ def restore_file(jpeg: JPEGFile, model: Any) -> np.ndarray:
         raise ValueError(f"is {kind}, and the weights restore {model.config.channels} channels: choose others")
     where = next(model.parameters()).device
     tables = torch.from_numpy(jpeg.tables[None, : 1 if channels == 1 else 2]).to(where, torch.float32)
-    if tables.shape[1] == 1 and channels == 3:  # one table for all components
-        tables = tables.expand(-1, 2, -1, -1)
-    if jpeg.coefficients is None:
-        images = torch.from_numpy(jpeg.pixels[None]).to(where, torch.float32) / 255
-        found = restore(model, images, tables)
-    else:
+    if jpeg.coefficients is None or not isinstance(model, QGAC):
+        found = restore(model, torch.tensor(jpeg.pixels[None], dtype=torch.float32, device=where) / 255, tables)
+    else:  # at once: there are 64 times fewer places than pixels
         steps = [jpeg.tables[min(k, len(jpeg.tables) - 1)] for k in range(channels)]
-        known = [torch.from_numpy((c * s)[None]).to(where, torch.float32) for c, s in zip(jpeg.coefficients, steps, strict=True)]
-        found = model.restore_coefficients(known, tables, jpeg.pixels.shape[1:])
+        coded = [c * s for c, s in zip(jpeg.coefficients, steps, strict=True)]
+        known = [torch.from_numpy(c[None]).to(where, torch.float32) for c in coded]
+        found = model.restore_coefficients(known, tables, (jpeg.pixels.shape[1], jpeg.pixels.shape[2]))
     return (found[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
-def _weights(model: str, channels: int) -> str:
-    """Names of networks stand for their weights of these channels."""
-    return f"{model}-{'gray' if channels == 1 else 'rgb'}" if model in MODELS else model
+def _profile(path: Path) -> bytes | None:
+    """The colour profile: the same numbers are other colours without it."""
+    with Image.open(path, formats=("JPEG",)) as image:
+        return image.info.get("icc_profile")
 
 
 def _files(given: Path) -> list[Path]:
-    return sorted(f for f in given.iterdir() if f.suffix.lower() in SUFFIXES) if given.is_dir() else [given]
+    if not given.is_dir():
+        return [given]
+    found = sorted(f for f in given.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    if not found:
+        raise UsageError(f"{given}: holds no JPEG file: give another folder, or files")
+    return found

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from tqdm import tqdm
 
 from mriqf.cli import UsageError
+from mriqf.commands.train_restorer import add_restorers
 from mriqf.data import content_hash, read_manifest
 from mriqf.studies.degraded import read_origin, read_shards
 from mriqf.studies.modl import train_modl
@@ -17,6 +18,7 @@ from mriqf.train_error import ErrorTrainConfig, train_error
 from recon.train import TrainConfig as MoDLTrainConfig
 
 app = App(name="train", help="Train a model from a manifest.")
+add_restorers(app)
 
 
 @app.command

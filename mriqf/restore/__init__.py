@@ -7,6 +7,8 @@ from mriqf.restore.qgcn import QGCN, QGCNConfig
 from mriqf.restore.srcnn import SRCNN, SRCNNConfig
 from mriqf.restore.tiles import restore
 
+Network = ARCNN | QAIRN | QGAC | QGCN | SRCNN
+
 __all__ = [
     "ARCNN",
     "QAIRN",
@@ -14,6 +16,7 @@ __all__ = [
     "QGCN",
     "SRCNN",
     "ARCNNConfig",
+    "Network",
     "QAIRNConfig",
     "QGACConfig",
     "QGCNConfig",

@@ -11,6 +11,7 @@ app.command("mriqf.commands.study.corruption:corruption", name="corruption", hel
 app.command("mriqf.commands.study.dataset:dataset", name="dataset", help="Mean score of whole data sets.")
 app.command("mriqf.commands.study.r:acceleration", name="r", help="Score against the undersampling rate R.")
 app.command("mriqf.commands.study.loss:loss", name="loss", help="The score as a loss of restorers.")
+app.command("mriqf.commands.study.restoration:restoration", name="restoration", help="Restorers of JPEG images.")
 app.command("mriqf.commands.study.claims:claims", name="claims", help="Twelve claims, with bars fixed before.")
 app.command("mriqf.commands.study.pretext:pretext", name="pretext", help="Does reading JPEG first help MR?")
 app.command("mriqf.commands.study.report:report", name="report", help="The report's claims, from these studies.")

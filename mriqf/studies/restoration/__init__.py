@@ -1,10 +1,15 @@
 """Restoration of JPEG images, measured as the papers do it: three protocols whose figures must not be mixed."""
 
+from mriqf.studies.restoration.answer import answer
+from mriqf.studies.restoration.figures import draw_gains, draw_pictures
 from mriqf.studies.restoration.jpeg_rows import PRINTED, Means, means
 from mriqf.studies.restoration.protocols import FBCNN, PROTOCOLS, QGAC, QGCN, Measured, Protocol, Restorer, measure
+from mriqf.studies.restoration.study import COLUMNS, KEY, RestorationConfig, card, load_methods, pictures, tasks
 
 __all__ = [
+    "COLUMNS",
     "FBCNN",
+    "KEY",
     "PRINTED",
     "PROTOCOLS",
     "QGAC",
@@ -12,7 +17,15 @@ __all__ = [
     "Means",
     "Measured",
     "Protocol",
+    "RestorationConfig",
     "Restorer",
+    "answer",
+    "card",
+    "draw_gains",
+    "draw_pictures",
+    "load_methods",
     "means",
     "measure",
+    "pictures",
+    "tasks",
 ]

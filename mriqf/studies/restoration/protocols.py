@@ -13,6 +13,8 @@ Trans Image Process 2020, doi:10.1109/TIP.2020.3020389.
 """
 
 import functools
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -45,9 +47,19 @@ class Protocol:
     ssim_colour: Measure
     ssim_grey: Measure
 
-    def reference(self, rgb8: UInt8[Tensor, "b 3 h w"], colour: bool) -> Float[Tensor, "b ch h w"]:
-        """What is compressed, in [0, 1]: the photograph, or its luma of limited range, rounded to 8 bit."""
-        return (rgb8 if colour else limited_luma(rgb8)).float() / 255
+    def reference(self, pixels: UInt8[Tensor, "b _ h w"], colour: bool) -> Float[Tensor, "b ch h w"]:
+        """What is compressed, in [0, 1]: the photograph, or its luma of limited range, rounded to 8 bit.
+
+        Grey photographs are their own luma.
+
+        Raises
+        ------
+        ValueError
+            If they are to be compressed in colour.
+        """
+        if pixels.shape[1] == 1 and colour:
+            raise ValueError("the photograph is grey: measure luma")
+        return (pixels if colour or pixels.shape[1] == 1 else limited_luma(pixels)).float() / 255
 
     def decoded(self, images: Float[Tensor, "b ch h w"], quality: int) -> Float[Tensor, "b ch h w"]:
         """The images after JPEG, as the protocol's decoder returns them, in [0, 1] and 8 bit."""
@@ -85,11 +97,13 @@ class Measured:
     ssim: float
     psnr_b: float
     """Decibels."""
+    seconds: float = math.nan
+    """That the method took; not a number for JPEG."""
 
 
 def measure(
     protocol: Protocol,
-    images: Iterable[tuple[str, UInt8[Tensor, "3 _ _"]]],
+    images: Iterable[tuple[str, UInt8[Tensor, "_ _ _"]]],
     qualities: Sequence[int],
     restorers: Mapping[str, Restorer],
     colour: bool = True,
@@ -101,7 +115,7 @@ def measure(
     protocol
         How to compress and compare.
     images
-        Names and pixels of photographs that were never compressed, each of any size.
+        Names and pixels (3 or 1, h, w) of photographs that were never compressed, each of any size.
     qualities
         Quality factors, 1–100.
     restorers
@@ -122,15 +136,17 @@ def measure(
             decoded = protocol.decoded(truth, quality)
             steps = tables(quality, truth.shape[1])[None]
             for method, restore in {JPEG: _as_it_is, **restorers}.items():
+                began = time.perf_counter()
                 with torch.inference_mode():
                     restored = restore(decoded, steps)
+                seconds = math.nan if method == JPEG else time.perf_counter() - began
                 if restored.shape != truth.shape:
                     raise ValueError(
                         f"{method} returned {tuple(restored.shape)} for images of {tuple(truth.shape)}: a restorer "
                         "keeps the size"
                     )
                 figures = protocol.compare(restored, truth)
-                yield Measured(name, quality, method, **{k: v.item() for k, v in figures.items()})
+                yield Measured(name, quality, method, **{k: v.item() for k, v in figures.items()}, seconds=seconds)
 
 
 def _as_it_is(images: Tensor, _: Tensor) -> Tensor:

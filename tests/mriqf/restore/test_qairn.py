@@ -3,11 +3,17 @@
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional
 
+from mriqf import score, weights
+from mriqf.cli import main
+from mriqf.inference import fast, predict_map
+from mriqf.pooling import minkowski
 from mriqf.restore import QAIRN, QAIRNConfig
 from mriqf.restore.qairn import SMALL
 
@@ -94,3 +100,46 @@ def test_edges_are_repeated_to_fill_up():
     model, image = build(), images(1, 3, 20, 27)
     full = functional.pad(image, (0, 5, 0, 12), mode="replicate")
     assert torch.allclose(model(image), model(full)[..., :20, :27], atol=1e-6)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writer of QAIRN weights whose gates differ from place to place; gives the path."""
+
+    def write(channels=3, attention=True):
+        model = build(replace(TINY, channels=channels, attention=attention))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            for parameter in model.attention.parameters() if model.attention is not None else ():
+                nn.init.normal_(parameter, std=0.5)
+        path = tmp_path / "qairn.safetensors"
+        card = {"network": "qairn", "config": weights.config_dict(model.config)}
+        weights.write(path, model.state_dict(), card, force=True)
+        return path
+
+    return write
+
+
+def test_score_is_the_minkowski_mean_of_the_gates_at_half_the_resolution(file, texture):
+    path, pixels = file(), texture(48, 70, channels=3)
+    pixels[0, 0], pixels[-1, -1] = 0, 255  # the whole range: normalising changes nothing
+    image = torch.tensor(pixels).permute(2, 0, 1)[None] / 255
+    model = weights.load_predictor(path)
+    assert torch.allclose(predict_map(fast(model), image), 100 * weights.load(path).forward_with_maps(image)[1][1])
+    for pool, exponent in (("foreground", 1), ("minkowski:-2", -2)):
+        found = score(image.numpy(), path, pool=pool, mask=np.ones((48, 70)))
+        normalised = torch.from_numpy(found.slices[0].image[None])
+        gates = 100 * weights.load(path).forward_with_maps(normalised)[1][1]
+        assert found.value == pytest.approx(minkowski(gates[0, 0].double(), exponent).item(), rel=1e-5)
+        assert gates.std() > 0.1
+        assert found.slices[0].quality.shape == (48, 70)
+
+
+def test_command_scores_a_picture(file, texture, tmp_path, capsys):
+    Image.fromarray(texture(32, 40, channels=3)).save(tmp_path / "a.png")
+    assert main(["score", str(tmp_path / "a.png"), "--weights", str(file())]) == 0
+    value, pool = capsys.readouterr().out.split("\t")[2:4]
+    assert 0 < float(value) < 100
+    assert pool == "foreground"
+    assert main(["score", str(tmp_path / "a.png"), "--weights", str(file(attention=False))]) == 2
+    assert "is a QAIRN without attention, which scores nothing" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+"""`mriqf train arcnn` and its like: one command for each network that restores JPEG images."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, fields, make_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from cyclopts import App, Parameter
+from tqdm import tqdm
+
+from mriqf.data import read_manifest
+from mriqf.restore import (
+    ARCNN,
+    QAIRN,
+    QGAC,
+    QGCN,
+    SRCNN,
+    ARCNNConfig,
+    QAIRNConfig,
+    QGACConfig,
+    QGCNConfig,
+    SRCNNConfig,
+    qairn,
+    qgac,
+    qgcn,
+)
+from mriqf.train_restorer import RestorerTrainConfig, train_restorer
+
+NETWORKS = {  # network, as published, small
+    "arcnn": (ARCNN, ARCNNConfig(), ARCNNConfig(residual=True)),
+    "srcnn": (SRCNN, SRCNNConfig(), SRCNNConfig(residual=True)),
+    "qgcn": (QGCN, QGCNConfig(), qgcn.SMALL),
+    "qgac": (QGAC, QGACConfig(), qgac.SMALL),
+    "qairn": (QAIRN, QAIRNConfig(), qairn.SMALL),
+}
+
+
+def add_restorers(app: App) -> None:
+    """One command for each network."""
+    for name, (network, published, small) in NETWORKS.items():
+        app.command(_command(network, published, small), name=name)
+
+
+def _command(network: Callable[..., torch.nn.Module], published: Any, small: Any) -> Callable[..., None]:
+    options: Any = _options(published, small)
+    unchanged = options()
+
+    def command(
+        manifest: Path,
+        *,
+        data: Path,
+        out: Path,
+        small_network: Annotated[bool, Parameter(name="--small", negative="")] = False,
+        model: options = unchanged,  # pyright: ignore[reportInvalidTypeForm]
+        recipe: Annotated[RestorerTrainConfig, Parameter(name="*")] = RestorerTrainConfig(),  # noqa: B008 (frozen)
+        start: str | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+        force: bool = False,
+    ) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        given = {name: value for name, value in asdict(model).items() if value is not None}
+        train_restorer(
+            network, replace(small if small_network else published, **given), read_manifest(manifest), data, out,
+            recipe, device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
+        )  # fmt: skip
+
+    command.__doc__ = f"""Train the restorer {network.__name__}; a run that was cut off goes on where its checkpoint is.
+
+    Parameters
+    ----------
+    manifest
+        Which photographs or MR images, which were never compressed: see data_manifests/.
+    data
+        Folder that the manifest's paths start from.
+    out
+        Weights to write (.safetensors).
+    small_network
+        The small network instead of the published one; what is said of the model changes either.
+    model
+        Options of the network.
+    recipe
+        Options of the recipe.
+    start
+        Weights of the same network to start from.
+    device
+        cpu or cuda.
+    threads
+        Processor threads; all if not given.
+    force
+        Replace weights that exist.
+    """
+    return command
+
+
+def _options(published: Any, small: Any) -> type:
+    """The network's configuration with every field left open, so that what is given can change either size."""
+    found = []
+    for field in fields(published):
+        usual, other = (str(getattr(config, field.name)) for config in (published, small))
+        told = usual if usual == other else f"{usual}; small: {other}"
+        option = Parameter(
+            name="--channels" if field.name == "channels" else None, show_default=lambda _, told=told: told
+        )
+        found.append((field.name, Annotated[field.type | None, option], None))  # pyright: ignore[reportOperatorIssue]
+    config = type(published)
+    return make_dataclass(config.__name__, found, bases=(config,), frozen=True, namespace={"__module__": __name__})
