@@ -46,9 +46,7 @@ def share(batch: Tensor) -> Tensor:
         return batch
     rank, size = distributed.get_rank(), distributed.get_world_size()
     if len(batch) < size:
-        raise ValueError(
-            f"a batch of {len(batch)} is too small for {size} processes: start fewer, or draw more"
-        )
+        raise ValueError(f"a batch of {len(batch)} is too small for {size} processes: start fewer, or draw more")
     return batch[rank::size]
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.colour import rgb, ycbcr
+from mriqf.colour import doubled, rgb, ycbcr
 from mriqf.jpeg import BLOCK, block_dct, block_idct
 from mriqf.restore.qgac_layers import FREQUENCIES, START, BlockNet, ChromaNet, Conditioning, FrequencyNet, LumaNet
 from mriqf.restore.tables import unit_tables
@@ -118,7 +118,8 @@ class QGAC(nn.Module):
     ) -> Float[Tensor, "b ch h w"]:
         """Restore decoded images.
 
-        Colour is taken to be 4:2:0: chroma is averaged over 2×2 pixels, and what is restored adds to its repetition.
+        The network sees chroma as 4:2:0 codes it, averaged over 2×2 pixels; what it finds is added to the chroma that
+        the decoder gave.
 
         Parameters
         ----------
@@ -138,8 +139,8 @@ class QGAC(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             side = BLOCK * (1 if images.shape[1] == 1 else 2)
             padded = functional.pad(images, (0, -w % side, 0, -h % side), mode="replicate")
-            planes = _components(padded)
-        restored = self._restore(planes, [_coefficients(p) for p in planes], steps)
+            shown, coded = _components(padded)
+        restored = self._restore(shown, [_coefficients(plane) for plane in coded], steps)
         return restored[..., :h, :w]
 
     def restore_coefficients(
@@ -180,8 +181,9 @@ class QGAC(nn.Module):
             more = [2 * n - m for n, m in zip(expected[1], expected[0], strict=True)]
             given[0] = _planes(functional.pad(_channels(given[0]), (0, more[1], 0, more[0]), mode="replicate"))
         with torch.autocast(given[0].device.type, enabled=False):
-            planes = [block_idct(c) for c in given]
-        return self._restore(planes, [_channels(c) for c in given], steps)[..., :h, :w]
+            luma, *chroma = (block_idct(c)[:, None] for c in given)
+            shown = torch.cat((luma, *(doubled(c, "fancy") for c in chroma)), 1)
+        return self._restore(shown, [_channels(c) for c in given], steps)[..., :h, :w]
 
     @torch.no_grad()
     def measure_coefficients(self, batches: Iterable[Float[Tensor, "_ ch _ _"]]) -> None:
@@ -205,7 +207,7 @@ class QGAC(nn.Module):
             if min(h, w) < side:
                 continue
             whole = images[..., : h // side * side, : w // side * side].to(self.mean)
-            for k, plane in enumerate(_components(whole)):
+            for k, plane in enumerate(_components(whole)[1]):
                 values = _coefficients(plane).double().transpose(0, 1).flatten(1)
                 total[0, k] += values.sum(1)
                 total[1, k] += values.square().sum(1)
@@ -217,29 +219,29 @@ class QGAC(nn.Module):
         # No frequency is so rare that rounding to grey levels, 1/√12, is more than what it varies by.
         self.std.copy_((total[1] / n - mean.square()).clamp_min(1 / 12).sqrt())
 
-    def _restore(self, planes: list[Tensor], coefficients: list[Tensor], steps: Tensor) -> Tensor:
-        """Images, from the components' pixels (grey levels) and coefficients, and steps in (0, 1]."""
+    def _restore(self, shown: Tensor, coefficients: list[Tensor], steps: Tensor) -> Tensor:
+        """Images, from the components as the decoder shows them (grey levels), coefficients, and steps in (0, 1]."""
         mean, std = self.mean[:, :, None, None], self.std[:, :, None, None]
         known = [(c - m) / s for c, m, s in zip(coefficients, mean, std, strict=True)]
         found = [self.luma(known[0], steps[:, 0]).to(known[0])]
         if self.chroma is not None:
             luma = known[0] + found[0]
             found += [self.chroma(k, luma, steps).to(k) for k in known[1:]]
-            planes = [planes[0], *(p.repeat_interleave(2, -2).repeat_interleave(2, -1) for p in planes[1:])]
         with torch.autocast(steps.device.type, enabled=False):
-            added = [block_idct(_planes(f * s)) for f, s in zip(found, std, strict=True)]
-            levels = torch.stack([p + a for p, a in zip(planes, added, strict=True)], 1)
+            added = torch.stack([block_idct(_planes(f * s)) for f, s in zip(found, std, strict=True)], 1)
+            levels = shown + added
             luma = (levels[:, :1] + 128) / 255
             return luma if levels.shape[1] == 1 else rgb(torch.cat((luma, levels[:, 1:] / 255 + 0.5), 1))
 
 
-def _components(images: Float[Tensor, "b ch h w"]) -> list[Float[Tensor, "b _ _"]]:
-    """Grey levels of luma about 128, and for colour of Cb and Cr about their middle, means of 2×2 pixels."""
+def _components(images: Float[Tensor, "b ch h w"]) -> tuple[Float[Tensor, "b ch h w"], list[Float[Tensor, "b h2 w2"]]]:
+    """Grey levels of luma about 128, and for colour of Cb and Cr about their middle; and as coded, in half size."""
     if images.shape[1] == 1:
-        return [images[:, 0] * 255 - 128]
-    planes = ycbcr(images)
-    chroma = functional.avg_pool2d(planes[:, 1:] - 0.5, 2) * 255
-    return [planes[:, 0] * 255 - 128, chroma[:, 0], chroma[:, 1]]
+        levels = images * 255 - 128
+        return levels, [levels[:, 0]]
+    levels = ycbcr(images) * 255 - torch.tensor((128.0, 127.5, 127.5), device=images.device)[:, None, None]
+    half = functional.avg_pool2d(levels[:, 1:], 2)
+    return levels, [levels[:, 0], half[:, 0], half[:, 1]]
 
 
 def _coefficients(levels: Float[Tensor, "b h w"]) -> Float[Tensor, "b 64 i j"]:

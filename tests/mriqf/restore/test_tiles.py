@@ -6,7 +6,19 @@ import pytest
 import torch
 
 from mriqf.jpeg import compress, tables
-from mriqf.restore import ARCNN, QAIRN, QGAC, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, QGACConfig, QGCNConfig, SRCNNConfig, restore
+from mriqf.restore import (
+    ARCNN,
+    QAIRN,
+    QGAC,
+    QGCN,
+    SRCNN,
+    ARCNNConfig,
+    QAIRNConfig,
+    QGACConfig,
+    QGCNConfig,
+    SRCNNConfig,
+    restore,
+)
 
 NETWORKS = {
     "arcnn": (ARCNN, ARCNNConfig(3, 8)),
