@@ -113,9 +113,9 @@ class ErrorPredictor(nn.Module):
         found = []
         for axis in (2, 3):
             for part in FOLDS:
-                shift = round(detail.shape[axis] / part)
-                both = functional.avg_pool2d(detail * detail.roll(shift, axis), 8, 4, 2)
-                other = functional.avg_pool2d(detail.roll(shift, axis).square(), 8, 4, 2)
+                moved = detail.roll(round(detail.shape[axis] / part), axis)
+                both = functional.avg_pool2d(detail * moved, 8, 4, 2)
+                other = functional.avg_pool2d(moved.square(), 8, 4, 2)
                 found.append(both / (energy * other + FLOOR**2).sqrt())
         signed = torch.cat(found, 1)
         return torch.cat((signed, signed.abs()), 1)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mriqf import weights
+from mriqf.data import content_hash
 from mriqf.parallel import joined, processes
 
 WARM_UP = 200  # steps
@@ -71,6 +72,11 @@ def fresh(network: Callable[[Any], Network], config: Any, seed: int, start: str 
             )
         model.load_state_dict(loaded.state_dict())
     return model
+
+
+def origin(start: str | Path | None) -> str | None:
+    """SHA-256 of the weights that a training starts from, wherever they lie; None for random ones."""
+    return None if start is None else content_hash(weights.find(start))
 
 
 def check_new(out: Path, force: bool) -> None:

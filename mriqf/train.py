@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.data import Augmentation, Law, Manifest, content_hash, make_batch, read_source
-from mriqf.fit import check_new, fit, fresh
+from mriqf.data import Augmentation, Law, Manifest, make_batch, read_source
+from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress_pixels
 from mriqf.parallel import own_device, share
 from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
@@ -103,7 +103,7 @@ def train(
         known = {f"train_{name}": value for name, value in validate(average, familiar).items()}
         return validate(average, held_out) | known
 
-    source = {"manifest": manifest.sha256, "start": None if start is None else content_hash(weights.find(start))}
+    source = {"manifest": manifest.sha256, "start": origin(start)}
     return fit(
         model, out, config, loss=loss, validate=figures, terms=weights.config_dict(config) | source,
         force=force, report=report,

@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.data import content_hash
 from mriqf.error_predictor import LADDER, MOST, ErrorConfig, ErrorPredictor
-from mriqf.fit import check_new, fit, fresh
+from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.flaw import flaw
 from mriqf.jpeg import compress_pixels
 from mriqf.parallel import own_device, share
@@ -98,7 +97,6 @@ def train_error(
     check_new(out, force)
     examples = choose(examples, held_out, config)
     model = fresh(ErrorPredictor, config.model, config.seed, start)
-    origin = {"start": None if start is None else content_hash(weights.find(start))}
     model.ladder_error = jpeg_ladder(examples)
     model = model.to(own_device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -115,7 +113,7 @@ def train_error(
     return fit(
         model, out, config, loss=loss, validate=lambda average: validate(average, held_out), half=True,
         force=force, report=report,
-        terms=weights.config_dict(config) | provenance | origin,
+        terms=weights.config_dict(config) | provenance | {"start": origin(start)},
         card={"network": "error", "config": weights.config_dict(config.model)}
         | {name: value for name, value in provenance.items() if name == "manifest"},
     )  # fmt: skip

@@ -16,7 +16,7 @@ from torch.nn import functional
 from mriqf import fidelity, weights
 from mriqf.colour import limited_luma
 from mriqf.data import Manifest, Source, read_source, verify
-from mriqf.fit import check_new, fit, fresh
+from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress, tables
 from mriqf.parallel import own_device, share
 from mriqf.restore import QGAC
@@ -118,7 +118,7 @@ def train_restorer(
         model, out, config, loss=loss, validate=lambda average: validate(average, held_out),
         force=force, report=report,
         terms=weights.config_dict(config)
-        | {"model": chosen, "manifest": manifest.sha256, "start": None if start is None else str(start)},
+        | {"model": chosen, "manifest": manifest.sha256, "start": origin(start)},
         card=chosen | {"manifest": {"name": manifest.name, "sha256": manifest.sha256}},
     )  # fmt: skip
 

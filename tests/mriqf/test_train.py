@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mriqf import QFConfig, weights
-from mriqf.data import Augmentation
+from mriqf.data import Augmentation, content_hash
 from mriqf.train import TrainConfig, likely_class, nearest_class, prediction_loss, train, validate
 
 CUI = QFConfig(arch="cui")
@@ -166,7 +166,9 @@ def colour_data(tmp_path, texture):
 @pytest.mark.parametrize("arch", ["histogram", "cui"])
 def test_weights_that_fit_start_a_predictor(tiny_data, tmp_path, untrained, weights_file, arch):
     config = replace(HISTOGRAM, steps=1, lr=0.0, ema=0.0, model=QFConfig(arch, width=16))
-    out = train(*tiny_data, tmp_path / "a.safetensors", config, start=weights_file(arch=arch))
+    path = weights_file(arch=arch)
+    out = train(*tiny_data, tmp_path / "a.safetensors", config, start=path)
+    assert weights.read(out)[1]["recipe"]["start"] == content_hash(path)  # not where they lie
     for (name, found), start in zip(weights.load(out).named_parameters(), untrained(arch).parameters(), strict=True):
         torch.testing.assert_close(found, start, msg=name)
 
