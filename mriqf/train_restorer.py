@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf import fidelity, weights
-from mriqf.colour import limited_luma
+from mriqf.colour import limited_luma, ycbcr
 from mriqf.data import Manifest, Source, read_source, verify
 from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress, tables
@@ -51,7 +51,7 @@ class RestorerTrainConfig:
     structure: float = 0.0
     """Weight of 1 − SSIM beside the mean absolute error: 1 in QAIRN's paper, 0.05 in QGAC's, 0 in the others'."""
     trained: str = ""
-    """Part of the network that is trained, the rest stays as it is; QGAC's stages are `luma` and `chroma`."""
+    """Part of the network that is trained, the rest stays as it is; QGAC's stages are `luma`, by its loss alone, and `chroma`."""
     seed: int = 0
     """Of initial weights and of every draw."""
 
@@ -111,7 +111,10 @@ def train_restorer(
     def loss(step: int) -> Tensor:
         rng = np.random.default_rng((config.seed, step))
         given, truth, steps = (share(x).to(where) for x in draw_batch(pools, shares, rng, config))
-        return restoration_loss(_restored(model, given, steps), truth, config.structure)
+        found = _restored(model, given, steps)
+        if config.trained == "luma" and truth.shape[1] == 3:  # what its colours lack is the next stage's
+            found, truth = ycbcr(found)[:, :1], ycbcr(truth)[:, :1]
+        return restoration_loss(found, truth, config.structure)
 
     chosen = {"network": model.name, "config": weights.config_dict(model_config)}
     return fit(

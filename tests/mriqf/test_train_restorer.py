@@ -180,6 +180,20 @@ def test_stages_of_qgac_train_their_part_alone(photographs, tmp_path, trained):
     assert all(name.startswith(f"{trained}.") for name in changed)
 
 
+def test_luma_stage_of_qgac_is_blind_to_colours(photographs, tmp_path):
+    start = run("qgac", photographs, tmp_path / "a.safetensors", channels=3)
+    tensors, card = weights.read(start)
+    other = {name: 2 * v if name.startswith("chroma.") else v for name, v in tensors.items()}
+    weights.write(tmp_path / "b.safetensors", other, card)
+    recipe = replace(RECIPE, trained="luma", steps=2)
+    found = [
+        weights.read(run("qgac", photographs, tmp_path / f"{name}2.safetensors", recipe, 3, start=source))[0]
+        for name, source in (("a", start), ("b", tmp_path / "b.safetensors"))
+    ]
+    for name in (name for name in tensors if name.startswith("luma.")):
+        torch.testing.assert_close(found[0][name], found[1][name], rtol=0, atol=1e-5)
+
+
 def test_qgac_measures_its_images_unless_it_is_started_from_weights(photographs, tmp_path):
     still = replace(RECIPE, steps=1, lr=0.0)
     first = run("qgac", photographs, tmp_path / "a.safetensors", still, 3)
