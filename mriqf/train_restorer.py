@@ -119,7 +119,7 @@ def train_restorer(
     chosen = {"network": model.name, "config": weights.config_dict(model_config)}
     return fit(
         model, out, config, loss=loss, validate=lambda average: validate(average, held_out),
-        force=force, report=report,
+        half=True, force=force, report=report,
         terms=weights.config_dict(config)
         | {"model": chosen, "manifest": manifest.sha256, "start": origin(start)},
         card=chosen | {"manifest": {"name": manifest.name, "sha256": manifest.sha256}},

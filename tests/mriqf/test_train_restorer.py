@@ -114,6 +114,12 @@ def test_card_says_what_was_trained(photographs, tmp_path):
     assert [point["step"] for point in card["curve"]] == [2, 3]
 
 
+def test_weights_are_kept_in_half_the_space_and_what_was_measured_whole(photographs, tmp_path):
+    tensors = weights.read(run("qgac", photographs, tmp_path / "a.safetensors"))[0]
+    assert {name for name, v in tensors.items() if v.dtype == torch.float32} == {"mean", "std"}
+    assert {v.dtype for v in tensors.values()} == {torch.float16, torch.float32}
+
+
 def test_photographs_become_rgb_or_limited_luma(photographs):
     manifest, root = photographs
     (source,) = manifest.split("train")
