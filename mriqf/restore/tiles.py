@@ -13,7 +13,12 @@ GRID = 16  # pixels of a 4:2:0 unit, and of the deepest step of the networks: al
 
 @torch.inference_mode()
 def restore(
-    model: Any, images: Float[Tensor, "b ch h w"], tables: Float[Tensor, "b t 8 8"] | None = None, tile: int = 768
+    model: Any,
+    images: Float[Tensor, "b ch h w"],
+    tables: Float[Tensor, "b t 8 8"] | None = None,
+    tile: int = 768,
+    *,
+    half: bool = False,
 ) -> Float[Tensor, "b ch h w"]:
     """Restored images, not clipped; those larger than a tile in parts, so that memory does not grow with the image.
 
@@ -27,6 +32,8 @@ def restore(
         Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma.
     tile
         Side of a part, pixels, a multiple of 16; around it is seen as much as the network reaches.
+    half
+        Convolve in bfloat16, but for the layers that give pixels: half the time where the processor can.
 
     Raises
     ------
@@ -35,6 +42,11 @@ def restore(
     """
     if tile < GRID or tile % GRID:
         raise ValueError(f"tile is {tile}: use a multiple of {GRID} pixels")
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=half):
+        return _in_parts(model, images, tables, tile)
+
+
+def _in_parts(model: Any, images: Tensor, tables: Tensor | None, tile: int) -> Tensor:
     h, w = images.shape[2:]
     if max(h, w) <= tile:
         return model(images, tables)

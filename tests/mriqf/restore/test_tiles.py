@@ -38,13 +38,27 @@ def test_parts_give_the_whole(name, channels, texture):
     for parameter in model.parameters():  # also of layers that start with nothing
         torch.nn.init.normal_(parameter, std=0.1)
     size = (147, 203) if name != "qgac" else (347, 203)
-    image = torch.from_numpy(texture(seed=1)).float()
+    image = torch.from_numpy(texture(seed=1)).float() / 255
     rows, columns = (torch.arange(n) % m for n, m in zip(size, image.shape, strict=True))
     images = compress(image[rows][:, columns].expand(1, channels, -1, -1).clamp(0, 1), 20)
     whole = restore(model, images, tables(20, channels)[None])
     parts = restore(model, images, tables(20, channels)[None], tile=48)
     assert (whole - images).abs().max() > 0.01
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_half_precision_is_near(name, texture):
+    torch.manual_seed(0)
+    network, config = NETWORKS[name]
+    model = network(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    image = torch.from_numpy(texture(64, 48)).float() / 255
+    images = compress(image.expand(1, 3, -1, -1), 20)
+    whole, half = (restore(model, images, tables(20, 3)[None], half=half) for half in (False, True))
+    assert half.dtype == torch.float32
+    assert 0 < (half - whole).abs().max() < 0.03 * (whole - images).abs().max()
 
 
 def test_reach_is_what_a_pixel_depends_on():
