@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mriqf import jpeg
     from mriqf.calibration import Calibration, Expected
     from mriqf.io import ReadError, Volume, read, write_map, write_overlay
+    from mriqf.loss import QFLoss, qf_loss
     from mriqf.predictor import QFConfig, QFPredictor
     from mriqf.scoring import Score, SliceScore, score
     from mriqf.weights import load
@@ -22,6 +23,7 @@ __all__ = [
     "Calibration",
     "Expected",
     "QFConfig",
+    "QFLoss",
     "QFPredictor",
     "ReadError",
     "Score",
@@ -29,6 +31,7 @@ __all__ = [
     "Volume",
     "jpeg",
     "load",
+    "qf_loss",
     "read",
     "score",
     "write_map",
@@ -39,6 +42,7 @@ _HOME = {
     **dict.fromkeys(("Calibration", "Expected"), "mriqf.calibration"),
     **dict.fromkeys(("ReadError", "Volume", "read", "write_map", "write_overlay"), "mriqf.io"),
     **dict.fromkeys(("QFConfig", "QFPredictor"), "mriqf.predictor"),
+    **dict.fromkeys(("QFLoss", "qf_loss"), "mriqf.loss"),
     **dict.fromkeys(("Score", "SliceScore", "score"), "mriqf.scoring"),
     "load": "mriqf.weights",
 }

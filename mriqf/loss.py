@@ -1,0 +1,160 @@
+"""The score as a loss: what a frozen predictor finds missing, with a gradient.
+
+A network that is trained to please a predictor learns to please it, by means that are not quality: keep the data in
+the loss, and judge the result by another score.
+"""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mriqf.inference import Predictor
+from mriqf.pooling import cell_weight, padding
+from mriqf.scale import foreground_mask, percentile_scale
+from mriqf.weights import load_predictor
+
+DARKEST = 0.9
+"""Of what varied images are multiplied by, with `variants`."""
+
+
+class QFLoss(nn.Module):
+    """1 − quality / 100, mean over the foreground of each image, over predictors and variants: lower is better.
+
+    Predictors are copied, frozen and stay in evaluation mode, whatever becomes of the module around them. The same
+    images and seed give the same loss.
+
+    Parameters
+    ----------
+    predictors
+        One or several: shipped names, paths of weights, or the networks. All take as many channels.
+    variants
+        0 looks at the images as they are. Otherwise so many copies, each moved against the predictor's cells and a
+        little darker, by draws of the seed that `forward` is given: what pleases at one place in one light alone
+        counts less.
+
+    Raises
+    ------
+    ValueError
+        If there is no predictor, or they take different numbers of channels.
+    """
+
+    def __init__(self, predictors: str | Path | nn.Module | Sequence = "qf-mri", variants: int = 0):
+        super().__init__()
+        several = predictors if isinstance(predictors, (list, tuple)) else [predictors]
+        found: list[Predictor] = [
+            load_predictor(p) if isinstance(p, (str, Path)) else copy.deepcopy(p)  # pyright: ignore[reportAssignmentType]
+            for p in several
+        ]
+        channels = {model.config.channels for model in found}
+        if len(channels) != 1:
+            names = ", ".join(f"{m.name} {m.config.channels}" for m in found) or "none"
+            raise ValueError(f"predictors with channels: {names}: give one, or several that take as many channels")
+        if variants < 0:
+            raise ValueError(f"variants is {variants}: use 0 (the images as they are) or more")
+        self.channels = channels.pop()
+        self.variants = variants
+        self.predictors = nn.ModuleList(found)
+        self.requires_grad_(False).train()
+
+    def train(self, mode: bool = True) -> "QFLoss":  # noqa: ARG002 (predictors are not trained)
+        """Whatever the mode: predictors stay in evaluation mode."""
+        return super().train(False)
+
+    def forward(
+        self,
+        images: Float[Tensor, "b ch h w"],
+        foreground: Bool[Tensor, "b h w"] | None = None,
+        seed: int | Sequence[int] = 0,
+    ) -> Float[Tensor, ""]:
+        """Loss of images in [0, 1], as the predictors were trained on: of MR magnitudes, see `unit_range`.
+
+        Parameters
+        ----------
+        images
+            Grey or RGB; in [0, 1], but for what a restorer adds beyond.
+        foreground
+            The object. If not given, that of each grey image as scoring finds it, and all of RGB images. An image
+            without foreground counts nothing.
+        seed
+            Of the variants.
+
+        Raises
+        ------
+        ValueError
+            If the images have other channels than the predictors take, or are smaller than one of them sees.
+        """
+        least = max(int(model.receptive_field) for model in self.predictors)  # pyright: ignore[reportArgumentType]
+        if images.shape[1] != self.channels or min(images.shape[2:]) < least:
+            raise ValueError(
+                f"images are {tuple(images.shape)}: these predictors take {self.channels} channels "
+                f"and sides of at least {least} pixels"
+            )
+        if foreground is None:
+            foreground = find_foreground(images)
+        shown = images.clamp(0, 1)
+        rng, losses = np.random.default_rng(seed), []
+        for model in self.predictors:
+            stride = int(model.stride)  # pyright: ignore[reportArgumentType]
+            for variant in range(max(self.variants, 1)):
+                lead, gain = (0, 0), 1.0
+                if self.variants:
+                    lead = (int(rng.integers(stride)), int(rng.integers(stride)))
+                    gain = 1 - (1 - DARKEST) * float(rng.random()) * (variant > 0)
+                losses.append(_missing(model, gain * shown, foreground, lead))
+        return torch.stack(losses).mean()
+
+
+def qf_loss(
+    images: Float[Tensor, "b ch h w"],
+    predictor: str | Path | nn.Module = "qf-mri",
+    foreground: Bool[Tensor, "b h w"] | None = None,
+) -> Float[Tensor, ""]:
+    """1 − quality / 100, mean over the foreground of images in [0, 1]; lower is better, and it has a gradient.
+
+    `QFLoss` keeps its predictor between calls.
+    """
+    return QFLoss(predictor)(images, foreground)
+
+
+def unit_range(magnitudes: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """MR magnitudes in any unit to [0, 1] as scoring has them, image by image; the scale itself has no gradient.
+
+    Raises
+    ------
+    ValueError
+        If an image is constant.
+    """
+    scales = [percentile_scale([image]) for image in magnitudes.detach().float().cpu().numpy()]
+    low, high = (
+        torch.tensor([getattr(s, name) for s in scales]).to(magnitudes)[:, None, None, None] for name in ("low", "high")
+    )
+    return ((magnitudes - low) / (high - low)).clamp(0, 1)
+
+
+def find_foreground(images: Float[Tensor, "b ch h w"]) -> Bool[Tensor, "b h w"]:
+    """The object of grey images in [0, 1], as scoring finds it; all of constant and of RGB images."""
+    masks = []
+    for image in images.detach().clamp(0, 1).float().cpu().numpy():
+        threshold = 0.0
+        if len(image) == 1 and np.ptp(image) > 0:
+            scale = percentile_scale([image])
+            threshold = scale.low + scale.threshold * (scale.high - scale.low)
+        masks.append(foreground_mask(image, threshold))
+    return torch.from_numpy(np.stack(masks)).to(images.device)
+
+
+def _missing(model: nn.Module, images: Tensor, foreground: Tensor, lead: tuple[int, int]) -> Tensor:
+    stride = int(model.stride)  # pyright: ignore[reportArgumentType]
+    shape = (images.shape[2], images.shape[3])
+    with torch.autocast(images.device.type, enabled=False):
+        quality = model(functional.pad(images.float(), padding(shape, lead, stride), mode="replicate"))
+    weight = cell_weight(foreground, stride, lead).to(quality)
+    total = weight.sum((1, 2, 3))
+    missing = ((1 - quality / 100) * weight).sum((1, 2, 3)) / total.clamp_min(1e-6)
+    return missing.sum() / (total > 0).sum().clamp_min(1)
