@@ -32,7 +32,7 @@ def predictor(request):
     return model.eval()
 
 
-def test_loss_is_what_the_score_lacks(images, texture):
+def test_loss_is_what_the_score_lacks(texture):
     pixels = torch.from_numpy(texture(128, 128)).float()[None, None] / 255
     everything = torch.ones(1, 128, 128, dtype=torch.bool)
     model = mriqf.load("qf-gray")
@@ -127,7 +127,8 @@ def test_magnitudes_of_any_unit(images, factor):
     assert wanted.grad.max() > 0
 
 
-def test_errors_name_the_cure(images, unchecked):
+@pytest.mark.usefixtures("unchecked")
+def test_errors_name_the_cure(images):
     grey, rgb = (QFPredictor(QFConfig(arch="cui", channels=n)).eval() for n in (1, 3))
     with pytest.raises(ValueError, match=r"predictors with channels: cui 1, cui 3: give one, or several that take as"):
         QFLoss([grey, rgb])
