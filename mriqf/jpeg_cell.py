@@ -1,0 +1,96 @@
+"""The cell of a JPEG image: all images that JPEG would code by the same coefficients.
+
+The image that was compressed lies in it. What a restorer makes of the decoded one need not: outside, it contradicts
+the file.
+
+References
+----------
+Zakhor, Iterative procedures for reduction of blocking effects in transform image coding, IEEE Trans Circuits Syst Video
+Technol 1992, doi:10.1109/76.134377.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate, pad
+
+from mriqf.colour import rgb, ycbcr
+from mriqf.jpeg import BLOCK, block_dct, block_idct
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Coefficients of JPEG images, and the steps that they were rounded to."""
+
+    centres: tuple[Float[Tensor, "b _ _ 8 8"], ...]
+    """Of luma, and for colour of Cb and Cr with half as many blocks each way: whole multiples of the steps."""
+    steps: tuple[Float[Tensor, "b 1 1 8 8"], ...]
+    """Of each."""
+
+
+def code(images: Float[Tensor, "b ch h w"], tables: Float[Tensor, "b t 8 8"]) -> Cell:
+    """The cell that images lie in, from before their compression; colour is coded 4:2:0.
+
+    Parameters
+    ----------
+    images
+        Grey or RGB, in [0, 1]; sides are filled up to whole blocks (colour: to 16 pixels) by their last pixels.
+    tables
+        Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma.
+
+    Raises
+    ------
+    ValueError
+        If there are not 1 or 3 channels, or not as many tables as they have.
+    """
+    channels = images.shape[1]
+    if channels not in (1, 3) or tables.shape[1] != (1 if channels == 1 else 2):
+        raise ValueError(
+            f"images have {channels} channels and {tables.shape[1]} tables: give grey ones with one, RGB with two"
+        )
+    steps = tuple(tables[:, min(k, 1), None, None].to(images) for k in range(channels))
+    return Cell(tuple((c / s).round() * s for c, s in zip(_coefficients(images), steps, strict=True)), steps)
+
+
+def project(images: Float[Tensor, "b ch h w"], cell: Cell) -> Float[Tensor, "b ch h w"]:
+    """The nearest images that JPEG codes as those of the cell, but for rounding to grey levels; differentiable.
+
+    Chroma moves by the same amount in 2×2 pixels. Exact where sides are whole blocks (colour: of 16 pixels); elsewhere
+    the last, incomplete blocks are near it.
+    """
+    h, w = images.shape[2:]
+    moved = []
+    for found, centre, step in zip(_coefficients(images), cell.centres, cell.steps, strict=True):
+        inside = torch.minimum(torch.maximum(found, centre - step / 2), centre + step / 2)
+        moved.append(block_idct(inside - found)[:, None] / 255)
+    if len(moved) == 1:
+        return images + moved[0][..., :h, :w]
+    luma, chroma = moved[0], interpolate(torch.cat(moved[1:], 1), scale_factor=2.0, mode="nearest")
+    added = torch.cat((luma, chroma), 1)[..., :h, :w]
+    return rgb(ycbcr(images) + added)
+
+
+def outside(images: Float[Tensor, "b ch h w"], cell: Cell, slack: int | float = 1.0) -> Float[Tensor, " b"]:
+    """Share of the coefficients that lie outside the cell by more than `slack` grey levels, 0–1.
+
+    Rounding the pixels to 8 bit moves a coefficient by a few tenths.
+    """
+    found = _coefficients(images)
+    far = [
+        ((f - centre).abs() > step / 2 + slack).flatten(1)
+        for f, centre, step in zip(found, cell.centres, cell.steps, strict=True)
+    ]
+    return torch.cat(far, 1).double().mean(1).to(images)
+
+
+def _coefficients(images: Float[Tensor, "b ch h w"]) -> list[Float[Tensor, "b i j 8 8"]]:
+    """Of luma, and for colour of Cb and Cr at half the resolution; not rounded."""
+    side = BLOCK * (1 if images.shape[1] == 1 else 2)
+    padded = pad(images, (0, -images.shape[3] % side, 0, -images.shape[2] % side), mode="replicate")
+    if images.shape[1] == 1:
+        return [block_dct(255 * padded[:, 0] - 128)]
+    levels = 255 * ycbcr(padded)
+    chroma = avg_pool2d(levels[:, 1:] - 127.5, 2)
+    return [block_dct(levels[:, 0] - 128), block_dct(chroma[:, 0]), block_dct(chroma[:, 1])]
