@@ -20,6 +20,7 @@ from mriqf.data import content_hash
 from mriqf.parallel import joined, processes
 
 WARM_UP = 200  # steps
+PARTS = ("model.", "average.", "kept.")  # of a checkpoint, beside the optimiser's
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -95,6 +96,7 @@ def fit(
     terms: dict[str, Any],
     card: dict[str, Any],
     half: bool = False,
+    best: str = "",
     force: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
@@ -118,6 +120,8 @@ def fit(
         What else the card of the weights shall say: network, configuration, data.
     half
         Keep the trained parameters in half precision, in half the space; what was measured of images stays whole.
+    best
+        Name of a validated figure: the weights of the checkpoint where it is highest are kept, not the last.
     force
         Replace weights that exist.
     report
@@ -128,7 +132,8 @@ def fit(
     FileExistsError
         If `out` exists and `force` is not given.
     ValueError
-        If a checkpoint belongs to other terms.
+        If a checkpoint belongs to other terms, or the loss stops being a number; then the weights of the last
+        checkpoint are kept beside `out`.
     """
     check_new(out, force)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +142,9 @@ def fit(
     average = copy.deepcopy(model).eval()
     checkpoint = out.with_suffix(".checkpoint")
     made_by = commit()  # of the code that runs, not of what the tree holds when it ends
-    first, curve = _restore(checkpoint, terms, model, average, optimiser) if checkpoint.exists() else (0, [])
+    first, curve, kept = 0, [], average.state_dict()
+    if checkpoint.exists():
+        first, curve, kept = _restore(checkpoint, terms, model, average, optimiser)
     losses: list[float] = []
     with processes(next(model.parameters()).device) as (rank, size):
         value_at = joined(_Step(model, loss), size)
@@ -148,7 +155,9 @@ def fit(
             value = value_at(step)
             optimiser.zero_grad()
             value.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            if not (value.isfinite() and norm.isfinite()):
+                raise ValueError(_salvaged(out, checkpoint, step, card, write=rank == 0))
             optimiser.step()
             _follow(average, model, min(recipe.ema, (step + 1) / (step + 10)))
             losses.append(value.item())
@@ -156,13 +165,19 @@ def fit(
                 figures = {"loss": float(np.mean(losses))} | validate(average)
                 losses.clear()
                 curve.append({"step": step + 1} | figures)
+                if curve[-1] is _chosen(curve, best):
+                    kept = copy.deepcopy(average.state_dict()) if best else average.state_dict()
                 report(f"step {step + 1}/{recipe.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
-                _save(checkpoint, {"recipe": terms, "step": step + 1, "curve": curve}, model, average, optimiser)
+                state = {"recipe": terms, "step": step + 1, "curve": curve}
+                _save(checkpoint, state, model, average, optimiser, kept if best else {})
     if rank > 0:
         return out
-    last = curve[-1] if curve else {}
-    validation = {k: v for k, v in last.items() if k not in ("step", "loss") and not k.startswith("train_")}
+    end = _chosen(curve, best)
+    validation = {k: v for k, v in end.items() if k not in ("step", "loss") and not k.startswith("train_")}
     made = {"recipe": terms, "commit": made_by, "validation": validation, "curve": curve}
+    if best:
+        made["kept"] = {"step": end.get("step"), "best": best}
+    average.load_state_dict(kept)
     weights.write(out, _halved(average) if half else average.state_dict(), card | made, force=force)
     checkpoint.unlink(missing_ok=True)
     return out
@@ -180,6 +195,26 @@ class _Step(nn.Module):
         return self.loss(step)
 
 
+def _chosen(curve: list[dict], best: str) -> dict:
+    """The point of the curve whose weights are kept: the last, or the first of the best."""
+    if not curve:
+        return {}
+    return max(curve, key=lambda point: point[best]) if best else curve[-1]
+
+
+def _salvaged(out: Path, checkpoint: Path, step: int, card: dict[str, Any], write: bool) -> str:
+    """What to say of a run whose loss is no number, once the weights of its last checkpoint are kept."""
+    told = f"loss or gradient is no finite number at step {step + 1}: train with a lower --lr"
+    if not checkpoint.exists():
+        return told
+    tensors, state = weights.read(checkpoint)
+    good = out.with_name(f"{out.stem}-step{state['step']}.safetensors")
+    if write:
+        averaged = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
+        weights.write(good, averaged, card | {"diverged": step + 1, "curve": state["curve"]}, force=True)
+    return f"{told}; the last good weights are {good}"
+
+
 def _halved(model: nn.Module) -> dict[str, Tensor]:
     trained = dict(model.named_parameters())
     return {name: v.half() if name in trained else v for name, v in model.state_dict().items()}
@@ -194,9 +229,17 @@ def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
             kept.copy_(new)
 
 
-def _save(path: Path, card: dict, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def _save(
+    path: Path,
+    card: dict,
+    model: nn.Module,
+    average: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    kept: dict[str, Tensor],
+) -> None:
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    tensors |= {f"kept.{k}": v for k, v in kept.items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
     weights.write(path, tensors, card, force=True)
@@ -204,9 +247,9 @@ def _save(path: Path, card: dict, model: nn.Module, average: nn.Module, optimise
 
 def _restore(
     path: Path, terms: dict, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
-) -> tuple[int, list[dict]]:
+) -> tuple[int, list[dict], dict[str, Tensor]]:
     tensors, step = weights.read_checkpoint(path, terms)
-    part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in ("model.", "average.")}
+    part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in PARTS}
     model.load_state_dict(part["model."])
     average.load_state_dict(part["average."])
     state: dict[int, dict] = {}
@@ -215,7 +258,7 @@ def _restore(
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return step, weights.read(path)[1].get("curve", [])
+    return step, weights.read(path)[1].get("curve", []), part["kept."] or average.state_dict()
 
 
 def commit() -> str:

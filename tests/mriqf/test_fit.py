@@ -1,0 +1,93 @@
+"""The loop that all trainings share: what is kept of a run, of one that gets worse, and of one that breaks."""
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from mriqf import weights
+from mriqf.fit import fit
+
+
+@dataclass(frozen=True)
+class Recipe:
+    steps: int = 6
+    lr: float = 0.1
+    weight_decay: float = 0.0
+    ema: float = 0.5
+    checkpoint_every: int = 1
+
+
+def run(out, *, best="", broken=None, gradient=None, stop=None, figures=(1.0, 3.0, 2.0, 3.0, 0.0, 1.0)):
+    """Train two numbers; `broken` is the step whose loss is no number, `gradient` that of one whose gradient is not,
+    `stop` that of a report at which the run is killed."""
+    torch.manual_seed(0)
+    model, said = nn.Linear(2, 1), []
+
+    def loss(step):
+        value = model(torch.tensor([[1.0, float(step)]])).square().mean()
+        if step == gradient:
+            value = value + 0 * model.weight.sum().mul(0).sqrt()
+        return value * (math.nan if step == broken else 1)
+
+    def validate(average):
+        step = len(seen)
+        seen.append({k: v.clone() for k, v in average.state_dict().items()})
+        return {"score": figures[step]}
+
+    def report(line):
+        said.append(line)
+        if len(said) == stop:
+            raise KeyboardInterrupt
+
+    checkpoint = out.with_suffix(".checkpoint")
+    seen: list = [None] * (weights.read_checkpoint(checkpoint, {})[1] if checkpoint.exists() else 0)
+    try:
+        fit(model, out, Recipe(), loss=loss, validate=validate, terms={}, card={}, best=best, report=report)
+    finally:
+        run.seen = seen
+    return weights.read(out)
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_last_weights_are_kept_unless_the_best_are_asked_for(tmp_path):
+    last, card = run(tmp_path / "a.safetensors")
+    assert same(last, run.seen[-1])
+    assert card["validation"] == {"score": 1.0}
+    best, card = run(tmp_path / "b.safetensors", best="score")
+    assert same(best, run.seen[1])  # the first of two that are as good
+    assert card["validation"] == {"score": 3.0}
+    assert card["kept"] == {"step": 2, "best": "score"}
+
+
+@pytest.mark.parametrize("stop", [2, 4])
+def test_best_is_remembered_by_a_run_that_was_killed(tmp_path, stop):
+    unbroken, _ = run(tmp_path / "a.safetensors", best="score")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b.safetensors", best="score", stop=stop)
+    resumed, card = run(tmp_path / "b.safetensors", best="score")
+    assert same(unbroken, resumed)
+    assert card["kept"]["step"] == 2
+
+
+@pytest.mark.parametrize("broken", ["broken", "gradient"])
+def test_run_that_breaks_says_so_and_keeps_its_last_good_weights(tmp_path, broken):
+    out = tmp_path / "a.safetensors"
+    with pytest.raises(ValueError, match=r"at step 4: train with a lower --lr; the last good weights are"):
+        run(out, **{broken: 3})
+    assert not out.exists()
+    good, card = weights.read(tmp_path / "a-step3.safetensors")
+    assert same(good, run.seen[2])
+    assert all(value.isfinite().all() for value in good.values())
+    assert card["diverged"] == 4
+
+
+def test_run_that_breaks_at_once_has_nothing_to_keep(tmp_path):
+    with pytest.raises(ValueError, match=r"at step 1: train with a lower --lr$"):
+        run(tmp_path / "a.safetensors", broken=0)
+    assert not list(tmp_path.iterdir())
