@@ -106,7 +106,7 @@ def train(
     source = {"manifest": manifest.sha256, "start": origin(start)}
     return fit(
         model, out, config, loss=loss, validate=figures, terms=weights.config_dict(config) | source,
-        force=force, report=report,
+        half=True, force=force, report=report,
         card={
             "network": "qf",
             "config": weights.config_dict(config.model),
