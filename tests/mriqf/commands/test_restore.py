@@ -10,9 +10,23 @@ from PIL import Image
 
 from mriqf import weights
 from mriqf.cli import main
-from mriqf.commands.restore import restore_file
+from mriqf.commands.restore import restore_file, restore_files
 from mriqf.io.jpeg_file import read_jpeg
-from mriqf.restore import ARCNN, QAIRN, QGAC, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, QGACConfig, QGCNConfig, SRCNNConfig
+from mriqf.restore import (
+    ARCNN,
+    QAIRN,
+    QGAC,
+    QGCN,
+    SRCNN,
+    ARCNNConfig,
+    QAIRNConfig,
+    QGACConfig,
+    QGCNConfig,
+    SRCNNConfig,
+    prior,
+)
+from mriqf.restore.dip import DIPConfig
+from mriqf.restore.prior import PriorConfig
 
 STEPS = [[1 + 3 * k for k in range(64)], [2 + 2 * k for k in range(64)]]  # equal to their transpose nowhere
 TINY = {
@@ -244,3 +258,43 @@ def test_inputs_that_cannot_be_meant_are_wrong_usage(run, save, tmp_path):
         assert (status, lines, len(errors)) == (2, [], 1)
         assert says in errors[0]
     assert not (tmp_path / "out").exists()
+
+
+FEW = ("--prior.steps", "4", "--prior.model.width", "4", "--prior.model.scales", "2", "--prior.every", "2")
+
+
+def test_prior_is_fitted_to_files_of_either_kind(run, save, tmp_path):
+    files = [save("grey.jpg", channels=1, quality=20), save("colour.jpg", quality=20)]
+    status, printed, errors = run(*files, model="dip", options=FEW)
+    assert (status, errors) == (0, [])
+    assert [row[2] for row in printed] == ["dip", "dip"]
+    for file, channels in zip(files, (1, 3), strict=True):
+        with Image.open(tmp_path / "out" / f"{file.stem}.png") as image:
+            assert image.size == (40, 24)
+            assert len(image.getbands()) == channels
+    assert not list((tmp_path / "out").glob("*.checkpoint"))
+
+
+def test_prior_that_cannot_be_fitted_costs_a_line(run, save):
+    status, _, errors = run(save("a.jpg"), model="dip", options=("--prior.loss", "sure"))
+    assert status == 1
+    assert len(errors) == 1
+    assert "use start='image'" in errors[0]
+
+
+def test_prior_goes_on_where_it_was_cut_off(save, tmp_path, monkeypatch):
+    file, keep = save("a.jpg", channels=1, quality=20), prior._save
+    config = PriorConfig(steps=4, every=2, checkpoint_every=2, model=DIPConfig(width=4, scales=2))
+
+    def interrupt(*given):
+        keep(*given)
+        raise KeyboardInterrupt
+
+    restore_files(file, model="dip", out=tmp_path / "whole", prior=config)
+    with monkeypatch.context() as patch:
+        patch.setattr(prior, "_save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            restore_files(file, model="dip", out=tmp_path / "out", prior=config)
+    assert (tmp_path / "out" / "a.checkpoint").exists()
+    restore_files(file, model="dip", out=tmp_path / "out", prior=config)
+    assert (tmp_path / "out" / "a.png").read_bytes() == (tmp_path / "whole" / "a.png").read_bytes()
