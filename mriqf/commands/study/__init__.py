@@ -12,6 +12,8 @@ app.command("mriqf.commands.study.dataset:dataset", name="dataset", help="Mean s
 app.command("mriqf.commands.study.r:acceleration", name="r", help="Score against the undersampling rate R.")
 app.command("mriqf.commands.study.loss:loss", name="loss", help="The score as a loss of restorers.")
 app.command("mriqf.commands.study.restoration:restoration", name="restoration", help="Restorers of JPEG images.")
+app.command("mriqf.commands.study.ordering:ordering", name="ordering", help="Which restorer is better, at one budget.")
+app.command("mriqf.commands.study.opinion:opinion", name="opinion", help="Scores against human opinion of JPEGs.")
 app.command("mriqf.commands.study.claims:claims", name="claims", help="Twelve claims, with bars fixed before.")
 app.command("mriqf.commands.study.pretext:pretext", name="pretext", help="Does reading JPEG first help MR?")
 app.command("mriqf.commands.study.report:report", name="report", help="The report's claims, from these studies.")
