@@ -51,7 +51,8 @@ class RestorerTrainConfig:
     structure: float = 0.0
     """Weight of 1 − SSIM beside the mean absolute error: 1 in QAIRN's paper, 0.05 in QGAC's, 0 in the others'."""
     trained: str = ""
-    """Part of the network that is trained, the rest stays as it is; QGAC's stages are `luma`, by its loss alone, and `chroma`."""
+    """Part of the network that is trained, the rest stays as it is; QGAC's stages are `luma`, by luma's loss alone, and
+    `chroma`."""
     seed: int = 0
     """Of initial weights and of every draw."""
 
