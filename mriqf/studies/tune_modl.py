@@ -1,0 +1,208 @@
+"""Fine-tune a MoDL with truth, with samples held out of what was measured, or with the score: the same steps of each.
+
+References
+----------
+Yaman et al., Self-supervised learning of physics-guided reconstruction neural networks without fully sampled reference
+data, Magn Reson Med 2020, doi:10.1002/mrm.28378.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Complex, Float
+from torch import Tensor
+
+import recon
+from mriqf import weights
+from mriqf.data import Manifest, content_hash, read_slices
+from mriqf.fit import check_new, fit, origin
+from mriqf.loss import QFLoss, unit_range
+from mriqf.studies.modl import validate, validation_problems
+from recon.operator import Sense
+from recon.simulate import Problem, SimulationConfig, simulate
+
+Objective = Literal["supervised", "held-out", "measured"]
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """How a MoDL is fine-tuned."""
+
+    objective: Objective = "measured"
+    """`supervised`: the error of the image. `held-out`: the error in samples that the network was not given, as in
+    SSDU. `measured`: the error in all samples, all of which it was given."""
+    lam: float = 0.0
+    """Weight of 1 − score/100 of the magnitude image beside it."""
+    predictors: tuple[str, ...] = ("qf-mri",)
+    """Names or paths of what scores; several, and their mean counts."""
+    variants: int = 0
+    """Moved and darker copies of each image that are scored in its place; 0 scores the image itself."""
+    share: float = 0.4
+    """Part of the samples outside the centre that is held out of each step."""
+    keep_center: float = 0.08
+    """Part of the columns, or of each side for points, about the zero frequency that is never held out."""
+    steps: int = 300
+    """Optimiser steps."""
+    lr: float = 1e-4
+    """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay."""
+    ema: float = 0.99
+    """Decay of the averaged weights, which are the ones kept."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints, each with its validation."""
+    batch: int = 1
+    """Samples a step."""
+    pixels: int = 16384
+    """Of a sample: slabs of 64 rows of 256 columns, or squares of 128."""
+    seed: int = 0
+    """Of every draw."""
+    simulation: SimulationConfig = field(default_factory=lambda: SimulationConfig(acceleration=(4.0, 6.0)))
+    """How measurements are drawn from images."""
+
+
+def tune_modl(
+    start: str | Path,
+    manifest: Manifest,
+    root: Path,
+    out: Path,
+    config: TuneConfig,
+    *,
+    device: str = "cpu",
+    force: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Fine-tune on a manifest's training split and write `out`; resume from `out` + `.checkpoint` if that exists.
+
+    Truth is used by the supervised objective alone, and by the validation, which decides nothing.
+
+    Parameters
+    ----------
+    start
+        Name or path of the MoDL.
+    manifest, root
+        Which magnitude images, and the folder that they lie in.
+    out
+        The weights file to write.
+    config
+        The recipe; a checkpoint of another recipe is refused.
+    report
+        Gets one line at each checkpoint.
+
+    Raises
+    ------
+    FileExistsError
+        If `out` exists and `force` is not given.
+    ValueError
+        If the start is no MoDL, the recipe is impossible, the data differ from the manifest, or the loss stops being a
+        number.
+    """
+    check_new(out, force)
+    _check(config)
+    model = weights.load(start)
+    if not isinstance(model, recon.MoDL):
+        raise ValueError(f"{start} holds no MoDL but a {type(model).__name__}: name weights of one")
+    model = model.to(torch.device(device)).requires_grad_(True)
+    sources = manifest.split("train")
+    pools, shares = [list(read_slices(s, root)[0]) for s in sources], [s.weight for s in sources]
+    problems = validation_problems([image for s in manifest.split("val") for image in read_slices(s, root)[0]])
+    judge = QFLoss(config.predictors, config.variants).to(torch.device(device)) if config.lam else None
+
+    def loss(step: int) -> Tensor:
+        model.denoiser.eval()  # its statistics are of all unrolls, and of one each batch would spoil them
+        rng = np.random.default_rng((config.seed, step))
+        slices = pools[rng.choice(len(pools), p=np.divide(shares, sum(shares)))]
+        problem = simulate(slices, rng, config.batch, config.pixels, config.simulation)
+        with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
+            return tuning_loss(model, problem, config, judge, rng)
+
+    return fit(
+        model, out, config, loss=loss, validate=lambda average: validate(average, problems),  # pyright: ignore[reportArgumentType]
+        force=force, report=report,
+        terms=weights.config_dict(config) | {
+            "manifest": manifest.sha256,
+            "start": origin(start),
+            "predictors": [content_hash(weights.find(name)) for name in config.predictors if config.lam],
+        },
+        card={
+            "network": "modl",
+            "config": weights.config_dict(model.config),
+            "manifest": {"name": manifest.name, "sha256": manifest.sha256},
+        },
+    )  # fmt: skip
+
+
+def tuning_loss(
+    model: recon.MoDL, problem: Problem, config: TuneConfig, judge: QFLoss | None, rng: np.random.Generator
+) -> Float[Tensor, ""]:
+    """The objective, and `lam` times what the score misses in the magnitude image.
+
+    Errors are relative, so that objectives have one scale: ‖·‖₂ of the image; of samples, the mean of ‖·‖₂ and ‖·‖₁,
+    as SSDU has them.
+    """
+    where = next(model.parameters()).device
+    sense, kspace = problem.sense.to(where), problem.kspace.to(where)
+    given, asked = sense.mask, sense.mask
+    if config.objective == "held-out":
+        held = hold_out(sense.mask.cpu(), config.share, config.keep_center, rng).to(where)
+        given, asked = sense.mask & ~held, held
+    known = Sense(given, sense.csm)
+    image = model.unroll(known.adjoint(kspace * given), known, model.config.unrolls)
+    if config.objective == "supervised":
+        target = problem.target.to(where)
+        loss = (_norm(image - target, 2) / _norm(target, 2)).mean()
+    else:
+        found, measured = Sense(asked, sense.csm)(image), kspace * asked
+        loss = torch.stack([_norm(found - measured, p) / _norm(measured, p) for p in (1, 2)]).mean()
+    if judge is None:
+        return loss
+    return loss + config.lam * judge(unit_range(image.abs()), seed=int(rng.integers(2**31)))
+
+
+def hold_out(
+    mask: Bool[Tensor, "b 1 h w"], share: int | float, keep_center: int | float, rng: np.random.Generator
+) -> Bool[Tensor, "b 1 h w"]:
+    """Which of the measured samples are held out: columns where the mask takes columns, else points.
+
+    Parameters
+    ----------
+    mask
+        What was measured.
+    share
+        Part of what was measured outside the centre, above 0 and below 1.
+    keep_center
+        Part of the columns, or of each side for points, about the zero frequency that is kept.
+    rng
+        Where the choice comes from.
+    """
+    columns = bool((mask == mask[:, :, :1]).all())
+    plane = mask[:, :, :1] if columns else mask
+    drawn = torch.from_numpy(rng.random(plane.shape)) < share
+    h, w = plane.shape[2:]
+    rows, across = (
+        (torch.arange(n) - n // 2).abs() < max(keep_center * n / 2, 1) if n > 1 else torch.ones(1, dtype=torch.bool)
+        for n in (h, w)
+    )
+    center = rows[:, None] & across
+    return (plane & drawn & ~center).expand_as(mask)
+
+
+def _norm(x: Complex[Tensor, "b _ _ _"], p: int) -> Float[Tensor, " b"]:
+    magnitude = x.abs().flatten(1)
+    # Never zero: a mask may leave nothing to hold out.
+    return magnitude.mean(1) + 1e-9 if p == 1 else (magnitude.square().mean(1) + 1e-18).sqrt()
+
+
+def _check(config: TuneConfig) -> None:
+    if config.objective not in get_args(Objective):
+        raise ValueError(f"objective is {config.objective!r}: choose one of {', '.join(get_args(Objective))}")
+    if config.lam < 0:
+        raise ValueError(f"lam is {config.lam}: the score counts for good, use 0 or more")
+    if not 0 < config.share < 1 or not 0 <= config.keep_center < 1:
+        raise ValueError(f"share is {config.share}, keep_center {config.keep_center}: use shares between 0 and 1")
+    if config.lam and config.pixels < 64 * 256:
+        raise ValueError(f"pixels is {config.pixels}: a predictor needs samples of 64 rows, give 16384 or more")
