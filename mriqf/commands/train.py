@@ -13,6 +13,9 @@ from mriqf.commands.train_restorer import add_restorers
 from mriqf.data import content_hash, read_manifest
 from mriqf.studies.degraded import read_origin, read_shards
 from mriqf.studies.modl import train_modl
+from mriqf.studies.perceptual import PerceptualConfig, train_perceptual
+from mriqf.studies.tune_modl import TuneConfig
+from mriqf.studies.tune_modl import tune_modl as tune
 from mriqf.train import TrainConfig, train
 from mriqf.train_error import ErrorTrainConfig, train_error
 from recon.train import TrainConfig as MoDLTrainConfig
@@ -146,4 +149,86 @@ def error(
             "examples": [read_origin(folder) | {"sha256": content_hash(folder)} for folder in examples],
         },
         device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
+    )  # fmt: skip
+
+
+@app.command
+def perceptual(
+    start: str,
+    manifest: Path,
+    *,
+    data: Path,
+    out: Path,
+    recipe: Annotated[PerceptualConfig, Parameter(name="*")] = PerceptualConfig(),  # noqa: B008 (frozen)
+    device: str = "cpu",
+    threads: int | None = None,
+    force: bool = False,
+) -> None:
+    """Fine-tune a restorer by the score, without truth; a run that was cut off goes on where its checkpoint is.
+
+    Parameters
+    ----------
+    start
+        Weights of the restorer, by name or path.
+    manifest
+        Which photographs or MR images, which were never compressed: see data_manifests/.
+    data
+        Folder that the manifest's paths start from.
+    out
+        Weights to write (.safetensors).
+    recipe
+        Options of the recipe.
+    device
+        cpu or cuda.
+    threads
+        Processor threads; all if not given.
+    force
+        Replace weights that exist.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    train_perceptual(
+        start, read_manifest(manifest), data, out, recipe,
+        device=device, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
+    )  # fmt: skip
+
+
+@app.command
+def tune_modl(
+    start: str,
+    manifest: Path,
+    *,
+    data: Path,
+    out: Path,
+    recipe: Annotated[TuneConfig, Parameter(name="*")] = TuneConfig(),  # noqa: B008 (frozen)
+    device: str = "cpu",
+    threads: int | None = None,
+    force: bool = False,
+) -> None:
+    """Fine-tune a MoDL with truth, with held-out samples, or with the score; a run that was cut off goes on.
+
+    Parameters
+    ----------
+    start
+        Weights of the MoDL, by name or path.
+    manifest
+        Which magnitude images, which subjects: see data_manifests/.
+    data
+        Folder that the manifest's paths start from.
+    out
+        Weights to write (.safetensors).
+    recipe
+        Options of the recipe.
+    device
+        cpu or cuda.
+    threads
+        Processor threads; all if not given.
+    force
+        Replace weights that exist.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    tune(
+        start, read_manifest(manifest), data, out, recipe,
+        device=device, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
     )  # fmt: skip

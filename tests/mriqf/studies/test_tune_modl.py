@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mriqf import QFConfig, QFPredictor, weights
+from mriqf.cli import main
 from mriqf.loss import QFLoss
 from mriqf.studies import modl
 from mriqf.studies.tune_modl import TuneConfig, hold_out, tune_modl, tuning_loss
@@ -140,6 +141,31 @@ def test_killed_and_resumed_training_gives_the_same_weights(tiny_data, tmp_path,
 def test_errors_name_the_cure(tiny_data, tmp_path, start, wrong, says):
     with pytest.raises(ValueError, match=says):
         tune_modl(start, *tiny_data, tmp_path / "a.safetensors", replace(SMALL, **wrong))
+
+
+def test_command(tiny_data, tmp_path, start):
+    manifest, root = tiny_data
+    out = tmp_path / "a.safetensors"
+    options = (
+        "--steps 1 --pixels 1500 --objective held-out --simulation.families random --simulation.n-coils 2 3".split()
+    )
+    status = main(
+        [
+            "train",
+            "tune-modl",
+            str(start),
+            str(next(root.glob("*.toml"))),
+            "--data",
+            str(root),
+            "--out",
+            str(out),
+            *options,
+        ]
+    )
+    assert status == 0
+    card = weights.read(out)[1]
+    assert card["manifest"]["name"] == manifest.name
+    assert card["recipe"]["objective"] == "held-out"
 
 
 def test_start_must_be_a_modl(tiny_data, tmp_path):

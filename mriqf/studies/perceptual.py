@@ -1,0 +1,296 @@
+"""Fine-tune a restorer by the score, without truth: pull towards what a predictor likes, held to its own input.
+
+The report's set-up (its Figure 16) pulls the output to the input and to a high score. What else may hold it, and who
+else may judge it, is off unless asked for. Truth is measured against at checkpoints, and never trained on or chosen by.
+
+References
+----------
+Cui, Reference-Free Image Quality Metric for Degradation and Reconstruction Artifacts, UCB/EECS-2023-130, 2023, 5.3.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, l1_loss
+
+from mriqf import weights
+from mriqf.colour import ycbcr
+from mriqf.data import Manifest, content_hash
+from mriqf.fit import check_new, fit, fresh, origin
+from mriqf.jpeg import compress, tables
+from mriqf.jpeg_cell import Cell, code, outside, project
+from mriqf.loss import QFLoss, find_foreground
+from mriqf.parallel import own_device, share
+from mriqf.restore import restore
+from mriqf.scale import spread
+from mriqf.studies.loss.measure import centre, hue_shift, to_8bit
+from mriqf.train_restorer import GRID, Pixels, RestorerTrainConfig, draw_batch, read_pixels, validate
+
+USUAL = {1: ("qf-gray",), 3: ("qf-rgb",)}
+"""Predictors of grey and RGB images."""
+SIDE = 160  # of the middle of a validation image, pixels
+
+
+@dataclass(frozen=True)
+class PerceptualConfig:
+    """How a restorer is fine-tuned by the score."""
+
+    steps: int = 1000
+    """Optimiser steps."""
+    lr: float = 1e-4
+    """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay."""
+    ema: float = 0.99
+    """Decay of the averaged weights, which are the ones kept."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints, each with its validation."""
+    batch: int = 8
+    """Patches a step."""
+    patch: int = 128
+    """Side of a patch in pixels, a multiple of 16 and not smaller than a predictor sees."""
+    worst: int = 10
+    """Lowest JPEG quality that is drawn, and one that is validated."""
+    best: int = 40
+    """Highest JPEG quality that is drawn, and one that is validated."""
+    lam: float = 0.01
+    """Weight of 1 − score/100 beside the mean absolute difference of output and input, in [0, 1]; 0 is the control."""
+    schedule: Literal["constant", "ramp"] = "constant"
+    """Of `lam`: the same all along, or rising linearly from 0 over the first half of the steps."""
+    cell: float = 0.0
+    """Weight of the mean absolute distance of the output, in [0, 1], to the images that JPEG codes as the same file."""
+    colour: float = 0.0
+    """Weight of the mean absolute change of Cb and Cr, in [0, 1], averaged over 16×16 pixels; of RGB alone."""
+    variants: int = 0
+    """Copies of each image, shifted and a little darker, that the predictors score; 0 scores the image as it is."""
+    predictors: tuple[str, ...] = ()
+    """Names or paths of what scores, several for their mean; none gives qf-gray for grey, qf-rgb for RGB images."""
+    judge: str = ""
+    """Name or path of a predictor outside the loss; the checkpoint that it scores highest is kept, or else the last."""
+    most: int = 16
+    """Validation images at most, the middle of each; spread over the manifest's."""
+    seed: int = 0
+    """Of every draw."""
+
+
+def train_perceptual(
+    start: str | Path,
+    manifest: Manifest,
+    root: Path,
+    out: Path,
+    config: PerceptualConfig,
+    *,
+    device: str = "cpu",
+    force: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Fine-tune on images that are compressed on the way, and write `out`; resume from `out` + `.checkpoint`.
+
+    Parameters
+    ----------
+    start
+        Name or path of the restorer's weights, grey or RGB.
+    manifest, root
+        Which images, and the folder that they lie in; photographs become limited-range luma for a grey restorer.
+    out
+        The weights file to write.
+    config
+        The recipe; a checkpoint of another recipe, start or predictor is refused.
+    report
+        Gets one line at each checkpoint.
+
+    Raises
+    ------
+    FileExistsError
+        If `out` exists and `force` is not given.
+    ValueError
+        If the recipe is impossible, `start` restores nothing or takes other channels than the predictors, the data
+        differ from the manifest, or a checkpoint from the recipe.
+    """
+    check_new(out, force)
+    found = weights.load_restorer(start)
+    channels = found.config.channels
+    _check(config, channels)
+    config = replace(config, predictors=config.predictors or USUAL[channels])
+    hashes = _hashes(config)
+    where = own_device(device)
+    scores = {"score": QFLoss(config.predictors)} | ({"judge": QFLoss(config.judge)} if config.judge else {})
+    scores = {name: score.to(where) for name, score in scores.items()}
+    trained = QFLoss(config.predictors, config.variants).to(where)
+    _check_predictors(scores, str(start), channels, config)
+    model = fresh(type(found), found.config, config.seed, start)
+    pools = [list(read_pixels(s, root, channels)) for s in manifest.split("train")]
+    shares = [s.weight for s in manifest.split("train")]
+    held_out = [image for s in manifest.split("val") for image in read_pixels(s, root, channels)]
+    held_out = [held_out[k] for k in spread(range(len(held_out)), config.most)]
+    _check_images(pools, held_out, manifest.name, config.patch, max(map(_least, scores.values())), config.judge)
+    model = model.to(where).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    draws = RestorerTrainConfig(batch=config.batch, patch=config.patch, worst=config.worst, best=config.best)
+    qualities = sorted({config.worst, config.best})
+    before = figures(model.eval(), held_out, scores, qualities)
+
+    def loss(step: int) -> Tensor:
+        rng = np.random.default_rng((config.seed, step))
+        given, truth, quantisation = (share(x).to(where) for x in draw_batch(pools, shares, rng, draws))
+        with torch.autocast(where.type, dtype=torch.bfloat16):
+            restored = model(given.contiguous(memory_format=torch.channels_last), quantisation).float()
+        cell = code(truth, quantisation) if config.cell else None  # what the file says; of truth no more is used
+        return tuning_loss(restored, given, cell, trained, config, step)
+
+    def measure(average: nn.Module) -> dict[str, float]:
+        now = figures(average, held_out, scores, qualities)
+        added = [now[name] - before[name] for name in before if name in now and name.startswith("gain")]
+        return now | ({"over_start": float(np.mean(added))} if added else {})
+
+    chosen = {"network": model.name, "config": weights.config_dict(model.config)}
+    return fit(
+        model, out, config, loss=loss, validate=measure,
+        half=True, best="judge" if config.judge else "", force=force, report=report,
+        terms=weights.config_dict(config)
+        | {"model": chosen, "manifest": manifest.sha256, "start": origin(start), "sha256": hashes},
+        card=chosen | {"manifest": {"name": manifest.name, "sha256": manifest.sha256}, "before": before},
+    )  # fmt: skip
+
+
+def tuning_loss(
+    restored: Float[Tensor, "b ch h w"],
+    given: Float[Tensor, "b ch h w"],
+    cell: Cell | None,
+    score: QFLoss,
+    config: PerceptualConfig,
+    step: int,
+) -> Float[Tensor, ""]:
+    """Mean absolute difference of output and input, and what the recipe puts beside it.
+
+    Parameters
+    ----------
+    restored, given
+        The network's output and its input, in [0, 1]; the score is that of the input's foreground.
+    cell
+        Of the compressed images; needed where the recipe has a weight for it.
+    score
+        The predictors.
+    config, step
+        The recipe, and where in it.
+    """
+    loss = l1_loss(restored, given)
+    if config.cell and cell is not None:
+        loss = loss + config.cell * l1_loss(restored, project(restored, cell))
+    if config.colour:
+        loss = loss + config.colour * l1_loss(tones(restored), tones(given))
+    lam = lam_at(config, step)
+    if lam:
+        loss = loss + lam * score(restored, find_foreground(given), (config.seed, step))
+    return loss
+
+
+def lam_at(config: PerceptualConfig, step: int) -> float:
+    """Weight of the score at a step."""
+    return config.lam * (min(1.0, 2 * step / config.steps) if config.schedule == "ramp" else 1.0)
+
+
+def tones(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 i j"]:
+    """Cb and Cr, averaged over 16×16 pixels: what a change of tone changes, and sharper edges of colour do not."""
+    return avg_pool2d(ycbcr(images)[:, 1:], GRID)
+
+
+@torch.inference_mode()
+def figures(
+    model: nn.Module, images: Sequence[Pixels], scores: Mapping[str, QFLoss], qualities: Sequence[int]
+) -> dict[str, float]:
+    """Means over the restored middles of images.
+
+    Parameters
+    ----------
+    model
+        A network of `mriqf.restore`, in evaluation mode.
+    images
+        In grey levels, as they were before compression.
+    scores
+        Predictors by the name of their figure, 0–100, on the foreground of the JPEG image.
+    qualities
+        JPEG qualities of those figures, and of `outside`, the share of coefficients outside the quantisation cell, and
+        `hue`, the shift of hues from the truth in degrees (RGB).
+
+    Returns
+    -------
+    Those, and the gains in PSNR over JPEG that all restorers are validated by, dB.
+    """
+    where = next(model.parameters()).device
+    values: dict[str, list[float]] = {}
+    for pixels in images:
+        truth = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(where) / 255
+        truth = centre(truth, [min(SIDE, n) // GRID * GRID for n in truth.shape[2:]])
+        several = truth.expand(len(qualities), -1, -1, -1)
+        given = compress(several, qualities)
+        steps = torch.stack([tables(q, truth.shape[1]) for q in qualities]).to(where)
+        restored = to_8bit(restore(model, given, steps, half=True))
+        foreground = find_foreground(given)
+        found = {name: 100 * (1 - score(restored, foreground)) for name, score in scores.items()}
+        found["outside"] = outside(restored, code(several, steps)).mean()
+        if truth.shape[1] == 3 and not (shift := hue_shift(restored, truth).mean()).isnan():  # of what has colours
+            found["hue"] = shift
+        for name, value in found.items():
+            values.setdefault(name, []).append(value.item())
+    return {name: float(np.mean(v)) for name, v in values.items()} | validate(model, images, SIDE)
+
+
+def _hashes(config: PerceptualConfig) -> dict[str, str]:
+    """What the predictors and the judge hold, by the names that they are called by."""
+    found = {name: content_hash(weights.find(name)) for name in config.predictors}
+    if not config.judge:
+        return found
+    judge = content_hash(weights.find(config.judge))
+    if judge in found.values():
+        raise ValueError(f"judge {config.judge!r} is among the predictors of the loss: choose an independent one")
+    return found | {config.judge: judge}
+
+
+def _least(score: QFLoss) -> int:
+    """Pixels that a predictor sees at least."""
+    return max(int(model.receptive_field) for model in score.predictors)  # pyright: ignore[reportArgumentType]
+
+
+def _check(config: PerceptualConfig, channels: int) -> None:
+    if channels not in USUAL:
+        raise ValueError(f"the restorer takes {channels} channels: start from one of 1 (grey) or 3 (RGB)")
+    if config.patch < GRID or config.patch % GRID:
+        raise ValueError(f"patch is {config.patch}: use a multiple of {GRID}, the pixels of a JPEG unit")
+    if not 1 <= config.worst <= config.best <= 100:
+        raise ValueError(f"qualities are {config.worst} to {config.best}: use 1 <= worst <= best <= 100")
+    if config.batch < 1 or config.most < 1:
+        raise ValueError(f"batch is {config.batch}, most {config.most}: use 1 or more of each")
+    if min(config.lam, config.cell, config.colour) < 0:
+        raise ValueError(f"lam is {config.lam}, cell {config.cell}, colour {config.colour}: use weights of 0 or more")
+    if config.colour and channels == 1:
+        raise ValueError(f"colour is {config.colour}, but the restorer is grey: leave it out, or start from an RGB one")
+
+
+def _check_predictors(scores: Mapping[str, QFLoss], start: str, channels: int, config: PerceptualConfig) -> None:
+    for name, score in scores.items():
+        if score.channels != channels:
+            who = config.judge if name == "judge" else ", ".join(config.predictors)
+            raise ValueError(f"{start} restores {channels} channels, and {who} scores {score.channels}: choose others")
+    if config.patch < _least(scores["score"]):
+        raise ValueError(f"patch is {config.patch}: a predictor sees {_least(scores['score'])} pixels, use so many")
+
+
+def _check_images(
+    pools: Sequence[Sequence[Pixels]], held_out: Sequence[Pixels], name: str, patch: int, least: int, judge: str
+) -> None:
+    if not pools or not all(pools):
+        raise ValueError(f"manifest {name} has a training source without images, or none: name one that has")
+    if judge and not held_out:
+        raise ValueError(f"manifest {name} has no validation images for the judge: name some, or take no judge")
+    for images, need, what in (([i for pool in pools for i in pool], patch, "patch"), (held_out, least, "predictor")):
+        for height, width in (image.shape[:2] for image in images):
+            if min(height, width) // GRID * GRID < need:
+                raise ValueError(
+                    f"manifest {name} has an image of {height}×{width}, and the {what} needs {need} pixels"
+                )
