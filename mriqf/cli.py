@@ -17,6 +17,7 @@ app = App(
     result_action="return_value",
 )
 app.command("mriqf.commands.score:score", name="score", help="Score images that have no reference.")
+app.command("mriqf.commands.report:report", name="report", help="Show scores as a page to look at.")
 app.command("mriqf.commands.recon:reconstruct", name="recon", help="Reconstruct k-space.")
 app.command("mriqf.commands.restore:restore_files", name="restore", help="Take compression artefacts out of JPEGs.")
 app.command("mriqf.commands.check:check", name="check", help="Check a reconstruction against its k-space.")

@@ -163,6 +163,7 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
         say(f"warning: {source}: pixels carry the lattice of JPEG quality {lattice.quality}; a study on such data "
              "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip
 
+    map_path = None if job.map_dir is None else job.map_dir / f"{name}_quality.nii.gz"
     told: list[tuple[float, float, Expected | None]] = []
 
     def scored() -> Iterator[scoring.SliceScore]:
@@ -190,6 +191,7 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
                 "high": scale.high,
                 "threshold": scale.threshold,
                 "jpeg_quality": None if lattice is None else lattice.quality,
+                "map": None if map_path is None else str(map_path),
                 "version": __version__,
             }
             if result.expected is not None:
@@ -209,11 +211,11 @@ def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) 
                 )
             yield result
 
-    if job.map_dir is None:
+    if map_path is None:
         for _ in scored():
             pass
     else:
-        write_map(job.map_dir / f"{name}_quality.nii.gz", volume, _maps(scored(), volume), force=job.force)
+        write_map(map_path, volume, _maps(scored(), volume), force=job.force)
     say(f"{source}: {summary(told, job.cut)}")
 
 

@@ -1,0 +1,7 @@
+"""One page that shows what `mriqf score` found: table, distribution, and slices under their quality maps."""
+
+from mriqf.report.page import page
+from mriqf.report.pictures import Picture, draw
+from mriqf.report.scores import ScoredSlice, ScoredVolume, deviations, read_scores, worst_first
+
+__all__ = ["Picture", "ScoredSlice", "ScoredVolume", "deviations", "draw", "page", "read_scores", "worst_first"]

@@ -1,0 +1,161 @@
+"""The page: markup, style, script and data in one file, which asks nothing of any network."""
+
+import base64
+import hashlib
+import html
+import json
+import math
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from mriqf import __version__
+from mriqf.calibration import Expected
+from mriqf.report.pictures import Picture, colours
+from mriqf.report.scores import FAR, LEAST, ScoredSlice, ScoredVolume, deviations, worst_first
+
+WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5)  # of the histogram's bins, of which there are at most BINS
+BINS = 25
+
+
+def page(
+    volumes: Sequence[ScoredVolume],
+    pictures: Sequence[tuple[Sequence[Picture], str]],
+    *,
+    tables: Sequence[Path] = (),
+    folder: Path = Path(),
+) -> str:
+    """A report in HTML.
+
+    Names and messages are data of the page's script, which shows them as text only; the page's policy runs no other
+    script and loads nothing. The same volumes give the same page.
+
+    Parameters
+    ----------
+    volumes
+        At least one, all by the same weights and pool.
+    pictures
+        Of each volume: its pictures (none for a volume that cannot be read), and what is amiss with them.
+    tables
+        Where the scores come from; linked.
+    folder
+        Where the page will be: links are relative to it.
+    """
+    scores = np.array([volume.score for volume in volumes])
+    away = deviations(scores)
+    known = scores[np.isfinite(scores)]
+    edges, counts = histogram(known.tolist())
+    data = {
+        "version": __version__,
+        "weights": volumes[0].weights,
+        "pool": volumes[0].pool,
+        "tables": [{"name": str(table), "href": _link(table, folder)} for table in tables],
+        "far": FAR,
+        "least": LEAST,
+        "median": float(np.median(known)) if known.size else None,
+        "colours": colours(range(0, 101, 10)),
+        "edges": edges,
+        "counts": counts,
+        "volumes": [
+            _volume(volumes[i], *pictures[i], _plain(float(away[i])), folder) for i in worst_first(scores, away)
+        ],
+    }
+    own = files("mriqf.report")
+    style, script, markup = (own.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html"))
+    policy = (f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+              "base-uri 'none'; form-action 'none'")  # fmt: skip
+    # Data come last: nothing in them is taken for a mark.
+    for mark, text in (
+        ("%POLICY%", html.escape(policy)), ("%STYLE%", style), ("%SCRIPT%", script), ("%DATA%", _harmless(data)),
+    ):  # fmt: skip
+        markup = markup.replace(mark, text)
+    return markup
+
+
+def histogram(values: Sequence[float]) -> tuple[list[float], list[int]]:
+    """Edges of bins of an even width, and how many values lie in each; the last bin holds its right edge as well."""
+    if not values:
+        return [], []
+    low, high = min(values), max(values)
+    width = next((w for w in WIDTHS if (high - low) / w < BINS - 1), WIDTHS[-1])
+    first = math.floor(low / width)
+    last = max(math.ceil(high / width), first + 1)
+    edges = [round(float(k * width), 6) for k in range(first, last + 1)]
+    counts, _ = np.histogram(values, edges)
+    return edges, counts.tolist()
+
+
+def _volume(
+    volume: ScoredVolume, pictures: Sequence[Picture], amiss: str, away: float | None, folder: Path
+) -> dict[str, Any]:
+    score, nrmse = _plain(volume.score), volume.nrmse
+    domain = [s.expected for s in volume.slices if s.expected is not None]
+    outside = [e.reason for e in domain if not e.in_domain]
+    flags = ["no score"] if score is None else []
+    if away is not None and abs(away) > FAR:
+        flags.append("outlier")
+    if domain and len(outside) == len(domain):
+        flags.append("unlike calibration")
+    if volume.jpeg_quality is not None:
+        flags.append(f"JPEG {volume.jpeg_quality:g}")
+    if not pictures and amiss:
+        flags.append("no pictures")
+    return {
+        "name": volume.name,
+        "href": _link(volume.path, folder),
+        "map": None if volume.map is None else _link(volume.map, folder),
+        "score": score,
+        "away": away,
+        "flags": flags,
+        "nrmse": None if nrmse is None else [_plain(v) for v in nrmse],
+        "inside": [len(domain) - len(outside), len(domain)],
+        "worst": volume.worst.index,
+        "slices": [_slice(s) for s in volume.slices],
+        "amiss": amiss,
+        "pictures": [
+            {"slice": p.index, "image": _data(p.image), "map": None if p.map is None else _data(p.map)}
+            for p in pictures
+        ],
+    }
+
+
+def _slice(scored: ScoredSlice) -> list[Any]:
+    """Index, score, share of foreground; with a calibration also NRMSE, its interval, and what is said of the kind."""
+    row: list[Any] = [scored.index, _plain(scored.score), _plain(scored.foreground_fraction)]
+    if (e := scored.expected) is not None:
+        row += [_plain(e.nrmse), _plain(e.nrmse_low), _plain(e.nrmse_high), _kind(e)]
+    return row
+
+
+def _kind(expected: Expected) -> str:
+    return expected.reason or "ok"
+
+
+def _plain(value: float | None) -> float | None:
+    """JSON knows no NaN."""
+    return None if value is None or not math.isfinite(value) else round(value, 4)
+
+
+def _link(path: Path, folder: Path) -> str | None:
+    """Percent-encoded, so that no name is taken for a scheme or a query; None for what is not there."""
+    return quote(os.fsencode(os.path.relpath(path, folder))) if path.exists() else None
+
+
+def _data(picture: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(picture).decode("ascii")
+
+
+def _hash(text: str) -> str:
+    """As a policy names the one script that may run."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _harmless(data: dict[str, Any]) -> str:
+    """JSON in which nothing can end the element that it stands in."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

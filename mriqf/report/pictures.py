@@ -1,0 +1,143 @@
+"""Small pictures of slices and of their quality maps, for a page that carries them."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, UInt8
+from PIL import Image
+
+from mriqf.io import Volume, read
+from mriqf.io.overlay import COLOURS
+from mriqf.report.scores import ScoredVolume
+from mriqf.scale import foreground_mask, normalise, spread
+
+SIDE = 192  # greatest side of a picture, in pixels
+IMAGE, MAP = 6_000, 3_000  # bytes of a picture and of its map, at most
+# Sides and qualities, until that is met. Maps have a value for 8 × 8 pixels: false colours are worse than few pixels.
+IMAGE_TRIES = ((SIDE, 80), (SIDE, 60), (SIDE, 40), (SIDE, 20), (128, 20), (96, 10))
+MAP_TRIES = ((128, 80), (128, 50), (96, 50), (64, 50), (64, 20))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A slice as radiologists look at it, and its map; both WebP, to be shown at one size."""
+
+    index: int
+    """Of the slice."""
+    image: bytes = field(repr=False)
+    map: bytes | None = field(repr=False)
+    """Colours of 0 to 100, transparent outside the foreground."""
+
+
+def draw(scored: ScoredVolume, count: int) -> tuple[list[Picture], str]:
+    """Pictures of a volume's worst slice and of others, evenly spaced, and what is amiss with their maps.
+
+    Parameters
+    ----------
+    scored
+        The volume; its image, and its map if there is one, are read again.
+    count
+        How many pictures at most.
+
+    Returns
+    -------
+    list[Picture]
+        In the order of slices.
+    str
+        Why there are no maps; empty if there are.
+
+    Raises
+    ------
+    ValueError
+        When the input cannot be read, or is not what was scored.
+    OSError
+        When it is not there.
+    """
+    if count < 1:
+        return [], ""
+    volume = read(scored.path)
+    if scored.slices[-1].index >= volume.n_slices:
+        raise ValueError(
+            f"{scored.name}: has {volume.n_slices} slices, but slice {scored.slices[-1].index} was scored: "
+            "it is not the file that was scored"
+        )
+    amiss, maps = "no quality map was written: score with --map-dir", None
+    if scored.map is not None:
+        try:
+            maps, amiss = _of_size(scored.map, volume), ""
+        except (ValueError, OSError, ImportError) as error:
+            amiss = str(error)
+    masks = None if scored.mask is None or maps is None else _of_size(scored.mask, volume)
+    indices = [s.index for s in scored.slices]
+    drawn = []
+    for index in sorted({scored.worst.index, *spread(indices, count - 1)}):
+        image = normalise(volume.read_slice(index), scored.scale)
+        quality = shown = None
+        if maps is not None:
+            quality = maps.read_slice(index)[0]
+            shown = foreground_mask(image, scored.scale.threshold) if masks is None else _inside(masks, index)
+        if volume.rows_up:
+            image = image[:, ::-1]
+            quality, shown = (None if a is None else a[::-1] for a in (quality, shown))
+        drawn.append(Picture(index, *encode(image, quality, shown)))
+    return drawn, amiss
+
+
+def encode(
+    image: Float32[np.ndarray, "ch h w"],
+    quality: Float32[np.ndarray, "h w"] | None,
+    shown: Bool[np.ndarray, "h w"] | None,
+) -> tuple[bytes, bytes | None]:
+    """A slice in [0, 1] and its quality map, 0–100, as WebP of `IMAGE` and `MAP` bytes at most.
+
+    The map has colours where `shown` is, and is transparent elsewhere.
+    """
+    grey = np.rint(255 * image.clip(0, 1)).astype(np.uint8)
+    picture = Image.fromarray(np.ascontiguousarray(grey[0] if len(grey) == 1 else grey.transpose(1, 2, 0)))
+    covered = None if quality is None or shown is None else _coloured(quality, shown)
+    return _webp(picture, IMAGE, IMAGE_TRIES), None if covered is None else _webp(covered, MAP, MAP_TRIES)
+
+
+def colours(levels: Sequence[int]) -> list[str]:
+    """Colours of the map at these qualities, 0–100, as #rrggbb."""
+    return ["#" + bytes(_colour_table()[round(2.55 * level)].tolist()).hex() for level in levels]
+
+
+def _coloured(quality: Float[np.ndarray, "h w"], shown: Bool[np.ndarray, "h w"]) -> Image.Image:
+    table = _colour_table()[np.rint(2.55 * quality.clip(0, 100)).astype(np.intp)]
+    return Image.fromarray(np.concatenate((table, 255 * shown[..., None].astype(np.uint8)), -1))
+
+
+def _webp(picture: Image.Image, budget: int, tries: Sequence[tuple[int, int]]) -> bytes:
+    found = b""
+    for side, fidelity in tries:
+        small, written = picture.copy(), io.BytesIO()
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        small.save(written, "WEBP", quality=fidelity, alpha_quality=20, method=4)
+        found = written.getvalue()
+        if len(found) <= budget:
+            break
+    return found
+
+
+def _of_size(path: Path, volume: Volume) -> Volume:
+    found = read(path)
+    if (found.n_slices, found.shape) != (volume.n_slices, volume.shape):
+        raise ValueError(
+            f"{path}: has {found.n_slices} slices of {found.shape[0]}×{found.shape[1]}, the image "
+            f"{volume.n_slices} of {volume.shape[0]}×{volume.shape[1]}: it is of another image"
+        )
+    return found
+
+
+def _inside(masks: Volume, index: int) -> Bool[np.ndarray, "h w"]:
+    return (masks.read_slice(index) != 0).any(0)
+
+
+def _colour_table() -> UInt8[np.ndarray, "256 3"]:
+    from matplotlib import colormaps
+
+    return colormaps[COLOURS](np.arange(256), bytes=True)[:, :3]

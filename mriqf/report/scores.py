@@ -1,0 +1,186 @@
+"""Tables that `mriqf score` wrote, put together to volumes, and which of these are unlike the others."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mriqf.calibration import Expected, volume_nrmse
+from mriqf.io import ReadError
+from mriqf.io.volume import reading
+from mriqf.pooling import weighted_mean
+from mriqf.scale import Scale
+
+NEEDED = ("input", "slice", "score", "pool", "weights", "foreground_fraction", "low", "high", "threshold")
+FAR = 3.0
+"""Deviation beyond which a volume is called an outlier: "very conservative" in the words of Leys et al."""
+LEAST = 5
+"""Volumes that it takes to tell which of them are unlike the others."""
+
+
+@dataclass(frozen=True)
+class ScoredSlice:
+    """One row of a table."""
+
+    index: int
+    score: float
+    """0–100; NaN where there is no foreground."""
+    foreground_fraction: float
+    expected: Expected | None
+    """None where the weights have no calibration."""
+
+
+@dataclass(frozen=True)
+class ScoredVolume:
+    """All rows of one input."""
+
+    name: str
+    """The input, as it was typed."""
+    path: Path
+    """Where it is now, if it is still there."""
+    slices: tuple[ScoredSlice, ...] = field(repr=False)
+    weights: str
+    pool: str
+    scale: Scale
+    map: Path | None
+    """The quality map that was written with the scores."""
+    mask: Path | None
+    """The user's own foreground; None for the automatic one."""
+    jpeg_quality: float | None
+    """Of an earlier JPEG compression that the pixels still show."""
+
+    @property
+    def score(self) -> float:
+        """Mean over the slices, weighted by their foreground; NaN if no slice has any."""
+        return weighted_mean([(s.score, s.foreground_fraction) for s in self.slices])
+
+    @property
+    def nrmse(self) -> tuple[float, float, float] | None:
+        """NRMSE to expect and the ends of its interval; None where nothing is known."""
+        return volume_nrmse([(s.expected, s.foreground_fraction) for s in self.slices])
+
+    @property
+    def worst(self) -> ScoredSlice:
+        """Slice with the lowest score; the first one where none has a score."""
+        return min(self.slices, key=lambda s: math.inf if math.isnan(s.score) else s.score)
+
+
+def read_scores(tables: Sequence[Path]) -> list[ScoredVolume]:
+    """Volumes in the tables that `mriqf score` writes, CSV or JSON (by ending), in their order.
+
+    A file that a table names is looked for from the working folder, or else from the table's.
+
+    Raises
+    ------
+    ReadError
+        When a file is no such table, or holds no rows.
+    ValueError
+        When a slice is in the tables twice, or the scores are of several weights or pools, and so do not compare.
+    """
+    volumes: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    for table in tables:
+        for row in _rows(table):
+            volumes.setdefault(str(row["input"]), []).append((table, row))
+    found = [_volume(name, rows) for name, rows in volumes.items()]
+    for key in ("weights", "pool"):
+        kinds = sorted({getattr(volume, key) for volume in found})
+        if len(kinds) > 1:
+            raise ValueError(f"{', '.join(map(str, tables))}: scores by {key} {' and '.join(kinds)} do not compare: "
+                             "make a report of each")  # fmt: skip
+    return found
+
+
+def deviations(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """How far each score lies from the median, in units of the median absolute deviation × 1.4826.
+
+    For scores that are normally distributed this is the z-score, but the outliers themselves do not move it. NaN where
+    there is no score; all NaN for fewer than `LEAST` scores, or if half of them are the same.
+
+    References
+    ----------
+    Leys et al., Detecting outliers, J Exp Soc Psychol 2013, doi:10.1016/j.jesp.2013.03.013.
+    """
+    known = scores[np.isfinite(scores)]
+    if len(known) < LEAST:
+        return np.full_like(scores, np.nan)
+    away = scores - np.median(known)
+    spread = 1.4826 * float(np.median(np.abs(known - np.median(known))))
+    return away / spread if spread > 0 else np.full_like(scores, np.nan)
+
+
+def worst_first(scores: Float[np.ndarray, " n"], away: Float[np.ndarray, " n"]) -> list[int]:
+    """Order to look at volumes in: those without a score, the outliers, the others; each from the lowest score."""
+    group = np.where(np.isnan(scores), 0, np.where(np.abs(np.nan_to_num(away)) > FAR, 1, 2))
+    return np.lexsort((scores, group)).tolist()
+
+
+def _rows(table: Path) -> list[dict[str, Any]]:
+    # Line breaks are left to csv, which knows those that are part of a name.
+    with reading(table), table.open(encoding="utf-8-sig", newline="") as file:
+        if table.suffix.lower() == ".json":
+            rows = json.load(file)
+        else:
+            delimiter = "\t" if "\t" in file.readline() else ","
+            file.seek(0)
+            rows = list(csv.DictReader(file, delimiter=delimiter))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ReadError(f"{table}: is no list of rows: give a table that mriqf score wrote by --csv or --json")
+    if not rows:
+        raise ReadError(f"{table}: holds no scores: give a table that mriqf score wrote by --csv or --json")
+    if missing := [key for key in NEEDED if any(key not in row for row in rows)]:
+        raise ReadError(f"{table}: has no column {missing[0]}: give a table that mriqf score wrote by --csv or --json")
+    return rows
+
+
+def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
+    slices = sorted((_slice(*row) for row in rows), key=lambda s: s.index)
+    if twice := [a.index for a, b in pairwise(slices) if a.index == b.index]:
+        raise ValueError(f"{name}: slice {twice[0]} is in the tables twice: leave one of them out")
+    table, first = rows[0]
+    low, high, threshold = (_number(table, first, key) for key in ("low", "high", "threshold"))
+    if low is None or high is None or threshold is None:
+        raise ReadError(f"{table}: {name} has no low, high or threshold: give a table that mriqf score wrote")
+    mask = str(first.get("foreground") or "automatic")
+    return ScoredVolume(
+        name,
+        _find(name, table),
+        tuple(slices),
+        str(first["weights"]),
+        str(first["pool"]),
+        Scale(low, high, threshold),
+        _find(str(first["map"]), table) if first.get("map") else None,
+        None if mask == "automatic" else _find(mask, table),
+        _number(table, first, "jpeg_quality"),
+    )
+
+
+def _slice(table: Path, row: dict[str, Any]) -> ScoredSlice:
+    index, score, share = (_number(table, row, key) for key in ("slice", "score", "foreground_fraction"))
+    if index is None or share is None:
+        raise ReadError(f"{table}: a row of {row['input']} has no slice or foreground_fraction: write the table anew")
+    expected = None
+    if row.get("domain"):
+        reason = "" if row["domain"] == "ok" else str(row["domain"])
+        numbers = {f.name: _number(table, row, f.name) for f in fields(Expected) if f.name != "reason"}
+        expected = Expected(**numbers, reason=reason)
+    return ScoredSlice(int(index), math.nan if score is None else score, share, expected)
+
+
+def _number(table: Path, row: dict[str, Any], key: str) -> float | None:
+    value = row.get(key)
+    try:
+        return None if value in (None, "") else float(value)
+    except (TypeError, ValueError):
+        raise ReadError(f"{table}: {key} of {row['input']} is {value!r}, no number: write the table anew") from None
+
+
+def _find(name: str, table: Path) -> Path:
+    places = (Path(name), table.parent / name)
+    return next((path for path in places if path.exists() or Path(f"{path}.cfl").exists()), Path(name))  # a BART pair

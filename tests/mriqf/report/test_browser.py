@@ -1,0 +1,206 @@
+"""The page in a real browser, driven over Chromium's debugging pipe with real keys; skipped where there is none."""
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mriqf.report import Picture, ScoredSlice, ScoredVolume, page
+from mriqf.report.pictures import encode
+from mriqf.scale import Scale
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HOSTILE = "</script><img src=x onerror=\"document.title='taken over'\">.npy"
+KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+# Chromium reads commands from descriptor 3 and answers on 4.
+LAUNCH = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 10) for fd in sys.argv[1:3]]
+for place, end in zip((3, 4), ends):
+    os.dup2(end, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+class Browser:
+    """One page of a headless Chromium."""
+
+    def __init__(self, profile):
+        commands, self._commands = os.pipe()
+        self._answers, answers = os.pipe()
+        flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+                 "--remote-debugging-pipe", "--window-size=1400,900", f"--user-data-dir={profile}")  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCH, str(commands), str(answers), CHROMIUM, *flags, "about:blank"],
+            pass_fds=(commands, answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(commands)
+        os.close(answers)
+        self._read, self._last, self._session, self.events = b"", 0, None, []
+        targets = self.ask("Target.getTargets")["targetInfos"]
+        target = next(t["targetId"] for t in targets if t["type"] == "page")
+        self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.ask(f"{domain}.enable")
+
+    def ask(self, method, **parameters):
+        self._last += 1
+        message = {"id": self._last, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        while (answer := self._next()).get("id") != self._last:
+            self.events.append(answer)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def _next(self):
+        until = time.monotonic() + 90
+        while b"\0" not in self._read:
+            assert select.select([self._answers], [], [], max(until - time.monotonic(), 0))[0], "Chromium is silent"
+            more = os.read(self._answers, 1 << 16)
+            assert more, "Chromium has ended"
+            self._read += more
+        message, _, self._read = self._read.partition(b"\0")
+        return json.loads(message)
+
+    def open(self, path):
+        self.ask("Page.navigate", url=path.as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._next())
+
+    def run(self, script):
+        found = self.ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def press(self, key):
+        text = {"text": {"Enter": "\r"}.get(key, key)} if key == "Enter" or len(key) == 1 else {}
+        code = {"key": key, "code": {" ": "Space"}.get(key, key), "windowsVirtualKeyCode": KEYS.get(key, ord(key[0]))}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", **code, **text)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **code)
+
+    def close(self):
+        self._process.terminate()
+        self._process.wait(30)
+        os.close(self._commands)
+        os.close(self._answers)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    driven = Browser(tmp_path_factory.mktemp("profile"))
+    yield driven
+    driven.close()
+
+
+def volume(name, score, worst=1):
+    scores = [score + 1.0, score + 1.0, score + 1.0]
+    scores[worst] = score - 2.0
+    slices = tuple(ScoredSlice(3 * k, s, 0.5, None) for k, s in enumerate(scores))
+    return ScoredVolume(name, Path(name), slices, "w", "rms", Scale(0.0, 1.0, 0.1), None, None, None)
+
+
+def test_page_in_chromium(browser, tmp_path):
+    ramp = np.broadcast_to(np.linspace(0, 1, 48, dtype=np.float32), (40, 48))
+    coded = encode(ramp[None].copy(), (100 * ramp).copy(), np.ones(ramp.shape, bool))
+    names = ["sub-10.npy", "sub-9.npy", HOSTILE, "sub-1.npy", "sub-2.npy", "sub-3.npy"]
+    volumes = [volume(name, score) for name, score in zip(names, (80.0, 81.0, 40.0, 82.0, 83.0, 84.0), strict=True)]
+    shown = [([Picture(3 * k, *coded) for k in range(3)], "")] * 5 + [([], "sub-3.npy: does not exist")]
+    out = tmp_path / "report.html"
+    out.write_bytes(page(volumes, shown).encode())
+    browser.open(out)
+
+    def listed():
+        return browser.run("[...document.querySelectorAll('tbody button')].map(b => b.textContent)")
+
+    def press(key, times=1):
+        for _ in range(times):
+            browser.press(key)
+
+    def focus(script):
+        browser.run(f"{script}.focus()")
+
+    # The outlier is first and shown, its worst slice too; its name is text.
+    assert listed() == [HOSTILE, "sub-10.npy", "sub-9.npy", "sub-1.npy", "sub-2.npy", "sub-3.npy"]
+    assert browser.run("document.querySelectorAll('tbody tr')[0].querySelector('.flag').textContent") == "outlier"
+    assert browser.run("document.getElementById('name').textContent") == HOSTILE
+    assert browser.run("document.title") == "mriqf report"
+    assert "Slice 3: score 38.00" in browser.run("document.getElementById('caption').textContent")
+    size = "Promise.all(['image','map'].map(i => document.getElementById(i).decode())).then(() => image.naturalWidth)"
+    assert browser.run(size) == 48
+    assert browser.run("document.querySelectorAll('#histogram rect').length") > 5
+
+    # Everything is reached by Tab, in the order of the page, and what has the focus is seen.
+    focus("document.querySelector('summary')")
+    press("Tab")
+    assert browser.run("document.activeElement.id") == "text"
+    seen = set()
+    for _ in range(30):
+        press("Tab")
+        seen.add(browser.run("document.activeElement.id || document.activeElement.textContent"))
+        if browser.run("document.activeElement.id") == "opacity":
+            break
+    assert {"most", "flagged", "Volume", "Score", "sub-2.npy", "slice", "opacity"} <= seen
+    assert browser.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    unnamed = "[...document.querySelectorAll('input')].filter(i => !i.labels.length).length"
+    assert browser.run(unnamed) == 0
+
+    # Sliders by arrow keys.
+    press("ArrowLeft", 4)
+    assert browser.run("document.getElementById('map').style.opacity") == "0.3"
+    focus("document.getElementById('slice')")
+    press("ArrowRight")
+    assert "Slice 6" in browser.run("document.getElementById('caption').textContent")
+
+    # Sorting by Enter and by Space, numbers in names as numbers.
+    focus("document.querySelectorAll('thead button')[0]")
+    press("Enter")
+    assert listed()[1:] == ["sub-1.npy", "sub-2.npy", "sub-3.npy", "sub-9.npy", "sub-10.npy"]
+    focus("[...document.querySelectorAll('thead button')].find(b => b.textContent == 'Score')")
+    press(" ")
+    assert listed()[0] == HOSTILE
+    press(" ")
+    assert listed() == ["sub-3.npy", "sub-2.npy", "sub-1.npy", "sub-9.npy", "sub-10.npy", HOSTILE]
+    sorted_by = "[...document.querySelectorAll('[aria-sort]')].map(h => h.textContent + ' ' + h.ariaSort)"
+    assert browser.run(sorted_by) == ["Score descending"]
+
+    # Arrows in the table choose volume and slice; a volume that is gone says so.
+    focus("document.querySelector('tbody button')")
+    press("ArrowDown")
+    assert browser.run("document.getElementById('name').textContent") == "sub-2.npy"
+    press("ArrowLeft")
+    assert "Slice 0" in browser.run("document.getElementById('caption').textContent")
+    press("ArrowUp")
+    assert browser.run("document.getElementById('amiss').textContent") == "sub-3.npy: does not exist"
+    assert browser.run("document.getElementById('figure').hidden") is True
+
+    # Filters.
+    focus("document.getElementById('text')")
+    for key in "SUB-1":
+        press(key)
+    assert listed() == ["sub-1.npy", "sub-10.npy"]
+    focus("document.getElementById('most')")
+    for key in "81":
+        press(key)
+    assert listed() == ["sub-10.npy"]
+    assert browser.run("document.getElementById('shown').textContent") == "1 of 6 volumes"
+    browser.run("document.getElementById('text').value = document.getElementById('most').value = ''")
+    focus("document.getElementById('flagged')")
+    press(" ")
+    assert listed() == ["sub-3.npy", HOSTILE]  # no pictures; an outlier; the best score is still first
+
+    # Nothing was asked of a network, no policy was broken, no error was thrown.
+    asked = {e["params"]["request"]["url"].partition(":")[0] for e in browser.events
+             if e["method"] == "Network.requestWillBeSent"}  # fmt: skip
+    assert asked <= {"file", "data"}
+    assert [e for e in browser.events if e["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")] == []

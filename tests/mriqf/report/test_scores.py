@@ -1,0 +1,100 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from mriqf.io import ReadError
+from mriqf.report import deviations, read_scores, worst_first
+
+HEAD = "input,slice,score,pool,weights,foreground_fraction,foreground,low,high,threshold,jpeg_quality,map,version"
+
+
+def table(path, *rows, head=HEAD):
+    path.write_text("\n".join((head, *rows)) + "\n")
+    return path
+
+
+def row(name="a.npy", index=0, score="50", share=0.5, weights="w", pool="rms", map_=""):
+    return f"{name},{index},{score},{pool},{weights},{share},automatic,0,700,0.1,,{map_},0.1.0"
+
+
+def test_rows_become_volumes(tmp_path):
+    path = table(tmp_path / "s.csv", row(index=1, score="80", share=0.3), row(score="20", share=0.1), row("b.npy"))
+    first, second = read_scores([path])
+    assert (first.name, second.name) == ("a.npy", "b.npy")
+    assert [(s.index, s.score) for s in first.slices] == [(0, 20), (1, 80)]
+    assert first.score == pytest.approx(65)  # weighted by foreground
+    assert first.worst.index == 0
+    assert (first.scale.high, first.nrmse, first.map) == (700, None, None)
+
+
+def test_csv_tabs_and_json_say_the_same(tmp_path):
+    rows = row(), row(index=1, score="nan", share=0)
+    plain = read_scores([table(tmp_path / "s.csv", *rows)])
+    tabs = read_scores([table(tmp_path / "s.tsv", *(r.replace(",", "\t") for r in rows), head=HEAD.replace(",", "\t"))])
+    keys = HEAD.split(",")
+    objects = [dict(zip(keys, r.split(","), strict=True)) for r in rows]
+    objects[1]["score"] = None
+    (tmp_path / "s.json").write_text(json.dumps(objects))
+    for found in (tabs, read_scores([tmp_path / "s.json"])):
+        assert found[0].slices[0] == plain[0].slices[0]
+        assert math.isnan(found[0].slices[1].score)
+        assert found[0].score == 50
+
+
+def test_names_with_line_breaks_quotes_and_separators(tmp_path):
+    name = 'a "b",\r\nc\u2028d.npy'
+    path = tmp_path / "s.csv"
+    quoted = '"' + name.replace('"', '""') + '"'
+    path.write_bytes((HEAD + "\n" + row(quoted) + "\n").encode())
+    assert read_scores([path])[0].name == name
+
+
+def test_files_are_looked_for_beside_the_table(tmp_path, monkeypatch):
+    (tmp_path / "a.npy").touch()
+    monkeypatch.chdir(tmp_path.parent)
+    assert read_scores([table(tmp_path / "s.csv", row())])[0].path == tmp_path / "a.npy"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "holds no scores"),
+        ([row(score="good")], "score of a.npy is 'good'"),
+        ([row(), row()], "slice 0 is in the tables twice"),
+        ([row(), row("b", weights="v")], "weights v and w do not compare"),
+        ([row(), row("b", pool="mean")], "pool mean and rms do not compare"),
+    ],
+)
+def test_errors_of_one_line(tmp_path, rows, said):
+    with pytest.raises(ValueError, match=said) as error:
+        read_scores([table(tmp_path / "s.csv", *rows)])
+    assert "\n" not in str(error.value)
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(ReadError, match="has no column slice"):
+        read_scores([table(tmp_path / "s.csv", "a.npy,3", head="input,score")])
+    (tmp_path / "s.json").write_text("{")
+    with pytest.raises(ReadError, match="cannot be read"):
+        read_scores([tmp_path / "s.json"])
+    with pytest.raises(ReadError, match="cannot be read"):
+        read_scores([tmp_path / "missing.csv"])
+
+
+def test_deviations():
+    rng = np.random.default_rng(0)
+    normal = rng.normal(80, 4, 4001)
+    away = deviations(normal)
+    np.testing.assert_allclose(away, (normal - 80) / 4, atol=0.25)
+    spoilt = deviations(np.append(normal, [-1e6] * 40))
+    np.testing.assert_allclose(spoilt[:-40], away, atol=0.1)  # outliers move nothing
+    assert np.isnan(deviations(np.array([1.0, 2, 3, 90]))).all()
+    assert np.isnan(deviations(np.array([5.0, 5, 5, 5, 90]))).all()
+    assert np.isnan(deviations(np.array([1.0, 2, 3, 4, np.nan, 5]))).tolist() == [False] * 4 + [True, False]
+
+
+def test_outliers_come_first():
+    scores = np.array([80.0, 81, 99, 82, np.nan, 79, 30, 83])
+    assert worst_first(scores, deviations(scores)) == [4, 6, 2, 5, 0, 1, 3, 7]
