@@ -8,20 +8,23 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from properties import relative_error
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
 import mriqf
 import recon
-from mriqf import jpeg, metrics, weights
+from mriqf import fidelity, jpeg, metrics, weights
 from mriqf.data import read_manifest
 from mriqf.io import from_array
+from mriqf.restore import restore
 from mriqf.scale import normalise, volume_scale
 from recon.simulate import measure
 
 MANIFESTS = Path(__file__).parents[2] / "data_manifests"
 QUALITIES = (95, 80, 60, 40, 20)
+RESTORERS = ("arcnn", "srcnn", "qgcn", "qgac", "qairn")
 
 
 def trained(name):
@@ -207,3 +210,31 @@ def test_undersampling_lowers_the_score_of_images_that_modl_made(mri, measured):
 
 def test_mr_score_does_not_know_the_unit(mri, head):
     assert value(head * 1e-3, mri) == pytest.approx(value(head, mri), abs=0.05)
+
+
+def restorers(kind):
+    return [name for name in weights.names() if name.endswith(kind) and name.split("-")[0] in RESTORERS]
+
+
+def gain(name, truth, quality):
+    """What a restorer adds to the PSNR of the JPEG of an image, decibels."""
+    given, steps = jpeg.compress(truth, quality), jpeg.tables(quality, truth.shape[1])[None]
+    found = (255 * restore(weights.load(name), given, steps).clamp(0, 1)).round() / 255
+    return (fidelity.psnr(found, truth) - fidelity.psnr(given, truth)).item()
+
+
+@pytest.mark.parametrize("quality", [10, 30])
+@pytest.mark.parametrize("name", restorers("-gray"))
+def test_restorers_mend_an_mr_slice(name, head, quality):
+    volume = from_array(head)
+    image = torch.from_numpy(normalise(volume.read_slice(0), volume_scale(volume)))[None]
+    assert gain(name, (255 * image).round() / 255, quality) > 0.2
+
+
+@pytest.mark.parametrize("quality", [10, 30])
+@pytest.mark.parametrize("name", restorers("-rgb"))
+def test_restorers_mend_a_photograph(name, quality):
+    with Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg") as photograph:
+        small = np.array(photograph.reduce(2))[40:200, 60:220]  # what its own compression left is averaged away
+    truth = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
+    assert gain(name, truth, quality) > 0.2
