@@ -47,8 +47,9 @@ def find(name: str | Path) -> Path:
     for path in (FOLDER / f"{name}.safetensors", Path(name)):
         if path.suffix == ".safetensors" and path.is_file():
             return path
+    kinds = [known for known in names() if known in (f"{name}-gray", f"{name}-rgb")]
     close = difflib.get_close_matches(str(name), names(), 1)
-    hint = f"did you mean {close[0]}?" if close else f"shipped are {', '.join(names())}; or give a .safetensors file"
+    hint = f"did you mean {' or '.join(kinds or close)}?" if kinds or close else f"shipped are {', '.join(names())}; or give a .safetensors file"
     raise ValueError(f"weights {str(name)!r} not found: {hint}")
 
 

@@ -63,6 +63,12 @@ def test_names_and_hints(tmp_path, monkeypatch, weights_file):
     assert weights.load("qf-tiny").name == "qf-tiny"
     with pytest.raises(ValueError, match=r"weights 'qf-tyni' not found: did you mean qf-tiny\?"):
         weights.find("qf-tyni")
+    for kind in ("gray", "rgb"):
+        weights_file(f"tiny-{kind}.safetensors", arch="cui")
+    with pytest.raises(ValueError, match=r"weights 'tiny' not found: did you mean tiny-gray or tiny-rgb\?"):
+        weights.find("tiny")
+    for kind in ("gray", "rgb"):
+        (tmp_path / f"tiny-{kind}.safetensors").unlink()
     with pytest.raises(ValueError, match=r"weights 'resnet' not found: shipped are qf-tiny; or give a \.safetensors"):
         weights.load("resnet")
     (tmp_path / "a.txt").write_text("no weights")
