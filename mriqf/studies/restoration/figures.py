@@ -43,7 +43,7 @@ def draw_pictures(pictures: Mapping[str, UInt8[np.ndarray, "_ _ _"]], path: Path
         kind, _, method = name.partition("/")
         rows.setdefault(kind, {})[method] = picture
     n = max(map(len, rows.values()))
-    figure = Figure(figsize=(2.4 * n, 2.7 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(2.4 * n, 3.0 * len(rows)), layout="constrained")
     for axes, (kind, row) in zip(figure.subplots(len(rows), n, squeeze=False), rows.items(), strict=True):
         for ax in axes[len(row) :]:
             ax.set_axis_off()
