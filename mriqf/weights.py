@@ -49,7 +49,11 @@ def find(name: str | Path) -> Path:
             return path
     kinds = [known for known in names() if known in (f"{name}-gray", f"{name}-rgb")]
     close = difflib.get_close_matches(str(name), names(), 1)
-    hint = f"did you mean {' or '.join(kinds or close)}?" if kinds or close else f"shipped are {', '.join(names())}; or give a .safetensors file"
+    hint = (
+        f"did you mean {' or '.join(kinds or close)}?"
+        if kinds or close
+        else f"shipped are {', '.join(names())}; or give a .safetensors file"
+    )
     raise ValueError(f"weights {str(name)!r} not found: {hint}")
 
 

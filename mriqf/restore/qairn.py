@@ -32,8 +32,9 @@ class QAIRNConfig:
     """Residual blocks each way at each resolution."""
     attention: bool = True
     """Whether skip connections are gated; without, they are added, as in FBCNN."""
-    residual: bool = True
-    """Whether the network gives what is added to the image rather than the image; trains far faster."""
+    residual: bool = False
+    """Whether the network gives what is added to the image rather than, as published, the image; trains far faster, but
+    then nothing ties the gates to quality: where there is nothing to add, there is nothing for a skip to pass on."""
 
 
 SMALL = QAIRNConfig(widths=(16, 32, 64, 80), blocks=2)
@@ -146,7 +147,7 @@ class QAIRNPredictor(nn.Module):
     Raises
     ------
     ValueError
-        If the network has no attention.
+        If the network has no attention, or gives what is added to the image: then gates may fall with quality.
     """
 
     higher_is_better = True
@@ -162,6 +163,10 @@ class QAIRNPredictor(nn.Module):
         super().__init__()
         if not network.config.attention:
             raise ValueError(f"{network.name} is a QAIRN without attention, which scores nothing: use one with it")
+        if network.config.residual:
+            raise ValueError(
+                f"{network.name} is a QAIRN with residual=True, whose gates do not follow quality: use one without"
+            )
         self.network = network
         self.config = network.config
         self.name = network.name

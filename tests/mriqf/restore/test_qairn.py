@@ -60,7 +60,7 @@ def test_maps_are_gates_at_their_scales():
 
 @pytest.mark.parametrize("gate", [0, 1])
 def test_a_gate_is_the_share_of_the_skip(gate):
-    model, image = build(), images(1, 3, 32, 32)
+    model, image = build(replace(TINY, residual=True)), images(1, 3, 32, 32)
     assert model.attention is not None
     first = model.attention[0].body
     nn.init.zeros_(first[-2].weight)
@@ -79,7 +79,7 @@ def test_a_gate_is_the_share_of_the_skip(gate):
 
 
 def test_skips_without_attention_are_added():
-    model, image = build(replace(TINY, attention=False)), images(1, 3, 16, 16)
+    model, image = build(replace(TINY, attention=False, residual=True)), images(1, 3, 16, 16)
     assert model.attention is None
     for up in model.up:  # a decoder that says nothing: the first skip alone goes on
         for parameter in up.parameters():
@@ -90,7 +90,7 @@ def test_skips_without_attention_are_added():
 
 
 def test_the_image_itself_when_nothing_is_added():
-    model, image = build(replace(TINY, residual=False)), images(1, 3, 21, 16)
+    model, image = build(), images(1, 3, 21, 16)
     nn.init.zeros_(model.last.weight)
     nn.init.constant_(model.last.bias, 0.25)
     assert torch.equal(model(image), torch.full_like(image, 0.25))
@@ -106,8 +106,8 @@ def test_edges_are_repeated_to_fill_up():
 def file(tmp_path):
     """Writer of QAIRN weights whose gates differ from place to place; gives the path."""
 
-    def write(channels=3, attention=True):
-        model = build(replace(TINY, channels=channels, attention=attention))
+    def write(channels=3, attention=True, residual=False):
+        model = build(replace(TINY, channels=channels, attention=attention, residual=residual))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             for parameter in model.attention.parameters() if model.attention is not None else ():
@@ -143,3 +143,5 @@ def test_command_scores_a_picture(file, texture, tmp_path, capsys):
     assert pool == "foreground"
     assert main(["score", str(tmp_path / "a.png"), "--weights", str(file(attention=False))]) == 2
     assert "is a QAIRN without attention, which scores nothing" in capsys.readouterr().err
+    assert main(["score", str(tmp_path / "a.png"), "--weights", str(file(residual=True))]) == 2
+    assert "with residual=True, whose gates do not follow quality" in capsys.readouterr().err
