@@ -146,9 +146,8 @@ def test_errors_name_the_cure(tiny_data, tmp_path, start, wrong, says):
 def test_command(tiny_data, tmp_path, start):
     manifest, root = tiny_data
     out = tmp_path / "a.safetensors"
-    options = (
-        "--steps 1 --pixels 1500 --objective held-out --simulation.families random --simulation.n-coils 2 3".split()
-    )
+    options = ["--steps", "1", "--pixels", "1500", "--objective", "held-out"]
+    options += ["--simulation.families", "random", "--simulation.n-coils", "2", "3"]
     status = main(
         [
             "train",
