@@ -165,8 +165,8 @@ def fit(
                 figures = {"loss": float(np.mean(losses))} | validate(average)
                 losses.clear()
                 curve.append({"step": step + 1} | figures)
-                if curve[-1] is _chosen(curve, best):
-                    kept = copy.deepcopy(average.state_dict()) if best else average.state_dict()
+                if best and curve[-1] is _chosen(curve, best):
+                    kept = copy.deepcopy(average.state_dict())
                 report(f"step {step + 1}/{recipe.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
                 state = {"recipe": terms, "step": step + 1, "curve": curve}
                 _save(checkpoint, state, model, average, optimiser, kept if best else {})
@@ -240,8 +240,7 @@ def _save(
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     tensors |= {f"kept.{k}": v for k, v in kept.items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
+    tensors |= optimiser_tensors(optimiser)
     weights.write(path, tensors, card, force=True)
 
 
@@ -252,13 +251,24 @@ def _restore(
     part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in PARTS}
     model.load_state_dict(part["model."])
     average.load_state_dict(part["average."])
-    state: dict[int, dict] = {}
+    load_optimiser(optimiser, tensors)
+    return step, weights.read(path)[1].get("curve", []), part["kept."] or average.state_dict()
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """State of an optimiser as named tensors of a checkpoint."""
+    states = optimiser.state_dict()["state"].items()
+    return {f"optimiser.{index}.{name}": value for index, state in states for name, value in state.items()}
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimiser the state that it has in a checkpoint; other tensors are left aside."""
+    state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimiser."):
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return step, weights.read(path)[1].get("curve", []), part["kept."] or average.state_dict()
 
 
 def commit() -> str:

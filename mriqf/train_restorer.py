@@ -112,7 +112,7 @@ def train_restorer(
     def loss(step: int) -> Tensor:
         rng = np.random.default_rng((config.seed, step))
         given, truth, steps = (share(x).to(where) for x in draw_batch(pools, shares, rng, config))
-        found = _restored(model, given, steps)
+        found = restored_half(model, given, steps)
         if config.trained == "luma" and truth.shape[1] == 3:  # what its colours lack is the next stage's
             found, truth = ycbcr(found)[:, :1], ycbcr(truth)[:, :1]
         return restoration_loss(found, truth, config.structure)
@@ -190,7 +190,7 @@ def validate(model: nn.Module, images: Sequence[Pixels], side: int = 192) -> dic
         truth = _unit(image[top : top + side, left : left + side])
         for quality in QUALITIES:
             given, steps = compress(truth, quality), tables(quality, truth.shape[1])[None]
-            found = _restored(model, given.to(where), steps.to(where)).cpu()
+            found = restored_half(model, given.to(where), steps.to(where)).cpu()
             found = (255 * found.clamp(0, 1)).round() / 255
             gain = (fidelity.psnr(found, truth) - fidelity.psnr(given, truth)).item()
             if math.isfinite(gain):
@@ -198,9 +198,10 @@ def validate(model: nn.Module, images: Sequence[Pixels], side: int = 192) -> dic
     return {name: float(np.mean(values)) for name, values in gains.items()}
 
 
-def _restored(
+def restored_half(
     model: nn.Module, images: Float[Tensor, "b ch h w"], steps: Float[Tensor, "b t 8 8"]
 ) -> Float[Tensor, "b ch h w"]:
+    """Images restored as in training: in bfloat16, but for the layers that give pixels."""
     with torch.autocast(images.device.type, dtype=torch.bfloat16):
         return model(images.contiguous(memory_format=torch.channels_last), steps).float()
 
@@ -219,13 +220,18 @@ def _freeze(model: nn.Module, trained: str) -> None:
         parts[trained].requires_grad_(True)
 
 
+def check_draws(patch: int, worst: int, best: int) -> None:
+    """Raise ValueError unless patches are whole JPEG units and qualities a range."""
+    if patch < GRID or patch % GRID:
+        raise ValueError(f"patch is {patch}: use a multiple of {GRID}, the pixels of a JPEG unit")
+    if not 1 <= worst <= best <= 100:
+        raise ValueError(f"qualities are {worst} to {best}: use 1 <= worst <= best <= 100")
+
+
 def _check(config: RestorerTrainConfig, channels: int) -> None:
     if channels not in (1, 3):
         raise ValueError(f"channels is {channels}: train 1 (grey) or 3 (RGB)")
-    if config.patch < GRID or config.patch % GRID:
-        raise ValueError(f"patch is {config.patch}: use a multiple of {GRID}, the pixels of a JPEG unit")
-    if not 1 <= config.worst <= config.best <= 100:
-        raise ValueError(f"qualities are {config.worst} to {config.best}: use 1 <= worst <= best <= 100")
+    check_draws(config.patch, config.worst, config.best)
     if config.batch < 1 or config.structure < 0:
         raise ValueError(f"batch is {config.batch}, structure {config.structure}: use batch >= 1, structure >= 0")
 

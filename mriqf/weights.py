@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import hashlib
 import importlib
 import json
 from pathlib import Path
@@ -163,6 +164,14 @@ def read_checkpoint(path: Path, recipe: dict[str, Any]) -> tuple[dict[str, Tenso
     if card["recipe"] != recipe:
         raise ValueError(f"{path} belongs to another recipe: give the same options, or remove it to start anew")
     return tensors, card["step"]
+
+
+def tensors_hash(path: str | Path) -> str:
+    """SHA-256 of the weights in a file: files of the same weights may differ in the order of what is written beside."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(read(path)[0].items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def config_dict(config: Any) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def held_out_residual(
     if not 1 <= n_folds <= n_groups:
         raise ValueError(f"folds={folds} is out of range: use 1 to {n_groups} for share={share}")
     plane = sense.mask[:, :, :1] if sense.separable else sense.mask
-    center = _center(plane.shape[2:], keep_center).to(plane.device)
+    center = central(plane.shape[2:], keep_center).to(plane.device)
     # Of a complex sample of all coils, and of all rows where the mask takes columns.
     noise = 2 * torch.as_tensor(noise_std, device=kspace.device).double().square()
     noise = noise * kspace.shape[1] * kspace.shape[2] / plane.shape[2]
@@ -118,7 +118,7 @@ def _ratio(error: Tensor, energy: Tensor) -> Tensor:
     return torch.where(energy > 0, error.clamp(min=0) / energy, torch.nan).sqrt().float()
 
 
-def _center(shape: tuple[int, ...], fraction: float) -> Bool[Tensor, "1 1 #h w"]:
+def central(shape: tuple[int, ...], fraction: int | float) -> Bool[Tensor, "1 1 #h w"]:
     """Central columns, or the central rectangle, in the places where masks have theirs."""
     sides = [1.0 if n == 1 else fraction for n in shape]
     inside = []

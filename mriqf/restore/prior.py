@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.fit import fresh
+from mriqf.fit import fresh, load_optimiser, optimiser_tensors
 from mriqf.restore.dip import DIP, DIPConfig
 from mriqf.restore.objectives import colour_kl, draw_quantisation_noise, quantisation_variance, sure
 
@@ -218,9 +218,7 @@ def _save(
     path: Path, state: dict[str, Any], model: nn.Module, optimiser: torch.optim.Optimizer, images: dict[str, Tensor]
 ) -> None:
     tensors = images | {f"model.{k}": v for k, v in model.state_dict().items()}
-    for index, moments in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{k}": v for k, v in moments.items()}
-    weights.write(path, tensors, state, force=True)
+    weights.write(path, tensors | optimiser_tensors(optimiser), state, force=True)
 
 
 def _restore(
@@ -228,12 +226,7 @@ def _restore(
 ) -> dict[str, Any]:
     tensors, _ = weights.read_checkpoint(path, terms)
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    load_optimiser(optimiser, tensors)
     for name, image in images.items():
         image.copy_(tensors[name])
     return weights.read(path)[1]

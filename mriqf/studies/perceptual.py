@@ -30,7 +30,16 @@ from mriqf.parallel import own_device, share
 from mriqf.restore import restore
 from mriqf.scale import spread
 from mriqf.studies.loss.measure import centre, hue_shift, to_8bit
-from mriqf.train_restorer import GRID, Pixels, RestorerTrainConfig, draw_batch, read_pixels, validate
+from mriqf.train_restorer import (
+    GRID,
+    Pixels,
+    RestorerTrainConfig,
+    check_draws,
+    draw_batch,
+    read_pixels,
+    restored_half,
+    validate,
+)
 
 USUAL = {1: ("qf-gray",), 3: ("qf-rgb",)}
 """Predictors of grey and RGB images."""
@@ -138,8 +147,7 @@ def train_perceptual(
     def loss(step: int) -> Tensor:
         rng = np.random.default_rng((config.seed, step))
         given, truth, quantisation = (share(x).to(where) for x in draw_batch(pools, shares, rng, draws))
-        with torch.autocast(where.type, dtype=torch.bfloat16):
-            restored = model(given.contiguous(memory_format=torch.channels_last), quantisation).float()
+        restored = restored_half(model, given, quantisation)
         cell = code(truth, quantisation) if config.cell else None  # what the file says; of truth no more is used
         return tuning_loss(restored, given, cell, trained, config, step)
 
@@ -260,10 +268,7 @@ def _least(score: QFLoss) -> int:
 def _check(config: PerceptualConfig, channels: int) -> None:
     if channels not in USUAL:
         raise ValueError(f"the restorer takes {channels} channels: start from one of 1 (grey) or 3 (RGB)")
-    if config.patch < GRID or config.patch % GRID:
-        raise ValueError(f"patch is {config.patch}: use a multiple of {GRID}, the pixels of a JPEG unit")
-    if not 1 <= config.worst <= config.best <= 100:
-        raise ValueError(f"qualities are {config.worst} to {config.best}: use 1 <= worst <= best <= 100")
+    check_draws(config.patch, config.worst, config.best)
     if config.batch < 1 or config.most < 1:
         raise ValueError(f"batch is {config.batch}, most {config.most}: use 1 or more of each")
     if min(config.lam, config.cell, config.colour) < 0:

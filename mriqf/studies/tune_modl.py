@@ -22,6 +22,7 @@ from mriqf.data import Manifest, content_hash, read_slices
 from mriqf.fit import check_new, fit, origin
 from mriqf.loss import QFLoss, unit_range
 from mriqf.studies.modl import validate, validation_problems
+from recon.held_out import central
 from recon.operator import Sense
 from recon.simulate import Problem, SimulationConfig, simulate
 
@@ -182,12 +183,7 @@ def hold_out(
     columns = bool((mask == mask[:, :, :1]).all())
     plane = mask[:, :, :1] if columns else mask
     drawn = torch.from_numpy(rng.random(plane.shape)) < share
-    h, w = plane.shape[2:]
-    rows, across = (
-        (torch.arange(n) - n // 2).abs() < max(keep_center * n / 2, 1) if n > 1 else torch.ones(1, dtype=torch.bool)
-        for n in (h, w)
-    )
-    center = rows[:, None] & across
+    center = central(plane.shape[2:], keep_center)
     return (plane & drawn & ~center).expand_as(mask)
 
 

@@ -1,6 +1,5 @@
 """The restorers that the study compares: one pre-trained with truth, and one fine-tuned without for each weight."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,16 +130,8 @@ def card(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[str, A
         "config": weights.config_dict(config),
         "data": {name: sha256 for part in parts for name, sha256 in part.inputs.hashes.items()},
         "weights": {name: content_hash(weights.find(name)) for name in names}
-        | {p.stem: tensors_hash(p) for p in paths},
+        | {p.stem: weights.tensors_hash(p) for p in paths},
     }
-
-
-def tensors_hash(path: Path) -> str:
-    """SHA-256 of the weights in a file: files of the same weights may differ in the order of what is written beside."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(weights.read(path)[0].items()):
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _arms(parts: Sequence[Part], config: LossConfig) -> list[tuple[Kind, Network, float | None]]:

@@ -28,7 +28,6 @@ from mriqf.studies.loss.arms import (
     Part,
     Restorer,
     predictor_name,
-    tensors_hash,
     weights_path,
 )
 
@@ -54,7 +53,7 @@ def train_arms(
                 recipe = recipe_of(part, network, lam, config)
                 if lam is not None:
                     start = weights_path(folder, part.kind, network, None)
-                    recipe |= {"start": tensors_hash(start)}
+                    recipe |= {"start": weights.tensors_hash(start)}
                 if path.exists():
                     if weights.read(path)[1].get("recipe") != recipe:
                         raise ValueError(f"{path} was trained otherwise: remove it, or choose another folder")

@@ -11,13 +11,12 @@ from torch import Tensor
 from mriqf import weights
 from mriqf.data import Manifest, verify
 from mriqf.io import read
-from mriqf.restore import Network, restore
+from mriqf.restore import Network
 from mriqf.scale import spread
 from mriqf.studies.inputs import Subject
-from mriqf.studies.loss.arms import tensors_hash
 from mriqf.studies.ordering.arms import OrderingConfig, chosen, weights_path
-from mriqf.studies.restoration.protocols import FBCNN, JPEG, Restorer, measure
-from mriqf.studies.restoration.study import read_photograph
+from mriqf.studies.restoration.protocols import FBCNN, JPEG, measure
+from mriqf.studies.restoration.study import check_qualities, read_photograph, restorer
 from mriqf.studies.table import Task, Value
 
 KEY = ("dataset", "image", "quality", "arm", "seed")
@@ -36,7 +35,7 @@ def card(folder: Path, manifest: Manifest, config: OrderingConfig) -> dict[str, 
         "study": "ordering",
         "config": weights.config_dict(config),
         "data": {manifest.name: manifest.sha256},
-        "weights": {path.stem: tensors_hash(path) for path in paths},
+        "weights": {path.stem: weights.tensors_hash(path) for path in paths},
     }
 
 
@@ -55,9 +54,7 @@ def photographs(manifest: Manifest, root: Path, config: OrderingConfig) -> list[
     ValueError
         If there are none, their files are not those of the manifest, or the qualities or the side are impossible.
     """
-    qualities = config.qualities
-    if not qualities or len(set(qualities)) < len(qualities) or not all(1 <= q <= 100 for q in qualities):
-        raise ValueError(f"qualities are {', '.join(map(str, qualities)) or 'none'}: give different ones, 1 to 100")
+    check_qualities(config.qualities)
     if config.side < GRID or config.side % GRID:
         raise ValueError(f"side is {config.side}: use a multiple of {GRID}, the pixels of a JPEG unit")
     found: list[Subject] = []
@@ -92,7 +89,7 @@ def central(pixels: UInt8[Tensor, "ch h w"], side: int) -> UInt8[Tensor, "ch _ _
 
 def _measure(subject: Subject, arms: Arms, config: OrderingConfig) -> Iterator[dict[str, Value]]:
     image = (subject.name, central(read_photograph(subject), config.side))
-    restorers = {f"{name}-{seed}": _restorer(network, config.half) for (name, seed), network in arms.items()}
+    restorers = {f"{name}-{seed}": restorer(network, config.half) for (name, seed), network in arms.items()}
     sizes = {f"{name}-{seed}": sum(p.numel() for p in network.parameters()) for (name, seed), network in arms.items()}
     kind = "luma" if config.channels == 1 else "RGB"
     budget = f"{config.steps} steps of {config.batch} patches of {config.patch}×{config.patch} in {kind}"
@@ -102,8 +99,3 @@ def _measure(subject: Subject, arms: Arms, config: OrderingConfig) -> Iterator[d
             jpeg = row.psnr
         else:
             yield {"psnr": row.psnr, "jpeg": jpeg, "parameters": sizes[row.method], "budget": budget}
-
-
-def _restorer(network: Network, half: bool) -> Restorer:
-    where = next(network.parameters()).device
-    return lambda images, steps: restore(network, images.to(where), steps.to(where), half=half).cpu()

@@ -1,7 +1,7 @@
 """What the study of restorers measures on which photographs: rows of a table, and pictures to look at."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,27 +88,31 @@ def tasks(inputs: Inputs, methods: Mapping[Kind, Mapping[str, Network]], config:
     ValueError
         If an input is no photograph of 8 bit, or the qualities are not.
     """
-    qualities = config.qualities
-    if not qualities or len(set(qualities)) < len(qualities) or not all(1 <= q <= 100 for q in qualities):
-        raise ValueError(f"qualities are {', '.join(map(str, qualities)) or 'none'}: give different ones, 1 to 100")
+    check_qualities(config.qualities)
     found = []
     for subject in inputs.subjects:
         for kind, models in methods.items():
             if channels(subject) >= CHANNELS[kind]:
                 keys = tuple(
                     (subject.dataset, subject.name, kind, quality, method)
-                    for quality in qualities
+                    for quality in config.qualities
                     for method in (JPEG, *models)
                 )
                 found.append(Task(keys, functools.partial(_measure, subject, kind, models, config)))
     return found
 
 
+def check_qualities(qualities: Sequence[int]) -> None:
+    """Raise ValueError unless they are different JPEG qualities, at least one."""
+    if not qualities or len(set(qualities)) < len(qualities) or not all(1 <= q <= 100 for q in qualities):
+        raise ValueError(f"qualities are {', '.join(map(str, qualities)) or 'none'}: give different ones, 1 to 100")
+
+
 def _measure(
     subject: Subject, kind: Kind, models: Mapping[str, Network], config: RestorationConfig
 ) -> Iterator[dict[str, Value]]:
     pixels = read_photograph(subject)
-    restorers = {name: _restorer(model, config.half) for name, model in models.items()}
+    restorers = {name: restorer(model, config.half) for name, model in models.items()}
     sizes = {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()}
     images = [(subject.name, pixels)]
     for row in measure(PROTOCOLS[config.protocol], images, config.qualities, restorers, kind == "colour"):
@@ -140,7 +144,7 @@ def pictures(
         truth = protocol.reference(read_photograph(first)[None], kind == "colour")
         decoded, steps = protocol.decoded(truth, quality), tables(quality, truth.shape[1])[None]
         shown = {TRUTH: truth, JPEG: decoded}
-        shown |= {name: _restorer(model, config.half)(decoded, steps) for name, model in models.items()}
+        shown |= {name: restorer(model, config.half)(decoded, steps) for name, model in models.items()}
         side = min(SIDE, *truth.shape[2:])
         harm = avg_pool2d((decoded - truth).square().mean(1), side, stride=BLOCK)[0]
         y, x = (BLOCK * int(k) for k in divmod(int(harm.argmax()), harm.shape[1]))
@@ -188,6 +192,7 @@ def _opened(subject: Subject) -> Iterator[Image.Image]:
         yield image
 
 
-def _restorer(model: Network, half: bool) -> Restorer:
+def restorer(model: Network, half: bool) -> Restorer:
+    """A network as protocols call one: images and tables in, images out, on the processor."""
     where = next(model.parameters()).device
     return lambda images, steps: restore(model, images.to(where), steps.to(where), half=half).cpu()

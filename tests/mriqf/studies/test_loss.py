@@ -29,10 +29,10 @@ from mriqf.studies.loss import (
     tasks,
     train_arms,
 )
-from mriqf.studies.loss.arms import tensors_hash
 from mriqf.studies.loss.measure import describe, hue_shift, luma
 from mriqf.studies.loss.training import build, draw_batch, read_pools, train, tuning_loss
 from mriqf.studies.table import Table, read_table, where
+from mriqf.weights import tensors_hash
 
 NAN = float("nan")
 
