@@ -46,6 +46,21 @@ def limited_luma(rgb8: UInt8[Tensor, "*b 3 h w"]) -> UInt8[Tensor, "*b 1 h w"]:
     return luma.to(torch.uint8)
 
 
+def coded_levels(
+    images: Float[Tensor, "b ch h w"],
+) -> tuple[Float[Tensor, "b ch h w"], list[Float[Tensor, "b h2 w2"]]]:
+    """Grey levels of luma about 128, and for colour of Cb and Cr about their middle; and as coded 4:2:0, in half size.
+
+    Nothing is rounded. Grey, or RGB whose sides are even, in [0, 1].
+    """
+    if images.shape[1] == 1:
+        levels = images * 255 - 128
+        return levels, [levels[:, 0]]
+    levels = ycbcr(images) * 255 - images.new_tensor((128.0, 127.5, 127.5))[:, None, None]
+    half = avg_pool2d(levels[:, 1:], 2)
+    return levels, [levels[:, 0], half[:, 0], half[:, 1]]
+
+
 def halved(chroma: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b ch i j"]:
     """Means of 2×2 levels, shifted by 1/8 so that rounding decides halves down and up in turn, as libjpeg does.
 

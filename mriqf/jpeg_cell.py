@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate, pad
+from torch.nn.functional import interpolate, pad
 
-from mriqf.colour import rgb, ycbcr
+from mriqf.colour import coded_levels, rgb, ycbcr
 from mriqf.jpeg import BLOCK, block_dct, block_idct
 
 
@@ -89,8 +89,4 @@ def _coefficients(images: Float[Tensor, "b ch h w"]) -> list[Float[Tensor, "b i 
     """Of luma, and for colour of Cb and Cr at half the resolution; not rounded."""
     side = BLOCK * (1 if images.shape[1] == 1 else 2)
     padded = pad(images, (0, -images.shape[3] % side, 0, -images.shape[2] % side), mode="replicate")
-    if images.shape[1] == 1:
-        return [block_dct(255 * padded[:, 0] - 128)]
-    levels = 255 * ycbcr(padded)
-    chroma = avg_pool2d(levels[:, 1:] - 127.5, 2)
-    return [block_dct(levels[:, 0] - 128), block_dct(chroma[:, 0]), block_dct(chroma[:, 1])]
+    return [block_dct(levels) for levels in coded_levels(padded)[1]]

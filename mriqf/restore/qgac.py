@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.colour import doubled, rgb, ycbcr
+from mriqf.colour import coded_levels, doubled, rgb
 from mriqf.jpeg import BLOCK, block_dct, block_idct
 from mriqf.restore.qgac_layers import FREQUENCIES, START, BlockNet, ChromaNet, Conditioning, FrequencyNet, LumaNet
 from mriqf.restore.tables import unit_tables
@@ -139,7 +139,7 @@ class QGAC(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             side = BLOCK * (1 if images.shape[1] == 1 else 2)
             padded = functional.pad(images, (0, -w % side, 0, -h % side), mode="replicate")
-            shown, coded = _components(padded)
+            shown, coded = coded_levels(padded)
         restored = self._restore(shown, [_coefficients(plane) for plane in coded], steps)
         return restored[..., :h, :w]
 
@@ -207,7 +207,7 @@ class QGAC(nn.Module):
             if min(h, w) < side:
                 continue
             whole = images[..., : h // side * side, : w // side * side].to(self.mean)
-            for k, plane in enumerate(_components(whole)[1]):
+            for k, plane in enumerate(coded_levels(whole)[1]):
                 values = _coefficients(plane).double().transpose(0, 1).flatten(1)
                 total[0, k] += values.sum(1)
                 total[1, k] += values.square().sum(1)
@@ -232,16 +232,6 @@ class QGAC(nn.Module):
             levels = shown + added
             luma = (levels[:, :1] + 128) / 255
             return luma if levels.shape[1] == 1 else rgb(torch.cat((luma, levels[:, 1:] / 255 + 0.5), 1))
-
-
-def _components(images: Float[Tensor, "b ch h w"]) -> tuple[Float[Tensor, "b ch h w"], list[Float[Tensor, "b h2 w2"]]]:
-    """Grey levels of luma about 128, and for colour of Cb and Cr about their middle; and as coded, in half size."""
-    if images.shape[1] == 1:
-        levels = images * 255 - 128
-        return levels, [levels[:, 0]]
-    levels = ycbcr(images) * 255 - torch.tensor((128.0, 127.5, 127.5), device=images.device)[:, None, None]
-    half = functional.avg_pool2d(levels[:, 1:], 2)
-    return levels, [levels[:, 0], half[:, 0], half[:, 1]]
 
 
 def _coefficients(levels: Float[Tensor, "b h w"]) -> Float[Tensor, "b 64 i j"]:
