@@ -46,6 +46,11 @@ def limited_luma(rgb8: UInt8[Tensor, "*b 3 h w"]) -> UInt8[Tensor, "*b 1 h w"]:
     return luma.to(torch.uint8)
 
 
+def to_8bit(images: Float[Tensor, "*b ch h w"]) -> Float[Tensor, "*b ch h w"]:
+    """Clipped to [0, 1] and rounded to multiples of 1/255: what a file would hold."""
+    return (255 * images.clamp(0, 1)).round() / 255
+
+
 def coded_levels(
     images: Float[Tensor, "b ch h w"],
 ) -> tuple[Float[Tensor, "b ch h w"], list[Float[Tensor, "b h2 w2"]]]:

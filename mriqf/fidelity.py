@@ -23,6 +23,11 @@ from mriqf.jpeg import BLOCK
 
 Images = Float[Tensor, "b ch h w"]
 
+SATURATED = 0.1
+"""Saturation of the truth above which hue is compared."""
+NO_HUE = 90.0
+"""Degrees: shift of a pixel that has lost its colour, as much as a hue at random would have on average."""
+
 
 def psnr(image: Images, truth: Images) -> Float64[Tensor, " b"]:
     """Peak signal-to-noise ratio in decibels, from the mean squared error of all channels together."""
@@ -113,6 +118,26 @@ def psnr_b(
         case "summed":
             return _decibels(error.mean(1) + _blocking(image).sum(1))
     raise ValueError(f"blocking is {blocking!r}: it is one of luma, channels, summed")
+
+
+def hue_shift(images: Float[Tensor, "b 3 h w"], truth: Float[Tensor, "1 3 h w"]) -> Float[Tensor, " b"]:
+    """Mean angle between the hues of images and truth in degrees, 0–180, where the truth is saturated.
+
+    Hue is the angle around the grey axis; a pixel without any is taken to be 90° away. NaN where nothing is saturated.
+    """
+    x, y = _opponents(images)
+    a, b = _opponents(truth)
+    angle = torch.atan2(x * b - y * a, x * a + y * b).abs().rad2deg()
+    angle = torch.where((x == 0) & (y == 0), NO_HUE, angle)
+    saturation = 1 - truth.amin(1) / truth.amax(1).clamp_min(1e-6)
+    inside = (saturation > SATURATED).expand_as(angle)
+    return torch.where(inside, angle, 0).sum((1, 2)) / inside.sum((1, 2))
+
+
+def _opponents(images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b h w"], Float[Tensor, "b h w"]]:
+    """The two coordinates of a colour around the grey axis, exactly 0 for grey."""
+    red, green, blue = (255 * images).round().unbind(1)
+    return 2 * red - green - blue, 3**0.5 * (green - blue)
 
 
 def _blocking(image: Float64[Tensor, "b ch h w"]) -> Float64[Tensor, "b ch"]:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf import fidelity, weights
-from mriqf.colour import limited_luma, ycbcr
+from mriqf.colour import limited_luma, to_8bit, ycbcr
 from mriqf.data import Manifest, Source, read_source, verify
 from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress, tables
-from mriqf.parallel import own_device, share
+from mriqf.parallel import own_device, pooled, share
 from mriqf.restore import QGAC
 
 GRID = 16  # a 4:2:0 unit: parts of images start and end with one
@@ -115,7 +115,7 @@ def train_restorer(
         found = restored_half(model, given, steps)
         if config.trained == "luma" and truth.shape[1] == 3:  # what its colours lack is the next stage's
             found, truth = ycbcr(found)[:, :1], ycbcr(truth)[:, :1]
-        return restoration_loss(found, truth, config.structure)
+        return pooled(restoration_loss(found, truth, config.structure), len(truth))
 
     chosen = {"network": model.name, "config": weights.config_dict(model_config)}
     return fit(
@@ -191,7 +191,7 @@ def validate(model: nn.Module, images: Sequence[Pixels], side: int = 192) -> dic
         for quality in QUALITIES:
             given, steps = compress(truth, quality), tables(quality, truth.shape[1])[None]
             found = restored_half(model, given.to(where), steps.to(where)).cpu()
-            found = (255 * found.clamp(0, 1)).round() / 255
+            found = to_8bit(found)
             gain = (fidelity.psnr(found, truth) - fidelity.psnr(given, truth)).item()
             if math.isfinite(gain):
                 gains.setdefault(f"gain{quality}", []).append(gain)

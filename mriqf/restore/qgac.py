@@ -16,8 +16,11 @@ from torch.nn import functional
 
 from mriqf.colour import coded_levels, doubled, rgb
 from mriqf.jpeg import BLOCK, block_dct, block_idct
+from mriqf.jpeg import tables as standard_tables
 from mriqf.restore.qgac_layers import FREQUENCIES, START, BlockNet, ChromaNet, Conditioning, FrequencyNet, LumaNet
 from mriqf.restore.tables import unit_tables
+
+LOW = 20  # a quality
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,12 @@ class QGACConfig:
     """Whether luma has the frequency network; without, there is one block network alone."""
     fusion: bool = True
     """Whether luma's residual is fused from all subnetworks; without, it is what the last gives."""
+    residual: bool = False
+    """Whether each subnetwork of luma gives what is to be added, and all is in units of what quantisation takes from a
+    frequency, not of how much that varies; trains far faster than as published."""
 
 
-SMALL = QGACConfig(width=32, growth=16, frequency_width=128, chroma_width=16, manifold=16)
+SMALL = QGACConfig(width=64, growth=8, frequency_width=128, chroma_width=16, manifold=12, residual=True)
 """Below a million weights."""
 
 
@@ -89,13 +95,15 @@ class QGAC(nn.Module):
         self.name = "qgac"
 
         block = (config.width, config.growth, config.rrdbs, config.conditioning, config.manifold)
-        gain = 1.0 if config.fusion else START
-        stages: list[nn.Module] = [FrequencyNet(config.frequency_width, config.rrdbs, gain)]
+        first = START if config.residual else 1.0
+        last = first if config.fusion else START
+        stages: list[nn.Module] = [FrequencyNet(config.frequency_width, config.rrdbs, last)]
         if not config.frequency_net:
-            stages = [BlockNet(*block, gain)]
+            stages = [BlockNet(*block, last)]
         elif config.block_net:
-            stages = [BlockNet(*block), FrequencyNet(config.frequency_width, config.rrdbs), BlockNet(*block, gain)]
-        self.luma = LumaNet(stages, fusion=config.fusion)
+            frequencies = FrequencyNet(config.frequency_width, config.rrdbs, first)
+            stages = [BlockNet(*block, first), frequencies, BlockNet(*block, last)]
+        self.luma = LumaNet(stages, fusion=config.fusion, residual=config.residual)
         small = (config.chroma_width, *block[1:])
         self.chroma = ChromaNet(*small) if config.channels == 3 else None
         # About what photographs have, until training measures it.
@@ -222,16 +230,23 @@ class QGAC(nn.Module):
     def _restore(self, shown: Tensor, coefficients: list[Tensor], steps: Tensor) -> Tensor:
         """Images, from the components as the decoder shows them (grey levels), coefficients, and steps in (0, 1]."""
         mean, std = self.mean[:, :, None, None], self.std[:, :, None, None]
+        unit = self._lost(std) / std if self.config.residual else torch.ones_like(std)
         known = [(c - m) / s for c, m, s in zip(coefficients, mean, std, strict=True)]
-        found = [self.luma(known[0], steps[:, 0]).to(known[0])]
+        found = [self.luma(known[0], steps[:, 0], unit[0]).to(known[0])]
         if self.chroma is not None:
-            luma = known[0] + found[0]
+            luma = known[0] + unit[0] * found[0]
             found += [self.chroma(k, luma, steps).to(k) for k in known[1:]]
         with torch.autocast(steps.device.type, enabled=False):
-            added = torch.stack([block_idct(_planes(f * s)) for f, s in zip(found, std, strict=True)], 1)
+            added = torch.stack([block_idct(_planes(f * s)) for f, s in zip(found, unit * std, strict=True)], 1)
             levels = shown + added
             luma = (levels[:, :1] + 128) / 255
             return luma if levels.shape[1] == 1 else rgb(torch.cat((luma, levels[:, 1:] / 255 + 0.5), 1))
+
+    def _lost(self, std: Float[Tensor, "ch 64 1 1"]) -> Float[Tensor, "ch 64 1 1"]:
+        """About what a low quality takes from each coefficient: an even share of its step, at most what it varies."""
+        step = standard_tables(LOW, self.config.channels).flatten(1)[[0, 1, 1][: self.config.channels], :, None, None]
+        step = step.to(std)
+        return (std.square().reciprocal() + 12 / step.square()).rsqrt()
 
 
 def _coefficients(levels: Float[Tensor, "b h w"]) -> Float[Tensor, "b 64 i j"]:

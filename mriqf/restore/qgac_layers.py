@@ -38,7 +38,7 @@ class BlockLayer(nn.Module):
     ):
         super().__init__()
         self.conditioning = conditioning
-        self.equation = "bkf, bkij -> bfij" if transposed else "bkf, bfij -> bkij"
+        self.transposed = transposed
         sd = gain * (width if transposed else FREQUENCIES) ** -0.5
         self.kernel = nn.Parameter(gain * nn.init.orthogonal_(torch.empty(width, FREQUENCIES)))
         self.bias = None if transposed else nn.Parameter(torch.zeros(width))
@@ -59,7 +59,8 @@ class BlockLayer(nn.Module):
         kernel = self.kernel.expand(len(x), -1, -1)
         if self.table is not None and self.conditioning == "manifold":
             kernel = kernel + self.table(tables[:, None]).flatten(2)
-        x = torch.einsum(self.equation, kernel, x)
+        blocks = x.flatten(2).transpose(1, 2) @ (kernel if self.transposed else kernel.transpose(1, 2))
+        x = blocks.transpose(1, 2).unflatten(2, x.shape[2:])  # channels last in memory, as the convolutions want it
         if self.table is not None and self.conditioning == "concatenate":
             x = x + self.table(tables.flatten(1))[..., None, None]
         return x if self.bias is None else x + self.bias[:, None, None]
@@ -105,8 +106,8 @@ class _Dense(nn.Module):
 class BlockNet(nn.Module):
     """Coefficients to coefficients through features of whole blocks: RRDBs between two layers that tables make.
 
-    At first the second layer undoes the first, as far as there are features enough: from independent random kernels,
-    training spends its first hundreds of steps on finding the frequencies again.
+    At first the second layer undoes the first, times a gain, as far as there are features enough: from independent
+    random kernels, training spends its first hundreds of steps on finding the frequencies again.
     """
 
     def __init__(
@@ -143,11 +144,15 @@ class FrequencyNet(nn.Module):
 
 
 class LumaNet(nn.Module):
-    """Subnetworks one behind the other; three layers fuse the results of all, each frequency by itself."""
+    """Subnetworks one behind the other; three layers fuse the results of all, each frequency by itself.
 
-    def __init__(self, stages: list[nn.Module], *, fusion: bool):
+    With `residual`, each gives what is to be added to what it was given, in another unit, and not that itself.
+    """
+
+    def __init__(self, stages: list[nn.Module], *, fusion: bool, residual: bool = False):
         super().__init__()
         self.stages = nn.ModuleList(stages)
+        self.residual = residual
         few = 4 * FREQUENCIES
         layers = (
             _grouped(len(stages) * FREQUENCIES, few),
@@ -158,13 +163,17 @@ class LumaNet(nn.Module):
         )
         self.fusion = nn.Sequential(*layers) if fusion else None
 
-    def forward(self, x: Float[Tensor, "b 64 i j"], tables: Float[Tensor, "b 8 8"]) -> Float[Tensor, "b 64 i j"]:
-        """What is to be added to normalised coefficients of luma, for steps in (0, 1]."""
+    def forward(
+        self, x: Float[Tensor, "b 64 i j"], tables: Float[Tensor, "b 8 8"], unit: Float[Tensor, "64 1 1"]
+    ) -> Float[Tensor, "b 64 i j"]:
+        """What is to be added to normalised coefficients of luma, in `unit`, for steps in (0, 1]."""
         found = []
         for stage in self.stages:
-            x = stage(x, tables)
-            found.append(x)
-        return x if self.fusion is None else self.fusion(concatenate(found, FREQUENCIES))
+            found.append(stage(x, tables))
+            x = x + unit * found[-1] if self.residual else found[-1]
+        if self.fusion is not None:
+            return self.fusion(concatenate(found, FREQUENCIES))
+        return torch.stack(found).sum(0) if self.residual else x
 
 
 class ChromaNet(nn.Module):
@@ -198,7 +207,8 @@ class ChromaNet(nn.Module):
 
 def concatenate(parts: Sequence[Float[Tensor, "b _ i j"]], groups: int) -> Float[Tensor, "b _ i j"]:
     """Channels of each group side by side, as a convolution with groups needs them."""
-    return torch.cat([p.unflatten(1, (groups, -1)) for p in parts], 2).flatten(1, 2)
+    last = [p.permute(0, 2, 3, 1).unflatten(3, (groups, -1)) for p in parts]  # stays so in memory: several times faster
+    return torch.cat(last, 4).flatten(3).permute(0, 3, 1, 2)
 
 
 def _grouped(n_in: int, n_out: int = FREQUENCIES, gain: float = 1.0) -> nn.Conv2d:

@@ -1,13 +1,15 @@
 """Fine-tune a restorer by the score, without truth: pull towards what a predictor likes, held to its own input.
 
-The report's set-up (its Figure 16) pulls the output to the input and to a high score. What else may hold it, and who
-else may judge it, is off unless asked for. Truth is measured against at checkpoints, and never trained on or chosen by.
+The report's set-up (its Figure 16) pulls the output to the input and to a high score. What else may hold it, or hold it
+instead, and who else may judge it, is off unless asked for. Truth is measured against at checkpoints, and never trained
+on or chosen by.
 
 References
 ----------
 Cui, Reference-Free Image Quality Metric for Degradation and Reconstruction Artifacts, UCB/EECS-2023-130, 2023, 5.3.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,16 +22,16 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, l1_loss
 
 from mriqf import weights
-from mriqf.colour import ycbcr
+from mriqf.colour import to_8bit, ycbcr
 from mriqf.data import Manifest, content_hash
+from mriqf.fidelity import hue_shift
 from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg_cell import Cell, code, outside, project
 from mriqf.loss import QFLoss, find_foreground
-from mriqf.parallel import own_device, share
+from mriqf.parallel import own_device, pooled, share
 from mriqf.restore import restore
 from mriqf.scale import spread
-from mriqf.studies.loss.measure import centre, hue_shift, to_8bit
 from mriqf.train_restorer import (
     GRID,
     Pixels,
@@ -70,6 +72,10 @@ class PerceptualConfig:
     """Highest JPEG quality that is drawn, and one that is validated."""
     lam: float = 0.01
     """Weight of 1 − score/100 beside the mean absolute difference of output and input, in [0, 1]; 0 is the control."""
+    consistency: float = 1.0
+    """Weight of that difference: the report's data consistency; it pulls a restorer back to the JPEG image."""
+    anchor: float = 0.0
+    """Weight of the mean absolute difference of the output and what the network gave before it was fine-tuned."""
     schedule: Literal["constant", "ramp"] = "constant"
     """Of `lam`: the same all along, or rising linearly from 0 over the first half of the steps."""
     cell: float = 0.0
@@ -142,14 +148,17 @@ def train_perceptual(
     model = model.to(where).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     draws = RestorerTrainConfig(batch=config.batch, patch=config.patch, worst=config.worst, best=config.best)
     qualities = sorted({config.worst, config.best})
-    before = figures(model.eval(), held_out, scores, qualities)
+    untuned = copy.deepcopy(model).eval().requires_grad_(False)
+    before = figures(untuned, held_out, scores, qualities)
 
     def loss(step: int) -> Tensor:
         rng = np.random.default_rng((config.seed, step))
         given, truth, quantisation = (share(x).to(where) for x in draw_batch(pools, shares, rng, draws))
         restored = restored_half(model, given, quantisation)
         cell = code(truth, quantisation) if config.cell else None  # what the file says; of truth no more is used
-        return tuning_loss(restored, given, cell, trained, config, step)
+        with torch.no_grad():
+            first = restored_half(untuned, given, quantisation) if config.anchor else None
+        return tuning_loss(restored, given, first, cell, trained, config, step)
 
     def measure(average: nn.Module) -> dict[str, float]:
         now = figures(average, held_out, scores, qualities)
@@ -169,32 +178,39 @@ def train_perceptual(
 def tuning_loss(
     restored: Float[Tensor, "b ch h w"],
     given: Float[Tensor, "b ch h w"],
+    first: Float[Tensor, "b ch h w"] | None,
     cell: Cell | None,
     score: QFLoss,
     config: PerceptualConfig,
     step: int,
 ) -> Float[Tensor, ""]:
-    """Mean absolute difference of output and input, and what the recipe puts beside it.
+    """Mean absolute difference of output and input, and what the recipe puts beside it or instead.
 
     Parameters
     ----------
     restored, given
         The network's output and its input, in [0, 1]; the score is that of the input's foreground.
+    first
+        What the network gave before it was fine-tuned.
     cell
-        Of the compressed images; needed where the recipe has a weight for it.
+        Of the compressed images; these two are needed where the recipe has a weight for them.
     score
         The predictors.
     config, step
         The recipe, and where in it.
     """
-    loss = l1_loss(restored, given)
+    loss = config.consistency * l1_loss(restored, given)
+    if config.anchor and first is not None:
+        loss = loss + config.anchor * l1_loss(restored, first)
     if config.cell and cell is not None:
         loss = loss + config.cell * l1_loss(restored, project(restored, cell))
     if config.colour:
         loss = loss + config.colour * l1_loss(tones(restored), tones(given))
-    lam = lam_at(config, step)
+    loss, lam = pooled(loss, len(given)), lam_at(config, step)
     if lam:
-        loss = loss + lam * score(restored, find_foreground(given), (config.seed, step))
+        foreground = find_foreground(given)
+        scored = foreground.flatten(1).any(1).sum()  # images without foreground count nothing
+        loss = loss + lam * pooled(score(restored, foreground, (config.seed, step)), scored)
     return loss
 
 
@@ -249,6 +265,12 @@ def figures(
     return {name: float(np.mean(v)) for name, v in values.items()} | validate(model, images, SIDE)
 
 
+def centre(images: Float[Tensor, "b ch h w"], shape: Sequence[int]) -> Float[Tensor, "b ch i j"]:
+    """The middle of images, `shape` (height, width) pixels of it."""
+    top, left = ((n - m) // 2 for n, m in zip(images.shape[2:], shape, strict=True))
+    return images[..., top : top + shape[0], left : left + shape[1]]
+
+
 def _hashes(config: PerceptualConfig) -> dict[str, str]:
     """What the predictors and the judge hold, by the names that they are called by."""
     found = {name: content_hash(weights.find(name)) for name in config.predictors}
@@ -271,8 +293,10 @@ def _check(config: PerceptualConfig, channels: int) -> None:
     check_draws(config.patch, config.worst, config.best)
     if config.batch < 1 or config.most < 1:
         raise ValueError(f"batch is {config.batch}, most {config.most}: use 1 or more of each")
-    if min(config.lam, config.cell, config.colour) < 0:
-        raise ValueError(f"lam is {config.lam}, cell {config.cell}, colour {config.colour}: use weights of 0 or more")
+    given = {name: getattr(config, name) for name in ("lam", "consistency", "anchor", "cell", "colour")}
+    if min(given.values()) < 0 or not any(given.values()):
+        told = ", ".join(f"{name} {value}" for name, value in given.items())
+        raise ValueError(f"weights are {told}: use 0 or more, and not 0 everywhere")
     if config.colour and channels == 1:
         raise ValueError(f"colour is {config.colour}, but the restorer is grey: leave it out, or start from an RGB one")
 

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import correlate1d
 
 from mriqf import jpeg
-from mriqf.fidelity import psnr, psnr_b, ssim_gaussian, ssim_uniform
+from mriqf.fidelity import hue_shift, psnr, psnr_b, ssim_gaussian, ssim_uniform
 
 MEASURES = (psnr, ssim_gaussian, ssim_uniform, psnr_b)
 
@@ -131,3 +131,26 @@ def test_too_small(pair):
 def test_no_such_blocking(pair):
     with pytest.raises(ValueError, match="blocking is 'red': it is one of luma, channels, summed"):
         psnr_b(*pair(), blocking="red")
+
+
+def colour(degrees, chroma=40.0, grey=120.0):
+    """An image of one colour at an angle around the grey axis."""
+    red, other = chroma * np.cos(np.radians(degrees)), chroma * np.sin(np.radians(degrees)) / 3**0.5
+    pixel = np.array([grey + 2 * red / 3, grey - red / 3 + other, grey - red / 3 - other])
+    return torch.from_numpy(np.broadcast_to(pixel[:, None, None] / 255, (3, 8, 8)).astype(np.float32))[None]
+
+
+@pytest.mark.parametrize(("hue", "other", "shift"), [(20, 65, 45), (350, 20, 30), (10, 200, 170), (90, 90, 0)])
+def test_hue_shift_is_an_angle(hue, other, shift):
+    assert hue_shift(colour(other), colour(hue)).item() == pytest.approx(shift, abs=1)
+    assert hue_shift(colour(other, chroma=10.0), colour(hue)).item() == pytest.approx(shift, abs=4)  # paler, not turned
+
+
+def test_lost_colour_counts_as_a_right_angle_and_grey_truth_not_at_all():
+    grey = torch.full((1, 3, 8, 8), 0.5)
+    assert hue_shift(grey, colour(70)).item() == 90
+    assert hue_shift(colour(70), grey).isnan().all()
+    half = torch.cat([colour(0)[..., :4], grey[..., :4]], -1)  # only its left half has a hue
+    assert hue_shift(colour(60), half).item() == pytest.approx(60, abs=1)
+    mixed = torch.cat([colour(0), colour(90)])
+    assert hue_shift(mixed, colour(0)).tolist() == pytest.approx([0, 90], abs=1)

@@ -21,20 +21,20 @@ def loss(
     out: Path,
     data: Path | None = None,
     split: Split = "test",
-    config: Annotated[study.LossConfig, Parameter(name="*")] = study.LossConfig(),  # noqa: B008 (frozen)
+    config: Annotated[study.LossConfig, Parameter(name="*", consume_multiple=True)] = study.LossConfig(),  # noqa: B008 (frozen)
     threads: int | None = None,
 ) -> int:
-    """Fine-tune restorers of JPEG images, without truth, towards a better score.
+    """Fine-tune restorers of JPEG images, without truth, towards a better score; with guards, and an outside judge.
 
-    A restorer is trained on JPEG images and their originals, then fine-tuned on the JPEG images alone: its output
-    shall stay near its input, and score well, with more and more weight. Writes the weights (arms/), rows.csv, parts
-    of some images (pictures.npz), figures and answer.md. Without manifests, draws and answers again from these. An arm
-    that was cut off, a matter of minutes, is trained anew.
+    A shipped restorer is fine-tuned on JPEG images alone (`mriqf train perceptual`): its output shall stay near its
+    input, or near what it gave before, and score well, with more and more weight. Writes the weights (arms/),
+    rows.csv, parts of some images (pictures.npz), figures and answer.md. Without manifests, draws and answers again
+    from these.
 
     Parameters
     ----------
     manifests
-        One of grey images, one of RGB images, or either, with splits train and test: see data_manifests/.
+        One of grey images, one of RGB images, or either, with splits train, val and test: see data_manifests/.
     out
         Folder of the study; one that was cut off goes on.
     data
@@ -52,6 +52,7 @@ def loss(
         if data is None:
             raise UsageError(f"{manifests[0]} is a manifest: say with --data where its files are")
         parts = study.read_parts(manifests, data, config, split)
+        study.arms(parts, config)  # what cannot be meant is told before anything is trained
         study.train_arms(out, parts, data, config, say)
         arms = study.load_arms(out, parts, config)
         table = Table(out, study.KEY, study.COLUMNS, study.card(out, parts, config))

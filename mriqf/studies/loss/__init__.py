@@ -7,10 +7,9 @@ section 5.3 and figures 16 and 17 (also doi:10.48550/arXiv.2405.02208).
 """
 
 from mriqf.studies.loss.answer import answer, claims
-from mriqf.studies.loss.arms import LossConfig, Part, card, load_arms, read_parts
+from mriqf.studies.loss.arms import LossConfig, Part, arms, card, load_arms, read_parts, train_arms
 from mriqf.studies.loss.figures import draw_curves, draw_pictures
 from mriqf.studies.loss.measure import COLUMNS, KEY, pictures, tasks
-from mriqf.studies.loss.training import train_arms
 
 __all__ = [
     "COLUMNS",
@@ -18,6 +17,7 @@ __all__ = [
     "LossConfig",
     "Part",
     "answer",
+    "arms",
     "card",
     "claims",
     "draw_curves",

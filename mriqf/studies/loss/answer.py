@@ -1,17 +1,21 @@
-"""What the table says of claim A9: does the score help as a loss, and what does it do to colours."""
+"""What the table says of claim A9: does the score help as a loss, what does it do to colours, does a setting help?"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from mriqf.fidelity import SATURATED
 from mriqf.studies.claims import Claim, claims_table
-from mriqf.studies.loss.measure import JPEG, KEY, NAN, PRETRAINED, SATURATED, TUNED
+from mriqf.studies.loss.arms import GUARDS, INPUT, OWN, START
+from mriqf.studies.loss.measure import DOT, JPEG, KEY, NAN
 from mriqf.studies.statistics import bootstrap
 from mriqf.studies.table import Columns, where
 
 # Fixed before the first run.
 SMALL = 0.3
 """Decibels: a gain of more is not small."""
+WORSE = -0.05
+"""Decibels: a setting whose mean PSNR changes by less than this from the start's does not help."""
 
 SAYS = {
     "grey": "as a loss the score brings a small gain in grey images",
@@ -20,13 +24,18 @@ SAYS = {
 FIGURES = {
     "psnr": ("PSNR, dB", 2),
     "ssim": ("SSIM", 4),
+    "psnrb": ("PSNR-B, dB", 2),
     "score": ("score", 1),
+    "judge": ("judge", 2),
     "hue": ("hue shift, °", 2),
-    "changed": ("changed", 3),
+    "dots": ("dots, ‰", 2),
+    "outside": ("outside, %", 2),
+    "changed": ("changed, %", 1),
 }
 """Columns, with title and digits."""
+UNITS = {"dots": 1000, "outside": 100, "changed": 100}
 
-CONTROL = (TUNED, 0.0)
+CONTROL = (INPUT, 0.0)
 
 Interval = tuple[float, float, float]  # mean, and the ends of its 95 % interval
 
@@ -35,37 +44,41 @@ def answer(columns: Columns) -> str:
     """The study's answer, markdown."""
     text = [
         "# The score as a loss",
-        "Restorers of JPEG images: pre-trained with truth, then fine-tuned without it on the mean absolute difference "
-        "of output and input + λ·(1 − score/100); at λ = 0 on the difference alone. All is measured on 8-bit pictures; "
-        "in brackets the 95 % interval, bootstrapped over subjects (a photograph is one, and a volume with its "
-        f"slices). Hue shift: mean angle to the truth's hue where its saturation is above {SATURATED}, 90° for a pixel "
-        "that lost its colour. Changed: share of pixels that left the JPEG image by more than one grey level.",
+        "Restorers of JPEG images, trained with truth, then fine-tuned without it on the mean absolute difference of "
+        f"output and input + λ·(1 − score/100) (`{INPUT}`; at λ = 0 on the difference alone), or of the output and "
+        f"what the network gave before (`{OWN}`), or with a guard. All is measured on 8-bit pictures; in brackets the "
+        "95 % interval, bootstrapped over subjects (a photograph is one, and a volume with its slices). Judge: a "
+        "predictor outside the loss. Hue shift: mean angle to the truth's hue where its saturation is above "
+        f"{SATURATED}, 90° for a pixel that lost its colour. Dots: share of pixels whose Cb or Cr is off by more than "
+        f"{DOT} grey levels. Outside: share of coefficients that contradict the file. Changed: share of pixels that "
+        "left the JPEG image by more than one grey level.",
         claims_table(claims(columns)),
+        "\n".join(f"- `{guard.name}`: {guard.words}" for guard in GUARDS),
     ]
     for (kind, network), table in by_restorer(columns).items():
         text += [
             f"## {kind}, {network}: {_counts(table)}",
             _means(table),
-            "Against λ = 0:",
-            _changes(table, *CONTROL),
-            "Against the pre-trained network:",
-            _changes(table, PRETRAINED),
+            "Against the network before fine-tuning:",
+            _changes(table),
             "\n".join(f"- {line}" for line in _sentences(table)),
         ]
     return "\n\n".join(text)
 
 
 def claims(columns: Columns) -> list[Claim]:
-    """Claim A9 for each restorer, of grey and of RGB images.
+    """Claim A9 for each restorer, of grey and of RGB images, and whether some setting helps.
 
     Grey: holds if at some λ above 0 the PSNR does not fall or the SSIM rises against λ = 0, its interval included, and
     at none the mean PSNR gains more than `SMALL`. RGB: holds if at some λ the score rises against λ = 0 and the hue
-    shift is above the JPEG image's own, both intervals included.
+    shift is above the JPEG image's own, both intervals included. A setting helps if against the network before
+    fine-tuning the judge's score rises, its interval included, and the mean PSNR changes by no less than `WORSE`; in
+    RGB, if besides the mean hue shift and the share of dots are no larger than the JPEG image's own.
     """
-    return [
-        _grey(table, network) if kind == "grey" else _rgb(table, network)
-        for (kind, network), table in by_restorer(columns).items()
-    ]
+    found = []
+    for (kind, network), table in by_restorer(columns).items():
+        found += [_grey(table, network) if kind == "grey" else _rgb(table, network), _setting(table, kind, network)]
+    return found
 
 
 def by_restorer(columns: Columns) -> Mapping[tuple[str, str], Columns]:
@@ -85,14 +98,20 @@ def by_restorer(columns: Columns) -> Mapping[tuple[str, str], Columns]:
     return found
 
 
-def lams(table: Columns) -> list[float]:
-    """Weights of the score, rising."""
-    return np.unique(where(table, arm=TUNED)["lam"]).tolist()
+def lams(table: Columns, arm: str = INPUT) -> list[float]:
+    """Weights of the score that an arm was trained with, rising."""
+    return np.unique(where(table, arm=arm)["lam"]).tolist()
 
 
 def arms(table: Columns) -> list[tuple[str, float]]:
-    """JPEG, pre-trained, and a fine-tuned one for each weight."""
-    return [(JPEG, NAN), (PRETRAINED, NAN), *((TUNED, lam) for lam in lams(table))]
+    """JPEG, the start, and the fine-tuned ones with their weights."""
+    return [(JPEG, NAN), (START, NAN), *tuned(table)]
+
+
+def tuned(table: Columns) -> list[tuple[str, float]]:
+    """The fine-tuned arms with their weights of the score."""
+    names = (INPUT, OWN, *(guard.name for guard in GUARDS))
+    return [(name, lam) for name in names for lam in lams(table, name)]
 
 
 def arm_rows(table: Columns, arm: str, lam: int | float = NAN) -> Columns:
@@ -103,14 +122,14 @@ def arm_rows(table: Columns, arm: str, lam: int | float = NAN) -> Columns:
 
 
 def mean(table: Columns, name: str) -> Interval:
-    """Mean of a column, and its interval over subjects."""
-    return _interval(table, table[name])
+    """Mean of a column in the unit that it is shown in, and its interval over subjects."""
+    return _interval(table, UNITS.get(name, 1) * table[name])
 
 
 def change(table: Columns, name: str, arm: tuple[str, float], base: tuple[str, float]) -> Interval:
     """Mean difference of a column between two arms on the same images."""
     rows = arm_rows(table, *arm)
-    return _interval(rows, rows[name] - arm_rows(table, *base)[name])
+    return _interval(rows, UNITS.get(name, 1) * (rows[name] - arm_rows(table, *base)[name]))
 
 
 def _grey(table: Columns, network: str) -> Claim:
@@ -123,7 +142,7 @@ def _grey(table: Columns, network: str) -> Claim:
 
 def _rgb(table: Columns, network: str) -> Claim:
     found = {
-        lam: [_against_control(table, "score", lam), change(table, "hue", (TUNED, lam), (JPEG, NAN))]
+        lam: [_against_control(table, "score", lam), change(table, "hue", (INPUT, lam), (JPEG, NAN))]
         for lam in lams(table) if lam > 0
     }  # fmt: skip
     shifted = [score[1] > 0 and hue[1] > 0 for score, hue in found.values()]
@@ -134,8 +153,28 @@ def _rgb(table: Columns, network: str) -> Claim:
     )
 
 
+def _setting(table: Columns, kind: str, network: str) -> Claim:
+    base = (START, NAN)
+    helps, judged = [], []
+    jpeg = {name: mean(arm_rows(table, JPEG), name)[0] for name in ("hue", "dots")}
+    for arm in tuned(table):
+        judge, psnr = (change(table, name, arm, base) for name in ("judge", "psnr"))
+        judged.append([judge])
+        clean = kind == "grey" or all(mean(arm_rows(table, *arm), name)[0] <= jpeg[name] for name in jpeg)
+        if judge[1] > 0 and psnr[0] >= WORSE and clean:
+            helps.append(f"{_name(*arm)}: judge {_signed(judge, 2)}, {_signed(psnr, 2)} dB")
+    name = "grey" if kind == "grey" else "RGB"
+    says = f"a setting exists that an independent score finds better, at no less than {WORSE} dB"
+    if kind == "rgb":
+        says += ", with hue shift and dots no larger than the JPEG image's own"
+    return Claim(
+        f"A9 setting, {name}, {network}", says, "; ".join(helps) or "none", _counts(table),
+        None if _few(judged) else bool(helps),
+    )  # fmt: skip
+
+
 def _against_control(table: Columns, name: str, lam: float) -> Interval:
-    return change(table, name, (TUNED, lam), CONTROL)
+    return change(table, name, (INPUT, lam), CONTROL)
 
 
 def _few(found: Iterable[Sequence[Interval]]) -> bool:
@@ -153,12 +192,11 @@ def _means(table: Columns) -> str:
     return _markdown(["", *(FIGURES[name][0] for name in names)], rows)
 
 
-def _changes(table: Columns, arm: str, lam: float = NAN) -> str:
+def _changes(table: Columns) -> str:
     names = [name for name in _known(table) if name != "changed"]
-    shown = [one for one in lams(table) if (arm, one) != (TUNED, lam)]
     rows = [
-        [_name(TUNED, one), *(_signed(change(table, n, (TUNED, one), (arm, lam)), FIGURES[n][1]) for n in names)]
-        for one in shown
+        [_name(*arm), *(_signed(change(table, n, arm, (START, NAN)), FIGURES[n][1]) for n in names)]
+        for arm in tuned(table)
     ]
     return _markdown(["", *(f"Δ {FIGURES[name][0]}" for name in names)], rows)
 
@@ -172,14 +210,15 @@ def _sentences(table: Columns) -> list[str]:
         lines.append(f"Against λ = 0 the {title} rises at {_list(rises)}, and falls at {_list(falls)}.")
     large = [lam for lam in above if _against_control(table, "psnr", lam)[0] > SMALL]
     lines.append(f"Against λ = 0 the PSNR gains more than {SMALL} dB at {_list(large)}.")
-    gains = {lam: change(table, "psnr", (TUNED, lam), (PRETRAINED, NAN)) for lam in above}
+    gains = {lam: change(table, "psnr", (INPUT, lam), (START, NAN)) for lam in above}
     if gains:
         best = max(gains, key=lambda lam: gains[lam][0])
         lines.append(
-            f"Nearest to the pre-trained network, which saw truth, comes λ = {best:g}: {_signed(gains[best], 2)} dB."
+            f"Held to the input, λ = {best:g} comes nearest to the network before fine-tuning, which saw truth: "
+            f"{_signed(gains[best], 2)} dB."
         )
     if "hue" in _known(table):
-        found = [lam for lam in above if _side(change(table, "hue", (TUNED, lam), (JPEG, NAN)), "hue") == 1]
+        found = [lam for lam in above if _side(change(table, "hue", (INPUT, lam), (JPEG, NAN)), "hue") == 1]
         lines.append(f"The hue shift is above the JPEG image's own at {_list(found)}.")
     return lines
 
@@ -199,7 +238,7 @@ def _known(table: Columns) -> list[str]:
 
 
 def _name(arm: str, lam: float) -> str:
-    return {JPEG: "JPEG", PRETRAINED: "pre-trained"}.get(arm, f"λ = {lam:g}")
+    return {JPEG: "JPEG", START: "before fine-tuning"}.get(arm, f"`{arm}`, λ = {lam:g}")
 
 
 def _counts(table: Columns) -> str:

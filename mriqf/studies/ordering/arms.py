@@ -16,7 +16,7 @@ Family = Literal["qgcn", "qgac", "qairn"]
 
 SMALL: dict[Family, tuple[Callable[[Any], nn.Module], Any]] = {
     "qgcn": (QGCN, qgcn.SMALL),
-    "qgac": (QGAC, qgac.SMALL),
+    "qgac": (QGAC, replace(qgac.SMALL, residual=False)),
     "qairn": (QAIRN, qairn.SMALL),
 }
 """Network and configuration that the arms of a family are changes of."""

@@ -113,10 +113,11 @@ def test_frequencies_keep_to_themselves():
     assert changed.nonzero().flatten().tolist() == [5]
     # The fusion, too: with the frequency network alone, no frequency can come from another.
     luma = build(replace(GREY, block_net=False)).luma
-    changed = (luma(x, steps) - luma(other, steps)).abs().amax((0, 2, 3))
+    unit = torch.ones(64, 1, 1)
+    changed = (luma(x, steps, unit) - luma(other, steps, unit)).abs().amax((0, 2, 3))
     assert changed.nonzero().flatten().tolist() == [5]
     luma = build(replace(GREY, frequency_net=False)).luma
-    assert ((luma(x, steps) - luma(other, steps)).abs().amax((0, 2, 3)) > 0).all()
+    assert ((luma(x, steps, unit) - luma(other, steps, unit)).abs().amax((0, 2, 3)) > 0).all()
 
 
 @pytest.mark.parametrize(("changes", "stages"), [

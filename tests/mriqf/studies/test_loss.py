@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.nn import functional
 
 from mriqf import metrics, weights
 from mriqf.data import content_hash, read_manifest
 from mriqf.jpeg import compress
+from mriqf.loss import QFLoss
+from mriqf.restore import ARCNN, ARCNNConfig
 from mriqf.studies.loss import (
     COLUMNS,
     KEY,
     LossConfig,
     answer,
+    arms,
     card,
     claims,
     draw_curves,
@@ -29,8 +31,8 @@ from mriqf.studies.loss import (
     tasks,
     train_arms,
 )
-from mriqf.studies.loss.measure import describe, hue_shift, luma
-from mriqf.studies.loss.training import build, draw_batch, read_pools, train, tuning_loss
+from mriqf.studies.loss import arms as arms_of_study
+from mriqf.studies.loss.measure import describe
 from mriqf.studies.table import Table, read_table, where
 from mriqf.weights import tensors_hash
 
@@ -38,16 +40,16 @@ NAN = float("nan")
 
 
 @pytest.fixture
-def study(tmp_path, texture, disc, weights_file):
+def study(tmp_path, texture, disc, weights_file, monkeypatch):
     """A grey and an RGB manifest, of slices and of photographs, and a configuration of seconds."""
-    np.savez(tmp_path / "scans.npz", images=disc(4, 80, 72), subject=np.array([0, 0, 1, 1]))
+    np.savez(tmp_path / "scans.npz", images=disc(6, 80, 72), subject=np.array([0, 0, 1, 1, 2, 2]))
     lines = ['name = "grey"']
-    for split, subject in (("train", 0), ("test", 1)):
+    for split, subject in (("train", 0), ("test", 1), ("val", 2)):
         lines += ["[[source]]", 'path = "scans.npz"', f'split = "{split}"', f"subjects = [{subject}]"]
         lines += [f'sha256 = "{content_hash(tmp_path / "scans.npz")}"']
     (tmp_path / "grey.toml").write_text("\n".join(lines))
     lines = ['name = "rgb"']
-    for split, seed in (("train", 0), ("test", 1)):
+    for split, seed in (("train", 0), ("test", 1), ("val", 2)):
         (tmp_path / split).mkdir()
         for k in range(2):
             image = Image.fromarray(texture(72, 90, channels=3, seed=2 * seed + k))
@@ -55,10 +57,21 @@ def study(tmp_path, texture, disc, weights_file):
         lines += ["[[source]]", f'path = "{split}"', f'split = "{split}"']
         lines += [f'sha256 = "{content_hash(tmp_path / split)}"']
     (tmp_path / "rgb.toml").write_text("\n".join(lines))
+    # Small networks in the place of the shipped ones.
+    find, files = weights.find, {}
+    for channels, colour in ((1, "gray"), (3, "rgb")):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            restorer = ARCNN(ARCNNConfig(channels, 4, residual=True))
+        restorer_card = {"network": "arcnn", "config": weights.config_dict(restorer.config)}
+        files[f"arcnn-{colour}"] = tmp_path / f"arcnn-{colour}.safetensors"
+        weights.write(files[f"arcnn-{colour}"], restorer.state_dict(), restorer_card)
+        files[f"qf-{colour}"] = weights_file(f"{colour}.safetensors", arch="cui", channels=channels)
+        files[f"judge-{colour}"] = weights_file(f"judge-{colour}.safetensors", arch="cui-fov11", channels=channels)
+    monkeypatch.setattr(weights, "find", lambda name: find(files.get(str(name), name)))
     config = LossConfig(
-        width=8, lams=(0.0, 0.5), pretrain_steps=3, steps=3, batch=2, qualities=(10, 30), slices=1,
-        gray_weights=str(weights_file("gray.safetensors", arch="cui")),
-        rgb_weights=str(weights_file("rgb.safetensors", arch="cui", channels=3)),
+        lams=(0.0, 0.5), own_lams=(0.5,), guards=("judge", "colour"), guard_lam=0.2, steps=2, batch=2, patch=64,
+        qualities=(10, 30), slices=1, gray_judge="judge-gray", rgb_judge="judge-rgb",
     )  # fmt: skip
     return [tmp_path / "grey.toml", tmp_path / "rgb.toml"], tmp_path, config
 
@@ -67,31 +80,36 @@ def carry_out(folder, study, stop=None):
     manifests, root, config = study
     parts = read_parts(manifests, root, config)
     train_arms(folder, parts, root, config)
-    arms = load_arms(folder, parts, config)
+    found = load_arms(folder, parts, config)
     table = Table(folder, KEY, COLUMNS, card(folder, parts, config))
-    for count in table.run(tasks(parts, arms, config)):
+    for count in table.run(tasks(parts, found, config)):
         if count == stop:
             break
-    return table.path, parts, arms
+    return table.path, parts, found
 
 
 def test_every_arm_is_measured_on_every_image(tmp_path, study):
-    path, parts, arms = carry_out(tmp_path / "out", study)
+    path, parts, found = carry_out(tmp_path / "out", study)
     columns = read_table(path)
-    assert len(columns["psnr"]) == (1 + 2) * 2 * (2 + 2)  # a slice and two photographs, qualities, arms
+    # JPEG, start, two held to the input, one to its own output, the judge's, and in RGB colour's.
+    assert len(columns["psnr"]) == 2 * (1 * 6 + 2 * 7)  # qualities; a slice and two photographs
     assert [part.kind for part in parts] == ["grey", "rgb"]
     assert np.isnan(where(columns, kind="grey")["hue"]).all()
-    assert ((columns["score"] > 0) & (columns["score"] < 100)).all()
+    assert np.isnan(where(columns, kind="grey")["dots"]).all()
+    assert ((columns["score"] > 0) & (columns["score"] < 100) & (columns["judge"] != columns["score"])).all()
     assert (where(columns, arm="jpeg")["changed"] == 0).all()
+    assert (where(columns, arm="jpeg")["outside"] < 0.01).all()  # what clipping moved
     # A JPEG image's figures, by themselves: the slice is 80×72, of which 80×64 is whole blocks of 16.
     row = where(columns, kind="grey", arm="jpeg", quality=10)
     truth = study_truth(parts[0])
     given = compress(truth, 10)
     assert row["psnr"] == pytest.approx(metrics.psnr(given, truth, metrics.object_mask(truth)).item(), abs=1e-4)
-    assert row["score"] == pytest.approx(weights.load(study[2].gray_weights)(given).mean().item(), abs=1e-3)
-    tuned = arms["grey", "arcnn", 0.5](given).clamp(0, 1)
-    row = where(columns, kind="grey", arm="tuned", lam=0.5, quality=10)
-    assert row["psnr"] == pytest.approx(metrics.psnr(tuned, truth, metrics.object_mask(truth)).item(), abs=0.1)
+    for name, scorer in (("score", "qf-gray"), ("judge", "judge-gray")):
+        assert row[name] == pytest.approx(100 * (1 - QFLoss(scorer)(given).item()), abs=1e-3)
+    (tuned,) = [model for arm, model in found.items() if (arm.kind, arm.name, arm.lam) == ("grey", "input", 0.5)]
+    image = tuned(given).clamp(0, 1)
+    row = where(columns, kind="grey", arm="input", lam=0.5, quality=10)
+    assert row["psnr"] == pytest.approx(metrics.psnr(image, truth, metrics.object_mask(truth)).item(), abs=0.1)
 
 
 def study_truth(part):
@@ -113,18 +131,18 @@ def test_killed_and_resumed_gives_the_same_table(tmp_path, study):
     assert kept == {p.name: p.stat().st_mtime_ns for p in (tmp_path / "cut" / "arms").iterdir()}
 
     # An arm that is missing is trained again, to the same weights.
-    arm = tmp_path / "cut" / "arms" / "rgb-arcnn-0.5.safetensors"
+    arm = tmp_path / "cut" / "arms" / "rgb-arcnn-input-0.5.safetensors"
     before = tensors_hash(arm)
     arm.unlink()
     carry_out(tmp_path / "cut", study)
-    assert tensors_hash(arm) == before != tensors_hash(arm.with_stem("rgb-arcnn-0"))
+    assert tensors_hash(arm) == before != tensors_hash(arm.with_stem("rgb-arcnn-input-0"))
 
 
 def test_figures_are_the_same_when_they_are_drawn_again(tmp_path, study):
-    path, parts, arms = carry_out(tmp_path / "out", study)
-    shown = pictures(parts, arms, study[2])
-    names = ["truth", "jpeg", "pretrained", "0", "0.5"]
-    assert [n.split("/")[-1] for n in shown] == 3 * names
+    path, parts, found = carry_out(tmp_path / "out", study)
+    shown = pictures(parts, found, study[2])
+    names = ["truth", "jpeg", "start", "input 0", "input 0.5", "own 0.5", "judge 0.2"]
+    assert [n.split("/")[-1] for n in shown] == [*names, *2 * [*names[:-1], "judge 0.2", "colour 0.2"]]
     assert shown["rgb/arcnn/test0/truth"].shape == (64, 80, 3)
     for k in "ab":
         draw_curves(read_table(path), tmp_path / f"{k}-curves.png")
@@ -134,96 +152,54 @@ def test_figures_are_the_same_when_they_are_drawn_again(tmp_path, study):
         assert np.ptp(np.asarray(Image.open(tmp_path / f"a-{name}.png").convert("L"))) > 200
 
 
-def test_the_loss_is_that_of_the_report(untrained, texture):
-    predictor = untrained(width=8)
-    before = {name: value.clone() for name, value in predictor.state_dict().items()}
-    given = torch.from_numpy(texture(64, 64)).float()[None, None] / 255
-    output = (given + 0.02 * torch.randn(given.shape, generator=torch.Generator().manual_seed(0))).requires_grad_()
-    distance, score = functional.l1_loss(output, given), predictor(output.clamp(0, 1)).mean()
-    assert tuning_loss(output, given, predictor, 0) == distance
-    loss = tuning_loss(output, given, predictor, 0.3)
-    assert loss.item() == pytest.approx(distance.item() + 0.3 * (1 - score.item() / 100), abs=2e-3)
-    # Descending on the score alone raises it, and leaves the predictor as it was.
-    (slope,) = torch.autograd.grad(tuning_loss(output, output.detach(), predictor, 1.0), output)
-    assert slope.isfinite().all()
-    assert predictor((output - 1e-3 * slope / slope.abs().max()).clamp(0, 1)).mean() > score
-    assert all(torch.equal(value, before[name]) for name, value in predictor.state_dict().items())
-    assert not any(p.requires_grad or p.grad is not None for p in predictor.parameters())
-
-
-def test_without_the_score_a_network_goes_back_to_its_input(study, untrained):
+def test_each_guard_changes_the_reports_setup_in_what_it_says(study):
     manifests, root, config = study
-    (part,) = read_parts(manifests[:1], root, config)
-    pools, predictor = read_pools(part, root), untrained(arch="cui")
-    model = build("arcnn", "grey", replace(config, width=16))
-    config = replace(config, steps=25, pretrain_steps=25, lr=1e-3)
-    train(model, pools, [1.0], predictor, None, config)
-    with torch.no_grad():
-        model.last.bias += 0.05
-    losses = train(model, pools, [1.0], predictor, 0.0, config)
-    assert losses[-1] < 0.5 * losses[0]
-    assert not any(p.requires_grad for p in model.parameters())
+    parts = read_parts(manifests, root, config)
+    config = replace(config, guards=LossConfig().guards)
+    found = {(arm.kind, arm.name, arm.lam): arm.recipe for arm in arms(parts, config)}
+    plain = replace(found["rgb", "input", 0.5], lam=0.2)
+    for guard in arms_of_study.GUARDS:
+        kind = guard.only or "grey"
+        recipe = found[kind, guard.name, 0.2]
+        given = {n: v for n, v in guard.changes.items() if n not in ("colour", "judge") or kind == "rgb"}
+        assert all(getattr(recipe, name) == value for name, value in given.items() if name != "judge")
+        base = plain if kind == "rgb" else replace(found["grey", "input", 0.5], lam=0.2)
+        changed = {n for n in vars(recipe) if getattr(recipe, n) != getattr(base, n)}
+        assert changed == (
+            set(guard.changes) | ({"checkpoint_every", "judge"} if "judge" in guard.changes else set())
+        ) - ({"colour"} if kind == "grey" else set())
+    assert ("grey", "colour", 0.2) not in found
+    assert found["rgb", "own", 0.5].anchor == 1
+    assert found["rgb", "own", 0.5].consistency == 0
 
 
-def test_batches_are_compressed_truth_and_depend_on_their_generator_alone(study):
-    manifests, root, config = study
-    (part,) = read_parts(manifests[1:], root, config)
-    pools, config = read_pools(part, root), replace(config, batch=6, worst=15, best=16)
-    given, truth = draw_batch(pools, [1.0], np.random.default_rng(3), config)
-    assert given.shape == truth.shape == (6, 3, 64, 64)
-    for one, other in zip(given.split(1), truth.split(1), strict=True):
-        assert any(torch.equal(one, compress(other, q)) for q in (15, 16))
-    again = draw_batch(pools, [1.0], np.random.default_rng(3), config)
-    assert torch.equal(given, again[0])
-    assert not torch.equal(given, draw_batch(pools, [1.0], np.random.default_rng(4), config)[0])
-
-
-def colour(degrees, chroma=40.0, grey=120.0):
-    """An image of one colour at an angle around the grey axis."""
-    red, other = chroma * np.cos(np.radians(degrees)), chroma * np.sin(np.radians(degrees)) / 3**0.5
-    pixel = np.array([grey + 2 * red / 3, grey - red / 3 + other, grey - red / 3 - other])
-    return torch.from_numpy(np.broadcast_to(pixel[:, None, None] / 255, (3, 8, 8)).astype(np.float32))[None]
-
-
-@pytest.mark.parametrize(("hue", "other", "shift"), [(20, 65, 45), (350, 20, 30), (10, 200, 170), (90, 90, 0)])
-def test_hue_shift_is_an_angle(hue, other, shift):
-    assert hue_shift(colour(other), colour(hue)).item() == pytest.approx(shift, abs=1)
-    assert hue_shift(colour(other, chroma=10.0), colour(hue)).item() == pytest.approx(shift, abs=4)  # paler, not turned
-
-
-def test_lost_colour_counts_as_a_right_angle_and_grey_truth_not_at_all():
-    grey = torch.full((1, 3, 8, 8), 0.5)
-    assert hue_shift(grey, colour(70)).item() == 90
-    assert hue_shift(colour(70), grey).isnan().all()
-    half = torch.cat([colour(0)[..., :4], grey[..., :4]], -1)  # only its left half has a hue
-    assert hue_shift(colour(60), half).item() == pytest.approx(60, abs=1)
-    mixed = torch.cat([colour(0), colour(90)])
-    assert hue_shift(mixed, colour(0)).tolist() == pytest.approx([0, 90], abs=1)
-
-
-def test_a_change_is_more_than_a_grey_level(untrained):
-    given = torch.full((1, 3, 64, 64), 100 / 255)
-    image = given.clone()
+def test_a_change_is_more_than_a_grey_level_and_a_dot_is_more_than_24(untrained):
+    predictor = QFLoss(untrained(arch="cui", channels=3))
+    truth = torch.full((1, 3, 64, 64), 100 / 255)
+    truth[:, 0] = 140 / 255
+    image = truth.clone()
     image[:, 0, :16] += 1 / 255
     image[:, 2, 16:32] -= 2 / 255
-    (found,) = describe(image, given, colour(0).repeat(1, 1, 8, 8), untrained(arch="cui", channels=3))
-    assert found["changed"] == 0.25
-    rgb = colour(200)
-    expected = np.asarray(Image.fromarray((255 * rgb[0].permute(1, 2, 0)).round().byte().numpy()).convert("L"))
-    assert np.abs(255 * luma(rgb)[0, 0].numpy() - expected).max() < 1
+    (found,) = describe(image, truth, truth, [90], (predictor, predictor))
+    assert (found["changed"], found["dots"]) == (0.25, 0)
+    image[:, 2, :8] += 60 / 255  # Cb rises by half of it
+    (found,) = describe(image, truth, truth, [90], (predictor, predictor))
+    assert found["dots"] == 0.125
+    assert found["outside"] > 0
+    assert found["score"] == found["judge"]
 
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"lams": (0.1,)}, "0 among them, the control"),
     ({"lams": (0.0, -1.0)}, "give weights of 0 and more"),
-    ({"patch": 72}, "a patch in multiples of 16"),
-    ({"rgb_weights": "gray_weights"}, "the weights take 1"),
+    ({"guards": ("magic",)}, "guards has magic: choose from ramp, "),
+    ({"side": 32}, "give 64 pixels or more"),
 ])  # fmt: skip
 def test_what_cannot_be_meant_is_said_in_one_line(study, change, message):
     manifests, root, config = study
-    change = {name: getattr(config, v) if isinstance(v, str) else v for name, v in change.items()}
+    config = replace(config, **change)
     with pytest.raises(ValueError, match=message) as error:
-        read_parts(manifests, root, replace(config, **change))
+        arms(read_parts(manifests, root, config), config)
     assert "\n" not in str(error.value)
 
 
@@ -241,17 +217,22 @@ def test_manifests_are_one_of_each_kind(study, tmp_path):
 
 def test_arms_of_another_recipe_are_refused(tmp_path, study):
     carry_out(tmp_path / "out", (study[0][:1], *study[1:]))
-    with pytest.raises(ValueError, match=r"grey-arcnn-pretrained\.safetensors was trained otherwise: remove it"):
+    with pytest.raises(ValueError, match=r"grey-arcnn-input-0\.safetensors was trained otherwise: remove it"):
         carry_out(tmp_path / "out", (study[0][:1], study[1], replace(study[2], seed=1)))
 
 
+ARMS = (("jpeg", NAN), ("start", NAN), ("input", 0.0), ("input", 0.01), ("input", 1.0), ("all", 0.03))
+
+
 def synthetic(kind="rgb", subjects=6, **changes):
-    """Columns of a table of photographs whose fine-tuned arms, at λ = 0.01 and 1, change by so much from λ = 0."""
+    """Columns of a table of photographs whose arms, by their λ, change by so much from the others."""
     rng = np.random.default_rng(0)
-    base = {"psnr": 30.0, "ssim": 0.9, "score": 20.0, "hue": 8.0 if kind == "rgb" else NAN, "changed": 0.1}
+    base = dict.fromkeys(COLUMNS, 0.1) | {"psnr": 30.0, "ssim": 0.9, "score": 20.0, "judge": 50.0, "hue": 8.0}
+    if kind == "grey":
+        base |= {"hue": NAN, "dots": NAN}
     rows = []
     for s, quality in itertools.product(range(subjects), (10.0, 20.0)):
-        for arm, lam in (("jpeg", NAN), ("pretrained", NAN), ("tuned", 0.0), ("tuned", 0.01), ("tuned", 1.0)):
+        for arm, lam in ARMS:
             row = {"kind": kind, "network": "arcnn", "arm": arm, "lam": lam, "dataset": "d", "subject": f"s{s}"}
             row |= {"slice": 0.0, "quality": quality} | base
             for name, by in changes.items():
@@ -261,8 +242,11 @@ def synthetic(kind="rgb", subjects=6, **changes):
 
 
 def verdict(columns):
-    (claim,) = claims(columns)
-    return claim.holds
+    return claims(columns)[0].holds
+
+
+def setting(columns):
+    return claims(columns)[1]
 
 
 def test_verdicts_follow_the_table():
@@ -285,12 +269,26 @@ def test_verdicts_follow_the_table():
     large = answer(synthetic("grey", psnr=large, ssim={0.01: 1e-6}))
     assert "Against λ = 0 the PSNR gains more than 0.3 dB at λ = 1." in large
     assert "Against λ = 0 the SSIM rises at no λ" in large  # not as far as it is printed
-    assert re.search(r"\| λ = 1 \| \+0.00 \[\+0.00, \+0.00\] \| \+0.0000 \[.*\] \| \+(29|30)\.\d \[", text)
+    assert re.search(r"`input`, λ = 1 \| \+0.00 \[\+0.00, \+0.00\] \| \+0.0000 \[.*\] \| \+(29|30)\.\d \[", text)
     assert "hue" not in answer(synthetic("grey", psnr=small)).split("## grey")[1]
+
+
+def test_a_setting_helps_if_the_judge_says_so_and_nothing_is_lost():
+    better = {0.03: 1.0}
+    assert setting(synthetic("grey", judge=better)).holds is True
+    assert "`all`, λ = 0.03: judge +1.0" in setting(synthetic("grey", judge=better)).measured
+    assert setting(synthetic("grey", score=better)).holds is False  # the predictor itself is no judge
+    assert setting(synthetic("grey", judge=better, psnr={0.03: -0.04})).holds is True
+    assert setting(synthetic("grey", judge=better, psnr={0.03: -0.06})).holds is False
+    assert setting(synthetic("grey", judge=better, subjects=2)).holds is None
+    assert setting(synthetic(judge=better)).holds is True
+    assert setting(synthetic(judge=better, hue={0.03: 0.2})).holds is False
+    assert setting(synthetic(judge=better, dots={0.03: 0.01})).holds is False
 
 
 def test_both_kinds_are_answered_and_a_table_with_holes_is_refused():
     both = {k: np.concatenate([synthetic("grey")[k], synthetic("rgb")[k]]) for k in synthetic()}
-    assert [c.name for c in claims(both)] == ["A9 grey, arcnn", "A9 RGB, arcnn"]
+    names = ["A9 grey, arcnn", "A9 setting, grey, arcnn", "A9 RGB, arcnn", "A9 setting, RGB, arcnn"]
+    assert [c.name for c in claims(both)] == names
     with pytest.raises(ValueError, match="let the study end"):
         answer({name: column[:-1] for name, column in both.items()})

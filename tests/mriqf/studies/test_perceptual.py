@@ -159,6 +159,19 @@ def test_without_the_score_the_output_becomes_the_input_and_with_it_the_score_ri
     assert distance(tmp_path / "10.0.safetensors", photographs) > distance(tmp_path / "0.0.safetensors", photographs)
 
 
+def test_anchor_keeps_to_what_the_network_gave_before(tune, files, photographs, tmp_path):
+    pixels = next(iter(read_pixels(photographs[0].split("val")[0], photographs[1], GREY)))
+    given = compress(torch.tensor(pixels).permute(2, 0, 1)[None] / 255, 20)
+    before = weights.load_restorer(files["restorer", GREY])(given)
+    drift = []
+    for anchor in (0.0, 1.0):
+        tune(replace(STRONG, lam=0.1, consistency=1 - anchor, anchor=anchor), name=f"{anchor}")
+        now = weights.load_restorer(tmp_path / f"{anchor}.safetensors")(given)
+        drift.append(255 * (now - before).abs().mean().item())
+    assert drift[0] > 1
+    assert drift[1] < 0.5 * drift[0]
+
+
 def test_cell_guard_keeps_to_the_file(tune):
     free, guarded = (tune(replace(STRONG, lam=10.0, cell=c), name=f"{c}")[1]["validation"] for c in (0.0, 1000.0))
     assert free["outside"] > 0.02
@@ -196,7 +209,13 @@ def test_judge_keeps_the_checkpoint_that_it_scores_highest(tune, files, photogra
 @pytest.mark.parametrize("channels", [GREY, RGB])
 def test_killed_and_resumed_equals_unbroken(tune, files, tmp_path, channels):
     config = replace(
-        SHORT, schedule="ramp", cell=1.0, colour=float(channels == RGB), variants=2, judge=files["opponent", channels]
+        SHORT,
+        schedule="ramp",
+        anchor=0.5,
+        cell=1.0,
+        colour=float(channels == RGB),
+        variants=2,
+        judge=files["opponent", channels],
     )
     unbroken, card = tune(config, channels)
     with pytest.raises(KeyboardInterrupt):
@@ -258,8 +277,8 @@ def terms(texture, files):
 
     def make(restored, step=0, **fields):
         config = replace(SHORT, **fields)
-        loss = tuning_loss(restored, given, code(truth, steps), score, config, step)
-        return (loss - (restored - given).abs().mean()).item()
+        loss = tuning_loss(restored, given, truth, code(truth, steps), score, config, step)
+        return (loss - config.consistency * (restored - given).abs().mean()).item()
 
     return make, given, truth, score
 
@@ -270,6 +289,10 @@ def test_terms_of_the_loss(terms):
     assert added(darker, lam=0.0) == 0
     assert added(darker, lam=0.3) == pytest.approx(0.3 * score(darker).item(), rel=1e-4)
     assert added(truth, lam=0.0, cell=1.0) == pytest.approx(0, abs=1e-6)
+    assert added(darker, lam=0.0, consistency=3.0) == pytest.approx(0, abs=1e-6)
+    assert added(darker, lam=0.0, consistency=0.0) == 0
+    # In the place of what the network gave before, the truth.
+    assert added(darker, lam=0.0, anchor=2.0) == pytest.approx(2 * (darker - truth).abs().mean().item(), rel=1e-4)
     far = project(darker, code(truth, tables(20, 3)[None]))
     assert added(darker, lam=0.0, cell=3.0) == pytest.approx(3 * (darker - far).abs().mean().item(), rel=1e-3)
     assert added(darker, lam=0.0, colour=1.0) == pytest.approx(0, abs=1e-6)  # luma alone has changed
@@ -300,7 +323,8 @@ def test_a_run_that_breaks_says_so(tune):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"lam": -1.0}, r"lam is -1\.0, cell 0\.0, colour 0\.0: use weights of 0 or more"),
+        ({"lam": -1.0}, r"weights are lam -1\.0, consistency 1\.0, anchor 0\.0, cell 0\.0, colour 0\.0: use 0 or more"),
+        ({"lam": 0.0, "consistency": 0.0}, "and not 0 everywhere"),
         ({"cell": -1.0}, r"cell -1\.0"),
         ({"colour": 1.0}, r"colour is 1\.0, but the restorer is grey: leave it out, or start from an RGB one"),
         ({"patch": 24}, "patch is 24: use a multiple of 16"),
