@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mriqf import weights
 from mriqf.data import content_hash
-from mriqf.parallel import joined, processes
+from mriqf.parallel import check_same, joined, processes, wait
 
 WARM_UP = 200  # steps
 PARTS = ("model.", "average.", "kept.")  # of a checkpoint, beside the optimiser's
@@ -111,7 +111,8 @@ def fit(
     recipe
         How long and how fast.
     loss
-        Gives the loss of the model at a step; of this process' `share` of the batch where `torchrun` started several.
+        Gives the loss of the model at a step; where `torchrun` started several processes, that of this one's `share` of
+        the batch, `pooled`.
     validate
         Gives named figures of the averaged weights, at every checkpoint; `train_…` are those of trained images.
     terms
@@ -146,8 +147,10 @@ def fit(
     if checkpoint.exists():
         first, curve, kept = _restore(checkpoint, terms, model, average, optimiser)
     losses: list[float] = []
-    with processes(next(model.parameters()).device) as (rank, size):
-        value_at = joined(_Step(model, loss), size)
+    device = next(model.parameters()).device
+    with processes(device) as (rank, _):
+        check_same(first, device, "the step of their checkpoint")
+        value_at = joined(_Step(model, loss))
         for step in range(first, recipe.steps):
             pace = min(1, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
             for group in optimiser.param_groups:
@@ -157,7 +160,9 @@ def fit(
             value.backward()
             norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             if not (value.isfinite() and norm.isfinite()):
-                raise ValueError(_salvaged(out, checkpoint, step, card, write=rank == 0))
+                told = _salvaged(out, checkpoint, step, card, write=rank == 0)
+                wait()  # where one process has ended, the others are killed
+                raise ValueError(told)
             optimiser.step()
             _follow(average, model, min(recipe.ema, (step + 1) / (step + 10)))
             losses.append(value.item())
@@ -170,16 +175,15 @@ def fit(
                 report(f"step {step + 1}/{recipe.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
                 state = {"recipe": terms, "step": step + 1, "curve": curve}
                 _save(checkpoint, state, model, average, optimiser, kept if best else {})
-    if rank > 0:
-        return out
-    end = _chosen(curve, best)
-    validation = {k: v for k, v in end.items() if k not in ("step", "loss") and not k.startswith("train_")}
-    made = {"recipe": terms, "commit": made_by, "validation": validation, "curve": curve}
-    if best:
-        made["kept"] = {"step": end.get("step"), "best": best}
-    average.load_state_dict(kept)
-    weights.write(out, _halved(average) if half else average.state_dict(), card | made, force=force)
-    checkpoint.unlink(missing_ok=True)
+        if rank == 0:
+            end = _chosen(curve, best)
+            validation = {k: v for k, v in end.items() if k not in ("step", "loss") and not k.startswith("train_")}
+            made = {"recipe": terms, "commit": made_by, "validation": validation, "curve": curve}
+            if best:
+                made["kept"] = {"step": end.get("step"), "best": best}
+            average.load_state_dict(kept)
+            weights.write(out, _halved(average) if half else average.state_dict(), card | made, force=force)
+            checkpoint.unlink(missing_ok=True)
     return out
 
 

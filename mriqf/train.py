@@ -14,7 +14,7 @@ from mriqf import weights
 from mriqf.data import Augmentation, Law, Manifest, make_batch, read_source
 from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress_pixels
-from mriqf.parallel import own_device, share
+from mriqf.parallel import own_device, pooled, share
 from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
 
 
@@ -97,7 +97,7 @@ def train(
         images, quality = map(share, make_batch(pools, shares, rng, n, size, config.law, config.augmentation))
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
             logits = model.logits(images.to(model.device).contiguous(memory_format=torch.channels_last))
-        return prediction_loss(logits.float(), quality.to(model.device), config.model.head)
+        return pooled(prediction_loss(logits.float(), quality.to(model.device), config.model.head), len(images))
 
     def figures(average: nn.Module) -> dict[str, float]:
         known = {f"train_{name}": value for name, value in validate(average, familiar).items()}

@@ -16,7 +16,7 @@ from mriqf.error_predictor import LADDER, MOST, ErrorConfig, ErrorPredictor
 from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.flaw import flaw
 from mriqf.jpeg import compress_pixels
-from mriqf.parallel import own_device, share
+from mriqf.parallel import own_device, pooled, share
 
 Examples = dict[str, np.ndarray]
 Labels = Literal["true", "shuffled", "constant"]
@@ -177,14 +177,15 @@ def make_batch(
     return tuple(torch.from_numpy(np.ascontiguousarray(np.stack(x)[:, None], np.float32)) for x in (images, errors))  # pyright: ignore[reportReturnType]
 
 
-def error_loss(predicted: Float[Tensor, "b 1 i j"], errors: Float[Tensor, "b 1 h w"], pooled: float) -> Tensor:
-    """Smooth absolute difference of logarithms of errors, of the cells and of whole parts."""
+def error_loss(predicted: Float[Tensor, "b 1 i j"], errors: Float[Tensor, "b 1 h w"], of_parts: float) -> Tensor:
+    """Smooth absolute difference of logarithms of errors, of the cells and, with a weight, of whole parts."""
     true, share = cell_errors(errors, predicted.shape[2])
     weight = (share > 0.5).float()
     target = true.clamp(TOLD_APART, MOST).log10()
-    cells = (functional.smooth_l1_loss(predicted, target, reduction="none", beta=0.1) * weight).sum() / weight.sum()
+    cells = functional.smooth_l1_loss(predicted, target, reduction="none", beta=0.1) * weight
+    cells = pooled(cells.sum() / weight.sum().clamp_min(1), weight.sum())
     whole = functional.smooth_l1_loss(pool(predicted, weight), pool(target, weight), beta=0.1)
-    return cells + pooled * whole
+    return cells + of_parts * pooled(whole, len(predicted))
 
 
 def cell_errors(

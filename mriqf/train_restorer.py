@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,8 @@ def train_restorer(
     config
         The recipe; a checkpoint of another recipe is refused.
     start
-        Weights of the same network to start from, instead of random ones.
+        Weights of the same network to start from, instead of random ones; a QGAC for RGB may start its luma network
+        from a grey one.
     report
         Gets one line at each checkpoint.
 
@@ -98,7 +99,7 @@ def train_restorer(
     """
     check_new(out, force)
     _check(config, model_config.channels)
-    model = fresh(network, model_config, config.seed, start)
+    model, begun = _begin(network, model_config, config.seed, start)
     _freeze(model, config.trained)
     pools = [list(read_pixels(s, root, model_config.channels)) for s in manifest.split("train")]
     shares = [s.weight for s in manifest.split("train")]
@@ -106,7 +107,7 @@ def train_restorer(
     _check_images(pools, manifest.name, config.patch)
     where = own_device(device)
     model = model.to(where).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if isinstance(model, QGAC) and start is None:
+    if isinstance(model, QGAC) and not begun:
         model.measure_coefficients(_unit(image) for pool in pools for image in pool)
 
     def loss(step: int) -> Tensor:
@@ -209,6 +210,19 @@ def restored_half(
 def _unit(image: Pixels) -> Float[Tensor, "1 ch h w"]:
     """In [0, 1]."""
     return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def _begin(
+    network: Callable[[Any], nn.Module], model_config: Any, seed: int, start: str | Path | None
+) -> tuple[nn.Module, bool]:
+    """The network to train, and whether all of it comes from `start`."""
+    grey = weights.load(start) if start is not None else None
+    if isinstance(grey, QGAC) and grey.config.channels == 1 and replace(grey.config, channels=3) == model_config:
+        model = fresh(network, model_config, seed)
+        luma = {name: v for name, v in grey.state_dict().items() if name.startswith("luma.")}
+        model.load_state_dict(model.state_dict() | luma)
+        return model, False
+    return fresh(network, model_config, seed, start), start is not None
 
 
 def _freeze(model: nn.Module, trained: str) -> None:

@@ -6,7 +6,7 @@ step), so that a resumed run sees what an unbroken one would have seen.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -70,6 +70,7 @@ def train(
     device: str = "cpu",
     start: int = 0,
     tensors: dict[str, Tensor] | None = None,
+    joined: Callable[[nn.Module], Callable[[Problem, int], Tensor]] = lambda step: step,
 ) -> Iterator[Checkpoint]:
     """Train, and give the state at every checkpoint and at the end; resume from a state if one is given.
 
@@ -85,6 +86,14 @@ def train(
         Where the network is trained; problems are drawn on the CPU.
     start, tensors
         Step and tensors of the `Checkpoint` to go on from.
+    joined
+        For several processes: makes of a module that gives the loss of a problem, at a number of unrolls, one that
+        takes its part of the problem and whose gradients are those of the whole.
+
+    Raises
+    ------
+    ValueError
+        If the loss stops being a number.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -94,6 +103,7 @@ def train(
     optimiser = torch.optim.Adam(model.parameters(), config.lr)
     if tensors is not None:
         _restore(tensors, model, optimiser)
+    value_at = joined(_Step(model, device, config.loss))
     total = config.pretrain_steps + config.steps
     if start >= total:  # it was cut off after its last step
         yield Checkpoint(start, math.nan, model, _state(model, optimiser))
@@ -108,10 +118,12 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         model.denoiser.train(pretraining)
-        loss = problem_loss(model, problem, device, 1 if pretraining else config.model.unrolls, config.loss)
+        loss = value_at(problem, 1 if pretraining else config.model.unrolls)
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if not (loss.isfinite() and norm.isfinite()):
+            raise ValueError(f"loss or gradient is no finite number at step {step + 1}: train with a lower --lr")
         optimiser.step()
         losses.append(loss.item())
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == total:
@@ -138,6 +150,19 @@ def problem_loss(
         image = model.unroll(aty, sense, unrolls)
     error = (image - target).abs().square().mean((1, 2, 3))
     return error.mean() if kind == "mse" else (error + 1e-7).log().mean()
+
+
+class _Step(nn.Module):
+    """`problem_loss` as a module's output: what several processes are joined by."""
+
+    def __init__(self, model: MoDL, device: str, kind: Literal["mse", "log-mse"]):
+        super().__init__()
+        self.model = model
+        self.device = device
+        self.kind: Literal["mse", "log-mse"] = kind
+
+    def forward(self, problem: Problem, unrolls: int) -> Tensor:
+        return problem_loss(self.model, problem, self.device, unrolls, self.kind)
 
 
 def _state(model: MoDL, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

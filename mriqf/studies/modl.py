@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor, nn
 
 import recon
 from mriqf import metrics, weights
 from mriqf.data import Manifest, read_slices
 from mriqf.fit import commit
+from mriqf.parallel import check_batch, check_same, joined, own_device, pooled, processes, share
+from recon.operator import Sense
 from recon.simulate import Problem, measure
 from recon.train import TrainConfig, train
 
@@ -69,26 +72,50 @@ def train_modl(
         tensors, step = weights.read_checkpoint(checkpoint, recipe)
     problems = validation_problems(held_out)  # once: masks and coil maps take seconds each
 
-    total = config.pretrain_steps + config.steps
-    state, figures = None, {}
-    for state in train(pools, [s.weight for s in sources], config, device=device, start=step, tensors=tensors):
-        weights.write(checkpoint, state.tensors, {"recipe": recipe, "step": state.step}, force=True)
-        figures = validate(state.model, problems, unrolls=1 if state.step <= config.pretrain_steps else None)
-        values = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
-        report(f"step {state.step}/{total}  loss {state.loss:.5f}  lam {state.model.lam.item():.4f}  {values}")
-    if state is None:
+    total, where = config.pretrain_steps + config.steps, own_device(device)
+    if total < 1:
         raise ValueError(f"the recipe has {total} steps, so nothing is trained: give --steps of 1 or more")
-    card = {
-        "network": "modl",
-        "config": weights.config_dict(config.model),
-        "recipe": recipe,
-        "manifest": {"name": manifest.name, "sha256": manifest.sha256},
-        "commit": made_by,
-        "validation": figures,
-    }
-    weights.write(out, state.model.state_dict(), card, force=force)
-    checkpoint.unlink(missing_ok=True)
+    with processes(where) as (rank, size):
+        check_same(step, where, "the step of their checkpoint")
+        stages = ((config.pretrain_batch, config.pretrain_steps), (config.batch, config.steps))
+        check_batch(min(batch for batch, steps in stages if steps), size)  # before the first stage is done
+        odds = [s.weight for s in sources]
+        for state in train(pools, odds, config, device=str(where), start=step, tensors=tensors, joined=_joined):
+            if rank > 0:
+                continue
+            weights.write(checkpoint, state.tensors, {"recipe": recipe, "step": state.step}, force=True)
+            figures = validate(state.model, problems, unrolls=1 if state.step <= config.pretrain_steps else None)
+            values = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
+            report(f"step {state.step}/{total}  loss {state.loss:.5f}  lam {state.model.lam.item():.4f}  {values}")
+            if state.step == total:
+                card = {
+                    "network": "modl",
+                    "config": weights.config_dict(config.model),
+                    "recipe": recipe,
+                    "manifest": {"name": manifest.name, "sha256": manifest.sha256},
+                    "commit": made_by,
+                    "validation": figures,
+                }
+                weights.write(out, state.model.state_dict(), card, force=force)
+                checkpoint.unlink(missing_ok=True)
     return out
+
+
+def part(x: Tensor, n: int) -> Tensor:
+    """The `share` that this process has of what `n` examples have each, or what is common to all."""
+    return share(x) if len(x) == n else x
+
+
+def _joined(step: nn.Module) -> Callable[[Problem, int], Tensor]:
+    """The loss of a problem of which each process takes a part."""
+    loss = joined(step)
+
+    def whole(problem: Problem, unrolls: int) -> Tensor:
+        n, sense = len(problem.target), problem.sense
+        kspace, target, mask, csm = (part(x, n) for x in (problem.kspace, problem.target, sense.mask, sense.csm))
+        return pooled(loss(Problem(kspace, Sense(mask, csm), target), unrolls), len(target))
+
+    return whole
 
 
 def _weights(start: str | Path, config: recon.MoDLConfig) -> dict[str, torch.Tensor]:

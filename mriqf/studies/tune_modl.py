@@ -6,10 +6,10 @@ Yaman et al., Self-supervised learning of physics-guided reconstruction neural n
 data, Magn Reson Med 2020, doi:10.1002/mrm.28378.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,13 +20,17 @@ import recon
 from mriqf import weights
 from mriqf.data import Manifest, content_hash, read_slices
 from mriqf.fit import check_new, fit, origin
-from mriqf.loss import QFLoss, unit_range
-from mriqf.studies.modl import validate, validation_problems
+from mriqf.loss import QFLoss, find_foreground, unit_range
+from mriqf.parallel import own_device, pooled
+from mriqf.studies.modl import part, validate, validation_problems
 from recon.held_out import central
 from recon.operator import Sense
 from recon.simulate import Problem, SimulationConfig, simulate
 
 Objective = Literal["supervised", "held-out", "measured"]
+
+ROWS = 64
+"""Of the smallest image that a predictor takes."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class TuneConfig:
     batch: int = 1
     """Samples a step."""
     pixels: int = 16384
-    """Of a sample: slabs of 64 rows of 256 columns, or squares of 128."""
+    """Of a sample: slabs of 64 rows of 256 columns, or squares of 128; wider slabs have 64 rows too."""
     seed: int = 0
     """Of every draw."""
     simulation: SimulationConfig = field(default_factory=lambda: SimulationConfig(acceleration=(4.0, 6.0)))
@@ -79,7 +83,8 @@ def tune_modl(
 ) -> Path:
     """Fine-tune on a manifest's training split and write `out`; resume from `out` + `.checkpoint` if that exists.
 
-    Truth is used by the supervised objective alone, and by the validation, which decides nothing.
+    Truth is used by the supervised objective alone, and by the validation, which decides nothing; a manifest without
+    validation split saves its time.
 
     Parameters
     ----------
@@ -107,34 +112,55 @@ def tune_modl(
     model = weights.load(start)
     if not isinstance(model, recon.MoDL):
         raise ValueError(f"{start} holds no MoDL but a {type(model).__name__}: name weights of one")
-    model = model.to(torch.device(device)).requires_grad_(True)
+    where = own_device(device)
+    model = model.to(where).requires_grad_(True)
     sources = manifest.split("train")
     pools, shares = [list(read_slices(s, root)[0]) for s in sources], [s.weight for s in sources]
-    problems = validation_problems([image for s in manifest.split("val") for image in read_slices(s, root)[0]])
-    judge = QFLoss(config.predictors, config.variants).to(torch.device(device)) if config.lam else None
+    held_out = [image for s in manifest.split("val") for image in read_slices(s, root)[0]]
+    problems = validation_problems(held_out) if held_out else {}
+    judge = QFLoss(config.predictors, config.variants).to(where) if config.lam else None
 
     def loss(step: int) -> Tensor:
         model.denoiser.eval()  # its statistics are of all unrolls, and of one each batch would spoil them
         rng = np.random.default_rng((config.seed, step))
-        slices = pools[rng.choice(len(pools), p=np.divide(shares, sum(shares)))]
-        problem = simulate(slices, rng, config.batch, config.pixels, config.simulation)
-        with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
+        problem = draw(pools, shares, rng, config)
+        with torch.autocast(where.type, dtype=torch.bfloat16):
             return tuning_loss(model, problem, config, judge, rng)
 
     return fit(
         model, out, config, loss=loss, validate=lambda average: validate(average, problems),  # pyright: ignore[reportArgumentType]
         force=force, report=report,
-        terms=weights.config_dict(config) | {
-            "manifest": manifest.sha256,
-            "start": origin(start),
-            "predictors": [content_hash(weights.find(name)) for name in config.predictors if config.lam],
-        },
+        terms=tuning_terms(start, manifest, config),
         card={
             "network": "modl",
             "config": weights.config_dict(model.config),
             "manifest": {"name": manifest.name, "sha256": manifest.sha256},
         },
     )  # fmt: skip
+
+
+def tuning_terms(start: str | Path, manifest: Manifest, config: TuneConfig) -> dict[str, Any]:
+    """All that a fine-tuning depends on, as the card of its weights has it."""
+    return weights.config_dict(config) | {
+        "manifest": manifest.sha256,
+        "start": origin(start),
+        "predictors": [content_hash(weights.find(name)) for name in config.predictors if config.lam],
+    }
+
+
+def draw(
+    pools: Sequence[Sequence[Float[np.ndarray, "h w"]]],
+    shares: Sequence[int | float],
+    rng: np.random.Generator,
+    config: TuneConfig,
+) -> Problem:
+    """The measurements of a step: of one of the pools, each as likely as its share.
+
+    Slabs have the rows that a predictor needs even where none scores, so that all objectives see the same.
+    """
+    slices = pools[rng.choice(len(pools), p=np.divide(shares, sum(shares)))]
+    pixels = max(config.pixels, ROWS * max(slices[0].shape))
+    return simulate(slices, rng, config.batch, pixels, config.simulation)
 
 
 def tuning_loss(
@@ -145,23 +171,27 @@ def tuning_loss(
     Errors are relative, so that objectives have one scale: ‖·‖₂ of the image; of samples, the mean of ‖·‖₂ and ‖·‖₁,
     as SSDU has them.
     """
-    where = next(model.parameters()).device
-    sense, kspace = problem.sense.to(where), problem.kspace.to(where)
-    given, asked = sense.mask, sense.mask
+    given = asked = problem.sense.mask
     if config.objective == "held-out":
-        held = hold_out(sense.mask.cpu(), config.share, config.keep_center, rng).to(where)
-        given, asked = sense.mask & ~held, held
-    known = Sense(given, sense.csm)
+        asked = hold_out(given, config.share, config.keep_center, rng)
+        given = given & ~asked
+    everything = (problem.kspace, problem.target, problem.sense.csm, given, asked)
+    where, n = next(model.parameters()).device, len(problem.target)
+    kspace, target, csm, given, asked = (part(x, n).to(where) for x in everything)
+    known = Sense(given, csm)
     image = model.unroll(known.adjoint(kspace * given), known, model.config.unrolls)
     if config.objective == "supervised":
-        target = problem.target.to(where)
         loss = (_norm(image - target, 2) / _norm(target, 2)).mean()
     else:
-        found, measured = Sense(asked, sense.csm)(image), kspace * asked
+        found, measured = Sense(asked, csm)(image), kspace * asked
         loss = torch.stack([_norm(found - measured, p) / _norm(measured, p) for p in (1, 2)]).mean()
+    loss = pooled(loss, len(image))
     if judge is None:
         return loss
-    return loss + config.lam * judge(unit_range(image.abs()), seed=int(rng.integers(2**31)))
+    shown = unit_range(image.abs())
+    foreground = find_foreground(shown)
+    missing = judge(shown, foreground, int(rng.integers(2**31)))
+    return loss + config.lam * pooled(missing, foreground.flatten(1).any(1).sum())
 
 
 def hold_out(
@@ -200,5 +230,3 @@ def _check(config: TuneConfig) -> None:
         raise ValueError(f"lam is {config.lam}: the score counts for good, use 0 or more")
     if not 0 < config.share < 1 or not 0 <= config.keep_center < 1:
         raise ValueError(f"share is {config.share}, keep_center {config.keep_center}: use shares between 0 and 1")
-    if config.lam and config.pixels < 64 * 256:
-        raise ValueError(f"pixels is {config.pixels}: a predictor needs samples of 64 rows, give 16384 or more")

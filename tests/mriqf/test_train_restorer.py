@@ -200,6 +200,17 @@ def test_luma_stage_of_qgac_is_blind_to_colours(photographs, tmp_path):
         torch.testing.assert_close(found[0][name], found[1][name], rtol=0, atol=1e-5)
 
 
+def test_qgac_for_colours_starts_its_luma_from_a_grey_one(photographs, tmp_path):
+    still = replace(RECIPE, steps=1, lr=0.0)
+    grey = run("qgac", photographs, tmp_path / "grey.safetensors", still)
+    alone, begun = (run("qgac", photographs, tmp_path / f"{s}.safetensors", still, 3, start=s) for s in (None, grey))
+    given, plain, found = (weights.read(path)[0] for path in (grey, alone, begun))
+    for name, value in found.items():
+        torch.testing.assert_close(value, given[name] if name.startswith("luma.") else plain[name], rtol=0, atol=0)
+    assert not torch.equal(found["mean"][:1], given["mean"])  # luma of full range
+    assert weights.read(begun)[1]["recipe"]["start"] == content_hash(grey)
+
+
 def test_qgac_measures_its_images_unless_it_is_started_from_weights(photographs, tmp_path):
     still = replace(RECIPE, steps=1, lr=0.0)
     first = run("qgac", photographs, tmp_path / "a.safetensors", still, 3)

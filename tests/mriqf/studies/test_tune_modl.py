@@ -10,7 +10,7 @@ from mriqf import QFConfig, QFPredictor, weights
 from mriqf.cli import main
 from mriqf.loss import QFLoss
 from mriqf.studies import modl
-from mriqf.studies.tune_modl import TuneConfig, hold_out, tune_modl, tuning_loss
+from mriqf.studies.tune_modl import TuneConfig, draw, hold_out, tune_modl, tuning_loss
 from recon import MoDL, MoDLConfig
 from recon.operator import Sense
 from recon.simulate import SimulationConfig, simulate
@@ -107,6 +107,15 @@ def test_score_is_added(model, problem):
     assert most - plain == pytest.approx(2 * (more - plain), rel=1e-3)
 
 
+@pytest.mark.parametrize(("shape", "family"), [((96, 400), "random"), ((400, 96), "random"), ((96, 400), "poisson")])
+def test_samples_have_the_rows_that_a_predictor_needs(texture, shape, family):
+    image = texture(*shape).astype(np.float32)
+    config = replace(SMALL, simulation=replace(SMALL.simulation, families=(family,)))
+    for seed in range(4):  # turned or not
+        problem = draw([[image]], [1.0], np.random.default_rng(seed), config)
+        assert min(problem.target.shape[2:]) >= 64
+
+
 def test_killed_and_resumed_training_gives_the_same_weights(tiny_data, tmp_path, start):
     whole = tune_modl(start, *tiny_data, tmp_path / "whole.safetensors", SMALL)
     out, said = tmp_path / "cut.safetensors", []
@@ -135,7 +144,6 @@ def test_killed_and_resumed_training_gives_the_same_weights(tiny_data, tmp_path,
         ({"objective": "ssdu"}, "objective is 'ssdu': choose one of supervised, held-out, measured"),
         ({"lam": -1.0}, "lam is -1.0: the score counts for good"),
         ({"share": 1.0}, "share is 1.0, keep_center 0.08: use shares between 0 and 1"),
-        ({"lam": 1.0}, "pixels is 1500: a predictor needs samples of 64 rows, give 16384"),
     ],
 )
 def test_errors_name_the_cure(tiny_data, tmp_path, start, wrong, says):
