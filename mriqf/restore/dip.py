@@ -107,7 +107,8 @@ class DIP(nn.Module):
 
 def _layer(n_in: int, n_out: int, size: int, stride: int = 1) -> tuple[nn.Module, ...]:
     # No bias: normalising takes it out again. Reflected, as in the paper: zeros outside would show in the image.
-    convolution = nn.Conv2d(n_in, n_out, size, stride, size // 2, bias=False, padding_mode="reflect")
+    outside = "reflect" if size > 1 else "zeros"  # of size 1 there is nothing outside, and reflecting that takes time
+    convolution = nn.Conv2d(n_in, n_out, size, stride, size // 2, bias=False, padding_mode=outside)
     return convolution, _norm(n_out), nn.LeakyReLU(0.2)
 
 
