@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check notebooks clean
+.PHONY: demo test check notebooks dist clean
 
 demo: $(VENV)/ready
 	$(BIN)/mriqf demo --out demo_out --force
@@ -19,6 +19,10 @@ check: $(VENV)/ready
 
 notebooks: $(VENV)/ready
 	$(BIN)/python notebooks/run.py
+
+# The same commit gives the same bytes.
+dist: $(VENV)/ready
+	$(BIN)/python -m build --no-isolation --outdir dist
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
