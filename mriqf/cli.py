@@ -26,6 +26,7 @@ app.command("mriqf.commands.study:app", name="study", help="Carry out a study: t
 app.command("mriqf.commands.weights:app", name="weights", help="List the trained weights, or say where they are.")
 app.command("mriqf.commands.train:app", name="train", help="Train a predictor or a restorer.")
 app.command("mriqf.commands.calibrate:calibrate", name="calibrate", help="Learn what a score says of errors.")
+app.command("mriqf.commands.export:export", name="export", help="Write a network as ONNX.")
 app.command("mriqf.commands.data:app", name="data", help="Check, list or degrade the data that a manifest names.")
 
 
@@ -44,7 +45,9 @@ def main(tokens: Sequence[str] | None = None) -> int:
         print(f"mriqf: {error}", file=sys.stderr)  # noqa: T201 (the command line may)
         return 2
     except (ValueError, ImportError, OSError) as error:
-        print(f"mriqf: {error}", file=sys.stderr)  # noqa: T201
+        from mriqf.io.bounds import plain  # not above: help needs nothing heavy
+
+        print(f"mriqf: {plain(' '.join(str(error).splitlines()))}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
         return 130

@@ -112,8 +112,11 @@ class ErrorPredictor(nn.Module):
         energy = functional.avg_pool2d(detail.square(), 8, 4, 2)
         found = []
         for axis in (2, 3):
+            size = detail.shape[axis]
             for part in FOLDS:
-                moved = detail.roll(round(detail.shape[axis] / part), axis)
+                shift = (2 * size + part) // (2 * part)  # rounded; `round` and `roll` could not be exported
+                stays = size - shift
+                moved = torch.cat((detail.narrow(axis, stays, shift), detail.narrow(axis, 0, stays)), axis)
                 both = functional.avg_pool2d(detail * moved, 8, 4, 2)
                 other = functional.avg_pool2d(moved.square(), 8, 4, 2)
                 found.append(both / (energy * other + FLOOR**2).sqrt())

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for package in ("mriqf", "recon") for path in (ROOT / package).rglob("*.py"))
 HEAVY = {
     "sigpy", "fastmri", "matplotlib", "nibabel", "torchvision", "pydicom", "h5py", "torchmetrics", "lightning",
-    "pytorch_lightning",
+    "pytorch_lightning", "onnx", "onnxruntime",
 }  # fmt: skip
 
 
@@ -40,7 +40,9 @@ def loaded(code: str) -> set[str]:
 def test_imports_point_one_way(path):
     names = imported(path)
     package, *parts = path.relative_to(ROOT).parts
-    assert not names & {"torchvision", "torchmetrics", "lightning", "pytorch_lightning"}
+    assert not names & {"torchvision", "lightning", "pytorch_lightning"}
+    if parts[0] != "adapters":
+        assert not names & {"torchmetrics", "deepinv", "onnx", "onnxruntime"}
     if package == "recon":
         assert "mriqf" not in names
     elif parts[0] not in ("studies", "commands", "cli.py"):
@@ -50,6 +52,14 @@ def test_imports_point_one_way(path):
 def test_sources_are_found():
     assert len([path for path in SOURCES if path.parts[-2] == "mriqf"]) > 5
     assert "torch" in imported(ROOT / "mriqf" / "predictor.py")
+
+
+def test_only_commands_know_adapters():
+    knowing = {path.relative_to(ROOT).parts[1] for path in SOURCES if "mriqf.adapters" in path.read_text("utf-8")}
+    assert knowing == {"adapters", "commands"}
+    code = "import sys, mriqf.cli, mriqf.commands.score; [getattr(mriqf, name) for name in mriqf.__all__]"
+    code += "; assert not any(name.startswith('mriqf.adapters') for name in sys.modules)"
+    assert not loaded(code) & {"torchmetrics", "torchvision", "deepinv", "onnx", "onnxruntime"}
 
 
 def test_import_is_light():

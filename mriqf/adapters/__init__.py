@@ -1,0 +1,1 @@
+"""Scores in other projects' terms: one module each, which nothing else here imports, and which needs its package."""

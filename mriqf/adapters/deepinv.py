@@ -1,0 +1,60 @@
+"""The score as deepinv's metrics are: called with a reconstruction, one number for each image. Needs no deepinv.
+
+>>> import deepinv  # doctest: +SKIP
+>>> from mriqf.adapters.deepinv import QFScore  # doctest: +SKIP
+>>> deepinv.test(model, dataloader, physics, metrics=[deepinv.metric.PSNR(), QFScore()])  # doctest: +SKIP
+"""
+
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float, Num
+from torch import Tensor
+
+from mriqf.adapters.scorer import BatchScorer
+from mriqf.inference import Predictor
+
+
+class QFScore:
+    """Score of each reconstruction, 0–100, higher is better; its reference, if there is one, is not looked at.
+
+    Complex images are complex, or have real and imaginary part as two channels, as deepinv keeps them. There is no
+    gradient: to train with the score, see `mriqf.QFLoss`.
+
+    Parameters
+    ----------
+    weights
+        Name or path of trained weights, or a loaded predictor.
+    pool
+        How the quality map becomes one number: see `mriqf.scoring.choose_pool`.
+    """
+
+    lower_better = False
+
+    def __init__(self, weights: str | Path | Predictor = "qf-mri", pool: str = "auto"):
+        self.scorer = BatchScorer(weights, pool)
+
+    def __call__(
+        self,
+        x_net: Num[Tensor, "b ch h w"],
+        x: Tensor | None = None,  # noqa: ARG002 (as every metric of deepinv, like what follows)
+        *args: Any,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> Float[Tensor, " b"]:
+        """Score images in any unit; NaN where one has no foreground.
+
+        Parameters
+        ----------
+        x_net
+            See `mriqf.adapters.scorer.BatchScorer`.
+        x
+            Not used.
+        args, kwargs
+            Not used: deepinv also gives measurements, physics and model.
+
+        Raises
+        ------
+        ValueError
+            If an image is empty, constant, not finite, smaller than the predictor sees, or has other channels.
+        """
+        return self.scorer(x_net)

@@ -1,0 +1,166 @@
+"""Networks as ONNX files, which onnxruntime and others run without torch.
+
+A file holds a network: images in [0, 1] of any size go in, a map of the quality of their cells, or restored images come
+out. The rest of scoring is no network, and has to be done around it. For a slice of an MR volume:
+
+1. Before: magnitude. Rows and columns at the borders that are exactly zero are cut off. Intensities become
+   `clip((magnitude - low) / (high - low), 0, 1)`, with the 1st and the 99.9th percentile of the volume's pixels that
+   are not zero; where the metadata's `low` is `zero`, `low` is 0 (unless magnitudes lie below it).
+2. The network. Its input is `(batch, 1, height, width)`, float32.
+3. After: the weight of a cell is the share of its `stride`×`stride` pixels that are foreground
+   (`mriqf.scale.foreground_mask`, or your own mask). With the metadata's `pool` `foreground`, the score is the weighted
+   mean of `quality`. With `rms` it is the quality of the error `e = log10(sqrt(sum(w 10^(2 min(log_error, 0))) /
+   sum(w)))`: that which lies at `e` on the straight lines between the points `ladder_log_error`, `ladder_quality` of
+   the metadata, below the last one `q 10^(e_last - e)`, above the first one `100 - (100 - q) 10^(e - e_first)`.
+
+Of photographs, 8-bit values are divided by 255, and all is foreground. `mriqf score` also runs most layers in half
+precision where that is fast, and finds the grid of an earlier JPEG, where there is one, for the predictors of JPEG
+qualities: it can differ by 0.1 on images without such a grid, and by more on those with one.
+"""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mriqf import __version__
+from mriqf.error_predictor import ErrorPredictor
+from mriqf.inference import Predictor
+from mriqf.io import atomic_path
+from mriqf.pooling import padding
+from mriqf.restore import ARCNN, QAIRN, SRCNN
+from mriqf.scoring import choose_pool
+from mriqf.weights import find, load, tensors_hash
+
+OPSET = 18
+
+
+def export(weights: str | Path, out: str | Path, *, force: bool = False) -> dict[str, str]:
+    """Write a predictor, or a restorer that needs the image alone, as an ONNX file for any batch, height and width.
+
+    Parameters
+    ----------
+    weights
+        Name or path of trained weights: of a predictor, or of an AR-CNN, SR-CNN or QAIRN.
+    out
+        File to write.
+    force
+        Whether an older file may be replaced.
+
+    Returns
+    -------
+    The metadata of the file: what goes in and comes out, and what is to be done before and after.
+
+    Raises
+    ------
+    ValueError
+        If the weights are those of another network.
+    ImportError
+        If onnx is not installed.
+    FileExistsError
+        If the file exists and `force` is not given.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError(f'export needs onnx ({error}): pip install "mriqf[adapters]"') from error
+
+    model = load(weights)
+    if isinstance(model, Predictor):
+        network, outputs, told = _predictor(model)
+    elif isinstance(model, ARCNN | SRCNN | QAIRN):
+        network, outputs, told = model, {"restored": ("height", "width")}, {"output": "restored images, not clipped"}
+    else:
+        raise ValueError(
+            f"weights {str(weights)!r} are a {type(model).__name__}'s, which ONNX cannot hold here: choose those of a "
+            "predictor, an AR-CNN, SR-CNN or QAIRN"
+        )
+    told = {
+        "mriqf": __version__,
+        "weights": Path(weights).stem,
+        "weights_sha256": tensors_hash(find(weights)),
+        "input": f"images (batch, {model.config.channels}, height, width), float32, in [0, 1]",
+    } | told
+    with atomic_path(out, force) as temporary:
+        _trace(network, model.config.channels, outputs, temporary)
+        made = onnx.load(temporary)
+        made.doc_string = __doc__ or ""
+        onnx.helper.set_model_props(made, told)
+        onnx.checker.check_model(made)
+        onnx.save(made, temporary)
+    return told
+
+
+def _predictor(model: Predictor) -> tuple[nn.Module, dict[str, tuple[str, str]], dict[str, str]]:
+    """Network, names and axes of its outputs, and metadata."""
+    cells = ("rows", "columns")
+    told = {
+        "output": f"quality of each {model.stride}×{model.stride} pixels, 0–100, higher is better",
+        "stride": str(model.stride),
+        "least_side": str(model.receptive_field),
+        "pool": choose_pool("auto", model),
+    }
+    if not isinstance(model, ErrorPredictor):
+        low = "percentile 1" if model.config.channels == 1 else "zero"
+        return _Cells(model), {"quality": cells}, told | {"low": low}
+    told["output"] += "; log_error: logarithm (base 10) of their root mean square error, relative to the whole object's"
+    told["low"] = "zero"
+    told["ladder_log_error"] = json.dumps(model.ladder_error.tolist())
+    told["ladder_quality"] = json.dumps(model.ladder_quality.tolist())
+    return _ErrorCells(model), {"quality": cells, "log_error": cells}, told
+
+
+class _Cells(nn.Module):
+    """A predictor, with the padding to whole cells that inference does."""
+
+    def __init__(self, model: Predictor):
+        super().__init__()
+        self.model = model
+
+    def pad(self, images: Tensor) -> Tensor:
+        h, w = images.shape[2:]
+        return functional.pad(images, padding((h, w), (0, 0), self.model.stride), mode="replicate")
+
+    def forward(self, images: Tensor) -> Any:
+        return self.model(self.pad(images))
+
+
+class _ErrorCells(_Cells):
+    """An error predictor in operators that ONNX has: it does not search."""
+
+    model: ErrorPredictor
+
+    def forward(self, images: Tensor) -> Any:
+        log_error = self.model.log_error(self.pad(images))
+        return _quality(log_error, self.model.ladder_error, self.model.ladder_quality), log_error
+
+
+def _quality(
+    log_error: Float[Tensor, "b 1 i j"], error: Float[Tensor, " k"], quality: Float[Tensor, " k"]
+) -> Float[Tensor, "b 1 i j"]:
+    """`ErrorPredictor.quality`, as the sum of what each step of the ladder takes."""
+    steps = error[1:] - error[:-1]
+    slopes = (quality[1:] - quality[:-1]) / steps
+    inside = quality[0] + torch.minimum((log_error[..., None] - error[:-1]).relu(), steps) @ slopes
+    worse = quality[-1] * 10.0 ** (error[-1] - log_error)
+    better = 100 - (100 - quality[0]) * 10.0 ** (log_error - error[0])
+    return torch.where(log_error > error[-1], worse, torch.where(log_error < error[0], better, inside))
+
+
+def _trace(network: nn.Module, channels: int, outputs: dict[str, tuple[str, str]], path: Path) -> None:
+    """Write the network as torch's older exporter does: it needs no further package, and follows every size."""
+    axes = {"images": {0: "batch", 2: "height", 3: "width"}}
+    axes |= {name: {0: "batch", 2: height, 3: width} for name, (height, width) in outputs.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is old; what it cannot infer of shapes, but need not know
+        warnings.filterwarnings("error", "Converting a tensor to a Python")  # a size would be fixed
+        torch.onnx.export(
+            network.eval(), (torch.rand(2, channels, 96, 128),), path,
+            dynamo=False, opset_version=OPSET,
+            input_names=["images"], output_names=list(outputs), dynamic_axes=axes,
+        )  # fmt: skip

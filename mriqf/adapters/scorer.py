@@ -1,0 +1,83 @@
+"""Scores of the images of a batch, as evaluation loops have them: what the metrics of other projects share."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Num
+from torch import Tensor
+
+from mriqf.inference import Predictor, fast
+from mriqf.io import from_array
+from mriqf.scale import volume_scale
+from mriqf.scoring import check_channels, choose_pool, jpeg_trace, score_slices
+from mriqf.weights import load_predictor
+
+
+class BatchScorer:
+    """Scores, 0–100, higher is better, of each image of a batch, as `mriqf.score` gives it for that image alone.
+
+    Every image has its own intensity scale, so a score does not depend on how images are put into batches; slices of
+    one volume, scored together by `mriqf.score`, share theirs, and their scores differ from these. The network runs
+    where the images are, scale and foreground on the processor. There is no gradient: for that, see `mriqf.QFLoss`.
+
+    Parameters
+    ----------
+    weights
+        Name or path of trained weights, or a loaded predictor.
+    pool
+        How the quality map becomes one number: see `mriqf.scoring.choose_pool`.
+    """
+
+    def __init__(self, weights: str | Path | Predictor = "qf-mri", pool: str = "auto"):
+        model = weights if isinstance(weights, Predictor) else load_predictor(weights)
+        self.pool = choose_pool(pool, model)
+        self.predictor = fast(model)
+
+    def __call__(self, images: Num[Tensor, "b ch h w"]) -> Float[Tensor, " b"]:
+        """Score, NaN where an image has no foreground.
+
+        Parameters
+        ----------
+        images
+            In any unit: magnitude or complex `(b, 1, h, w)`, real and imaginary part `(b, 2, h, w)`, or, for weights of
+            photographs, RGB `(b, 3, h, w)` in [0, 1] or [0, 255].
+
+        Raises
+        ------
+        ValueError
+            If an image is empty, constant, not finite, smaller than the predictor sees, or has other channels.
+        """
+        shown = magnitude(images)
+        check_channels(shown.shape[1], self.predictor)
+        self.predictor.to(images.device)
+        return torch.tensor([self._score(image) for image in shown.cpu()], dtype=torch.float32, device=images.device)
+
+    def _score(self, image: Float[Tensor, "ch h w"]) -> float:
+        volume = from_array(image[None], "image")
+        lattice = jpeg_trace(volume, [0]) if self.predictor.reads_grid else None
+        scale = volume_scale(volume, lattice)
+        (found,) = score_slices(volume.read_slice, [0], self.predictor, pool=self.pool, scale=scale, lattice=lattice)
+        return found.score
+
+
+def magnitude(images: Num[Tensor, "b ch h w"]) -> Float[Tensor, "b ch2 h w"]:
+    """One channel of magnitude, or three of colours, in single precision.
+
+    Raises
+    ------
+    ValueError
+        If the images are neither.
+    """
+    if images.ndim == 4:
+        plain = images.detach()
+        match images.shape[1], plain.is_complex():
+            case 1, True:
+                return plain.abs().float()
+            case ((1 | 3), False):
+                return plain.float()
+            case 2, False:
+                return torch.linalg.vector_norm(plain.float(), dim=1, keepdim=True)
+    raise ValueError(
+        f"images are {tuple(images.shape)} of {images.dtype}: give (b, 1, h, w), real or complex, (b, 2, h, w) with "
+        "real and imaginary part, or RGB as (b, 3, h, w)"
+    )

@@ -1,0 +1,179 @@
+"""ONNX files give what torch gives, at every size, and what is written of scoring around them gives the score."""
+
+import json
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import mriqf
+from mriqf import weights
+from mriqf.adapters.onnx import export
+from mriqf.inference import predict_map
+from mriqf.pooling import cell_weight, padding
+from mriqf.restore import ARCNN, QAIRN, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, QGCNConfig, SRCNNConfig
+from mriqf.scale import foreground_mask, volume_scale
+from mriqf.scoring import score_slices
+
+pytestmark = pytest.mark.usefixtures("unchecked")  # the checks look at sizes, which are no numbers while torch traces
+SIZES = [(1, 64, 64), (3, 96, 128), (2, 101, 77), (1, 160, 72)]
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def run(path, images):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return dict(zip([o.name for o in session.get_outputs()], session.run(None, {"images": images}), strict=True))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"channels": 3}, {"arch": "cui", "head": "classes"}, {"arch": "cui-fov13"}],
+    ids=["histogram", "rgb", "classes", "fov13"],
+)
+def test_predictor_has_its_map(tmp_path, weights_file, config):
+    path = weights_file(**config)
+    told = export(path, tmp_path / "a.onnx")
+    model = mriqf.load(path)
+    for b, h, w in SIZES:
+        images = noise(b, model.config.channels, h, w)
+        found = run(tmp_path / "a.onnx", images)
+        expected = predict_map(model, torch.from_numpy(images)).numpy()
+        assert found.keys() == {"quality"}
+        np.testing.assert_allclose(found["quality"], expected, atol=0.01, rtol=0)  # of 100: 1e-4 of the range
+        assert expected.std() > 0.1
+    assert told["stride"] == str(model.stride)
+    assert told["least_side"] == str(model.receptive_field)
+    assert told["pool"] == "foreground"
+    assert told["input"].startswith(f"images (batch, {model.config.channels}, height, width)")
+
+
+def ramp(b, h, w):
+    return noise(b, 1, h, w) * np.linspace(0, 1, w, dtype=np.float32)
+
+
+@pytest.fixture
+def error_weights(tmp_path, error_file):
+    """An error predictor whose map of such images leaves the ladder at both of its ends."""
+    errors = mriqf.load(error_file()).log_error(torch.from_numpy(ramp(1, 128, 128)))
+    tensors, card = weights.read(error_file())
+    first, last = (errors.quantile(q).item() for q in (0.3, 0.7))
+    tensors["ladder_error"] = torch.linspace(first, last, len(tensors["ladder_error"]))
+    weights.write(tmp_path / "ladder.safetensors", tensors, card)
+    return tmp_path / "ladder.safetensors"
+
+
+def test_error_predictor_has_its_maps(tmp_path, error_weights):
+    told = export(error_weights, tmp_path / "a.onnx")
+    model = mriqf.load(error_weights)
+    ladder = model.ladder_error
+    steepest = 5 / (ladder[1] - ladder[0]).item()  # points of quality for 1 of the logarithm
+    seen = []
+    for b, h, w in SIZES:
+        images = ramp(b, h, w)
+        found = run(tmp_path / "a.onnx", images)
+        whole = torch.nn.functional.pad(torch.from_numpy(images), padding((h, w), (0, 0), 8), mode="replicate")
+        np.testing.assert_allclose(found["log_error"], model.log_error(whole).numpy(), atol=1e-5, rtol=0)
+        quality = predict_map(model, torch.from_numpy(images)).numpy()
+        np.testing.assert_allclose(found["quality"], quality, atol=0.001 + 1e-5 * steepest, rtol=0)
+        seen.append(found["log_error"].ravel())
+    values = np.concatenate(seen)
+    assert min((values < ladder[0].item()).mean(), (values > ladder[-1].item()).mean()) > 0.05
+    assert ((values > ladder[0].item()) & (values < ladder[-1].item())).mean() > 0.05
+    assert told["pool"] == "rms"
+    assert json.loads(told["ladder_log_error"]) == pytest.approx(ladder.tolist())
+
+
+def test_shipped_default(tmp_path, disc):
+    export("qf-mri", tmp_path / "a.onnx")
+    images = disc(2, 120, 104)[:, None] / 700
+    found = run(tmp_path / "a.onnx", images)["quality"]
+    expected = predict_map(mriqf.load("qf-mri"), torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(found, expected, atol=0.01, rtol=0)
+    assert expected.std() > 1
+
+
+@pytest.mark.parametrize("kind", ["histogram", "error"])
+def test_score_by_hand(tmp_path, weights_file, error_file, disc, kind):
+    """By what the module says of what comes before and after, from the file alone."""
+    path = error_file() if kind == "error" else weights_file()
+    export(path, tmp_path / "a.onnx")
+    told = {p.key: p.value for p in onnx.load(tmp_path / "a.onnx").metadata_props}
+    raw = np.pad(disc(2, 90, 100) + 20, ((0, 0), (8, 6), (3, 0)))  # noise above zero, on an empty canvas
+
+    low, high = np.percentile(raw[raw != 0].astype(np.float64), (1, 99.9))
+    low = 0 if told["low"] == "zero" else low
+    cut = raw[:, 8:-6, 3:]
+    images = np.clip((cut - low) / (high - low), 0, 1).astype(np.float32)[:, None]
+    volume = mriqf.io.from_array(raw)
+    model = mriqf.load(path)
+    scale = volume_scale(volume)
+    scale = scale.from_zero() if kind == "error" else scale
+    expected = [s.score for s in score_slices(volume.read_slice, [0, 1], model, scale=scale)]
+    for k, found in enumerate(zip(*run(tmp_path / "a.onnx", images).values(), strict=True)):
+        inside = foreground_mask(images[k], scale.threshold)
+        weight = cell_weight(torch.from_numpy(inside[None]), int(told["stride"]))[0, 0].numpy()
+        if told["pool"] == "foreground":
+            score = (found[0][0] * weight).sum() / weight.sum()
+        else:
+            square = 10 ** (2 * np.minimum(found[1][0].astype(np.float64), 0))
+            error = np.log10(np.sqrt((square * weight).sum() / weight.sum()))
+            ladder, quality = (json.loads(told[f"ladder_{name}"]) for name in ("log_error", "quality"))
+            assert ladder[0] < error < ladder[-1]
+            score = np.interp(error, ladder, quality)
+        assert score == pytest.approx(expected[k], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "config"),
+    [
+        ("arcnn", ARCNN, ARCNNConfig(channels=1)),
+        ("srcnn", SRCNN, SRCNNConfig(channels=3)),
+        ("qairn", QAIRN, QAIRNConfig(channels=1, widths=(4, 4, 8, 8), blocks=1)),
+    ],
+)
+def test_restorer_restores(tmp_path, name, network, config):
+    model = network(config)
+    card = {"network": name, "config": weights.config_dict(config)}
+    weights.write(tmp_path / "a.safetensors", model.state_dict(), card)
+    export(tmp_path / "a.safetensors", tmp_path / "a.onnx")
+    for b, h, w in SIZES:
+        images = noise(b, config.channels, h, w)
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(images)).numpy()
+        np.testing.assert_allclose(run(tmp_path / "a.onnx", images)["restored"], expected, atol=1e-5, rtol=0)
+
+
+def test_file_says_what_it_is_and_stays_the_same(tmp_path, weights_file):
+    told = export(weights_file("mine.safetensors"), tmp_path / "a.onnx")
+    model = onnx.load(tmp_path / "a.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert {p.key: p.value for p in model.metadata_props} == told
+    assert told["weights"] == "mine"
+    assert told["mriqf"] == mriqf.__version__
+    assert told["weights_sha256"] == weights.tensors_hash(tmp_path / "mine.safetensors")
+    assert "percentile" in model.doc_string
+    assert str(tmp_path).encode() not in (tmp_path / "a.onnx").read_bytes()
+    export(tmp_path / "mine.safetensors", tmp_path / "b.onnx")
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_refusals(tmp_path, weights_file, modl_file, monkeypatch):
+    network = QGCN(QGCNConfig(channels=1, width=8, blocks=1))
+    card = {"network": "qgcn", "config": weights.config_dict(network.config)}
+    weights.write(tmp_path / "qgcn.safetensors", network.state_dict(), card)
+    for path, kind in ((modl_file(), "MoDL"), (tmp_path / "qgcn.safetensors", "QGCN")):
+        with pytest.raises(ValueError, match=rf"are a {kind}'s, which ONNX cannot hold here: choose those of a pred"):
+            export(path, tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()
+    export(weights_file(), tmp_path / "a.onnx")
+    with pytest.raises(FileExistsError, match=r"a\.onnx exists"):
+        export(weights_file("other.safetensors"), tmp_path / "a.onnx")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r'export needs onnx .*: pip install "mriqf\[adapters\]"'):
+        export("qf-gray", tmp_path / "b.onnx")
