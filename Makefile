@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check notebooks dist clean
+.PHONY: demo test check notebooks docs dist clean
 
 demo: $(VENV)/ready
 	$(BIN)/mriqf demo --out demo_out --force
@@ -20,6 +20,12 @@ check: $(VENV)/ready
 notebooks: $(VENV)/ready
 	$(BIN)/python notebooks/run.py
 
+docs: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python docs/failures.py
+	$(BIN)/python docs/pages.py
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
+
 # The same commit gives the same bytes.
 dist: $(VENV)/ready
 	$(BIN)/python -m build --no-isolation --outdir dist
@@ -30,4 +36,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo_out build dist
+	rm -rf $(VENV) demo_out build dist docs/generated

@@ -51,7 +51,7 @@ def efc(image: Image, foreground: Foreground) -> float:  # noqa: ARG001 (one sig
 
 
 def average_edge_strength(image: Image, foreground: Foreground) -> float:
-    r"""Average edge strength $\sqrt{\sum_E g^2} / |E|$, with gradients g and Canny's edges E; higher is better.
+    """Average edge strength `sqrt(sum_E g²) / |E|`, with gradients g and Canny's edges E; higher is better.
 
     Follows Marchetto et al.; here the smoothing before the edges are looked for stays within the foreground too.
     Dividing by the number of edge pixels, not by its root, makes the measure fall as edges become more.

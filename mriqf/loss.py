@@ -42,6 +42,18 @@ class QFLoss(nn.Module):
     ------
     ValueError
         If there is no predictor, or they take different numbers of channels.
+
+    Examples
+    --------
+    >>> import torch, mriqf
+    >>> from mriqf.jpeg import compress
+    >>> loss = mriqf.QFLoss("qf-gray")
+    >>> image = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> bool(loss(compress(image, 10)) > loss(compress(image, 90)))
+    True
+    >>> loss(image.requires_grad_()).backward()
+    >>> tuple(image.grad.shape)
+    (1, 1, 64, 64)
     """
 
     def __init__(self, predictors: str | Path | nn.Module | Sequence = "qf-mri", variants: int = 0):

@@ -273,8 +273,10 @@ def score(
     --------
     >>> import numpy as np, mriqf
     >>> result = mriqf.score(np.random.default_rng(0).random((2, 64, 64)))
-    >>> result.per_slice.shape
-    (2,)
+    >>> result.per_slice.shape, result.slices[0].quality.shape
+    ((2,), (64, 64))
+    >>> result.pool, result.weights
+    ('rms', 'qf-mri')
     """
     volume = images if isinstance(images, Volume) else from_array(images)
     model = weights if isinstance(weights, Predictor) else load_predictor(weights)

@@ -238,6 +238,12 @@ def draw(
         If the family is unknown, or its function refuses the arguments.
     ImportError
         If the package that the family needs is not installed.
+
+    Examples
+    --------
+    >>> mask = draw("random", (256, 320), acceleration=4, center_fraction=0.08, seed=0)
+    >>> tuple(mask.shape), int(mask.sum())  # columns: a quarter of them, exactly
+    ((320,), 80)
     """
     if family not in FAMILIES:
         raise ValueError(_unknown("family", family, FAMILIES))
@@ -261,6 +267,12 @@ def effective_acceleration(mask: Bool[Tensor, "..."]) -> float:
     ------
     ValueError
         If the mask samples nothing.
+
+    Examples
+    --------
+    >>> mask = equispaced(320, acceleration=8, center_fraction=0.04, seed=0)
+    >>> round(effective_acceleration(mask), 1)  # the centre comes on top
+    6.3
     """
     n_sampled = int(mask.sum())
     if n_sampled == 0:

@@ -1,0 +1,56 @@
+"""How Sphinx builds these pages: make docs."""
+
+import importlib
+
+from sphinx.application import Sphinx
+
+import mriqf
+
+project = "mriqf"
+author = copyright = "The mriqf developers"  # noqa: A001 (Sphinx's name)
+version = release = mriqf.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["generated/failures.md"]  # a part of meaning.md
+default_role = "py:obj"  # names in docstrings become links where there is something to link to
+
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_custom_sections = ["Returns"]  # text, without a type: that stands in the signature
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = "mriqf"
+html_show_sourcelink = False
+html_copy_source = False
+
+
+def missing(*modules: str) -> list[str]:
+    """Those that cannot be imported here."""
+    found = []
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception:  # a package may be there, and broken
+            found.append(name)
+    return found
+
+
+autodoc_mock_imports = missing("torchmetrics")
+
+
+def plain_attributes(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:  # noqa: ARG001
+    """Keep Napoleon from reading what stands before a colon as the type: an empty comment comes first."""
+    if what in ("attribute", "data", "property"):
+        lines[:0] = ["..", ""]
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the above, before Napoleon."""
+    app.connect("autodoc-process-docstring", plain_attributes, priority=400)
