@@ -119,11 +119,10 @@ def train(
             group["lr"] = learning_rate(config, step)
         model.denoiser.train(pretraining)
         loss = value_at(problem, 1 if pretraining else config.model.unrolls)
+        _check_finite(loss, step)
         optimiser.zero_grad()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        if not (loss.isfinite() and norm.isfinite()):
-            raise ValueError(f"loss or gradient is no finite number at step {step + 1}: train with a lower --lr")
+        _check_finite(nn.utils.clip_grad_norm_(model.parameters(), 1.0), step)
         optimiser.step()
         losses.append(loss.item())
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == total:
@@ -150,6 +149,11 @@ def problem_loss(
         image = model.unroll(aty, sense, unrolls)
     error = (image - target).abs().square().mean((1, 2, 3))
     return error.mean() if kind == "mse" else (error + 1e-7).log().mean()
+
+
+def _check_finite(value: Tensor, step: int) -> None:
+    if not value.isfinite():
+        raise ValueError(f"loss or gradient is no finite number at step {step + 1}: train with a lower --lr")
 
 
 class _Step(nn.Module):

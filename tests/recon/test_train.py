@@ -1,9 +1,11 @@
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+import recon.train
 from recon import MoDL, MoDLConfig, Sense
 from recon.simulate import Problem, SimulationConfig, simulate
 from recon.train import TrainConfig, learning_rate, problem_loss, train
@@ -68,6 +70,12 @@ def test_loss_goes_down():
     )  # fmt: skip
     losses = [c.loss for c in run(config)]
     assert losses[2] < 0.8 * losses[0]
+
+
+def test_loss_that_is_no_number_ends_the_training(monkeypatch):
+    monkeypatch.setattr(recon.train, "problem_loss", lambda *given: math.nan * problem_loss(*given))
+    with pytest.raises(ValueError, match="no finite number at step 1: train with a lower --lr"):
+        run()
 
 
 def test_logarithm_weighs_problems_alike():

@@ -47,7 +47,8 @@ def draw_curves(columns: Columns, path: Path) -> None:
             ax.grid(alpha=0.3)
         n = len(arm_rows(table, JPEG)["psnr"])
         row[0].set_title(f"{kind}, {network}: n = {n} JPEG images", fontsize=9, loc="left")
-        row[0].legend(fontsize=7)
+        ends = row[-1].get_legend_handles_labels()
+        row[-1].legend(*ends, fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1.0))
     figure.suptitle(
         "Mean change from the network before fine-tuning, the same images, and its 95 % interval over subjects",
         fontsize=10,
