@@ -14,6 +14,7 @@ from mriqf.conformal import Band
 from mriqf.domain import Domain
 from mriqf.inference import Predictor
 from mriqf.io.atomic import atomic_path
+from mriqf.io.bounds import read_text
 from mriqf.weights import config_dict, find
 
 FORMAT = "mriqf-calibration-1"
@@ -93,7 +94,7 @@ def read(path: str | Path) -> Calibration:
         If the file is no calibration, or is damaged.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(read_text(Path(path)).decode("utf-8"))
         if found["format"] != FORMAT:
             raise ValueError
         sampled = found["acceleration"]
@@ -113,7 +114,7 @@ def read(path: str | Path) -> Calibration:
             raise ValueError
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such calibration: make it by mriqf calibrate") from None
-    except (OSError, AttributeError, KeyError, TypeError, ValueError):
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
         raise ValueError(
             f"{path} is no calibration of this version, or is damaged: make it by mriqf calibrate"
         ) from None

@@ -18,6 +18,7 @@ from jaxtyping import Float, Float32, Int
 from PIL import Image
 from torch import Tensor
 
+from mriqf.io.bounds import plain, read_text
 from mriqf.jpeg import compress_pixels
 from mriqf.scale import normalise, percentile_scale
 
@@ -71,15 +72,15 @@ def read_manifest(path: str | Path) -> Manifest:
     ValueError
         If the file is not a manifest, or a subject stands in two splits.
     """
-    text = Path(path).read_bytes()
+    text = read_text(Path(path))
     try:
         card = tomllib.loads(text.decode())
         name = card["name"]
         sources = tuple(
             Source(**{**s, "subjects": tuple(s["subjects"]) if "subjects" in s else None}) for s in card["source"]
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a manifest ({error}): see data_manifests/README.md") from None
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a manifest ({plain(str(error))}): see data_manifests/README.md") from None
     for source in sources:
         if source.split not in get_args(Split):
             raise ValueError(f"{path}: split is {source.split!r}: choose train, val or test")

@@ -3,6 +3,7 @@
 The same predictor gives other numbers under another scale or mask.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from mriqf.io import Volume
 from mriqf.lattice import Lattice, grey_levels
 
 _SAMPLED_SLICES = 32  # the scale of a volume comes from this many evenly spaced slices, so memory stays bounded
+_SAMPLED_PIXELS = 2**25  # or fewer, where slices are larger than 1024²
 _SMOOTHING = 2.0  # pixels, Gaussian sigma of the foreground mask
 _OTSU_SHARE = 0.25  # of Otsu's threshold: keeps dark tissue (cortical bone, fat-suppressed marrow) inside
 
@@ -55,7 +57,8 @@ def volume_scale(volume: Volume, lattice: Lattice | None = None) -> Scale:
     ValueError
         If the volume is empty or constant.
     """
-    slices = [volume.read_slice(i) for i in spread(range(volume.n_slices), _SAMPLED_SLICES)]
+    most = max(1, min(_SAMPLED_SLICES, _SAMPLED_PIXELS // math.prod(volume.shape)))
+    slices = [volume.read_slice(i) for i in spread(range(volume.n_slices), most)]
     if volume.channels != 1:
         return full_range_scale(slices)
     scale = percentile_scale(slices)
@@ -81,7 +84,7 @@ def percentile_scale(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> Scale:
     values = np.concatenate([s[s != 0] for s in slices])
     if values.size == 0:
         raise ValueError("image is empty (all zero): nothing to score")
-    low, high = (float(v) for v in np.percentile(values.astype(np.float64), (1, 99.9)))
+    low, high = (float(v) for v in np.percentile(values.astype(np.float64), (1, 99.9), overwrite_input=True))
     if not high > low:  # one value, but for a few pixels: a mask, say
         low, high = float(min(s.min() for s in slices)), float(max(s.max() for s in slices))
         if not high > low:

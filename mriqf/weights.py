@@ -5,6 +5,8 @@ import difflib
 import hashlib
 import importlib
 import json
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from mriqf.inference import Predictor
 from mriqf.io.atomic import atomic_path
+from mriqf.io.bounds import WHOLE, check_regular
 from mriqf.restore import QAIRN, Network
 from mriqf.restore.qairn import QAIRNPredictor
 
 FOLDER = Path(__file__).parent / "pretrained"
 FORMAT = "mriqf-1"
+MOST = 4096  # no number of a configuration is larger
 NETWORKS = {  # what a card may name: module, network and configuration, imported when asked for
     "qf": ("mriqf.predictor", "QFPredictor", "QFConfig"),
     "error": ("mriqf.error_predictor", "ErrorPredictor", "ErrorConfig"),
@@ -79,9 +84,16 @@ def load(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Any
         module, network, config = NETWORKS[card.get("network", "qf")]
         found = importlib.import_module(module)
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}  # JSON has no tuples
-        model = getattr(found, network)(getattr(found, config)(**options))
+        if not all(0 <= number <= MOST for number in _numbers(options)):
+            raise ValueError("numbers of the configuration out of range")
+        make, options = getattr(found, network), getattr(found, config)(**options)
+        with warnings.catch_warnings(), _Budget(sum(tensor.numel() for tensor in tensors.values())):
+            warnings.simplefilter("ignore")  # of layers without weights
+            model = make(options)
         model.load_state_dict(tensors)
-    except (AttributeError, KeyError, TypeError, RuntimeError, ValueError):
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise ValueError("NaN or infinite weights")
+    except Exception:  # a card may say anything, to which torch raises errors of every kind
         raise ValueError(f"{path} holds no network of this version: train it again, or update mriqf") from None
     model.name = str(name)
     return model.eval().requires_grad_(False).to(device)
@@ -126,13 +138,16 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         If the file is damaged or not one of ours.
     """
     try:
+        check_regular(Path(path))
+        if Path(path).stat().st_size > WHOLE:
+            raise ValueError
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         if metadata.get("format") != FORMAT:
             raise ValueError
         card = json.loads(metadata["card"])
-    except (SafetensorError, OSError, KeyError, ValueError):
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError):
         raise ValueError(f"{path} is no mriqf weights file, or is damaged: copy it again") from None
     return tensors, card
 
@@ -161,6 +176,8 @@ def read_checkpoint(path: Path, recipe: dict[str, Any]) -> tuple[dict[str, Tenso
         If the file is damaged, or belongs to another recipe.
     """
     tensors, card = read(path)
+    if not isinstance(card, dict) or not isinstance(card.get("step"), int) or "recipe" not in card:
+        raise ValueError(f"{path} is no checkpoint: remove it to start anew")
     if card["recipe"] != recipe:
         raise ValueError(f"{path} belongs to another recipe: give the same options, or remove it to start anew")
     return tensors, card["step"]
@@ -172,6 +189,31 @@ def tensors_hash(path: str | Path) -> str:
     for name, tensor in sorted(read(path)[0].items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()
+
+
+class _Budget(TorchFunctionMode):
+    """Stop a network from being made once it has far more weights than its file, before memory is filled with them."""
+
+    def __init__(self, weights: int):
+        super().__init__()
+        self._left = 2 * weights + 2**22
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func in (torch.empty, torch.zeros, torch.ones):
+            self._left -= max(found.numel(), 2**10)  # a layer takes time, however small
+            if self._left < 0:
+                raise ValueError("a larger network than that of the file")
+        return found
+
+
+def _numbers(options: Any) -> Iterator[int | float]:
+    """All numbers of a configuration, however deep."""
+    for value in options.values() if isinstance(options, dict) else options:
+        if isinstance(value, dict | list | tuple):
+            yield from _numbers(value)
+        elif isinstance(value, int | float):
+            yield value
 
 
 def config_dict(config: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from mriqf.commands.kspace import (
 from mriqf.commands.options import choose_device, parse_slices, say
 from mriqf.inference import Predictor, fast
 from mriqf.io import KSpace, atomic_path, find_sampling, read_kspace
+from mriqf.io.bounds import plain
 from mriqf.weights import load_predictor
 
 PRINTED = ("input", "slice", "method", "acceleration", "score", "held_out", "missing", "sure", "note")
@@ -220,4 +221,4 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     # A tab or line break in a file's name would break the table.
-    return "" if value is None else str(value).translate({9: " ", 10: " ", 13: " "})
+    return "" if value is None else plain(str(value).translate({9: " ", 10: " ", 13: " "}))

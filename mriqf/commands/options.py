@@ -6,6 +6,7 @@ import torch
 from tqdm import tqdm
 
 from mriqf.cli import UsageError
+from mriqf.io.bounds import plain
 
 
 def parse_slices(text: str) -> slice:
@@ -31,4 +32,4 @@ def choose_device(name: str) -> str:
 
 def say(line: str) -> None:
     """One line on standard error, above any progress bar."""
-    tqdm.write(" ".join(line.splitlines()), file=sys.stderr)
+    tqdm.write(plain(" ".join(line.splitlines())), file=sys.stderr)

@@ -21,8 +21,8 @@ def report(*scores: Path, out: Path, pictures: int = 12, force: bool = False) ->
     Parameters
     ----------
     scores
-        Tables that `mriqf score` wrote by --csv or --json. The inputs and maps (--map-dir) that they name are read
-        again; a volume that is not there any more has a row, but no pictures.
+        Tables that `mriqf score` wrote by --csv, --json or --out. The inputs and maps (--map-dir) that they name are
+        read again; a volume that is not there any more has a row, but no pictures.
     out
         Page to write, such as report.html.
     pictures

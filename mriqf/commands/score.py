@@ -1,24 +1,20 @@
 """`mriqf score`: one line a slice on standard output; tables, maps and pictures on request."""
 
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float32
-from tqdm import tqdm
-
-from mriqf import __version__, scoring
+from mriqf import scoring
 from mriqf.calibration import LIMIT, Calibration, CutOff, Expected
 from mriqf.calibration_file import attached
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, parse_slices, say
-from mriqf.commands.score_table import as_csv, as_json, expected_columns, line, summary
-from mriqf.inference import Predictor, fast
-from mriqf.io import Volume, atomic_path, read, write_map, write_overlay
-from mriqf.scale import volume_scale
+from mriqf.commands.score_batch import Options, rows_in_order, score_batch
+from mriqf.commands.score_table import as_json, complain, jpeg_warning, line, summary, write_csv
+from mriqf.commands.score_volume import Job, plain_name, score_volume
+from mriqf.inference import fast
+from mriqf.io import atomic_path
 from mriqf.weights import load_predictor
 
 
@@ -32,6 +28,9 @@ def score(
     slices: str = ":",
     csv: Path | None = None,
     json: Path | None = None,
+    out: Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     map_dir: Path | None = None,
     overlay_dir: Path | None = None,
     device: str = "auto",
@@ -64,6 +63,16 @@ def score(
         Table to write, with all that was used for each score.
     json
         The same, as a list of objects.
+    out
+        Folder of a Parquet dataset, for many volumes: folders are searched, and each volume that is done is kept at
+        once. The same command goes on where it was cut off, scores what has changed since, and tries again what
+        failed. Nothing is printed but, tab-separated, at the end: the dataset, how many volumes were found, how many
+        of them are in it, how many failed.
+    workers
+        Processes that score for --out, one volume at a time each; 1 if not given.
+    scheduler
+        Address of a Dask cluster that scores for --out instead, such as tcp://host:8786. It needs mriqf, and sees the
+        files by the same paths.
     map_dir
         Folder for quality maps: NIfTI in the input's geometry.
     overlay_dir
@@ -84,6 +93,25 @@ def score(
     chosen = parse_slices(slices)
     if batch_size < 1:
         raise UsageError(f"--batch-size is {batch_size}: give 1 or more")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers is {workers}: give 1 or more")
+    if out is None and (workers is not None or scheduler is not None):
+        raise UsageError("--workers and --scheduler need a folder for the scores: --out DATASET")
+    if workers is not None and scheduler is not None:
+        raise UsageError("--workers and --scheduler exclude each other: give one of them")
+    if out is not None and limit is not None:
+        raise UsageError("--limit goes with scores that are printed, --out prints none: leave one of them out")
+    for table in (csv, json):
+        if table is not None and table.exists() and not force:
+            raise FileExistsError(f"{table} exists: choose another name or pass --force")
+    if out is not None:
+        options = Options(
+            weights, pool, calibration, _text(mask), slices, _text(map_dir), _text(overlay_dir), device, batch_size
+        )
+        dataset, parts, failed = score_batch(inputs, options, out, count=workers or 1, scheduler=scheduler)
+        _write_tables(partial(rows_in_order, dataset, parts), csv, json, force)
+        print(out, len(parts), sum(part in dataset for part in parts), failed, sep="\t")  # noqa: T201
+        return 1 if failed else 0
     try:
         model = load_predictor(weights, choose_device(device))
         pool = scoring.choose_pool(pool, model)
@@ -92,46 +120,39 @@ def score(
         predictor = fast(model)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    for table in (csv, json):
-        if table is not None and table.exists() and not force:
-            raise FileExistsError(f"{table} exists: choose another name or pass --force")
     for folder in (map_dir, overlay_dir):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
 
-    job = _Job(predictor, weights, pool, calibrated, cut, mask, chosen, batch_size, map_dir, overlay_dir, force)
+    job = Job(predictor, weights, pool, calibrated, mask, chosen, batch_size, map_dir, overlay_dir, force)
     rows: list[dict[str, Any]] = []
     failed = 0
     for source, name in zip(inputs, _output_names(inputs), strict=True):
         try:
-            _score_input(job, source, name, rows)
+            _score_input(job, cut, source, name, rows)
         except (ValueError, OSError, ImportError) as error:
             failed += 1
-            say(f"error: {error}" if source in str(error) else f"error: {source}: {error}")
-    if csv is not None:
-        with atomic_path(csv, force) as temporary:
-            temporary.write_text(as_csv(rows), encoding="utf-8")
-    if json is not None:
-        with atomic_path(json, force) as temporary:
-            temporary.write_text(as_json(rows), encoding="utf-8")
+            say(f"error: {complain(source, error)}")
+    _write_tables(lambda: rows, csv, json, force)
     return 1 if failed else 0
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What is the same for all inputs."""
+def _write_tables(
+    rows: Callable[[], Iterable[dict[str, Any]]], csv: Path | None, json: Path | None, force: bool
+) -> None:
+    if csv is not None:
+        with (
+            atomic_path(csv, force) as temporary,
+            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as text,  # names of any bytes
+        ):
+            write_csv(rows(), text)
+    if json is not None:
+        with atomic_path(json, force) as temporary:
+            temporary.write_text(as_json(list(rows())), encoding="utf-8")
 
-    predictor: Predictor
-    weights: str
-    pool: str
-    calibration: Calibration | None
-    cut: CutOff | None
-    mask: Path | None
-    slices: slice
-    batch_size: int
-    map_dir: Path | None
-    overlay_dir: Path | None
-    force: bool
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _cut_off(calibration: Calibration | None, limit: float | None) -> CutOff | None:
@@ -148,95 +169,26 @@ def _cut_off(calibration: Calibration | None, limit: float | None) -> CutOff | N
         raise
 
 
-def _score_input(job: _Job, source: str, name: str, rows: list[dict[str, Any]]) -> None:
-    """Score one input: print and append a row for each slice, write its map and pictures, say what all of it is."""
-    volume = read(source)
-    scoring.check_channels(volume.channels, job.predictor)
-    mask = None if job.mask is None else scoring.mask_reader(read(job.mask), volume)
-    indices = range(volume.n_slices)[job.slices]
-    if not indices:
-        raise ValueError(f"--slices selects none of its {volume.n_slices} slices: choose others")
-    lattice = scoring.jpeg_trace(volume, indices)
-    grid = lattice if job.predictor.reads_grid else None
-    scale = scoring.own_scale(volume_scale(volume, grid), job.predictor)
-    if lattice is not None:
-        say(f"warning: {source}: pixels carry the lattice of JPEG quality {lattice.quality}; a study on such data "
-             "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip
-
-    map_path = None if job.map_dir is None else job.map_dir / f"{name}_quality.nii.gz"
+def _score_input(job: Job, cut: CutOff | None, source: str, name: str, rows: list[dict[str, Any]]) -> None:
+    """Score one input: print and append a row for each slice, say what all of it is."""
     told: list[tuple[float, float, Expected | None]] = []
 
-    def scored() -> Iterator[scoring.SliceScore]:
-        found = scoring.score_slices(
-            volume.read_slice,
-            indices,
-            job.predictor,
-            pool=job.pool,
-            scale=scale,
-            mask=mask,
-            lattice=grid,
-            calibration=job.calibration,
-            batch_size=job.batch_size,
-        )
-        for result in tqdm(found, name, len(indices), file=sys.stderr, disable=None, leave=False, unit="slice"):
-            row = {
-                "input": source,
-                "slice": result.index,
-                "score": result.score,
-                "pool": job.pool,
-                "weights": job.weights,
-                "foreground_fraction": result.foreground_fraction,
-                "foreground": "automatic" if mask is None else str(job.mask),
-                "low": scale.low,
-                "high": scale.high,
-                "threshold": scale.threshold,
-                "jpeg_quality": None if lattice is None else lattice.quality,
-                "map": None if map_path is None else str(map_path),
-                "version": __version__,
-            }
-            if result.expected is not None:
-                row |= expected_columns(result.expected)
-            rows.append(row)
-            told.append((result.score, result.foreground_fraction, result.expected))
-            print(line(row, result.expected), flush=True)  # noqa: T201
-            if job.overlay_dir is not None:
-                write_overlay(
-                    job.overlay_dir / f"{name}_{result.index:04d}.png",
-                    result.image,
-                    result.quality,
-                    result.foreground,
-                    rows_up=volume.rows_up,
-                    title=f"{Path(source).name}  slice {result.index}  quality {result.score:.1f}",
-                    force=job.force,
-                )
-            yield result
+    def tell(row: dict[str, Any], expected: Expected | None) -> None:
+        if not told and row["jpeg_quality"] is not None:
+            say(jpeg_warning(source, row["jpeg_quality"]))
+        rows.append(row)
+        told.append((row["score"], row["foreground_fraction"], expected))
+        print(line(row, expected), flush=True)  # noqa: T201
 
-    if map_path is None:
-        for _ in scored():
-            pass
-    else:
-        write_map(map_path, volume, _maps(scored(), volume), force=job.force)
-    say(f"{source}: {summary(told, job.cut)}")
+    score_volume(job, source, name, tell)
+    say(f"{source}: {summary(told, cut)}")
 
 
-def _maps(results: Iterator[scoring.SliceScore], volume: Volume) -> Iterator[Float32[np.ndarray, "h w"]]:
-    """A map for every slice of the volume, NaN for those that were not scored."""
-    empty = np.full(volume.shape, np.nan, np.float32)
-    written = 0
-    for result in results:
-        for _ in range(result.index - written):
-            yield empty
-        yield result.quality
-        written = result.index + 1
-    for _ in range(volume.n_slices - written):
-        yield empty
-
-
-def _output_names(inputs: tuple[str, ...]) -> list[str]:
+def _output_names(inputs: Sequence[str]) -> list[str]:
     """A file name for each input's outputs, all different."""
     names: list[str] = []
     for source in inputs:
-        plain = stem = Path(source).name.split(".")[0] or "input"
+        plain = stem = plain_name(source)
         count = 1
         while plain in names:
             count += 1

@@ -1,14 +1,15 @@
 """How scores are written: cells, lines, CSV and JSON."""
 
 import csv
-import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from itertools import chain
+from typing import Any, TextIO
 
 from mriqf.calibration import CutOff, Expected, volume_nrmse
+from mriqf.io.bounds import plain
 from mriqf.pooling import weighted_mean
 
 PRINTED = ("input", "slice", "score", "pool", "weights", "foreground_fraction")
@@ -56,13 +57,28 @@ def interval(value: float, low: float, high: float) -> str:
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def as_csv(rows: list[dict[str, Any]]) -> str:
-    """Table with a header; empty cells for None."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]) if rows else list(PRINTED), lineterminator="\n")
+def jpeg_warning(source: str, quality: int) -> str:
+    """What is said of a volume that was compressed before."""
+    return (f"warning: {source}: pixels carry the lattice of JPEG quality {quality}; a study on such data "
+            "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip
+
+
+def complain(source: str, error: object) -> str:
+    """What is said of an input that failed; most errors name it."""
+    return str(error) if source in str(error) else f"{source}: {error}"
+
+
+def write_csv(rows: Iterable[dict[str, Any]], text: TextIO) -> None:
+    """Table with a header; empty cells for None.
+
+    A name that a spreadsheet would take for a formula becomes the same path by another name: `=a.png` is `./=a.png`.
+    """
+    rows = iter(rows)
+    first = next(rows, None)
+    table = csv.DictWriter(text, list(PRINTED) if first is None else list(first), lineterminator="\n")
     table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()
+    if first is not None:
+        table.writerows({k: _no_formula(v) for k, v in row.items()} for row in chain((first,), rows))
 
 
 def as_json(rows: list[dict[str, Any]]) -> str:
@@ -71,8 +87,12 @@ def as_json(rows: list[dict[str, Any]]) -> str:
     return json.dumps(plain, indent=1) + "\n"
 
 
+def _no_formula(value: Any) -> Any:
+    return f"./{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     # A tab or line break in a file's name would break the table.
-    return str(value).translate({9: " ", 10: " ", 13: " "})
+    return plain(str(value).translate({9: " ", 10: " ", 13: " "}))

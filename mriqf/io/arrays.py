@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from mriqf.io.bounds import WHOLE, listed
 from mriqf.io.volume import ReadError, Volume, reading, stack
 
 KEYS = ("images", "reconstruction")
@@ -31,10 +32,20 @@ def read_npz(path: Path) -> Volume:
         if (key := next((key for key in KEYS if key in names), None)) is None:
             if len(names) != 1:
                 raise ReadError(
-                    f"{path}: holds {len(names)} arrays ({', '.join(names)}): call the one to score {KEYS[0]!r}"
+                    f"{path}: holds {len(names)} arrays ({listed(names)}): call the one to score {KEYS[0]!r}"
                 )
             key = names[0]
+        check_member(path, archive, key)
         return _volume(path, archive[key])
+
+
+def check_member(path: Path, archive: Any, key: str) -> None:
+    """Refuse an array of an archive that does not fit into memory, before it is unpacked."""
+    held = {Path(member.filename).stem: member.file_size for member in archive.zip.infolist()}
+    if (size := held.get(key, 0)) > WHOLE:
+        raise ReadError(
+            f"{path}: {key!r} takes {size} bytes, more than {WHOLE}: save it as .npy, which is read in parts"
+        )
 
 
 def from_array(array: Any, source: str = "array") -> Volume:

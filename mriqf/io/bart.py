@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mriqf.io.bounds import read_text
 from mriqf.io.volume import ReadError, Volume, reading, stack
 
 COIL_DIM = 3
+HEADER = 2**16  # bytes that a header may have
 
 
 def read_bart(path: Path) -> Volume:
@@ -30,7 +32,7 @@ def read_header(path: Path) -> tuple[Path, list[int]]:
         if not part.is_file():
             raise ReadError(f"{path}: its other half {part} is missing: keep the .hdr and .cfl files side by side")
     with reading(header):
-        lines = header.read_text(encoding="ascii").splitlines()
+        lines = read_text(header, HEADER).decode("ascii").splitlines()
         dims = [int(word) for word in lines[lines.index("# Dimensions") + 1].split()]
     if (size := data.stat().st_size) != math.prod(dims) * 8:
         raise ReadError(f"{data}: has {size} bytes, not the {math.prod(dims) * 8} of {dims} complex64: write it again")

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Shaped
 
+from mriqf.io.bounds import check_claim, stored_bytes
+from mriqf.io.raster import limited
 from mriqf.io.volume import ReadError, Volume, optional, reading, stack
 
+FRAMES = 2**16  # of a file: each costs time before any is read
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -75,11 +78,26 @@ def _files(path: Path) -> list[Path]:
 def _frames(path: Path) -> list[Frame]:
     """Frames of one file, none when it is a report, a directory or anything else without pixels."""
     with reading(path):
+        _check_deflated(path)
         # Forced, for the sake of files without preamble: what comes here has been recognised as DICOM.
         header = optional("pydicom", path).dcmread(path, stop_before_pixels=True, force=True)
         if "Rows" not in header:
             return []
-        return [_frame(path, header, index) for index in range(int(header.get("NumberOfFrames") or 1))]
+        n_frames = int(header.get("NumberOfFrames") or 1)
+        check_claim(path, n_frames, 1, (int(header.Rows), int(header.Columns)), stored_bytes(path))
+        if n_frames > FRAMES:
+            raise ReadError(f"{path}: claims {n_frames} frames, and a file may have {FRAMES}: cut it in parts")
+        return [_frame(path, header, index) for index in range(n_frames)]
+
+
+def _check_deflated(path: Path) -> None:
+    """Refuse a deflated file, which pydicom would unpack to whatever size it has."""
+    reader = optional("pydicom.filereader", path)
+    with path.open("rb") as file:
+        reader.read_preamble(file, force=True)
+        meta = reader.read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+    if meta.get("TransferSyntaxUID") == "1.2.840.10008.1.2.1.99":
+        raise ReadError(f"{path}: is deflated as a whole: save it without compression, e.g. dcmconv +te")
 
 
 def _frame(path: Path, header: Any, index: int) -> Frame:
@@ -146,7 +164,7 @@ def _arrange(frames: list[Frame]) -> tuple[list[Frame], tuple[int, ...], Float64
 
 def _pixels(frame: Frame) -> Shaped[np.ndarray, "..."]:
     pixels = optional("pydicom.pixels", frame.path)
-    with reading(frame.path):
+    with reading(frame.path), limited():
         array = pixels.pixel_array(frame.path, index=frame.index, transfer_syntax_uid=frame.syntax)
         if frame.pixels[3] == "MONOCHROME1":  # its lowest value is white
             array = frame.highest - array.astype(np.int64)

@@ -1,12 +1,17 @@
 """HDF5: reconstructions in fastMRI's layout, and the images of ISMRMRD (MRD) files."""
 
+import math
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
+from mriqf.io.bounds import CHUNK, WHOLE, listed
 from mriqf.io.volume import ReadError, Volume, reading, stack
 
+DEFLATE, FLETCHER32 = 1, 3  # HDF5's numbers of its filters
 KEYS = ("reconstruction", "reconstruction_rss", "reconstruction_esc")
 
 
@@ -16,22 +21,24 @@ def read_hdf5(path: Path) -> Volume:
 
     with reading(path), h5py.File(path) as file:
         for key in KEYS:
-            if isinstance(images := file.get(key), h5py.Dataset):
+            if isinstance(images := member(file, key), h5py.Dataset):
+                check_stored(path, key, images)
                 return _fastmri(path, key, images.shape)
         sets = {
-            f"{top}/{name}/data": data.shape
-            for top, group in file.items()
+            f"{top}/{name}/data": data
+            for top, group in members(file)
             if isinstance(group, h5py.Group)
-            for name, images in group.items()
-            if isinstance(images, h5py.Group) and isinstance(data := images.get("data"), h5py.Dataset)
+            for name, images in members(group)
+            if isinstance(images, h5py.Group) and isinstance(data := member(images, "data"), h5py.Dataset)
         }
         if len(sets) > 1:
-            raise ReadError(f"{path}: holds {len(sets)} sets of images ({', '.join(sets)}): save one in its own file")
-        for key, shape in sets.items():
-            return _ismrmrd(path, key, shape)
-        if "kspace" in file or any(isinstance(top, h5py.Group) and "data" in top for top in file.values()):
+            raise ReadError(f"{path}: holds {len(sets)} sets of images ({listed(sets)}): save one in its own file")
+        for key, data in sets.items():
+            check_stored(path, key, data)
+            return _ismrmrd(path, key, data.shape)
+        if "kspace" in file or any(isinstance(top, h5py.Group) and "data" in top for _, top in members(file)):
             raise ReadError(f"{path}: holds k-space, not images: reconstruct it first")
-        keys = ", ".join(file) or "none at all"
+        keys = listed(file) or "none at all"
         raise ReadError(f"{path}: its keys are {keys}: store the images under {KEYS[0]!r}, of shape (s, h, w)")
 
 
@@ -60,7 +67,72 @@ def _load(path: Path, key: str, index: tuple[int, ...]) -> Shaped[np.ndarray, ".
     import h5py
 
     with h5py.File(path) as file:
-        pixels = np.asarray(file[key][index])  # pyright: ignore[reportIndexIssue]
+        found: Any = file
+        for name in key.split("/"):
+            found = member(found, name)
+        pixels = unpacked(path, key, found, index)
     if pixels.dtype.names == ("real", "imag"):  # ISMRMRD's complex numbers
         return pixels["real"] + 1j * pixels["imag"]
     return pixels
+
+
+def member(group: Any, name: str) -> Any:
+    """What a group holds under a name; None for nothing, and for a link, which may lead into any other file."""
+    import h5py
+
+    return group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+
+
+def members(group: Any) -> list[tuple[str, Any]]:
+    """Names in a group and what they hold, links left aside."""
+    return [(name, found) for name in group if (found := member(group, name)) is not None]
+
+
+def check_stored(path: Path, key: str, data: Any) -> None:
+    """Refuse a data set that is not all in this file, or whose pieces are too large to be unpacked one by one."""
+    what = f"{path}: {key!r} of shape {data.shape}"
+    if data.is_virtual or data.external:
+        raise ReadError(f"{what} lies in other files: copy it into this one")
+    if data.size and not data.id.get_storage_size():
+        raise ReadError(f"{what} was never written: export it again")
+    if data.chunks is None:
+        return
+    if (size := math.prod(data.chunks) * data.dtype.itemsize) > CHUNK:
+        raise ReadError(f"{what} has pieces of {size} bytes, more than {CHUNK}: save it with chunks of one slice")
+    n_chunks = math.prod(-(-n // chunk) for n, chunk in zip(data.shape, data.chunks, strict=True))
+    if (written := data.id.get_num_chunks()) < n_chunks:
+        raise ReadError(f"{what} is incomplete, {written} of its {n_chunks} pieces were written: export it again")
+
+
+def small(path: Path, key: str, data: Any) -> Any:
+    """A data set that fits into memory."""
+    check_stored(path, key, data)
+    if data.size * data.dtype.itemsize > WHOLE:
+        raise ReadError(f"{path}: {key!r} of shape {data.shape} takes more than {WHOLE} bytes: correct it")
+    return unpacked(path, key, data, ())
+
+
+def unpacked(path: Path, key: str, data: Any, index: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
+    """Part of a data set by its first indices."""
+    check_pieces(path, key, data, index)
+    return np.asarray(data[index])
+
+
+def check_pieces(path: Path, key: str, data: Any, index: tuple[int, ...] = ()) -> None:
+    """Refuse zipped pieces, of a part of a data set, that unpack to more than their size: HDF5 would follow them.
+
+    To unpack them twice is a small part of what scoring a slice takes.
+    """
+    creation = data.id.get_create_plist()
+    filters = [creation.get_filter(k)[0] for k in range(creation.get_nfilters())]
+    if DEFLATE in filters:
+        place = filters.index(DEFLATE)
+        if set(filters[place + 1 :]) - {FLETCHER32}:
+            raise ReadError(f"{path}: {key!r} is compressed several times: save it with gzip alone")
+        size = math.prod(data.chunks) * data.dtype.itemsize + 64  # and checksums
+        where = tuple(slice(i, i + 1) for i in index) + (slice(None),) * (data.ndim - len(index))
+        for box in data.iter_chunks(where):
+            start = tuple(s.start // chunk * chunk for s, chunk in zip(box, data.chunks, strict=True))
+            skipped, piece = data.id.read_direct_chunk(start)
+            if not skipped >> place & 1 and len(zlib.decompressobj().decompress(piece, size + 1)) > size:
+                raise ReadError(f"{path}: a piece of {key!r} unpacks to more than its {size} bytes: save it again")

@@ -12,8 +12,11 @@ import numpy as np
 from jaxtyping import Int, Int16, UInt8
 from PIL import Image, UnidentifiedImageError
 
+from mriqf.io.bounds import check_claim, check_regular, stored_bytes
+from mriqf.io.raster import check_scans, limited
 from mriqf.io.volume import ReadError, reading
 
+HEADER = 2**24  # bytes in which the image must start
 _SAMPLING = {
     (1, 1): "4:4:4",
     (2, 1): "4:2:2",
@@ -66,13 +69,18 @@ def read_jpeg(path: str | Path, coefficients: bool = True) -> JPEGFile:
     """
     path = Path(path)
     with reading(path):
-        _check_coding(path, path.read_bytes())
+        check_regular(path)
+        with path.open("rb") as file:
+            _check_coding(path, file.read(HEADER))
         try:
-            image = Image.open(path, formats=("JPEG",))
+            with limited():
+                image = Image.open(path, formats=("JPEG",))
         except UnidentifiedImageError:
             raise ReadError(f"{path}: has a broken JPEG header: export or download it again") from None
         with image:
             _check_colours(path, image)
+            check_scans(path, image)
+            check_claim(path, 1, 1, (image.height, image.width), stored_bytes(path))
             pixels = np.asarray(image)
             layers = [tuple(layer) for layer in image.layer]  # pyright: ignore[reportAttributeAccessIssue]
             steps = image.quantization  # pyright: ignore[reportAttributeAccessIssue]

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Bool, Complex64, Shaped
 
+from mriqf.io.bounds import check_claim, stored_bytes
 from mriqf.io.volume import ReadError, reading
 
 
@@ -110,6 +111,7 @@ def layout(source: str | Path, shape: tuple[int, ...], dtype: np.dtype, lone: st
         raise ReadError(f"{what}: holds no samples: export it again")
     if len(shape) > 2 and w <= 64 and 2 * w <= min(shape[-3:-1]):
         raise ReadError(f"{what}: the last axis of {w} looks like coils: transpose it to {wanted}")
+    check_claim(source, n_slices, n_coils, (h, w), stored_bytes(source) if isinstance(source, Path) else None)
     return n_slices, n_coils, h, w
 
 

@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Bool, Complex64, Int64, Shaped
 
+from mriqf.io.bounds import WHOLE, check_claim, stored_bytes
+from mriqf.io.hdf5 import check_pieces, check_stored, member, small
 from mriqf.io.kspace import KSpace, along_z, recon_matrix, refuse_gaps
 from mriqf.io.volume import ReadError, reading
 
@@ -16,6 +18,7 @@ from mriqf.io.volume import ReadError, reading
 # phase correction, real-time feedback, HP feedback, dummy, surface coil correction, phase stabilisation.
 NO_IMAGE = sum(1 << (bit - 1) for bit in (19, 23, 24, 26, 27, 28, 29, 30, 31))
 CALIBRATION_ONLY, REVERSED = 1 << (20 - 1), 1 << (22 - 1)
+EMPTY = 64  # lines that an encoded matrix may have for each that was measured; accelerations are 20 at most
 VOLUME = ("repetition", "set", "phase", "contrast", "slice")  # the last one fastest
 
 
@@ -40,8 +43,14 @@ def read_mrd(path: Path, group: str) -> KSpace:
     import h5py
 
     with reading(path), h5py.File(path) as file:
-        text: Any = file[f"{group}/xml"][0]  # pyright: ignore[reportIndexIssue]
-        heads = file[f"{group}/data"].fields("head")[:]  # pyright: ignore[reportAttributeAccessIssue]
+        top = member(file, group)
+        text: Any = small(path, f"{group}/xml", member(top, "xml"))[0]
+        data = member(top, "data")
+        check_stored(path, f"{group}/data", data)
+        if data.size * data.dtype.itemsize > WHOLE:
+            raise ReadError(f"{path}: holds {data.size} acquisitions, which take more than {WHOLE} bytes: split it")
+        check_pieces(path, f"{group}/data", data)
+        heads = data.fields("head")[:]
         encoding = _encoding(text)
     trajectory = encoding.findtext("{*}trajectory", "cartesian")
     if trajectory != "cartesian" or (heads["trajectory_dimensions"] > 0).any():
@@ -56,6 +65,9 @@ def read_mrd(path: Path, group: str) -> KSpace:
     if coils.size > 1:
         raise ReadError(f"{path}: acquisitions have {coils.tolist()} coils: export scans of one coil array")
     lines, (nx, ny, nz), n_volumes = _place(path, encoding, heads[image], image)
+    check_claim(path, nz * n_volumes, int(coils[0]), (nx, ny), stored_bytes(path))
+    if (places := ny * nz * n_volumes) > EMPTY * image.size:
+        raise ReadError(f"{path}: its header claims {places} lines, {image.size} were measured: correct encodedSpace")
     if nz > 1:
         sampled = np.zeros((ny, nz), bool)
         sampled[lines.y, lines.z] = True
@@ -119,7 +131,7 @@ def _load(
 
     volume, z = divmod(index, nz)
     with h5py.File(path) as file:
-        data = file[f"{group}/data"]
+        data = member(member(file, group), "data")
 
         def partition(k: int) -> Complex64[np.ndarray, "c h w"]:
             return _gather(data, lines, np.flatnonzero((lines.volume == volume) & (lines.z == k)), shape)

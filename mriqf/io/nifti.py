@@ -1,8 +1,9 @@
 """NIfTI: volumes read slice by slice, and maps written the same way."""
 
 import gzip
-from collections.abc import Iterable
-from contextlib import ExitStack
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from mriqf.io.atomic import atomic_path
+from mriqf.io.bounds import check_claim, check_regular, stored_bytes
 from mriqf.io.volume import ReadError, Volume, optional, reading, stack
+
+EXTENSIONS = 2**26  # bytes between header and image, which nibabel reads into memory
 
 
 def read_nifti(path: Path) -> Volume:
@@ -35,14 +39,35 @@ def _open(path: Path) -> Any:
         ending = ".nii.gz" if zipped else ".nii"
         raise ReadError(f"{path}: is {'' if zipped else 'not '}compressed with gzip: rename it to end in {ending}")
     with gzip.open(path) if zipped else path.open("rb") as file, reading(path):
-        start = file.read(348)
-    kind = nib.Nifti2Image if start[4:8] == b"n+2\0" else nib.Nifti1Image
-    with reading(path):
+        start = file.read(540)
+    second = start[4:7] in (b"n+2", b"ni2")
+    kind = nib.Nifti2Image if second else nib.Nifti1Image
+    pair = b"ni" in (start[4:6], start[344:346])
+    with reading(path), _silent(nib.imageglobals.logger):
+        header = kind.header_class(start if second else start[:348], check=False)
+        w, h, *grid = (*header.get_data_shape(), 1, 1)
+        files = [path.with_suffix(ending) for ending in (".hdr", ".img")] if pair else [path]
+        for file in files:
+            check_regular(file)
+        check_claim(path, math.prod(grid), 1, (h, w), sum(stored_bytes(file) for file in files))
+        if not 0 <= header["vox_offset"] <= EXTENSIONS:
+            raise ReadError(f"{path}: its image starts at byte {header['vox_offset']}: write it again")
         # One open file for all slices: in a compressed file, going back to its start for each would take ages.
-        if start[344:348] == b"ni1\0":
+        if pair:
             return nib.load(path, keep_file_open=True)
         holder = nib.FileHolder(filename=str(path))
         return kind.from_file_map({"header": holder, "image": holder}, keep_file_open=True)
+
+
+@contextmanager
+def _silent(logger: Any) -> Iterator[None]:
+    """Without what nibabel prints of headers that it mends."""
+    before = logger.disabled
+    try:
+        logger.disabled = True
+        yield
+    finally:
+        logger.disabled = before
 
 
 def write_map(
@@ -78,7 +103,9 @@ def write_map(
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
         raise ReadError(f"{path}: maps are written as NIfTI: choose a name that ends in .nii or .nii.gz")
-    header = optional("nibabel", path).Nifti1Header(endianness="<")
+    nib = optional("nibabel", path)
+    wide = max(*volume.shape, *volume.grid) > np.iinfo(np.int16).max  # more than NIfTI-1 can count
+    header = (nib.Nifti2Header if wide else nib.Nifti1Header)(endianness="<")
     header.set_data_dtype("<f4")
     header.set_data_shape((*volume.shape[::-1], *volume.grid))
     header.set_sform(volume.affine, code="aligned")

@@ -1,5 +1,6 @@
 """Which format raw data have, by content, and the readers of fastMRI, BART and NumPy."""
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,11 @@ import numpy as np
 from jaxtyping import Shaped
 
 from mriqf.io.bart import COIL_DIM, read_header
+from mriqf.io.bounds import check_claim, listed, stored_bytes
+from mriqf.io.hdf5 import check_stored, member, members, small, unpacked
 from mriqf.io.kspace import KSpace, along_z, as_mask, layout, recon_matrix, refuse_gaps
 from mriqf.io.mrd import read_mrd
-from mriqf.io.volume import ReadError, reading
+from mriqf.io.volume import ReadError, find_file, reading
 
 FORMATS = "HDF5 (fastMRI, ISMRMRD), a BART pair or .npy"
 TARGETS = ("reconstruction_rss", "reconstruction_esc", "reconstruction")
@@ -39,11 +42,7 @@ def read_kspace(path: str | Path) -> KSpace:
         When the file is missing, incomplete or holds no k-space; reading a slice may raise it as well, since samples
         are read no earlier.
     """
-    file, pair = Path(path), Path(f"{path}.cfl")
-    if not file.exists() and pair.is_file():
-        file = pair
-    if not file.exists():
-        raise ReadError(f"{path}: does not exist: check the path")
+    file = find_file(path)
     if file.is_dir():
         raise ReadError(f"{path}: is a folder: give one file of k-space, {FORMATS}")
     with reading(file), file.open("rb") as stream:
@@ -63,14 +62,15 @@ def _hdf5(path: Path) -> KSpace:
     import h5py
 
     with reading(path), h5py.File(path) as file:
-        if isinstance(data := file.get("kspace"), h5py.Dataset):
+        if isinstance(data := member(file, "kspace"), h5py.Dataset):
             return _fastmri(path, file, data)
-        groups: dict[str, Any] = {name: group for name, group in file.items() if isinstance(group, h5py.Group)}
-        raw = [name for name, group in groups.items() if isinstance(group.get("data"), h5py.Dataset) and "xml" in group]
+        groups = {name: group for name, group in members(file) if isinstance(group, h5py.Group)}
+        raw = [name for name, group in groups.items()
+               if isinstance(member(group, "data"), h5py.Dataset) and "xml" in group]  # fmt: skip
         if len(raw) > 1:
-            raise ReadError(f"{path}: holds {len(raw)} measurements ({', '.join(raw)}): save one in its own file")
+            raise ReadError(f"{path}: holds {len(raw)} measurements ({listed(raw)}): save one in its own file")
         inner = [f"{top}/{name}" for top, group in groups.items() for name in group]
-        keys = ", ".join(map(str, [*file, *inner])) or "none at all"
+        keys = listed([*file, *inner]) or "none at all"
         images = any(key in file for key in TARGETS) or any("/image_" in name for name in inner)
     if raw:
         return read_mrd(path, raw[0])
@@ -80,16 +80,20 @@ def _hdf5(path: Path) -> KSpace:
 
 
 def _fastmri(path: Path, file: Any, data: Any) -> KSpace:
+    import h5py
+
     n_slices, n_coils, h, w = layout(path, data.shape, data.dtype, "slices")
-    mask = as_mask(path, np.asarray(file["mask"]), (h, w)) if "mask" in file else None
-    image_shape = None
+    check_stored(path, "kspace", data)
+    mask = image_shape = None
+    if (values := member(file, "mask")) is not None:
+        mask = as_mask(path, small(path, "mask", values), (h, w))
     for key in TARGETS:
-        if key in file and file[key].ndim >= 2:
-            image_shape = min(file[key].shape[-2], h), min(file[key].shape[-1], w)
+        if isinstance(target := member(file, key), h5py.Dataset) and target.ndim >= 2:
+            image_shape = min(target.shape[-2], h), min(target.shape[-1], w)
             break
     else:
-        if "ismrmrd_header" in file:
-            image_shape = recon_matrix(file["ismrmrd_header"][()], (h, w))
+        if (header := member(file, "ismrmrd_header")) is not None:
+            image_shape = recon_matrix(small(path, "ismrmrd_header", header)[()], (h, w))
     attrs = {key: file.attrs[key] for key in ATTRS if key in file.attrs}
     load = partial(_load_hdf5, path, data.ndim, (n_coils, h, w))
     return KSpace(str(path), n_slices, n_coils, (h, w), load, mask, image_shape, attrs)
@@ -99,8 +103,8 @@ def _load_hdf5(path: Path, ndim: int, shape: tuple[int, int, int], index: int) -
     import h5py
 
     with h5py.File(path) as file:
-        data: Any = file["kspace"]
-        return (data[index] if ndim > 2 else data[()]).reshape(shape)
+        data: Any = member(file, "kspace")
+        return unpacked(path, "kspace", data, (index,) if ndim > 2 else ()).reshape(shape)
 
 
 def _npy(path: Path) -> KSpace:
@@ -117,7 +121,8 @@ def _load_npy(path: Path, shape: tuple[int, int, int, int], index: int) -> Shape
 def _bart(path: Path) -> KSpace:
     data, dims = read_header(path)
     h, w, nz, n_coils = dims[: COIL_DIM + 1]
-    n_volumes = int(np.prod(dims[COIL_DIM + 1 :]))
+    n_volumes = math.prod(dims[COIL_DIM + 1 :])
+    check_claim(data, nz * n_volumes, n_coils, (h, w), stored_bytes(data))
     shape = (h, w, nz, n_coils, n_volumes)
     if h == 1:  # BART's radial and spiral data have samples along 1 and spokes along 2
         raise ReadError(f"{data}: dimensions {dims} are of non-Cartesian samples: grid them first, e.g. bart nufft")

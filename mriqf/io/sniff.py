@@ -11,7 +11,7 @@ from mriqf.io.dicom import is_dicom, read_dicom
 from mriqf.io.hdf5 import read_hdf5
 from mriqf.io.nifti import read_nifti
 from mriqf.io.raster import read_raster
-from mriqf.io.volume import ReadError, Volume, reading
+from mriqf.io.volume import ReadError, Volume, find_file, reading
 
 FORMATS = "HDF5 (fastMRI, ISMRMRD), NIfTI, DICOM, BART, NumPy, PNG, JPEG, TIFF or WebP"
 NIFTI_2 = (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")  # at byte 4; NIfTI-1 has its mark at byte 344
@@ -46,13 +46,17 @@ def read(path: str | Path) -> Volume:
     ReadError
         When the file is missing, empty, incomplete, of another format, or holds no images; reading a slice may
         raise it as well, since pixels are read no earlier.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, mriqf
+    >>> with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+    ...     np.save(file.name, np.ones((3, 64, 48), np.complex64))
+    ...     volume = mriqf.read(file.name)
+    ...     volume.n_slices, volume.shape, volume.read_slice(2).dtype
+    (3, (64, 48), dtype('float32'))
     """
-    file = Path(path)
-    pair = Path(f"{path}.cfl")
-    if not file.exists() and pair.is_file():
-        file = pair
-    if not file.exists():
-        raise ReadError(f"{path}: does not exist: check the path")
+    file = find_file(path)
     if file.is_dir():
         reader = read_dicom
     elif file.suffix == ".cfl":  # raw numbers, known by nothing but the name

@@ -1,6 +1,8 @@
 """The one picture of a file that scoring sees: a stack of slices, read one at a time, and where it lies in space."""
 
 import importlib
+import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +12,7 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped
 
-
-class ReadError(ValueError):
-    """A file cannot be used as asked; one line that names the file, the cause and the cure."""
+from mriqf.io.bounds import ReadError, check_claim, check_regular, stored_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +53,28 @@ class Volume:
 
 @contextmanager
 def reading(source: str | Path) -> Iterator[None]:
-    """Turn whatever a library raises on a broken file into one `ReadError` line."""
+    """Turn whatever a library raises on a broken file into one `ReadError` line; what it warns of is left aside."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except ReadError:
         raise
     except Exception as error:  # on arbitrary bytes, libraries raise errors of every kind
         cause = " ".join(str(error).split())[:200] or type(error).__name__
         raise ReadError(f"{source}: cannot be read ({cause}): check that the file is complete and readable") from error
+
+
+def find_file(path: str | Path) -> Path:
+    """The file or folder of this path, or the ``.cfl`` file of the BART pair of this stem; no pipe and no device."""
+    with reading(path):  # not every path may even be asked for
+        for file in (Path(path), Path(f"{path}.cfl")):
+            if file.is_dir():
+                return file
+            check_regular(file)
+            if file.exists():
+                return file
+    raise ReadError(f"{path}: does not exist: check the path")
 
 
 def optional(module: str, source: str | Path) -> ModuleType:
@@ -81,11 +95,17 @@ def stack(
     affine: Float64[np.ndarray, "4 4"] | None = None,
     rows_up: bool = False,
 ) -> Volume:
-    """Volume whose slices come from ``load(i)``, of shape ``(h, w)`` or ``(3, h, w)``, made sound on the way."""
+    """Volume whose slices come from ``load(i)``, of shape ``(h, w)`` or ``(3, h, w)``, made sound on the way.
+
+    Where the source is a path, its size on disk bounds what it may claim.
+    """
     shape, grid = (int(shape[0]), int(shape[1])), tuple(map(int, grid))
-    n_slices = int(np.prod(grid))
-    if n_slices < 1 or min(shape) < 1:
+    n_slices = math.prod(grid)
+    if min(*grid, *shape) < 1:
         raise ReadError(f"{source}: holds no pixels ({n_slices} slices of {shape[0]} × {shape[1]}): export it again")
+    check_claim(source, n_slices, 1, shape, stored_bytes(source) if isinstance(source, Path) else None)
+    if affine is not None and not np.isfinite(affine).all():
+        raise ReadError(f"{source}: its place in space holds NaN or infinite values: correct its affine")
 
     def read_slice(index: int) -> Float32[np.ndarray, "ch h w"]:
         if not 0 <= index < n_slices:

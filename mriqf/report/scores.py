@@ -1,6 +1,7 @@
 """Tables that `mriqf score` wrote, put together to volumes, and which of these are unlike the others."""
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from mriqf.batch.dataset import read_rows
 from mriqf.calibration import Expected, volume_nrmse
 from mriqf.io import ReadError
-from mriqf.io.volume import reading
+from mriqf.io.bounds import TEXT, read_text
+from mriqf.io.volume import find_file, reading
 from mriqf.pooling import weighted_mean
 from mriqf.scale import Scale
 
@@ -73,7 +76,7 @@ class ScoredVolume:
 
 
 def read_scores(tables: Sequence[Path]) -> list[ScoredVolume]:
-    """Volumes in the tables that `mriqf score` writes, CSV or JSON (by ending), in their order.
+    """Volumes in the tables that `mriqf score` writes, CSV or JSON (by ending) or folders of Parquet, in their order.
 
     A file that a table names is looked for from the working folder, or else from the table's.
 
@@ -122,21 +125,27 @@ def worst_first(scores: Float[np.ndarray, " n"], away: Float[np.ndarray, " n"]) 
 
 
 def _rows(table: Path) -> list[dict[str, Any]]:
-    # Line breaks are left to csv, which knows those that are part of a name.
-    with reading(table), table.open(encoding="utf-8-sig", newline="") as file:
-        if table.suffix.lower() == ".json":
-            rows = json.load(file)
-        else:
-            delimiter = "\t" if "\t" in file.readline() else ","
-            file.seek(0)
-            rows = list(csv.DictReader(file, delimiter=delimiter))
+    rows = read_rows(table) if table.is_dir() else _read_file(table)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ReadError(f"{table}: is no list of rows: give a table that mriqf score wrote by --csv or --json")
+        raise ReadError(f"{table}: is no list of rows: give a table that mriqf score wrote")
     if not rows:
-        raise ReadError(f"{table}: holds no scores: give a table that mriqf score wrote by --csv or --json")
+        raise ReadError(f"{table}: holds no scores: give a table that mriqf score wrote")
     if missing := [key for key in NEEDED if any(key not in row for row in rows)]:
-        raise ReadError(f"{table}: has no column {missing[0]}: give a table that mriqf score wrote by --csv or --json")
+        raise ReadError(f"{table}: has no column {missing[0]}: give a table that mriqf score wrote")
     return rows
+
+
+def _read_file(table: Path) -> Any:
+    # Line breaks are left to csv, which knows those that are part of a name.
+    is_json = table.suffix.lower() == ".json"
+    with reading(table):
+        text = read_text(table, TEXT if is_json else 2 * TEXT).decode("utf-8-sig", "surrogateescape")
+        if is_json:
+            return json.loads(text)
+        file = io.StringIO(text, newline="")
+        delimiter = "\t" if "\t" in file.readline() else ","
+        file.seek(0)
+        return list(csv.DictReader(file, delimiter=delimiter))
 
 
 def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
@@ -145,7 +154,7 @@ def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
         raise ValueError(f"{name}: slice {twice[0]} is in the tables twice: leave one of them out")
     table, first = rows[0]
     low, high, threshold = (_number(table, first, key) for key in ("low", "high", "threshold"))
-    if low is None or high is None or threshold is None:
+    if low is None or high is None or threshold is None or not low < high:
         raise ReadError(f"{table}: {name} has no low, high or threshold: give a table that mriqf score wrote")
     mask = str(first.get("foreground") or "automatic")
     return ScoredVolume(
@@ -176,11 +185,19 @@ def _slice(table: Path, row: dict[str, Any]) -> ScoredSlice:
 def _number(table: Path, row: dict[str, Any], key: str) -> float | None:
     value = row.get(key)
     try:
-        return None if value in (None, "") else float(value)
-    except (TypeError, ValueError):
+        number = None if value in (None, "") else float(value)
+        if number is not None and not math.isfinite(number) and key != "score":
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
         raise ReadError(f"{table}: {key} of {row['input']} is {value!r}, no number: write the table anew") from None
+    return number
 
 
 def _find(name: str, table: Path) -> Path:
-    places = (Path(name), table.parent / name)
-    return next((path for path in places if path.exists() or Path(f"{path}.cfl").exists()), Path(name))  # a BART pair
+    for path in (Path(name), table.parent / name):
+        try:
+            find_file(path)
+        except ReadError:
+            continue
+        return path
+    return Path(name)

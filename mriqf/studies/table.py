@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from mriqf.io import atomic_path
+from mriqf.io.bounds import check_regular
 
 Value = str | int | float
 Columns = dict[str, np.ndarray]
@@ -145,8 +146,12 @@ def read_table(path: Path) -> Columns:
     """
     if not path.exists():
         raise ValueError(f"{path} does not exist: run the study first")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values()]
+    check_regular(path)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if None not in row.values()]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no table ({error}): run the study again") from None
     if not rows:
         raise ValueError(f"{path} has no rows: run the study first")
     return {name: _column([row[name] for row in rows]) for name in rows[0]}

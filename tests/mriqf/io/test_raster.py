@@ -85,6 +85,6 @@ def test_printing_colours(tmp_path, name):
 @pytest.mark.parametrize("limit", [10, 300])  # 384 pixels: beyond twice the limit, or between once and twice
 def test_decompression_bomb(tmp_path, monkeypatch, limit):
     path = save(tmp_path / "a.png", GREY)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    monkeypatch.setattr("mriqf.io.raster.PIXELS", limit)
     with pytest.raises(ReadError, match=rf"a\.png: claims more than {limit} pixels"):
         read(path)

@@ -1,0 +1,91 @@
+"""What a file may claim, whatever its bytes say: bounds on memory and time, and words that are safe to print.
+
+A slice of MR is 2048² pixels at most, a photograph some 24 million. Scoring takes some 140 bytes a pixel of grey and
+240 of colour, so that a picture as large as `PIXELS` allows needs gigabytes; but then its file is large as well: what
+claims many pixels out of few bytes is refused far earlier.
+"""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+PIXELS = 2**25  # of a slice: 5792²
+SLICES = 2**20  # of a volume
+SAMPLES = 2**26  # of a slice of k-space, all coils: 64 of 1024²
+WHOLE = 2**29  # bytes that are in memory at once: the array of an archive, a deflated file, weights
+CHUNK = 2**27  # bytes that are unpacked for each slice that is read
+TEXT = 2**25  # bytes of a table, a manifest or a calibration: some 200 000 slices
+# Above this size, of a slice or of all, more than RATIO pixels for each byte of the file are a decompression bomb.
+# JPEG of the lowest qualities comes near it; binary masks are packed as tightly, but are 512³ at most.
+LARGE_SLICE, LARGE, RATIO = 2**20, 2**27, 50
+LENGTH = 2000  # letters of an error
+
+
+class ReadError(ValueError):
+    """A file cannot be used as asked; one line that names the file, the cause and the cure."""
+
+    def __init__(self, message: str):
+        # Names of files and what stands in them may hold line breaks, or commands to the terminal.
+        super().__init__(plain(message)[:LENGTH])
+
+
+def plain(text: str) -> str:
+    """Text with whatever a terminal would not show, such as line breaks and escapes, written out as in Python."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """Names that a file gives, with commas between them: the first few, and no more than their beginnings."""
+    given = [str(name) for name in names]
+    return ", ".join(name[:40] for name in given[:most]) + (f" and {len(given) - most} more" * (len(given) > most))
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is there but no file: to open a pipe waits for ever, and a device has no end."""
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a pipe or a device"
+        raise ReadError(f"{path}: is {what}, no ordinary file: save it as one")
+
+
+def read_text(path: Path, most: int = TEXT) -> bytes:
+    """Bytes of a small file, such as a table or a card.
+
+    Raises
+    ------
+    ReadError
+        If it is no ordinary file, or larger than `most` bytes.
+    OSError
+        If it is not there, or may not be read.
+    """
+    check_regular(path)
+    if (size := path.stat().st_size) > most:
+        raise ReadError(f"{path}: has {size} bytes, more than the {most} that such a file may have: split it")
+    return path.read_bytes()
+
+
+def stored_bytes(path: Path) -> int:
+    """Size of a file, or of the files in a folder."""
+    return sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file())
+
+
+def check_claim(source: object, n_slices: int, n_coils: int, shape: tuple[int, int], stored: int | None) -> None:
+    """Refuse slices too large to be read, too many of them, and decompression bombs.
+
+    Parameters
+    ----------
+    source
+        What errors call the file.
+    n_slices, n_coils, shape
+        What the file says to hold; one coil for images, whatever their channels.
+    stored
+        Bytes that it is stored in; None for an array in memory.
+    """
+    one = math.prod(shape)
+    what = f"{source}: claims {n_slices} slices of {n_coils} × {shape[0]} × {shape[1]}"
+    if one > PIXELS or one * n_coils > SAMPLES:
+        raise ReadError(f"{what}, and a slice may have {PIXELS} pixels, {SAMPLES} with all coils: cut it in parts")
+    if n_slices > SLICES:
+        raise ReadError(f"{what}, and a file may have {SLICES}: cut it in parts")
+    total = one * n_coils * n_slices
+    if stored is not None and (one > LARGE_SLICE or total > LARGE) and total > RATIO * stored:
+        raise ReadError(f"{what} in {stored} bytes, as a decompression bomb does: save it without compression")

@@ -1,0 +1,250 @@
+"""Damaged and malicious files: read as something finite, or refused in one line, in bounded memory and time.
+
+`python -m benchmarks.hostile` does the same at length, by the commands, and measures memory and time from outside.
+"""
+
+import csv
+import os
+import pickle
+import time
+from pathlib import Path
+
+import hostile
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from mriqf import calibration_file, data, weights
+from mriqf.cli import main
+from mriqf.io import ReadError, bounds, read, read_kspace
+from mriqf.io.jpeg_file import read_jpeg
+from mriqf.report import read_scores
+from mriqf.studies.table import read_table
+
+QUICK = settings(
+    max_examples=25,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def images(path):
+    volume = read(path)
+    for index in range(min(volume.n_slices, 3)):
+        pixels = volume.read_slice(index)
+        assert pixels.shape == (volume.channels, *volume.shape)
+        assert np.isfinite(pixels).all()
+    assert np.isfinite(volume.affine).all()
+
+
+def kspace(path):
+    found = read_kspace(path)
+    for index in range(min(found.n_slices, 3)):
+        assert np.isfinite(found.read_slice(index)).all()
+
+
+READERS = {
+    "score": images,
+    "recon": kspace,
+    "restore": lambda path: read_jpeg(path, coefficients=False),
+    "report": lambda path: read_scores([path]),
+    "manifest": data.read_manifest,
+    "weights": weights.load,
+    "calibration": calibration_file.read,
+}
+NAMED = dict.fromkeys(hostile.IMAGES, "score") | dict.fromkeys(hostile.RAW, "recon")
+NAMED |= {"coded.jpg": "restore", "scores.csv": "report", "scores.json": "report", "manifest.toml": "manifest"}
+NAMED |= {"weights.safetensors": "weights", "weights.calibration.json": "calibration"}
+
+
+def refused(command, path):
+    """What is said of a file that is refused; empty for one that is read. Anything else fails."""
+    start = time.process_time()
+    try:
+        READERS[command](path)
+        said = ""
+    except (ValueError, FileNotFoundError) as error:
+        said = str(error)
+        assert said.isprintable() and 0 < len(said) < 6000
+    assert time.process_time() - start < 10
+    return said
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", NAMED)
+def test_damaged_files(tmp_path, name):
+    path = (hostile.IMAGES | hostile.RAW | hostile.OTHERS)[name](tmp_path / name)
+    whole = path.read_bytes()
+
+    @QUICK
+    @given(st.sampled_from(hostile.DAMAGES), st.integers(0, 2**32))
+    def check(kind, seed):
+        path.write_bytes(hostile.damage(kind, whole, np.random.default_rng(seed)))
+        refused(NAMED[name], path)
+
+    check()
+
+
+SLOW = ("bomb",)  # to make, not to refuse
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("number", [k for k, (kind, _, _) in enumerate(hostile.CRAFTED) if kind not in SLOW])
+def test_malicious_files(tmp_path, monkeypatch, number):
+    monkeypatch.chdir(tmp_path)  # where a pickle would leave its mark
+    kind, command, make = hostile.CRAFTED[number]
+    path = make(tmp_path)
+    said = refused(command, path)
+    assert said or kind in ("name", "values", "text", "huge header", "sparse")
+    assert not Path("unpickled").exists()
+    if kind == "pickle" and command == "score":
+        assert "is a pickle, which is never loaded" in said
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda f: hostile._png(f, 2000, 2000, 2000), "decompression bomb"),
+        (lambda f: hostile._nifti_header(f, [2000, 2000, 2], "a.nii.gz", 2**25), "decompression bomb"),
+        (lambda f: hostile._packed_chunk(f, (1, 64, 64), 2**20), "unpacks to more than"),
+        (lambda f: hostile._unwritten(f, (4, 64, 64), chunks=(1, 64, 64)), "was never written"),
+        (lambda f: hostile._scans(f, 600), "is coded in more than 500 scans"),
+        (lambda f: hostile._deflated_dicom(f, 2**20), "is deflated as a whole"),
+        (lambda f: hostile._linked(f, "virtual"), "lies in other files"),
+        (lambda f: hostile._linked(f, "external"), "lies in other files"),
+        (lambda f: hostile._linked(f, "link"), "its keys are reconstruction"),
+        (lambda f: hostile._pipe(f, "a.nii"), "is a pipe or a device"),
+        (lambda f: hostile._link(f, "/dev/zero"), "is a pipe or a device"),
+        (lambda f: hostile._link(f, "link.nii"), "does not exist"),
+    ],
+)
+def test_cause_is_said(tmp_path, make, word):
+    path = make(tmp_path)
+    with pytest.raises(ReadError, match=word) as error:
+        images(path)
+    assert str(path) in str(error.value)
+
+
+def test_archive_larger_than_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("mriqf.io.arrays.WHOLE", 10_000)
+    with pytest.raises(ReadError, match=r"'images' takes 32896 bytes, more than 10000"):
+        read(hostile.archive(tmp_path / "a.npz"))
+
+
+def test_bounds():
+    """What scanners make passes; one more than a bound does not."""
+    bounds.check_claim("a", 60_000, 1, (128, 128), 2**31)
+    bounds.check_claim("a", 300, 64, (768, 512), 2**33)
+    bounds.check_claim("mask", 512, 1, (512, 512), 1)
+    bounds.check_claim("photograph", 1, 1, (4000, 6000), 10**6)
+    for n_slices, n_coils, shape, stored in (
+        (1, 1, (2**13, 2**12 + 1), None),
+        (2**20 + 1, 1, (8, 8), None),
+        (1, 65, (1024, 1024), None),
+        (1, 1, (1024, 1025), 10_000),
+        (513, 1, (512, 512), 10**6),
+    ):
+        with pytest.raises(ReadError, match="claims"):
+            bounds.check_claim("a", n_slices, n_coils, shape, stored)
+
+
+def test_errors_are_one_plain_line():
+    error = ReadError("a\nb\x1b[2J\u202e\udcff é " + "x" * 9999)
+    assert str(error).startswith("a\\nb\\x1b[2J\\u202e\\udcff é xxx")
+    assert str(error).isprintable() and len(str(error)) == bounds.LENGTH
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J.npy", "a\nb.npy", "=cmd|' C calc'!A0.npy", os.fsdecode(b"\xff.npy")])
+@pytest.mark.parametrize("values", ["good", "bad"])
+def test_names_from_line_to_report(tmp_path, monkeypatch, capfd, weights_file, disc, name, values):
+    """Nothing reaches the terminal but text, no cell is a formula, and the report finds the file again."""
+    own = str(weights_file())
+    monkeypatch.chdir(tmp_path)
+    np.save(name, disc(2, 64, 64) * (np.float32(np.nan) if values == "bad" else 1))
+    status = main(["score", "--weights", own, "--csv", "s.csv", "--", name])
+    printed = "".join(capfd.readouterr())
+    assert printed.replace("\n", "").replace("\t", "").isprintable()
+    assert status == (values == "bad")
+    if values == "bad":
+        assert printed.count("\n") == 1
+        return
+    with Path("s.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        cells = [row["input"] for row in csv.DictReader(file)]
+    assert [Path(cell) for cell in cells] == [Path(name)] * 2
+    assert not cells[0].startswith(("=", "+", "-", "@"))
+    assert read_scores([Path("s.csv")])[0].path.exists()
+    assert main(["report", "s.csv", "--out", "r.html"]) == 0
+    assert capfd.readouterr().out.split("\t")[1:3] == ["1", "1"]  # one volume, with pictures
+
+
+def test_no_patient_in_what_is_written(tmp_path, capfd, weights_file):
+    """Of a DICOM file nothing is told but the name that the user gave it, its pixels and its place."""
+    secrets = {
+        "PatientName": "Secret^Patient",
+        "PatientID": "SECRET-4711",
+        "PatientBirthDate": "19700203",
+        "SeriesDescription": "SECRET-SERIES/../../x",
+        "StudyDescription": "SECRET-STUDY",
+        "InstitutionName": "SECRET-HOSPITAL",
+        "AccessionNumber": "SECRET-ACC",
+    }
+    path = hostile.dicom(tmp_path / "scan.dcm", **secrets)
+    uid = str(hostile.pydicom.dcmread(path).SeriesInstanceUID)
+    tables = ["--csv", str(tmp_path / "s.csv"), "--json", str(tmp_path / "s.json")]
+    pictures = ["--map-dir", str(tmp_path / "maps"), "--overlay-dir", str(tmp_path / "pictures")]
+    own = weights_file()
+    before = set(tmp_path.rglob("*"))
+    assert main(["score", str(path), "--weights", str(own), *tables, *pictures]) == 0
+    assert main(["report", str(tmp_path / "s.csv"), "--out", str(tmp_path / "r.html")]) == 0
+    written = [file for file in set(tmp_path.rglob("*")) - before if file.is_file()]
+    assert len(written) == 5
+    told = "".join(capfd.readouterr()).encode() + b"".join(file.read_bytes() for file in written)
+    told += b"".join(file.name.encode() for file in written)
+    with hostile.gzip.open(tmp_path / "maps" / "scan_quality.nii.gz") as file:
+        told += file.read()
+    for secret in (b"secret", b"19700203", uid.encode()):
+        assert secret not in told.lower()
+
+
+def test_hostile_rows_of_a_study(tmp_path):
+    path = tmp_path / "rows.csv"
+    for text in (b"a,b\n" + b"x" * 200_000 + b",1\n", b"\xff\xfe\n\xff", b""):
+        path.write_bytes(text)
+        with pytest.raises(ValueError, match=r"rows\.csv") as error:
+            read_table(path)
+        assert "\n" not in str(error.value)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ReadError, match="is a pipe or a device"):
+        read_table(path)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_checkpoint_of_other_things(tmp_path):
+    for card in ({}, {"recipe": {}}, {"recipe": {}, "step": "x"}, []):
+        path = hostile._card(tmp_path, card)
+        with pytest.raises(ValueError, match=r"is no checkpoint"):
+            weights.read_checkpoint(path, {})
+
+
+def test_weights_that_are_no_numbers(weights_file):
+    path = weights_file()
+    tensors, card = weights.read(path)
+    next(iter(tensors.values()))[0] = float("nan")
+    weights.write(path, tensors, card, force=True)
+    with pytest.raises(ValueError, match="holds no network of this version"):
+        weights.load(path)
+
+
+def test_map_of_more_columns_than_nifti_1_counts(tmp_path):
+    """A picture of 40 000 columns has a map like any other."""
+    from mriqf.io import from_array, write_map
+
+    volume = from_array(np.ones((1, 9, 40_000), np.float32))
+    path = write_map(tmp_path / "map.nii", volume, iter([np.zeros((9, 40_000), np.float32)]))
+    assert read(path).shape == (9, 40_000)
