@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -47,10 +48,10 @@ def main() -> None:
         print(f"{options.volumes} volumes of {options.slices} slices of {options.size}², {size / 1e6:.2f} MB each, "
               f"{os.cpu_count()} cores")  # fmt: skip
         paths = [str(path) for path in sorted(archive.iterdir())]
-        rates = {count: steady(paths, options.weights, count, options.slices) for count in (1, 2)}
-        print(f"2 workers against 1: {rates[2][0] / rates[1][0]:.2f} times as many volumes/s")
+        runs = {count: steady(paths, options.weights, count, options.slices) for count in (1, 2)}
+        print(f"2 workers against 1: {runs[2].rate / runs[1].rate:.2f} times as many volumes/s")
         kept = keeping(Path(folder), paths, options.weights)
-        model(1 / rates[1][0], size, kept + rates[2][1], options)
+        model(runs[1].cost, size, kept + runs[1].sending, options)
         if options.kill:
             killed(archive, Path(folder), options)
 
@@ -69,29 +70,41 @@ def make(folder: Path, volumes: int, slices: int, side: int) -> int:
     return (folder / "000000.npy").stat().st_size
 
 
-def steady(paths: list[str], weights: str, count: int, slices: int) -> tuple[float, float]:
-    """Volumes a second once all workers have begun, without keeping them; seconds to send a task and its result."""
+@dataclass(frozen=True)
+class Run:
+    """What workers did."""
+
+    rate: float
+    """Volumes a second, once all workers have begun."""
+    cost: float
+    """Seconds of a processor that a volume takes: of a worker."""
+    sending: float
+    """The same of the command itself, with Dask's scheduler, without keeping what comes."""
+
+
+def steady(paths: list[str], weights: str, count: int, slices: int) -> Run:
+    """Speed and memory of some workers."""
     task = partial(score_path, for_workers(_options(weights)))
     began = time.perf_counter()
     with workers(count) as client:
         first = client.run(lambda path: len(task(path)), paths[0])  # every worker loads the weights
-        before = client.run(_memory)
-        ready = time.perf_counter()
+        before, ready = client.run(_used), time.perf_counter()
         failed = [rows for _, rows in scatter(client, task, paths) if not isinstance(rows, list)]
-        seconds = time.perf_counter() - ready
-        after = client.run(_memory)
-        began_empty = time.perf_counter()
-        sent = sum(1 for _ in scatter(client, abs, range(100)))
-        dispatch = (time.perf_counter() - began_empty) / sent
+        seconds, after = time.perf_counter() - ready, client.run(_used)
+        busy = time.process_time()
+        sending = sum(1 for _ in scatter(client, abs, range(200)))
+        sending = (time.process_time() - busy) / sending
     if failed or set(first.values()) != {slices}:
         raise RuntimeError(f"volumes failed: {failed[:1]}")
-    rate = len(paths) / seconds
-    now, peak = (max(values) for values in zip(*after.values(), strict=True))
-    grown = max(after[worker][0] - before[worker][0] for worker in after)
-    print(f"{count} workers: {rate:.2f} volumes/s, {slices * rate:.1f} slices/s, {ready - began:.1f} s to start; "
-          f"a worker's memory {now:.0f} MiB, peak {peak:.0f}, grown by {grown:.0f} over all volumes; "
-          f"a task that does nothing takes {1000 * dispatch:.1f} ms")  # fmt: skip
-    return rate, dispatch
+    used = np.array([after[worker] for worker in after])
+    spent, grown, _ = (used - np.array([before[worker] for worker in after])).T
+    found = Run(len(paths) / seconds, float(spent.sum()) / len(paths), sending)
+    print(f"{count} workers: {found.rate:.2f} volumes/s, {slices * found.rate:.1f} slices/s, {ready - began:.1f} s to "
+          f"start; of a processor, {1000 * found.cost:.0f} ms a volume, and {1000 * sending:.1f} ms to send it; "
+          f"{spent.sum() / count / seconds:.0%} of each worker's time")  # fmt: skip
+    print(f"a worker's memory: {used[:, 1].max():.0f} MiB, at most {used[:, 2].max():.0f}, "
+          f"grown by {grown.max():.0f} over {len(paths)} volumes")  # fmt: skip
+    return found
 
 
 def keeping(folder: Path, paths: list[str], weights: str) -> float:
@@ -118,9 +131,10 @@ def keeping(folder: Path, paths: list[str], weights: str) -> float:
 
 
 def model(seconds: float, size: int, kept: float, options: argparse.Namespace) -> None:
-    """What more workers would do: each as fast as the one here, until storage or the command itself is the limit.
+    """What more workers would do: each with a processor to itself, until storage or the command is the limit.
 
-    `kept` is the command's own time for a volume: to send it, and to keep its rows.
+    `seconds` of a worker's processor for a volume of `size` bytes, and `kept` seconds of the command itself, to send it
+    and to keep its rows.
     """
     volume = size / (1e6 * options.storage)
     print(f"cost of a million slices: {1e6 / options.slices * seconds / 3600:.1f} core hours, "
@@ -178,10 +192,11 @@ def _parts(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.parquet")}
 
 
-def _memory() -> tuple[float, float]:
-    """MiB that this process has now, and had at most."""
+def _used() -> tuple[float, float, float]:
+    """Seconds of a processor, and MiB that this process has now, and had at most."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return time.process_time(), pages * resource.getpagesize() / 2**20, peak
 
 
 if __name__ == "__main__":

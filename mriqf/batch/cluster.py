@@ -34,10 +34,12 @@ def workers(count: int = 1, scheduler: str | None = None) -> Iterator[Any]:
         import cryptography  # noqa: F401 (for TLS)
         import dask.config
         from distributed import Client, LocalCluster
+        from distributed.utils import silence_logging_cmgr
     except ImportError as error:
         raise ImportError(f'several workers need {error.name}: pip install "mriqf[cluster]"') from None
+    quiet = logging.CRITICAL  # what becomes of tasks is said by those who give them
     if scheduler is not None:
-        with Client(scheduler, timeout=20) as client:
+        with silence_logging_cmgr(quiet), Client(scheduler, timeout=20) as client:
             yield client
         return
     settings = {
@@ -45,8 +47,8 @@ def workers(count: int = 1, scheduler: str | None = None) -> Iterator[Any]:
         "distributed.scheduler.http.routes": [],  # no web pages, which would show what is done to everybody
         "distributed.worker.http.routes": [],
     }
-    options = {"security": True, "dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
-    with dask.config.set(settings):
+    options = {"security": True, "dashboard_address": "127.0.0.1:0", "silence_logs": quiet}
+    with silence_logging_cmgr(quiet), dask.config.set(settings):
         own: Any = LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **options)
         with own, Client(own) as client:
             own.adapt(minimum=count, maximum=count)  # replaces a worker that cannot be started again
@@ -75,7 +77,8 @@ def scatter(client: Any, task: Callable[[Item], Any], items: Iterable[Item]) -> 
     ConnectionError
         If the scheduler is gone.
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed.comm.core import CommClosedError
 
     items, suspected = iter(items), []
     waiting: dict[Any, Item] = {}
@@ -95,28 +98,32 @@ def scatter(client: Any, task: Callable[[Item], Any], items: Iterable[Item]) -> 
         """One item for each thread to go on with, and one to show a cluster that grows by itself that it should."""
         return max(2 * sum(client.nthreads().values()) + 1 - len(waiting), 0)
 
-    submit(islice(items, room()))
-    while waiting:
-        for item, found in ended():
-            if isinstance(found, KilledWorker):
-                suspected.append(item)
-            else:
-                yield item, found
+    try:
         submit(islice(items, room()))
-    for item in suspected:
-        submit([item])
-        yield from ended()
+        while waiting:
+            for item, found in ended():
+                if isinstance(found, KilledWorker):
+                    suspected.append(item)
+                else:
+                    yield item, found
+            submit(islice(items, room()))
+        for item in suspected:
+            submit([item])
+            yield from ended()
+    except (CancelledError, CommClosedError):
+        raise ConnectionError("the cluster's scheduler is gone: start it and run the same command again") from None
 
 
 def _outcome(future: Any) -> Any:
     from distributed import CancelledError, KilledWorker
+    from distributed.comm.core import CommClosedError
 
     try:
         return future.result()
     except KilledWorker as error:
         return error
-    except CancelledError:
-        raise ConnectionError("the cluster's scheduler is gone: start it and run the same command again") from None
+    except (CancelledError, CommClosedError):
+        raise
     except Exception as error:
         raise ValueError(
             f"a worker failed ({type(error).__name__}: {error}): every worker needs the same mriqf, weights and files"

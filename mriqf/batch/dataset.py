@@ -34,9 +34,12 @@ class Dataset:
     ------
     FileExistsError
         If the folder is a file, or holds parts by other settings, or other Parquet files.
+    ImportError
+        If pyarrow is not installed.
     """
 
     def __init__(self, folder: Path, settings: str):
+        _pyarrow()  # missed now, not after the first volume
         if folder.exists() and not folder.is_dir():
             raise FileExistsError(f"{folder} is a file: name a folder for the dataset")
         folder.mkdir(parents=True, exist_ok=True)

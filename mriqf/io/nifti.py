@@ -2,8 +2,9 @@
 
 import gzip
 import math
+import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,9 @@ def write_map(
     header.set_data_dtype("<f4")
     header.set_data_shape((*volume.shape[::-1], *volume.grid))
     header.set_sform(volume.affine, code="aligned")
-    header.set_qform(volume.affine, code="unknown")
+    with suppress(nib.spatialimages.HeaderDataError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header.set_qform(volume.affine, code="unknown")  # a flat affine has none
     header.set_xyzt_units("mm", "sec")
     written = 0
     with atomic_path(path, force) as temporary, ExitStack() as files:

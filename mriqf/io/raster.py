@@ -72,12 +72,12 @@ def _open(path: Path) -> Image.Image:
 
 def _count_pages(path: Path, image: Image.Image) -> int:
     """How many pages a TIFF has; they can only be counted one after the other."""
-    try:
-        for page in range(1, PAGES + 1):
+    for page in range(1, PAGES + 1):
+        try:
             image.seek(page)
-    except EOFError:
-        image.seek(0)
-        return page
+        except EOFError:
+            image.seek(0)
+            return page
     raise ReadError(f"{path}: has more than {PAGES} pages: cut it in parts")
 
 

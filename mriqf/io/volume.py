@@ -104,8 +104,8 @@ def stack(
     if min(*grid, *shape) < 1:
         raise ReadError(f"{source}: holds no pixels ({n_slices} slices of {shape[0]} × {shape[1]}): export it again")
     check_claim(source, n_slices, 1, shape, stored_bytes(source) if isinstance(source, Path) else None)
-    if affine is not None and not np.isfinite(affine).all():
-        raise ReadError(f"{source}: its place in space holds NaN or infinite values: correct its affine")
+    if affine is not None and not (np.abs(affine) <= np.finfo(np.float32).max).all():
+        raise ReadError(f"{source}: its place in space holds NaN or numbers beyond float32: correct its affine")
 
     def read_slice(index: int) -> Float32[np.ndarray, "ch h w"]:
         if not 0 <= index < n_slices:

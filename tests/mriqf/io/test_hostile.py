@@ -248,3 +248,21 @@ def test_map_of_more_columns_than_nifti_1_counts(tmp_path):
     volume = from_array(np.ones((1, 9, 40_000), np.float32))
     path = write_map(tmp_path / "map.nii", volume, iter([np.zeros((9, 40_000), np.float32)]))
     assert read(path).shape == (9, 40_000)
+
+
+@pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.diag([2.0, 0, 4, 1]), np.diag([1e30, 1e-30, 1, 1])])
+def test_map_of_a_flat_place(tmp_path, affine):
+    """An affine without inverse goes from image to map as it is."""
+    import dataclasses
+
+    from mriqf.io import from_array, write_map
+
+    volume = dataclasses.replace(from_array(hostile.STACK), affine=affine)
+    path = write_map(tmp_path / "map.nii", volume, (image for image in hostile.STACK))
+    np.testing.assert_allclose(read(path).affine[:3], affine[:3], rtol=1e-6)
+
+
+def test_place_beyond_float32(tmp_path):
+    path = hostile._nifti_header(tmp_path, [64, 64, 2], "a.nii", 40_000, sform_code=1, srow_x=[np.nan] * 4)
+    with pytest.raises(ReadError, match="its place in space holds NaN or numbers beyond float32"):
+        read(path)
