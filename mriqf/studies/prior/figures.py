@@ -37,7 +37,7 @@ def draw_curves(columns: Columns, path: Path) -> None:
         ax.set_title(title, fontsize=10)
         ax.set(xlabel="step", ylabel="gain in PSNR over JPEG, dB")
         ax.grid(alpha=0.3)
-    figure.axes[0].legend(fontsize=8)
+    figure.axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1.0))
     figure.suptitle(f"Mean of {len(first.jpeg['psnr'])} photographs; dots: peaks of the means", fontsize=10)
     figure.savefig(path, dpi=110, format="png")
 
