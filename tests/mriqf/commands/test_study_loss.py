@@ -3,7 +3,8 @@
 from mriqf.cli import main
 
 OPTIONS = {
-    "width": 4, "pretrain-steps": 2, "steps": 2, "batch": 2, "slices": 1, "side": 64, "qualities": 10,
+    "networks": "srcnn", "own-lams": 0.1, "guards": "ramp", "steps": 2, "batch": 1, "patch": 64, "slices": 1,
+    "side": 64, "qualities": 10,
 }  # fmt: skip
 
 
@@ -11,15 +12,15 @@ def test_table_answer_and_figures(tiny_data, tmp_path, weights_file, capsys):
     _, root = tiny_data
     out = tmp_path / "out"
     words = ["study", "loss", str(root / "tiny.toml"), "--data", str(root), "--out", str(out), "--threads", "1"]
-    words += ["--lams", "0", "--lams", "0.1", "--gray-weights", str(weights_file("gray.safetensors", arch="cui"))]
+    words += ["--lams", "0", "0.1", "--gray-judge", str(weights_file("gray.safetensors", arch="cui"))]
     for name, value in OPTIONS.items():
         words += [f"--{name}", str(value)]
     assert main(words) == 0
     streams = capsys.readouterr()
     assert streams.out == (out / "answer.md").read_text(encoding="utf-8")
-    assert "| A9 grey, arcnn |" in streams.out
+    assert "| A9 grey, srcnn |" in streams.out
     assert "not measured" in streams.out  # one subject has no interval
-    assert "grey-arcnn-0.1: loss" in streams.err
+    assert "grey-srcnn-input-0.1: step 2/2" in streams.err
     figures = {name: (out / name).read_bytes() for name in ("curves.png", "pictures.png")}
     for again in (words, ["study", "loss", "--out", str(out)]):
         for name in figures:

@@ -31,7 +31,7 @@ from mriqf.studies.loss import (
     tasks,
     train_arms,
 )
-from mriqf.studies.loss import arms as arms_of_study
+from mriqf.studies.loss.arms import GUARDS
 from mriqf.studies.loss.measure import describe
 from mriqf.studies.table import Table, read_table, where
 from mriqf.weights import tensors_hash
@@ -158,7 +158,7 @@ def test_each_guard_changes_the_reports_setup_in_what_it_says(study):
     config = replace(config, guards=LossConfig().guards)
     found = {(arm.kind, arm.name, arm.lam): arm.recipe for arm in arms(parts, config)}
     plain = replace(found["rgb", "input", 0.5], lam=0.2)
-    for guard in arms_of_study.GUARDS:
+    for guard in GUARDS:
         kind = guard.only or "grey"
         recipe = found[kind, guard.name, 0.2]
         given = {n: v for n, v in guard.changes.items() if n not in ("colour", "judge") or kind == "rgb"}
@@ -210,7 +210,7 @@ def test_manifests_are_one_of_each_kind(study, tmp_path):
         read_parts([manifests[0], tmp_path / "again.toml"], root, config)
     text = manifests[1].read_text() + "\n" + manifests[0].read_text().split("\n", 1)[1]
     (tmp_path / "both.toml").write_text(text)
-    assert len(read_manifest(tmp_path / "both.toml").sources) == 4
+    assert len(read_manifest(tmp_path / "both.toml").sources) == 6
     with pytest.raises(ValueError, match=r"both\.toml has grey and RGB images marked test"):
         read_parts([tmp_path / "both.toml"], root, config)
 
