@@ -1,10 +1,12 @@
-"""Every figure that the README claims, by one command; or by name, some of them.
+"""The figures that the README claims, by one command; or by name, some of them.
 
     python -m benchmarks --data FOLDER --out FOLDER [--only accuracy speed …] [--list]
 
 The data folder is that of data_manifests/ (mri/, photo/). Each part prints what it measured and writes its tables to a
 folder of its own, where a part that was cut off goes on. Studies that train take from half an hour to hours on two
-cores; the others take minutes.
+cores; the others take minutes. Not among them are studies of images that have to be made or had first; the commands
+stand beside their tables: `mriqf study opinion` (LIVE release 2 and TID2013), `pretext` (`mriqf data degrade`) and
+`dataset`.
 """
 
 import argparse
@@ -48,9 +50,11 @@ def parts(data: Path, out: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
         "what the data say",
         [[*PYTHON, "benchmarks.evidence", mri, "--out", own("evidence.tsv"), "--folds", "2"]],
     )
-    yield "restore-speed", "restorers: time", [[*PYTHON, "benchmarks.restore_speed"]]
-    yield "batch", "an archive, in several processes", [[*PYTHON, "benchmarks.batch"]]
-    yield "hostile", "damaged and malicious files", [[*PYTHON, "benchmarks.hostile"]]
+    yield "restore-speed", "restorers: time", [
+        [*PYTHON, "benchmarks.restore_speed", "--threads", "1", "--rounds", "3", "--side", "192"]
+    ]  # fmt: skip
+    yield "batch", "an archive, in several processes", [[*PYTHON, "benchmarks.batch", "--volumes", "1000", "--kill"]]
+    yield "hostile", "damaged and malicious files", [[*PYTHON, "benchmarks.hostile", "--rounds", "30"]]
     for protocol in ("fbcnn", "qgac", "qgcn"):
         weights = ["--weights", *RESTORERS, "--half"] if protocol == "fbcnn" else []
         options = [live1, kodak, "--protocol", protocol, *weights]
@@ -65,7 +69,16 @@ def parts(data: Path, out: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
         "qf-mri's twelve claims",
         study("claims", *manifest("claims"), "--slices", "3", "--lone-slices", "6", "--training-slices", "4"),
     )
+    yield "r", "score and undersampling rate", study("r", *manifest("study-r"))
+    both = [*manifest("qf-gray")[:1], *manifest("qf-rgb")]
+    yield "corruption", "blur, noise, salt and pepper, JPEG", study("corruption", *both)
+    yield "prior", "deep image priors: long", study("prior", kodak, "--steps", "700", "--swept", "4", "--threads", "1")
     trained = "trains: long"
+    yield "loss", trained, study(
+        "loss", *both, "--steps", "250", "--batch", "4", "--lams", "0", "0.003", "0.03", "0.3", "--own-lams", "0.03",
+        "0.3", "--most", "12", "--slices", "3", "--qualities", "10", "30",
+    )  # fmt: skip
+    yield "tuning", trained, study("tuning", *manifest("modl-knee"), "--steps", "400")
     yield "sampling", trained, study("sampling", *manifest("qf-gray"))
     yield (
         "ordering-qgcn",

@@ -9,11 +9,10 @@ References
 Cui, Reference-Free Image Quality Metric for Degradation and Reconstruction Artifacts, UCB/EECS-2023-130, 2023, 5.3.
 """
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -131,13 +130,12 @@ def train_perceptual(
     check_new(out, force)
     found = weights.load_restorer(start)
     channels = found.config.channels
-    _check(config, channels)
+    terms = perceptual_terms(start, manifest, config)
     config = replace(config, predictors=config.predictors or USUAL[channels])
-    hashes = _hashes(config)
     where = own_device(device)
     scores = {"score": QFLoss(config.predictors)} | ({"judge": QFLoss(config.judge)} if config.judge else {})
     scores = {name: score.to(where) for name, score in scores.items()}
-    trained = QFLoss(config.predictors, config.variants).to(where)
+    trained = QFLoss(list(scores["score"].predictors), config.variants)
     _check_predictors(scores, str(start), channels, config)
     model = fresh(type(found), found.config, config.seed, start)
     pools = [list(read_pixels(s, root, channels)) for s in manifest.split("train")]
@@ -145,10 +143,9 @@ def train_perceptual(
     held_out = [image for s in manifest.split("val") for image in read_pixels(s, root, channels)]
     held_out = [held_out[k] for k in spread(range(len(held_out)), config.most)]
     _check_images(pools, held_out, manifest.name, config.patch, max(map(_least, scores.values())), config.judge)
-    model = model.to(where).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    model, untuned = (network.to(where).to(memory_format=torch.channels_last) for network in (model, found))  # pyright: ignore[reportCallIssue]
     draws = RestorerTrainConfig(batch=config.batch, patch=config.patch, worst=config.worst, best=config.best)
     qualities = sorted({config.worst, config.best})
-    untuned = copy.deepcopy(model).eval().requires_grad_(False)
     before = figures(untuned, held_out, scores, qualities)
 
     def loss(step: int) -> Tensor:
@@ -169,10 +166,28 @@ def train_perceptual(
     return fit(
         model, out, config, loss=loss, validate=measure,
         half=True, best="judge" if config.judge else "", force=force, report=report,
-        terms=weights.config_dict(config)
-        | {"model": chosen, "manifest": manifest.sha256, "start": origin(start), "sha256": hashes},
+        terms=terms,
         card=chosen | {"manifest": {"name": manifest.name, "sha256": manifest.sha256}, "before": before},
     )  # fmt: skip
+
+
+def perceptual_terms(start: str | Path, manifest: Manifest, config: PerceptualConfig) -> dict[str, Any]:
+    """What makes a fine-tuning: the recipe, the network, and hashes of images, start and predictors.
+
+    Raises
+    ------
+    ValueError
+        If `start` restores nothing, or the recipe does not fit it.
+    """
+    model = weights.load_restorer(start)
+    _check(config, model.config.channels)
+    config = replace(config, predictors=config.predictors or USUAL[model.config.channels])
+    return weights.config_dict(config) | {
+        "model": {"network": model.name, "config": weights.config_dict(model.config)},
+        "manifest": manifest.sha256,
+        "start": origin(start),
+        "sha256": _hashes(config),
+    }
 
 
 def tuning_loss(

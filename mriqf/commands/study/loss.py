@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 from cyclopts import Parameter
 
 from mriqf.cli import UsageError
 from mriqf.commands.options import say
-from mriqf.commands.study.run import carry_out, conclude
+from mriqf.commands.study.run import carry_out, conclude, keep_arrays, read_arrays
 from mriqf.data import Split
-from mriqf.io import atomic_path
 from mriqf.studies import loss as study
 from mriqf.studies.table import Table
 
@@ -57,18 +55,12 @@ def loss(
         arms = study.load_arms(out, parts, config)
         table = Table(out, study.KEY, study.COLUMNS, study.card(out, parts, config))
         carry_out(table, study.tasks(parts, arms, config))
-        with atomic_path(out / "pictures.npz", force=True) as temporary:
-            np.savez_compressed(temporary, **study.pictures(parts, arms, config))  # pyright: ignore[reportArgumentType]
+        keep_arrays(out / "pictures.npz", study.pictures(parts, arms, config))
     return conclude(
         out,
         study.answer,
         [
             ("curves.png", study.draw_curves),
-            ("pictures.png", lambda _, path: study.draw_pictures(_read_pictures(out), path)),
+            ("pictures.png", lambda _, path: study.draw_pictures(read_arrays(out / "pictures.npz"), path)),
         ],
     )
-
-
-def _read_pictures(out: Path) -> dict[str, np.ndarray]:
-    with np.load(out / "pictures.npz") as archive:
-        return dict(archive)

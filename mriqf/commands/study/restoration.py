@@ -4,14 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 from cyclopts import Parameter
 
 from mriqf.commands.options import choose_device
-from mriqf.commands.study.run import carry_out, conclude
+from mriqf.commands.study.run import carry_out, conclude, keep_arrays, read_arrays
 from mriqf.data import Split
-from mriqf.io import atomic_path
 from mriqf.studies.inputs import read_inputs
 from mriqf.studies.restoration import (
     COLUMNS,
@@ -68,12 +66,10 @@ def restoration(
         found, methods = read_inputs(inputs, data, split=split, most=config.most), load_methods(config)
         carry_out(Table(out, KEY, COLUMNS, card(found, config)), tasks(found, methods, config))
         if not kept.exists():
-            with atomic_path(kept) as temporary:
-                np.savez_compressed(temporary, **pictures(found, methods, config))  # pyright: ignore[reportArgumentType]
+            keep_arrays(kept, pictures(found, methods, config))
 
     def draw(_: Columns, path: Path) -> None:
-        with np.load(kept) as archive:
-            draw_pictures(dict(archive), path)
+        draw_pictures(read_arrays(kept), path)
 
     shown = [("pictures.png", draw)] if kept.exists() else []
     return conclude(out, answer, [("gains.png", draw_gains), *shown])

@@ -1,9 +1,10 @@
 """What every study command does: measure what is missing, then draw and answer from the table."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from mriqf.io import atomic_path
@@ -19,6 +20,18 @@ def carry_out(table: Table, tasks: Sequence[Task]) -> None:
             if bar.n == 0 and count:
                 bar.initial = count  # what earlier runs did says nothing about the speed of this one
             bar.update(count - bar.n)
+
+
+def keep_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write what a study draws beside its table, an .npz file."""
+    with atomic_path(path, force=True) as temporary:
+        np.savez_compressed(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read it again."""
+    with np.load(path) as archive:
+        return dict(archive)
 
 
 def conclude(

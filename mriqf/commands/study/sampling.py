@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 from cyclopts import Parameter
 
 from mriqf.cli import UsageError
 from mriqf.commands.options import say
-from mriqf.commands.study.run import carry_out, conclude
+from mriqf.commands.study.run import carry_out, conclude, keep_arrays, read_arrays
 from mriqf.data import read_manifest
-from mriqf.io import atomic_path
 from mriqf.studies.inputs import read_inputs
 from mriqf.studies.sampling import figures, measure
 from mriqf.studies.sampling.answer import answer
@@ -63,7 +61,7 @@ def sampling(
             ("fields.png", figures.draw_fields),
             ("curves.png", lambda _, path: figures.draw_curves(curves, path)),
             ("phase.png", lambda _, path: figures.draw_phase(grid, path)),
-            ("features.png", lambda _, path: figures.draw_features(_read_features(out), path)),
+            ("features.png", lambda _, path: figures.draw_features(read_arrays(out / "features.npz"), path)),
         ],
     )
 
@@ -79,10 +77,4 @@ def _measure(path: Path, out: Path, data: Path, config: Config) -> None:
         Table(out / "grid", measure.GRID_KEY, measure.GRID_COLUMNS, made_from),
         measure.grid_tasks(subjects, models, config),
     )
-    with atomic_path(out / "features.npz", force=True) as temporary:
-        np.savez_compressed(temporary, **measure.activations(subjects, models))  # pyright: ignore[reportArgumentType]
-
-
-def _read_features(out: Path) -> dict[str, np.ndarray]:
-    with np.load(out / "features.npz") as archive:
-        return dict(archive)
+    keep_arrays(out / "features.npz", measure.activations(subjects, models))

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 from cyclopts import Parameter
 
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, say
-from mriqf.commands.study.run import carry_out, conclude
+from mriqf.commands.study.run import carry_out, conclude, keep_arrays, read_arrays
 from mriqf.data import read_manifest
-from mriqf.io import atomic_path
 from mriqf.studies import tuning as study
 from mriqf.studies.table import Table
 
@@ -63,18 +61,12 @@ def tuning(
         networks = study.load_arms(folder, config, device)
         table = Table(out, study.KEY, study.COLUMNS, study.card(folder, known, config))
         carry_out(table, study.tasks(cases, networks, config))
-        with atomic_path(out / "pictures.npz", force=True) as temporary:
-            np.savez_compressed(temporary, **study.pictures(cases, networks, config))  # pyright: ignore[reportArgumentType]
+        keep_arrays(out / "pictures.npz", study.pictures(cases, networks, config))
     return conclude(
         out,
         study.answer,
         [
             ("changes.png", study.draw_changes),
-            ("pictures.png", lambda _, path: study.draw_pictures(_read_pictures(out), path)),
+            ("pictures.png", lambda _, path: study.draw_pictures(read_arrays(out / "pictures.npz"), path)),
         ],
     )
-
-
-def _read_pictures(out: Path) -> dict[str, np.ndarray]:
-    with np.load(out / "pictures.npz") as archive:
-        return dict(archive)

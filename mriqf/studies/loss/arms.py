@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from mriqf import weights
 from mriqf.data import Manifest, Split, content_hash, read_manifest
-from mriqf.fit import origin
 from mriqf.io import Volume
 from mriqf.restore import Network
+from mriqf.studies.arms import is_trained
 from mriqf.studies.inputs import Inputs, read_inputs
-from mriqf.studies.perceptual import USUAL, PerceptualConfig, train_perceptual
+from mriqf.studies.perceptual import USUAL, PerceptualConfig, perceptual_terms, train_perceptual
 from mriqf.weights import config_dict
 
 Kind = Literal["grey", "rgb"]
@@ -194,11 +194,7 @@ def train_arms(
         if arm.recipe is None:
             continue
         path = Path(arm.weights(folder))
-        if path.exists():
-            told = weights.read(path)[1].get("recipe", {})
-            wanted = config_dict(arm.recipe) | {"start": origin(arm.start), "manifest": manifests[arm.kind].sha256}
-            if any(told.get(name) != value for name, value in wanted.items()):
-                raise ValueError(f"{path} was trained otherwise: remove it, or choose another folder")
+        if is_trained(path, perceptual_terms(arm.start, manifests[arm.kind], arm.recipe)):
             continue
         train_perceptual(
             arm.start, manifests[arm.kind], root, path, arm.recipe,

@@ -57,7 +57,7 @@ def draw_curves(columns: Columns, path: Path) -> None:
 
 
 def draw_pictures(pictures: Mapping[str, np.ndarray], path: Path) -> None:
-    """Truth, JPEG, pre-trained and fine-tuned: a row for each image and network, a column for each arm."""
+    """Truth, JPEG and every arm: a row for each image and network, a column for each arm."""
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(name.rpartition("/")[0] for name in pictures))

@@ -10,6 +10,7 @@ from torch import nn
 from mriqf import weights
 from mriqf.data import Manifest
 from mriqf.restore import QAIRN, QGAC, QGCN, qairn, qgac, qgcn
+from mriqf.studies.arms import is_trained
 from mriqf.train_restorer import RestorerTrainConfig, train_restorer
 
 Family = Literal["qgcn", "qgac", "qairn"]
@@ -144,14 +145,12 @@ def train_arms(
     trained = replace(manifest, sources=manifest.split("train"))
     for arm, seed in chosen(config):
         path, wanted, model = weights_path(folder, arm, seed), recipe(arm, seed, config), model_config(arm, config)
-        if path.exists():
-            terms = weights.config_dict(wanted) | {
-                "model": {"network": arm.family, "config": weights.config_dict(model)},
-                "manifest": manifest.sha256,
-                "start": None,
-            }
-            if weights.read(path)[1].get("recipe") != terms:
-                raise ValueError(f"{path} was trained otherwise: remove it, or choose another folder")
+        terms = weights.config_dict(wanted) | {
+            "model": {"network": arm.family, "config": weights.config_dict(model)},
+            "manifest": manifest.sha256,
+            "start": None,
+        }
+        if is_trained(path, terms):
             continue
         train_restorer(
             SMALL[arm.family][0], model, trained, root, path, wanted, device=device, report=_named(arm, seed, report)

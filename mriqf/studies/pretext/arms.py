@@ -14,6 +14,7 @@ from mriqf import weights
 from mriqf.data import Augmentation, make_batch
 from mriqf.error_predictor import ErrorConfig, ErrorPredictor
 from mriqf.fit import fit, fresh
+from mriqf.studies.arms import is_trained
 from mriqf.studies.degraded import FAMILIES
 from mriqf.train_error import ErrorTrainConfig, Examples, jpeg_ladder, train_error, validate
 
@@ -94,10 +95,7 @@ def train_arms(
     """
     for arm, seed in arms(config):
         path, wanted = weights_path(folder, arm, seed), recipe(arm, seed, config)
-        if path.exists():
-            found = weights.read(path)[1]["recipe"]
-            if any(found.get(k) != v for k, v in (weights.config_dict(wanted) | sources.provenance).items()):
-                raise ValueError(f"{path} was trained otherwise: remove it, or choose another folder")
+        if is_trained(path, weights.config_dict(wanted) | sources.provenance):
             continue
         heard = _named(arm, seed, report)
         if arm == PRETEXT:

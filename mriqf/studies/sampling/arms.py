@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from mriqf import weights
 from mriqf.data import Augmentation, Law, Manifest, content_hash
 from mriqf.predictor import Arch, QFConfig, QFPredictor
+from mriqf.studies.arms import is_trained
 from mriqf.studies.table import Table, Task
 from mriqf.train import TrainConfig, train
 
@@ -89,12 +90,11 @@ def curve_tasks(
     def task(arm: Arm, seed: int) -> Task:
         def measure() -> list[dict[str, float]]:
             path, wanted = weights_path(folder, arm, seed), recipe(arm, seed, config)
-            if not path.exists():
+            terms = weights.config_dict(wanted) | {"manifest": manifest.sha256, "start": None}
+            if not is_trained(path, terms):
                 train(manifest, root, path, wanted, report=lambda line: report(f"{arm}-{seed}: {line}"))
-            card = weights.read(path)[1]
-            if card["recipe"] != weights.config_dict(wanted) | {"manifest": manifest.sha256, "start": None}:
-                raise ValueError(f"{path} was trained otherwise: remove it, or choose another folder")
-            return [dict.fromkeys(CURVE_COLUMNS, float("nan")) | point for point in card["curve"]]
+            curve = weights.read(path)[1]["curve"]
+            return [dict.fromkeys(CURVE_COLUMNS, float("nan")) | point for point in curve]
 
         return Task(tuple((arm, seed, step) for step in points), measure)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ import recon
 from mriqf import weights
 from mriqf.data import Manifest, read_slices
 from mriqf.fit import commit, fresh
+from mriqf.studies.arms import is_trained
 from mriqf.studies.tune_modl import Objective, TuneConfig, draw, tune_modl, tuning_terms
 from recon.simulate import SimulationConfig
 
@@ -149,8 +150,7 @@ def train_arms(
         _write_start(begin, trained, root, config)
     for arm in others:
         path, wanted = weights_path(folder, arm, config), recipe(arm, config)
-        if path.exists():
-            _check_recipe(path, tuning_terms(begin, trained, wanted))
+        if is_trained(path, tuning_terms(begin, trained, wanted)):
             continue
         tune_modl(begin, trained, root, path, wanted, device=device, report=_named(arm, report))
 
@@ -165,8 +165,7 @@ def _write_start(path: Path, manifest: Manifest, root: Path, config: TuningConfi
     terms = weights.config_dict(plain.simulation) | {
         "manifest": manifest.sha256, "pixels": config.pixels, "seed": config.seed, "size": weights.config_dict(size),
     }  # fmt: skip
-    if path.exists():
-        _check_recipe(path, terms)
+    if is_trained(path, terms):
         return
     model = fresh(recon.MoDL, size, config.seed)
     sources = manifest.split("train")
@@ -181,11 +180,6 @@ def _write_start(path: Path, manifest: Manifest, root: Path, config: TuningConfi
     path.parent.mkdir(parents=True, exist_ok=True)
     card = {"network": "modl", "config": weights.config_dict(size), "recipe": terms, "commit": commit()}
     weights.write(path, model.state_dict(), card)
-
-
-def _check_recipe(path: Path, terms: dict[str, Any]) -> None:
-    if weights.read(path)[1].get("recipe") != terms:
-        raise ValueError(f"{path} was trained otherwise: remove it, or choose another folder")
 
 
 def _named(arm: Arm, report: Callable[[str], None]) -> Callable[[str], None]:

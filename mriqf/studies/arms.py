@@ -1,0 +1,30 @@
+"""Arms of a study: networks that are trained once, kept in a folder, and found again."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mriqf import weights
+
+
+def is_trained(path: Path, terms: Mapping[str, Any]) -> bool:
+    """Whether an arm's weights exist.
+
+    Parameters
+    ----------
+    path
+        Of the weights.
+    terms
+        What the recipe in their card must say; it may say more.
+
+    Raises
+    ------
+    ValueError
+        If it says otherwise.
+    """
+    if not path.exists():
+        return False
+    told = weights.read(path)[1].get("recipe", {})
+    if any(told.get(name) != value for name, value in terms.items()):
+        raise ValueError(f"{path} was trained otherwise: remove it, or choose another folder")
+    return True
