@@ -46,6 +46,8 @@ def workers(count: int = 1, scheduler: str | None = None) -> Iterator[Any]:
         "distributed.deploy.lost-worker-timeout": "120s",  # for a killed worker to come back, on a busy machine too
         "distributed.scheduler.http.routes": [],  # no web pages, which would show what is done to everybody
         "distributed.worker.http.routes": [],
+        # Dask has each array given back to the system at once, and pays for the next in page faults: half of the time.
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     }
     options = {"security": True, "dashboard_address": "127.0.0.1:0", "silence_logs": quiet}
     with silence_logging_cmgr(quiet), dask.config.set(settings):

@@ -265,6 +265,13 @@ def test_task_that_fails_by_itself_ends_all(cluster):
         list(scatter(client, task, range(3)))
 
 
+def test_own_workers_keep_freed_memory(monkeypatch):
+    # With Dask's setting half of the time went into page faults.
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    with workers(1) as client:
+        assert list(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == [None]
+
+
 def test_lost_scheduler_is_one_line(tmp_path):
     code = (
         "from distributed import LocalCluster; import time\nif __name__ == '__main__':\n"
