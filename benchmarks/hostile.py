@@ -72,7 +72,13 @@ def main() -> None:
 def files(folder: Path, rounds: int, seed: int, only: str) -> Iterator[tuple[str, str, str, Path]]:
     """What was done, to what, the command that reads it, and the file; each is removed before the next is made."""
     commands = dict.fromkeys(IMAGES, "score") | dict.fromkeys(RAW, "recon")
-    commands |= {"coded.jpg": "restore", "scores.csv": "report", "scores.json": "report", "manifest.toml": "manifest"}
+    commands |= {
+        "coded.jpg": "restore",
+        "scores.csv": "report",
+        "scores.json": "report",
+        "part.parquet": "dataset",
+        "manifest.toml": "manifest",
+    }
     commands |= {"weights.safetensors": "weights", "weights.calibration.json": "calibration"}
     for name, make in (IMAGES | RAW | OTHERS).items():
         with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -104,6 +110,8 @@ def arguments(command: str, path: Path, folder: Path) -> list[str]:
             return ["restore", given, "--model", "srcnn", "--out", out, "--force"]
         case "report":
             return ["report", given, "--out", out + ".html", "--force"]
+        case "dataset":
+            return ["report", str(path.parent), "--out", out + ".html", "--force"]
         case "manifest":
             return ["data", "list", given, "--root", str(folder)]
         case "weights":

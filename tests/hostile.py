@@ -122,6 +122,16 @@ def table_json(path: Path) -> Path:
     return path
 
 
+def part(path: Path) -> Path:
+    """Of a dataset of scores, in a folder of its own."""
+    from mriqf.batch import Dataset
+
+    dataset = Dataset(path.with_suffix(""), "0" * 16)
+    name = f"{'0' * 32}-{'0' * 16}-{'0' * 16}.parquet"
+    dataset.write(name, [{"input": "a.npy", "slice": k, "score": 50.0, "pool": "rms", "low": 0.0} for k in range(3)])
+    return dataset.folder / name
+
+
 def manifest(path: Path) -> Path:
     path.write_text('name = "a"\n[[source]]\npath = "a.npz"\nsplit = "train"\nsubjects = [0, 1]\nsha256 = "00"\n')
     return path
@@ -168,6 +178,7 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
     "coded.jpg": picture,
     "scores.csv": table,
     "scores.json": table_json,
+    "part.parquet": part,
     "manifest.toml": manifest,
     "weights.safetensors": shipped("qf-gray-cui-fov11.safetensors"),
     "weights.calibration.json": shipped("qf-mri.calibration.json"),

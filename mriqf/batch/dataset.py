@@ -12,12 +12,14 @@ from types import ModuleType
 from typing import Any
 
 from mriqf.batch.inputs import state
-from mriqf.io import atomic_path
+from mriqf.io import ReadError, atomic_path
+from mriqf.io.bounds import check_regular
 from mriqf.io.volume import reading
 
 PART = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})\.parquet")
 TEXT = ("input", "pool", "weights", "foreground", "map", "version", "domain")
 WHOLE = ("slice", "jpeg_quality")  # all other columns are float64
+MOST_ROWS, LONGEST = 1 << 16, 1 << 13  # of a part: slices, and bytes of a text; a few bytes can claim any number
 
 
 class Dataset:
@@ -97,9 +99,7 @@ class Dataset:
 
     def rows(self, part: str) -> list[dict[str, Any]]:
         """Rows of one part, as they were written."""
-        _, parquet = _pyarrow()
-        with reading(self.folder / part):
-            return parquet.ParquetFile(self.folder / part).read().to_pylist()
+        return _read(self.folder / part)
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -108,15 +108,39 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     Raises
     ------
     ReadError
-        If a part is damaged, or the parts have different columns.
+        If a part is damaged, or has other columns than the first.
     ImportError
         If pyarrow is not installed.
     """
-    arrow, parquet = _pyarrow()
-    with reading(folder):
-        tables = [parquet.ParquetFile(folder / name).read() for name in _names(folder)]
-        rows = arrow.concat_tables(tables).to_pylist() if tables else []
+    rows: list[dict[str, Any]] = []
+    for name in _names(folder):
+        part = _read(folder / name)
+        if rows and part and part[0].keys() != rows[0].keys():
+            raise ReadError(f"{folder / name}: its columns are not those of the parts before it: move it elsewhere")
+        rows += part
     return sorted(rows, key=lambda row: (str(row.get("input")), row.get("slice") or 0))
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    _, parquet = _pyarrow()
+    with reading(path):
+        check_regular(path)
+        with parquet.ParquetFile(path) as file:
+            about, schema = file.metadata, file.schema_arrow
+        texts = [name for name in TEXT if name in schema.names]
+        if any(str(column.type) not in ("double", "int64") for column in schema if column.name not in texts):
+            raise ReadError(f"{path}: has columns that are no numbers: it holds no scores of a volume")
+        if about.num_rows > MOST_ROWS:
+            raise ReadError(
+                f"{path}: claims {about.num_rows} rows, more than {MOST_ROWS}: it holds no scores of a volume"
+            )
+        # As dictionaries: a text is there once, whatever the rows that have it.
+        with parquet.ParquetFile(path, metadata=about, read_dictionary=texts) as file:
+            table = file.read()
+        words = [word for name in texts for part in table[name].chunks for word in part.dictionary]
+        if any(word.is_valid and word.as_buffer().size > LONGEST for word in words):
+            raise ReadError(f"{path}: has a text of more than {LONGEST} bytes: it holds no scores of a volume")
+        return table.to_pylist()
 
 
 def _names(folder: Path) -> list[str]:

@@ -265,6 +265,33 @@ def test_task_that_fails_by_itself_ends_all(cluster):
         list(scatter(client, task, range(3)))
 
 
+@pytest.mark.parametrize(
+    ("rows", "word"),
+    [
+        ([{"input": "a" * 9000, "slice": 0, "score": 1.0}], "has a text of more than"),
+        ([{"input": "a", "slice": 0, "score": 1.0}] * 70_000, "claims 70000 rows"),
+        ([{"input": "a", "slice": 0, "quality": 1.0}], "its columns are not those"),
+        ([{"input": "a", "slice": 0, "comment": 1.0}], "has columns that are no numbers"),
+        (None, "cannot be read"),
+    ],
+)
+def test_part_that_is_none_is_named(tmp_path, monkeypatch, rows, word):
+    dataset = Dataset(tmp_path / "scores", "0" * 16)
+    good, bad = (f"{digit * 32}-{'0' * 16}-{'0' * 16}.parquet" for digit in "01")
+    dataset.write(good, [{"input": "b", "slice": 0, "score": 2.0}])
+    if rows is None:
+        (dataset.folder / bad).write_bytes((dataset.folder / good).read_bytes()[:-9])
+    else:
+        if "comment" in rows[0]:
+            monkeypatch.setattr("mriqf.batch.dataset.TEXT", ("input", "comment"))
+            rows = [row | {"comment": "words"} for row in rows]
+        dataset.write(bad, rows)
+        monkeypatch.undo()
+    with pytest.raises(ReadError, match=word) as error:
+        read_rows(dataset.folder)
+    assert str(error.value).startswith(str(dataset.folder / bad))
+
+
 def test_own_workers_keep_freed_memory(monkeypatch):
     # With Dask's setting half of the time went into page faults.
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)

@@ -52,12 +52,19 @@ READERS = {
     "recon": kspace,
     "restore": lambda path: read_jpeg(path, coefficients=False),
     "report": lambda path: read_scores([path]),
+    "dataset": lambda path: read_scores([path.parent]),
     "manifest": data.read_manifest,
     "weights": weights.load,
     "calibration": calibration_file.read,
 }
 NAMED = dict.fromkeys(hostile.IMAGES, "score") | dict.fromkeys(hostile.RAW, "recon")
-NAMED |= {"coded.jpg": "restore", "scores.csv": "report", "scores.json": "report", "manifest.toml": "manifest"}
+NAMED |= {
+    "coded.jpg": "restore",
+    "scores.csv": "report",
+    "scores.json": "report",
+    "part.parquet": "dataset",
+    "manifest.toml": "manifest",
+}
 NAMED |= {"weights.safetensors": "weights", "weights.calibration.json": "calibration"}
 
 
