@@ -16,7 +16,7 @@ from jaxtyping import Float
 from mriqf.batch.dataset import read_rows
 from mriqf.calibration import Expected, volume_nrmse
 from mriqf.io import ReadError
-from mriqf.io.bounds import TEXT, read_text
+from mriqf.io.bounds import TEXT, plain, read_text
 from mriqf.io.volume import find_file, reading
 from mriqf.pooling import weighted_mean
 from mriqf.scale import Scale
@@ -95,8 +95,8 @@ def read_scores(tables: Sequence[Path]) -> list[ScoredVolume]:
     for key in ("weights", "pool"):
         kinds = sorted({getattr(volume, key) for volume in found})
         if len(kinds) > 1:
-            raise ValueError(f"{', '.join(map(str, tables))}: scores by {key} {' and '.join(kinds)} do not compare: "
-                             "make a report of each")  # fmt: skip
+            given, told = ", ".join(map(str, tables)), plain(" and ".join(kinds))
+            raise ValueError(f"{given}: scores by {key} {told} do not compare: make a report of each")
     return found
 
 
@@ -151,11 +151,11 @@ def _read_file(table: Path) -> Any:
 def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
     slices = sorted((_slice(*row) for row in rows), key=lambda s: s.index)
     if twice := [a.index for a, b in pairwise(slices) if a.index == b.index]:
-        raise ValueError(f"{name}: slice {twice[0]} is in the tables twice: leave one of them out")
+        raise ValueError(f"{plain(name)}: slice {twice[0]} is in the tables twice: leave one of them out")
     table, first = rows[0]
     low, high, threshold = (_number(table, first, key) for key in ("low", "high", "threshold"))
     if low is None or high is None or threshold is None or not low < high:
-        raise ReadError(f"{table}: {name} has no low, high or threshold: give a table that mriqf score wrote")
+        raise ReadError(f"{table}: {plain(name)} has no low, high or threshold: give a table that mriqf score wrote")
     mask = str(first.get("foreground") or "automatic")
     return ScoredVolume(
         name,
@@ -173,7 +173,9 @@ def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
 def _slice(table: Path, row: dict[str, Any]) -> ScoredSlice:
     index, score, share = (_number(table, row, key) for key in ("slice", "score", "foreground_fraction"))
     if index is None or share is None:
-        raise ReadError(f"{table}: a row of {row['input']} has no slice or foreground_fraction: write the table anew")
+        raise ReadError(
+            f"{table}: a row of {plain(str(row['input']))} has no slice or foreground_fraction: write the table anew"
+        )
     expected = None
     if row.get("domain"):
         reason = "" if row["domain"] == "ok" else str(row["domain"])
@@ -189,7 +191,9 @@ def _number(table: Path, row: dict[str, Any], key: str) -> float | None:
         if number is not None and not math.isfinite(number) and key != "score":
             raise ValueError
     except (TypeError, ValueError, OverflowError):
-        raise ReadError(f"{table}: {key} of {row['input']} is {value!r}, no number: write the table anew") from None
+        raise ReadError(
+            f"{table}: {key} of {plain(str(row['input']))} is {value!r}, no number: write the table anew"
+        ) from None
     return number
 
 

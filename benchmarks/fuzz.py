@@ -1,0 +1,54 @@
+"""Bytes that are sought to reach ever other lines of the readers, by atheris; a crash ends the run and is kept.
+
+    pip install atheris
+    python -m benchmarks.fuzz NAME [--seconds 60]
+
+NAME is a file of `tests/hostile.py`, such as one.nii, whose reader is tried; without it, all are listed. What cannot be
+read must be refused by one line. `benchmarks.hostile` damages files of all formats at random.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+MOST = 1 << 16  # bytes of a file
+
+
+def main() -> None:
+    """Run until a reader fails, or the time is over."""
+    import atheris  # pyright: ignore[reportMissingImports]
+
+    with atheris.instrument_imports(include=["mriqf", "nibabel", "pydicom"]):
+        from tests.hostile import IMAGES, OTHERS, RAW
+        from tests.mriqf.io.test_hostile import NAMED, READERS
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", nargs="?", choices=sorted(NAMED))
+    parser.add_argument("--seconds", type=int, default=60)
+    options = parser.parse_args()
+    if not options.name:
+        print(*sorted(NAMED), sep="\n")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = (IMAGES | RAW | OTHERS)[options.name](Path(folder, options.name))
+        corpus = Path(folder, "corpus")
+        corpus.mkdir()
+        (corpus / "whole").write_bytes(path.read_bytes())
+        read = READERS[NAMED[options.name]]
+
+        def once(data: bytes) -> None:
+            path.write_bytes(data)
+            try:
+                read(path)
+            except (ValueError, FileNotFoundError) as error:
+                if not str(error).isprintable():
+                    raise RuntimeError(f"{options.name}: refused by more than one line: {error!r}") from error
+
+        flags = [f"-max_len={MOST}", f"-max_total_time={options.seconds}", "-timeout=10", "-rss_limit_mb=3072"]
+        atheris.Setup([sys.argv[0], *flags, str(corpus)], once)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
