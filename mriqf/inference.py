@@ -11,8 +11,12 @@ from mriqf.error_predictor import ErrorPredictor
 from mriqf.pooling import padding
 from mriqf.predictor import QFPredictor
 from mriqf.restore.qairn import QAIRNPredictor
+from mriqf.tiles import Place, parts
 
 Predictor = QFPredictor | ErrorPredictor | QAIRNPredictor
+
+TILE = 1024
+"""Pixels, each way, that are looked at in one part, where a predictor does not need to see the whole image."""
 
 
 def fast(model: Predictor) -> Predictor:
@@ -55,7 +59,7 @@ def predict(
     if isinstance(model, ErrorPredictor):
         maps, features = zip(*(model.quality_and_features(image) for image in each), strict=True)
         return torch.cat(maps).cpu(), torch.cat(features).cpu()
-    return torch.cat([model(image).float().cpu() for image in each]), None
+    return torch.cat([_in_parts(model, image) for image in each]), None
 
 
 def predict_map(
@@ -63,6 +67,19 @@ def predict_map(
 ) -> Float[Tensor, "b 1 i j"]:
     """As `predict`, the quality map alone."""
     return predict(model, images, lead)[0]
+
+
+def _in_parts(model: QFPredictor | QAIRNPredictor, image: Tensor) -> Tensor:
+    h, w = image.shape[2:]
+    found = torch.empty(1, 1, h // model.stride, w // model.stride)
+    for seen, kept, place in parts((h, w), TILE, model.reach):
+        cells = model(image[..., *seen]).float().cpu()
+        found[..., *_cells(place, model.stride)] = cells[..., *_cells(kept, model.stride)]
+    return found
+
+
+def _cells(place: Place, stride: int) -> tuple[slice, ...]:
+    return tuple(slice(n.start // stride, n.stop // stride) for n in place)
 
 
 def _fold(module: nn.Module) -> nn.Module:

@@ -114,6 +114,11 @@ class QFPredictor(nn.Module):
         """Where the weights are."""
         return self.head.weight.device
 
+    @property
+    def reach(self) -> int:
+        """Pixels, to each side, that a cell depends on, at most."""
+        return self.receptive_field
+
     def logits(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k i j"]:
         """Output of the head: one channel before its sigmoid (regression), or five before their softmax (classes)."""
         # The stem keeps full precision: half a grey level decides between two high qualities.

@@ -176,6 +176,11 @@ class QAIRNPredictor(nn.Module):
         """Where the weights are."""
         return self.network.last.weight.device
 
+    @property
+    def reach(self) -> int:
+        """Pixels, to each side, that a cell depends on, at most."""
+        return self.network.reach
+
     def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
         """Quality map, one value for each 2×2 pixels."""
         return 100 * self.network.forward_with_maps(images)[1][1]

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mriqf.restore.qgcn import QGCN
+from mriqf.tiles import parts
 
 GRID = 16  # pixels of a 4:2:0 unit, and of the deepest step of the networks: all parts start on it
 
@@ -51,11 +52,7 @@ def _in_parts(model: Any, images: Tensor, tables: Tensor | None, tile: int) -> T
     if max(h, w) <= tile:
         return model(images, tables)
     whole = {"seen": model.look(images)} if isinstance(model, QGCN) else {}
-    margin, found = -(-model.reach // GRID) * GRID, torch.empty_like(images)
-    for top in range(0, h, tile):
-        for left in range(0, w, tile):
-            y, x = max(top - margin, 0), max(left - margin, 0)
-            part = images[..., y : top + tile + margin, x : left + tile + margin]
-            restored = model(part, tables, **whole)[..., top - y :, left - x :]
-            found[..., top : top + tile, left : left + tile] = restored[..., :tile, :tile]
+    found = torch.empty_like(images)
+    for seen, kept, place in parts((h, w), tile, model.reach, GRID):
+        found[..., *place] = model(images[..., *seen], tables, **whole)[..., *kept]
     return found

@@ -5,6 +5,8 @@ import torch
 from properties import relative_error
 
 from mriqf import inference
+from mriqf.restore import QAIRN, QAIRNConfig
+from mriqf.restore.qairn import QAIRNPredictor
 
 
 @pytest.fixture(params=[("histogram", 1), ("histogram", 3), ("cui", 1), ("cui-fov11", 3)], ids=str)
@@ -65,3 +67,22 @@ def test_too_small_is_said_with_both_sizes(untrained, arch):
     inference.predict_map(model, noise(1, 1, side, side))
     with pytest.raises(ValueError, match=f"image is 200×{side - 1}: the predictor sees {side}×{side} pixels at once"):
         inference.predict_map(model, noise(1, 1, 200, side - 1))
+
+
+@pytest.mark.parametrize("lead", [(0, 0), (5, 3)])
+def test_large_image_in_parts_is_the_image_at_once(predictor, monkeypatch, lead):
+    predictor.head.weight.mul_(0.2)  # so that nothing is at the end of the scale
+    images = noise(1, predictor.config.channels, 331, 203)
+    whole = inference.predict_map(predictor, images, lead)
+    monkeypatch.setattr(inference, "TILE", 64)
+    assert whole.std() > 0.01
+    assert relative_error(inference.predict_map(predictor, images, lead), whole) < 1e-5
+
+
+def test_gates_in_parts_are_those_at_once(monkeypatch):
+    model = QAIRNPredictor(QAIRN(QAIRNConfig(widths=(4, 4, 8, 8), blocks=1, residual=False))).eval()
+    images = noise(1, 3, 330, 202)
+    whole = inference.predict_map(model, images)
+    monkeypatch.setattr(inference, "TILE", 64)
+    assert whole.std() > 1e-3
+    assert relative_error(inference.predict_map(model, images), whole) < 1e-5
