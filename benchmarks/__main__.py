@@ -72,11 +72,16 @@ def parts(data: Path, out: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
     yield "r", "score and undersampling rate", study("r", *manifest("study-r"))
     both = [*manifest("qf-gray")[:1], *manifest("qf-rgb")]
     yield "corruption", "blur, noise, salt and pepper, JPEG", study("corruption", *both)
-    yield "prior", "deep image priors: long", study("prior", kodak, "--steps", "700", "--swept", "4", "--threads", "1")
+    yield "prior", "deep image priors: long", study("prior", kodak, "--steps", "700", "--swept", "10", "--threads", "1")
     trained = "trains: long"
     yield "loss", trained, study(
         "loss", *both, "--steps", "250", "--batch", "4", "--lams", "0", "0.003", "0.03", "0.3", "--own-lams", "0.03",
         "0.3", "--most", "12", "--slices", "3", "--qualities", "10", "30",
+    )  # fmt: skip
+    yield "loss-again", trained, study(
+        "loss", *both, "--steps", "250", "--batch", "4", "--networks", "arcnn", "srcnn", "--lams", "0", "0.03", "0.3",
+        "--own-lams", "0.03", "0.3", "--guards", "all", "--slices", "3", "--qualities", "10", "30", "--seed", "1",
+        folder="loss-again",
     )  # fmt: skip
     yield "tuning", trained, study("tuning", *manifest("modl-knee"), "--steps", "400")
     yield "sampling", trained, study("sampling", *manifest("qf-gray"))

@@ -6,7 +6,6 @@ Medians. Predictors and a plain convolution are timed in turns, so that ratios h
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -26,6 +26,14 @@ from mriqf.predictor import QFConfig, QFPredictor
 from mriqf.scale import volume_scale
 from mriqf.scoring import score_slices
 from mriqf.weights import load_predictor
+
+# From a process that is small itself: what a parent holds counts as the first memory of its children.
+WATCH = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 def main() -> None:
@@ -39,6 +47,7 @@ def main() -> None:
     print(f"{torch.__version__}, {options.threads} threads, {torch.backends.cpu.get_cpu_capability()}")
     steady(options.weights, options.size)
     whole_process(options.weights, options.size)
+    large_images()
 
 
 @torch.inference_mode()
@@ -86,6 +95,21 @@ def whole_process(weights: str, size: int) -> None:
             print(f"mriqf score, {slices} slices, whole process: {seconds:.1f} s, peak memory {memory:.0f} MiB")
 
 
+def large_images(side: int = 4096) -> None:
+    """Memory that `mriqf score` takes for each pixel of a picture."""
+    for weights, channels in (("qf-mri", 1), ("qf-gray", 1), ("qf-rgb", 3)):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "image.png")
+            peak = {}
+            for n in (64, side):
+                tint = np.array([1, 0.9, 0.8][:channels])
+                pixels = (255 * tint * _phantom(1, n)[0].transpose(1, 2, 0)).astype(np.uint8)
+                Image.fromarray(pixels.squeeze()).save(path, compress_level=1)
+                peak[n] = _run([sys.executable, "-m", "mriqf", "score", str(path), "--weights", weights])[1]
+            print(f"{weights}: {peak[side]:.0f} MiB for {side}×{side} pixels, {peak[64]:.0f} for 64×64, "
+                  f"{(peak[side] - peak[64]) * 2**20 / side**2:.0f} bytes a pixel")  # fmt: skip
+
+
 def alternate(jobs: dict[str, Callable], rounds: int = 15) -> dict[str, float]:
     """Median seconds of each job, all timed in turns."""
     times: dict[str, list[float]] = {name: [] for name in jobs}
@@ -111,12 +135,9 @@ def _phantom(n: int, size: int) -> np.ndarray:
 
 def _run(command: list[str]) -> tuple[float, float]:
     """Wall seconds and peak memory (MiB) of a whole process."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"{' '.join(command)} failed")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    found = subprocess.run([sys.executable, "-c", WATCH, *command], capture_output=True, check=True, text=True)
+    seconds, peak = found.stdout.split()
+    return float(seconds), float(peak) / 1024
 
 
 if __name__ == "__main__":

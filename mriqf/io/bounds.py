@@ -1,8 +1,8 @@
 """What a file may claim, whatever its bytes say: bounds on memory and time, and words that are safe to print.
 
-A slice of MR is 2048² pixels at most, a photograph some 24 million. Scoring takes some 140 bytes a pixel of grey and
-240 of colour, so that a picture as large as `PIXELS` allows needs gigabytes; but then its file is large as well: what
-claims many pixels out of few bytes is refused far earlier.
+A slice of MR is 2048² pixels at most, a photograph some 24 million. Scoring takes 40 to 140 bytes a pixel, so that a
+picture as large as `PIXELS` allows needs gigabytes; but then its file is large as well: what claims many pixels out of
+few bytes is refused far earlier.
 """
 
 import math

@@ -155,7 +155,7 @@ def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
     table, first = rows[0]
     low, high, threshold = (_number(table, first, key) for key in ("low", "high", "threshold"))
     if low is None or high is None or threshold is None or not low < high:
-        raise ReadError(f"{table}: {plain(name)} has no low, high or threshold: give a table that mriqf score wrote")
+        raise ReadError(f"{table}: {name} has no low, high or threshold: give a table that mriqf score wrote")
     mask = str(first.get("foreground") or "automatic")
     return ScoredVolume(
         name,
@@ -173,9 +173,7 @@ def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
 def _slice(table: Path, row: dict[str, Any]) -> ScoredSlice:
     index, score, share = (_number(table, row, key) for key in ("slice", "score", "foreground_fraction"))
     if index is None or share is None:
-        raise ReadError(
-            f"{table}: a row of {plain(str(row['input']))} has no slice or foreground_fraction: write the table anew"
-        )
+        raise ReadError(f"{table}: a row of {row['input']} has no slice or foreground_fraction: write the table anew")
     expected = None
     if row.get("domain"):
         reason = "" if row["domain"] == "ok" else str(row["domain"])
@@ -191,9 +189,7 @@ def _number(table: Path, row: dict[str, Any], key: str) -> float | None:
         if number is not None and not math.isfinite(number) and key != "score":
             raise ValueError
     except (TypeError, ValueError, OverflowError):
-        raise ReadError(
-            f"{table}: {key} of {plain(str(row['input']))} is {value!r}, no number: write the table anew"
-        ) from None
+        raise ReadError(f"{table}: {key} of {row['input']} is {value!r}, no number: write the table anew") from None
     return number
 
 
