@@ -295,6 +295,31 @@ def _packed_chunk(folder: Path, chunk: tuple[int, ...], size: int) -> Path:
     return folder / "bomb.h5"
 
 
+def _long(path: Path, items: int) -> Path:
+    """Texts and sequences of so many items in an HDF5 file claim 2³¹ instead."""
+    whole = bytearray(path.read_bytes())
+    heap = struct.pack("<Q", whole.index(b"GCOL"))
+    place = whole.find(struct.pack("<I", items) + heap)
+    while place >= 0:
+        whole[place : place + 4] = struct.pack("<I", 2**31)
+        place = whole.find(struct.pack("<I", items) + heap, place + 4)
+    path.write_bytes(whole)
+    return path
+
+
+def _sequences(folder: Path, items: int, name: str = "reconstruction", **options) -> Path:
+    with h5py.File(folder / "sequences.h5", "w") as file:
+        data = file.create_dataset(name, (2, 8, 8), h5py.vlen_dtype(np.float32), **options)
+        data[:] = np.ones((2, 8, 8, items), np.float32)
+    return _long(folder / "sequences.h5", items)
+
+
+def _titled(folder: Path, text: str, **attrs) -> Path:
+    with h5py.File(hdf5(folder / "titled.h5", kspace=KSPACE, ismrmrd_header=text), "r+") as file:
+        file.attrs.update(attrs)
+    return _long(folder / "titled.h5", len(text))
+
+
 def _linked(folder: Path, kind: str) -> Path:
     """HDF5 whose data lie in another file."""
     hdf5(folder / "other.h5", x=STACK)
@@ -447,6 +472,14 @@ CRAFTED: list[tuple[str, str, Callable[[Path], Path]]] = [
     ("huge header", "score", lambda f: _unwritten(f, (2**16, 64, 64), chunks=(1, 64, 64), fillvalue=3.0)),
     ("huge header", "recon", lambda f: mrd_lines(f / "a.h5", y=2_000_000_000)),
     ("huge header", "recon", lambda f: mrd_lines(f / "a.h5", y=30_000)),
+    ("huge header", "recon", lambda f: _long(mrd_lines(f / "a.h5"), 64)),
+    ("huge header", "recon", lambda f: _long(mrd_lines(f / "a.h5"), len(XML.format(y=12, z=1)))),
+    ("huge header", "recon", lambda f: _titled(f, "a" * 64)),
+    ("huge header", "recon", lambda f: _titled(f, "a" * 64, max="b" * 64, norm=1.0)),
+    ("huge header", "recon", lambda f: _sequences(f, 64, "kspace")),
+    ("huge header", "score", lambda f: _sequences(f, 64)),
+    ("huge header", "score", lambda f: _sequences(f, 64, chunks=(1, 8, 8))),
+    ("huge header", "score", lambda f: _sequences(f, 64, compression="gzip")),
     ("huge header", "recon", lambda f: mrd_lines(f / "a.h5", z=2_000_000_000)),
     ("huge header", "recon", lambda f: mrd_lines(f / "a.h5", z=60_000)),
     ("huge header", "recon", lambda f: mrd_lines(f / "a.h5", y=-1)),

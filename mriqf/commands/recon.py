@@ -113,7 +113,6 @@ def reconstruct(
             "coil_maps": coil_maps.name if coil_maps is not None else "ones" if data.n_coils == 1 else "espirit",
             "source": Path(kspace).name,
             "slices": list(indices),
-            "acquisition": data.attrs.get("acquisition"),
             "version": __version__,
         }
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from mriqf.io.bounds import CHUNK, WHOLE, listed
+from mriqf.io.sequences import check_sequences
 from mriqf.io.volume import ReadError, Volume, reading, stack
 
 DEFLATE, FLETCHER32 = 1, 3  # HDF5's numbers of its filters
@@ -116,6 +117,8 @@ def small(path: Path, key: str, data: Any) -> Any:
 def unpacked(path: Path, key: str, data: Any, index: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
     """Part of a data set by its first indices."""
     check_pieces(path, key, data, index)
+    if data.dtype.hasobject:
+        check_sequences(path, key, data)
     return np.asarray(data[index])
 
 

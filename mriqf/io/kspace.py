@@ -36,8 +36,7 @@ class KSpace:
     image_shape
         Height and width to which images are cropped, where the file says so (its reconstruction matrix).
     attrs
-        What the file says about the measurement, such as fastMRI's ``acquisition``, ``max`` and ``norm``; nothing that
-        identifies a patient.
+        Numbers that the file says about the images: fastMRI's ``max`` and ``norm``.
     """
 
     source: str

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Complex64, Int64, Shaped
 from mriqf.io.bounds import WHOLE, check_claim, stored_bytes
 from mriqf.io.hdf5 import check_pieces, check_stored, member, small
 from mriqf.io.kspace import KSpace, along_z, recon_matrix, refuse_gaps
+from mriqf.io.sequences import check_sequences
 from mriqf.io.volume import ReadError, reading
 
 # Bits of the acquisition flags, counted from 1 as in the standard, of what is no line of the image: noise, navigator,
@@ -50,6 +51,7 @@ def read_mrd(path: Path, group: str) -> KSpace:
         if data.size * data.dtype.itemsize > WHOLE:
             raise ReadError(f"{path}: holds {data.size} acquisitions, which take more than {WHOLE} bytes: split it")
         check_pieces(path, f"{group}/data", data)
+        check_sequences(path, f"{group}/data", data)
         heads = data.fields("head")[:]
         encoding = _encoding(text)
     trajectory = encoding.findtext("{*}trajectory", "cartesian")

@@ -18,7 +18,7 @@ from mriqf.io.volume import ReadError, find_file, reading
 
 FORMATS = "HDF5 (fastMRI, ISMRMRD), a BART pair or .npy"
 TARGETS = ("reconstruction_rss", "reconstruction_esc", "reconstruction")
-ATTRS = ("acquisition", "max", "norm")
+ATTRS = ("max", "norm")
 
 
 def read_kspace(path: str | Path) -> KSpace:
@@ -94,7 +94,9 @@ def _fastmri(path: Path, file: Any, data: Any) -> KSpace:
     else:
         if (header := member(file, "ismrmrd_header")) is not None:
             image_shape = recon_matrix(small(path, "ismrmrd_header", header)[()], (h, w))
-    attrs = {key: file.attrs[key] for key in ATTRS if key in file.attrs}
+    # Numbers alone: how long a text is could not be checked before HDF5 makes room for it.
+    kinds = {key: file.attrs.get_id(key).dtype.kind for key in ATTRS if key in file.attrs}
+    attrs = {key: file.attrs[key] for key, kind in kinds.items() if kind in "iuf"}
     load = partial(_load_hdf5, path, data.ndim, (n_coils, h, w))
     return KSpace(str(path), n_slices, n_coils, (h, w), load, mask, image_shape, attrs)
 

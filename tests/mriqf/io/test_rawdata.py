@@ -42,7 +42,7 @@ def test_fastmri_multicoil(tmp_path):
     assert (kspace.n_slices, kspace.n_coils, kspace.shape, kspace.image_shape) == (3, 4, (12, 10), (6, 8))
     assert kspace.mask is None
     assert kspace.source == str(tmp_path / "a.h5")
-    assert dict(kspace.attrs) == {"acquisition": "CORPD_FBK", "max": 1e-3, "norm": 0.5}
+    assert dict(kspace.attrs) == {"max": 1e-3, "norm": 0.5}  # no texts: their length cannot be trusted
     np.testing.assert_array_equal(everything(kspace), MULTI)
 
 
