@@ -87,6 +87,9 @@ def whole_process(weights: str, size: int) -> None:
     """Start-up, and time and peak memory of `mriqf score` on volumes of two lengths."""
     command = [sys.executable, "-m", "mriqf"]
     print(f"mriqf --help: {median(_run([*command, '--help'])[0] for _ in range(5)):.2f} s")
+    for name in ("torch", "mriqf"):
+        seconds = median(_run([sys.executable, "-c", f"import {name}"])[0] for _ in range(5))
+        print(f"import {name}: {seconds:.2f} s")
     with tempfile.TemporaryDirectory() as folder:
         for slices in (30, 300):
             path = Path(folder, f"{slices}.npy")
