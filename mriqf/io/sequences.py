@@ -1,33 +1,69 @@
-"""Texts and sequences of variable length in HDF5: the file says how long, and HDF5 makes room before it looks."""
+"""Texts and sequences of variable length in HDF5 are looked at before HDF5 does, which trusts what the file says.
 
+References
+----------
+HDF5 File Format Specification, version 3, III.E: Global Heap.
+"""
+
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from mriqf.io.bounds import stored_bytes
-from mriqf.io.volume import ReadError
+from mriqf.io.bounds import ReadError
 
-POINTER = 16  # bytes of the file: how many items, and where they lie
+POINTER = 16  # bytes of the file: how many items, the heap that they lie in, and their number there
+KIND = np.dtype([("count", "<u4"), ("heap", "<u8"), ("index", "<u4")])
+HEAD = 16  # bytes in front of a heap, and of each object in it
 
 
 def check_sequences(path: Path, key: str, data: Any) -> None:
-    """Refuse a data set whose texts and sequences together claim more bytes than the whole file has.
+    """Refuse a data set whose texts and sequences are not in the file as it says.
+
+    What HDF5 does with them: memory for any length that is claimed, and no end in a heap that does not go on.
 
     Raises
     ------
     ReadError
-        Also if their lengths cannot be seen beforehand.
+        If one is damaged, if all together claim more bytes than the file has, or if that cannot be seen beforehand.
     """
     size, places = _layout(data.id.get_type())
-    stored = _stored(path, data, size) if size else None
-    if stored is None or stored.size != data.size * size:
+    whole = np.asarray(np.memmap(path, np.uint8, "r"))
+    stored = _stored(whole, data) if size else None
+    if stored is None or stored.size < data.size * size:
         raise ReadError(f"{path}: {key!r} is stored in an unusual way: write it with ismrmrd or h5py, uncompressed")
-    rows = stored.reshape(data.size, size)
-    counts = [rows[:, k : k + 4].copy().view("<u4").astype(np.int64).sum() * item for k, item in places]
-    if sum(counts) > (bound := stored_bytes(path)):
-        raise ReadError(f"{path}: {key!r} claims {sum(counts)} bytes, the file has {bound}: export it again")
+    rows, claimed = stored[: data.size * size].reshape(data.size, size), 0
+    heaps: dict[int, dict[int, int]] = {}
+    for place, item in places:
+        for count, heap, index in rows[:, place : place + POINTER].copy().view(KIND)[:, 0].tolist():
+            if not count:
+                continue
+            if heap not in heaps:
+                heaps[heap] = _sizes(whole, heap)
+            if count * item > heaps[heap].get(index, 0):
+                raise ReadError(f"{path}: {key!r} has a text or sequence that is damaged: export it again")
+            claimed += count * item
+    if claimed > whole.size:
+        raise ReadError(f"{path}: {key!r} claims {claimed} bytes, the file has {whole.size}: export it again")
+
+
+def _sizes(whole: UInt8[np.ndarray, " n"], start: int) -> dict[int, int]:
+    """Bytes of each object in a heap, by number; none, or those in front of where it is damaged."""
+    found: dict[int, int] = {}
+    if bytes(whole[start : start + 4]) != b"GCOL" or start + HEAD > whole.size:
+        return found
+    end = start + int.from_bytes(whole[start + 8 : start + HEAD].tobytes(), "little")
+    place = start + HEAD
+    while place + HEAD <= end <= whole.size:
+        index, _, _, size = struct.unpack_from("<HHIQ", whole.data, place)
+        place += HEAD + -(-size // 8) * 8 if index else size
+        if place > end or not (index or size):
+            return {}
+        if index:
+            found[index] = size
+    return found
 
 
 def _layout(kind: Any) -> tuple[int, list[tuple[int, int]]]:
@@ -37,7 +73,9 @@ def _layout(kind: Any) -> tuple[int, list[tuple[int, int]]]:
     if isinstance(kind, h5t.TypeStringID) and kind.is_variable_str():
         return POINTER, [(0, 1)]
     if isinstance(kind, h5t.TypeVlenID):
-        return POINTER, [(0, kind.get_super().get_size())]
+        # Of a kind that does not exist, HDF5 goes astray in memory.
+        exists = h5t.vlen_create(kind.get_super()).encode() == kind.encode()
+        return (POINTER, [(0, kind.get_super().get_size())]) if exists else (0, [])
     found: list[tuple[int, int]] = []
     if isinstance(kind, h5t.TypeCompoundID):
         for k in range(kind.get_nmembers()):
@@ -51,17 +89,14 @@ def _layout(kind: Any) -> tuple[int, list[tuple[int, int]]]:
     return kind.get_size(), found
 
 
-def _stored(path: Path, data: Any, size: int) -> UInt8[np.ndarray, " n"] | None:
+def _stored(whole: UInt8[np.ndarray, " n"], data: Any) -> UInt8[np.ndarray, " m"] | None:
     """What the file itself has for the elements; None where that cannot be found."""
     if data.id.get_create_plist().get_nfilters() or not data.size:
         return None
-    places: list[tuple[int, int]] = []
+    places: list[tuple[int, int, int]] = []
     if data.chunks is None:
         if (start := data.id.get_offset()) is not None:
-            places.append((start, data.id.get_storage_size()))
+            places.append((0, start, data.id.get_storage_size()))
     elif data.ndim == 1:
-        data.id.chunk_iter(lambda chunk: places.append((chunk.byte_offset, chunk.size)))
-    if not places:
-        return None
-    whole = np.memmap(path, np.uint8, "r")
-    return np.concatenate([whole[start : start + n] for start, n in places])[: data.size * size]
+        data.id.chunk_iter(lambda chunk: places.append((chunk.chunk_offset[0], chunk.byte_offset, chunk.size)))
+    return np.concatenate([whole[start : start + n] for _, start, n in sorted(places)]) if places else None
