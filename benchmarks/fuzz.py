@@ -20,6 +20,7 @@ def main() -> None:
     import atheris  # pyright: ignore[reportMissingImports]
 
     with atheris.instrument_imports(include=["mriqf", "nibabel", "pydicom"]):
+        sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
         from tests.hostile import IMAGES, OTHERS, RAW
         from tests.mriqf.io.test_hostile import NAMED, READERS
 

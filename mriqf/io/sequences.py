@@ -50,7 +50,7 @@ def check_sequences(path: Path, key: str, data: Any) -> None:
 
 
 def _sizes(whole: UInt8[np.ndarray, " n"], start: int) -> dict[int, int]:
-    """Bytes of each object in a heap, by number; none, or those in front of where it is damaged."""
+    """Bytes of each object in a heap, by number; none if it is damaged."""
     found: dict[int, int] = {}
     if bytes(whole[start : start + 4]) != b"GCOL" or start + HEAD > whole.size:
         return found
