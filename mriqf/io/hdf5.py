@@ -93,6 +93,8 @@ def members(group: Any) -> list[tuple[str, Any]]:
 def check_stored(path: Path, key: str, data: Any) -> None:
     """Refuse a data set that is not all in this file, or whose pieces are too large to be unpacked one by one."""
     what = f"{path}: {key!r} of shape {data.shape}"
+    if not _ordinary(data.id.get_type()):
+        raise ReadError(f"{what} has values of no usual kind: save it as float32 or complex64")
     if data.is_virtual or data.external:
         raise ReadError(f"{what} lies in other files: copy it into this one")
     if data.size and not data.id.get_storage_size():
@@ -104,6 +106,23 @@ def check_stored(path: Path, key: str, data: Any) -> None:
     n_chunks = math.prod(-(-n // chunk) for n, chunk in zip(data.shape, data.chunks, strict=True))
     if (written := data.id.get_num_chunks()) < n_chunks:
         raise ReadError(f"{what} is incomplete, {written} of its {n_chunks} pieces were written: export it again")
+
+
+def _ordinary(kind: Any) -> bool:
+    """Whether values are such as programs write: of others, HDF5 and h5py do not agree how large they are."""
+    from h5py import h5t
+
+    match kind:
+        case h5t.TypeCompoundID():
+            return all(_ordinary(kind.get_member_type(k)) for k in range(kind.get_nmembers()))
+        case h5t.TypeEnumID() | h5t.TypeArrayID() | h5t.TypeVlenID():
+            return _ordinary(kind.get_super())
+        case h5t.TypeIntegerID():
+            return kind.get_precision() == 8 * kind.get_size() and not kind.get_offset()
+        case h5t.TypeFloatID():
+            usual = (f"IEEE_F{bits}{order}" for bits in (16, 32, 64) for order in ("LE", "BE"))
+            return any(kind.equal(getattr(h5t, name)) for name in usual)
+    return isinstance(kind, h5t.TypeStringID)
 
 
 def small(path: Path, key: str, data: Any) -> Any:

@@ -9,6 +9,7 @@ import pickle
 import time
 from pathlib import Path
 
+import h5py
 import hostile
 import numpy as np
 import pytest
@@ -273,3 +274,15 @@ def test_place_beyond_float32(tmp_path):
     path = hostile._nifti_header(tmp_path, [64, 64, 2], "a.nii", 40_000, sform_code=1, srow_x=[np.nan] * 4)
     with pytest.raises(ReadError, match="its place in space holds NaN or numbers beyond float32"):
         read(path)
+
+
+@pytest.mark.parametrize("bits", [20, 31])
+def test_numbers_of_no_usual_kind(tmp_path, bits):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        kind = h5py.h5t.STD_I32LE.copy()
+        kind.set_precision(bits)
+        h5py.h5d.create(file.id, b"reconstruction", kind, h5py.h5s.create_simple((2, 64, 64))).write(
+            h5py.h5s.ALL, h5py.h5s.ALL, np.ones((2, 64, 64), np.int32)
+        )
+    with pytest.raises(ReadError, match="has values of no usual kind"):
+        read(tmp_path / "a.h5")
