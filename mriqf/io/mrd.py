@@ -41,9 +41,14 @@ def read_mrd(path: Path, group: str) -> KSpace:
 
     Averages are averaged; repetitions, sets, phases and contrasts become further slices.
     """
+    with reading(path):  # what its header says may be anything
+        return _read(path, group)
+
+
+def _read(path: Path, group: str) -> KSpace:
     import h5py
 
-    with reading(path), h5py.File(path) as file:
+    with h5py.File(path) as file:
         top = member(file, group)
         text: Any = small(path, f"{group}/xml", member(top, "xml"))[0]
         data = member(top, "data")
@@ -90,8 +95,7 @@ def _place(
     path: Path, encoding: ElementTree.Element, heads: Any, index: Int64[np.ndarray, " n"]
 ) -> tuple[Lines, tuple[int, int, int], int]:
     """Lines at their places in k-space, its matrix (x, y, z), and the number of volumes."""
-    with reading(path):
-        size = [int(encoding.findtext(f"{{*}}encodedSpace/{{*}}matrixSize/{{*}}{axis}", "")) for axis in "xyz"]
+    size = [int(encoding.findtext(f"{{*}}encodedSpace/{{*}}matrixSize/{{*}}{axis}", "")) for axis in "xyz"]
     first, last = heads["discard_pre"].astype(int), heads["number_of_samples"].astype(int) - heads["discard_post"]
     n = last - first
     nx = max(size[0], int(n.max()))
