@@ -116,7 +116,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     for name in _names(folder):
         part = _read(folder / name)
         if rows and part and part[0].keys() != rows[0].keys():
-            raise ReadError(f"{folder / name}: its columns are not those of the parts before it: move it elsewhere")
+            raise _foreign(folder / name, "has other columns than the parts before it")
         rows += part
     return sorted(rows, key=lambda row: (str(row.get("input")), row.get("slice") or 0))
 
@@ -129,18 +129,20 @@ def _read(path: Path) -> list[dict[str, Any]]:
             about, schema = file.metadata, file.schema_arrow
         texts = [name for name in TEXT if name in schema.names]
         if any(str(column.type) not in ("double", "int64") for column in schema if column.name not in texts):
-            raise ReadError(f"{path}: has columns that are no numbers: it holds no scores of a volume")
+            raise _foreign(path, "has columns that are no numbers")
         if about.num_rows > MOST_ROWS:
-            raise ReadError(
-                f"{path}: claims {about.num_rows} rows, more than {MOST_ROWS}: it holds no scores of a volume"
-            )
+            raise _foreign(path, f"claims {about.num_rows} rows, more than {MOST_ROWS}")
         # As dictionaries: a text is there once, whatever the rows that have it.
         with parquet.ParquetFile(path, metadata=about, read_dictionary=texts) as file:
             table = file.read()
         words = [word for name in texts for part in table[name].chunks for word in part.dictionary]
         if any(word.is_valid and word.as_buffer().size > LONGEST for word in words):
-            raise ReadError(f"{path}: has a text of more than {LONGEST} bytes: it holds no scores of a volume")
+            raise _foreign(path, f"has a text of more than {LONGEST} bytes")
         return table.to_pylist()
+
+
+def _foreign(path: Path, why: str) -> ReadError:
+    return ReadError(f"{path}: {why}: it is no part of the dataset, move it elsewhere")
 
 
 def _names(folder: Path) -> list[str]:

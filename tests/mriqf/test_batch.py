@@ -270,7 +270,7 @@ def test_task_that_fails_by_itself_ends_all(cluster):
     [
         ([{"input": "a" * 9000, "slice": 0, "score": 1.0}], "has a text of more than"),
         ([{"input": "a", "slice": 0, "score": 1.0}] * 70_000, "claims 70000 rows"),
-        ([{"input": "a", "slice": 0, "quality": 1.0}], "its columns are not those"),
+        ([{"input": "a", "slice": 0, "quality": 1.0}], "has other columns than the parts before"),
         ([{"input": "a", "slice": 0, "comment": 1.0}], "has columns that are no numbers"),
         (None, "cannot be read"),
     ],
