@@ -95,8 +95,8 @@ def _fastmri(path: Path, file: Any, data: Any) -> KSpace:
         if (header := member(file, "ismrmrd_header")) is not None:
             image_shape = recon_matrix(small(path, "ismrmrd_header", header)[()], (h, w))
     # Numbers alone: how long a text is could not be checked before HDF5 makes room for it.
-    kinds = {key: file.attrs.get_id(key).dtype.kind for key in ATTRS if key in file.attrs}
-    attrs = {key: file.attrs[key] for key, kind in kinds.items() if kind in "iuf"}
+    kinds = {key: file.attrs.get_id(key).dtype for key in ATTRS if key in file.attrs}
+    attrs = {key: file.attrs[key] for key, kind in kinds.items() if kind.kind in "iuf" and kind.itemsize <= 8}
     load = partial(_load_hdf5, path, data.ndim, (n_coils, h, w))
     return KSpace(str(path), n_slices, n_coils, (h, w), load, mask, image_shape, attrs)
 
