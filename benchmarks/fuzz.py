@@ -8,17 +8,18 @@ read must be refused by one line. `benchmarks.hostile` damages files of all form
 """
 
 import argparse
+import importlib
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 MOST = 1 << 16  # bytes of a file
 
 
 def main() -> None:
     """Run until a reader fails, or the time is over."""
-    import atheris  # pyright: ignore[reportMissingImports]
-
+    atheris: Any = importlib.import_module("atheris")  # typed for other versions than this
     with atheris.instrument_imports(include=["mriqf", "nibabel", "pydicom"]):
         sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
         from tests.hostile import IMAGES, OTHERS, RAW
