@@ -31,7 +31,7 @@ def check_sequences(path: Path, key: str, data: Any) -> None:
     """
     size, places = _layout(data.id.get_type())
     whole = np.asarray(np.memmap(path, np.uint8, "r"))
-    stored = _stored(whole, data) if size else None
+    stored = _stored(whole, data, size) if size else None
     if stored is None or stored.size < data.size * size:
         raise ReadError(f"{path}: {key!r} is stored in an unusual way: write it with ismrmrd or h5py, uncompressed")
     rows, claimed = stored[: data.size * size].reshape(data.size, size), 0
@@ -89,14 +89,19 @@ def _layout(kind: Any) -> tuple[int, list[tuple[int, int]]]:
     return kind.get_size(), found
 
 
-def _stored(whole: UInt8[np.ndarray, " n"], data: Any) -> UInt8[np.ndarray, " m"] | None:
+def _stored(whole: UInt8[np.ndarray, " n"], data: Any, size: int) -> UInt8[np.ndarray, " m"] | None:
     """What the file itself has for the elements; None where that cannot be found."""
     if data.id.get_create_plist().get_nfilters() or not data.size:
         return None
     places: list[tuple[int, int, int]] = []
     if data.chunks is None:
+        piece = data.size * size
         if (start := data.id.get_offset()) is not None:
             places.append((0, start, data.id.get_storage_size()))
-    elif data.ndim == 1:
-        data.id.chunk_iter(lambda chunk: places.append((chunk.chunk_offset[0], chunk.byte_offset, chunk.size)))
-    return np.concatenate([whole[start : start + n] for _, start, n in sorted(places)]) if places else None
+    else:
+        piece = data.chunks[0] * size
+        if data.ndim == 1:
+            data.id.chunk_iter(lambda chunk: places.append((chunk.chunk_offset[0], chunk.byte_offset, chunk.size)))
+    if not places or any(n != piece or start + n > whole.size for _, start, n in places):
+        return None
+    return np.concatenate([whole[start : start + n] for _, start, n in sorted(places)])

@@ -92,3 +92,18 @@ def test_damaged_heap(tmp_path, harm):
     path.write_bytes(whole)
     with h5py.File(path) as file, pytest.raises(ReadError, match="that is damaged"):
         check_sequences(path, "x", file["x"])
+
+
+def test_pieces_of_another_size(tmp_path, lines):
+    """What follows would be looked for at other places than HDF5 does."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=lines, chunks=(1,))
+    with h5py.File(path) as file:
+        size = file["x"].id.get_chunk_info(0).size
+    whole = bytearray(path.read_bytes())
+    place = whole.index(struct.pack("<IIQQ", size, 0, 0, 0))  # in the tree that says where the pieces are
+    whole[place : place + 4] = struct.pack("<I", size + 128)
+    path.write_bytes(whole)
+    with h5py.File(path) as file, pytest.raises(ReadError, match="is stored in an unusual way"):
+        check_sequences(path, "x", file["x"])
