@@ -22,22 +22,22 @@ def main() -> None:
     atheris: Any = importlib.import_module("atheris")  # typed for other versions than this
     with atheris.instrument_imports(include=["mriqf", "nibabel", "pydicom"]):
         sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-        from tests.hostile import IMAGES, OTHERS, RAW
-        from tests.mriqf.io.test_hostile import NAMED, READERS
+        from tests.hostile import COMMANDS, IMAGES, OTHERS, RAW
+        from tests.mriqf.io.test_hostile import READERS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="?", choices=sorted(NAMED))
+    parser.add_argument("name", nargs="?", choices=sorted(COMMANDS))
     parser.add_argument("--seconds", type=int, default=60)
     options = parser.parse_args()
     if not options.name:
-        print(*sorted(NAMED), sep="\n")
+        print(*sorted(COMMANDS), sep="\n")
         return
     with tempfile.TemporaryDirectory() as folder:
         path = (IMAGES | RAW | OTHERS)[options.name](Path(folder, options.name))
         corpus = Path(folder, "corpus")
         corpus.mkdir()
         (corpus / "whole").write_bytes(path.read_bytes())
-        read = READERS[NAMED[options.name]]
+        read = READERS[COMMANDS[options.name]]
 
         def once(data: bytes) -> None:
             path.write_bytes(data)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.hostile import CRAFTED, DAMAGES, IMAGES, KSPACE, OTHERS, RAW, STACK, damage
+from tests.hostile import COMMANDS, CRAFTED, DAMAGES, IMAGES, KSPACE, OTHERS, RAW, STACK, damage
 
 SECONDS = 10  # of a processor
 PATIENCE = 60  # on a machine that others use as well
@@ -71,26 +71,17 @@ def main() -> None:
 
 def files(folder: Path, rounds: int, seed: int, only: str) -> Iterator[tuple[str, str, str, Path]]:
     """What was done, to what, the command that reads it, and the file; each is removed before the next is made."""
-    commands = dict.fromkeys(IMAGES, "score") | dict.fromkeys(RAW, "recon")
-    commands |= {
-        "coded.jpg": "restore",
-        "scores.csv": "report",
-        "scores.json": "report",
-        "part.parquet": "dataset",
-        "manifest.toml": "manifest",
-    }
-    commands |= {"weights.safetensors": "weights", "weights.calibration.json": "calibration"}
     for name, make in (IMAGES | RAW | OTHERS).items():
         with tempfile.TemporaryDirectory(dir=folder) as place:
             path = make(Path(place, name))
             if "untouched".startswith(only):
-                yield "untouched", name, commands[name], path
+                yield "untouched", name, COMMANDS[name], path
             whole = path.read_bytes()
             for kind in DAMAGES:
                 rng = np.random.default_rng([seed, len(name), len(kind)])
                 for _ in range(rounds if kind.startswith(only) else 0):
                     path.write_bytes(damage(kind, whole, rng))
-                    yield kind, name, commands[name], path
+                    yield kind, name, COMMANDS[name], path
     for number, (kind, command, make) in enumerate(CRAFTED):
         if kind.startswith(only):
             with tempfile.TemporaryDirectory(dir=folder) as place:

@@ -184,6 +184,11 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
     "weights.calibration.json": shipped("qf-mri.calibration.json"),
 }
 
+COMMANDS = dict.fromkeys(IMAGES, "score") | dict.fromkeys(RAW, "recon")
+COMMANDS |= {"coded.jpg": "restore", "scores.csv": "report", "scores.json": "report", "part.parquet": "dataset"}
+COMMANDS |= {"manifest.toml": "manifest", "weights.safetensors": "weights", "weights.calibration.json": "calibration"}
+"""What reads each."""
+
 
 def damage(kind: str, whole: bytes, rng: np.random.Generator) -> bytes:
     """The bytes cut short anywhere, with bits flipped, or with a span overwritten; half of the harm is in the head."""

@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from mriqf.cli import UsageError
 from mriqf.commands.options import say
+from mriqf.commands.score_table import complain
 from mriqf.io import atomic_path
 from mriqf.report import Picture, ScoredVolume, draw, page, read_scores
 
@@ -55,6 +56,6 @@ def _drawn(volume: ScoredVolume, count: int) -> tuple[list[Picture], str]:
     try:
         return draw(volume, count)
     except (ValueError, OSError, ImportError) as error:
-        cause = str(error) if volume.name in str(error) else f"{volume.name}: {error}"
+        cause = complain(volume.name, error)
         say(f"warning: no pictures: {cause}")
         return [], cause

@@ -58,15 +58,6 @@ READERS = {
     "weights": weights.load,
     "calibration": calibration_file.read,
 }
-NAMED = dict.fromkeys(hostile.IMAGES, "score") | dict.fromkeys(hostile.RAW, "recon")
-NAMED |= {
-    "coded.jpg": "restore",
-    "scores.csv": "report",
-    "scores.json": "report",
-    "part.parquet": "dataset",
-    "manifest.toml": "manifest",
-}
-NAMED |= {"weights.safetensors": "weights", "weights.calibration.json": "calibration"}
 
 
 def refused(command, path):
@@ -83,7 +74,7 @@ def refused(command, path):
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", hostile.COMMANDS)
 def test_damaged_files(tmp_path, name):
     path = (hostile.IMAGES | hostile.RAW | hostile.OTHERS)[name](tmp_path / name)
     whole = path.read_bytes()
@@ -92,7 +83,7 @@ def test_damaged_files(tmp_path, name):
     @given(st.sampled_from(hostile.DAMAGES), st.integers(0, 2**32))
     def check(kind, seed):
         path.write_bytes(hostile.damage(kind, whole, np.random.default_rng(seed)))
-        refused(NAMED[name], path)
+        refused(hostile.COMMANDS[name], path)
 
     check()
 
