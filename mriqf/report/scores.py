@@ -16,7 +16,7 @@ from jaxtyping import Float
 from mriqf.batch.dataset import read_rows
 from mriqf.calibration import Expected, volume_nrmse
 from mriqf.io import ReadError
-from mriqf.io.bounds import TEXT, plain, read_text
+from mriqf.io.bounds import TEXT, read_text
 from mriqf.io.volume import find_file, reading
 from mriqf.pooling import weighted_mean
 from mriqf.scale import Scale
@@ -83,9 +83,8 @@ def read_scores(tables: Sequence[Path]) -> list[ScoredVolume]:
     Raises
     ------
     ReadError
-        When a file is no such table, or holds no rows.
-    ValueError
-        When a slice is in the tables twice, or the scores are of several weights or pools, and so do not compare.
+        When a file is no such table, or holds no rows; when a slice is in the tables twice, or the scores are of
+        several weights or pools, and so do not compare.
     """
     volumes: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     for table in tables:
@@ -95,8 +94,8 @@ def read_scores(tables: Sequence[Path]) -> list[ScoredVolume]:
     for key in ("weights", "pool"):
         kinds = sorted({getattr(volume, key) for volume in found})
         if len(kinds) > 1:
-            given, told = ", ".join(map(str, tables)), plain(" and ".join(kinds))
-            raise ValueError(f"{given}: scores by {key} {told} do not compare: make a report of each")
+            given, told = ", ".join(map(str, tables)), " and ".join(kinds)
+            raise ReadError(f"{given}: scores by {key} {told} do not compare: make a report of each")
     return found
 
 
@@ -151,7 +150,7 @@ def _read_file(table: Path) -> Any:
 def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
     slices = sorted((_slice(*row) for row in rows), key=lambda s: s.index)
     if twice := [a.index for a, b in pairwise(slices) if a.index == b.index]:
-        raise ValueError(f"{plain(name)}: slice {twice[0]} is in the tables twice: leave one of them out")
+        raise ReadError(f"{name}: slice {twice[0]} is in the tables twice: leave one of them out")
     table, first = rows[0]
     low, high, threshold = (_number(table, first, key) for key in ("low", "high", "threshold"))
     if low is None or high is None or threshold is None or not low < high:
