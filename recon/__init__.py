@@ -5,15 +5,26 @@ orthonormal, and coil maps are normalised, so operators have norm at most 1 and 
 """
 
 from recon import masks
-from recon.baselines import cg_sense, l1_wavelet, zero_filled
-from recon.coils import birdcage, calibration_size, compress_coils, espirit, loops, rss, simulate_kspace, smooth_phase
+from recon.baselines import cg_sense, zero_filled
+from recon.coils import (
+    birdcage,
+    calibration_region,
+    calibration_size,
+    compress_coils,
+    loops,
+    rss,
+    simulate_kspace,
+    smooth_phase,
+)
 from recon.direct import factorise
+from recon.espirit import espirit
 from recon.fourier import crop_readout, fft2c, ifft2c
 from recon.held_out import HeldOut, held_out_residual
 from recon.masks import effective_acceleration
 from recon.modl import MoDL, MoDLConfig, fast
 from recon.operator import Sense
 from recon.solve import NotConverged, cg, data_consistency
+from recon.sparse import l1_wavelet, total_variation
 from recon.stein import Sure, estimate_noise, sure
 from recon.virtual import virtual_coils
 
@@ -25,6 +36,7 @@ __all__ = [
     "Sense",
     "Sure",
     "birdcage",
+    "calibration_region",
     "calibration_size",
     "cg",
     "cg_sense",
@@ -46,6 +58,7 @@ __all__ = [
     "simulate_kspace",
     "smooth_phase",
     "sure",
+    "total_variation",
     "virtual_coils",
     "zero_filled",
 ]

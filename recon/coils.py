@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Complex64, Float, Inexact
+from jaxtyping import Complex, Complex64, Float, Inexact, Shaped
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -114,81 +114,30 @@ def calibration_size(kspace: Complex[Tensor, "b c h w"]) -> int:
     """
     sampled = (kspace != 0).any(1).all(0)
     n = 0
-    while n < min(sampled.shape) and bool(_central(sampled, n + 1).all()):
+    while n < min(sampled.shape) and bool(central(sampled, (n + 1, n + 1)).all()):
         n += 1
     return n
 
 
-def espirit(
-    kspace: Complex[Tensor, "b c h w"],
-    n_calib: int | None = None,
-    crop: int | float = 0.8,
-    kernel_width: int | None = None,
-    thresh: int | float = 0.05,
-    max_iter: int = 30,
-) -> Complex64[Tensor, "b c h w"]:
-    """Estimate coil maps from the calibration lines of undersampled k-space: SigPy's ESPIRiT, slice by slice.
+def calibration_region(kspace: Complex[Tensor, "b c h w"], most: int = 24) -> tuple[int, int]:
+    """Return the rows and columns of a centred rectangle that every slice samples fully; (0, 0) if there is none.
 
-    The squared magnitudes sum to 1 where there is signal and the maps are 0 elsewhere, so ``‖A‖ <= 1``. Phases are
-    relative to a virtual coil, the combination of coils that has most of the calibration's energy: unlike those of
-    one coil they are defined wherever there is signal, and the image keeps a smooth phase. The scale of the data
-    changes nothing, and a coil without signal gets the map 0. The slices are computed on the CPU.
+    The largest square, made longer along an axis where sampling allows: a few fully sampled columns have many rows.
 
     Parameters
     ----------
     kspace
         Measured k-space, any unit, exactly zero in all coils where it was not sampled.
-    n_calib
-        Side of the central square to calibrate on, in points, above ``kernel_width``; by default what
-        `calibration_size` finds, at most 24. From about 12 the maps are good, from 7 usable.
-    crop
-        Eigenvalue, in [0, 1], below which a pixel counts as background.
-    kernel_width
-        Width of the kernels in points: by default 5, or 4 and 3 below 12 and 9 calibration lines, of which larger ones
-        would make too few equations. A larger one resolves maps that vary faster, in quadratically more time.
-    thresh
-        Part of the largest singular value of the calibration matrix below which its vectors count as noise.
-    max_iter
-        Power iterations.
-
-    Raises
-    ------
-    ValueError
-        If k-space is not complex, not finite or zero in a slice, or the calibration region does not suffice.
-    ImportError
-        If sigpy is not installed.
-
-    References
-    ----------
-    Uecker et al., ESPIRiT - an eigenvalue approach to autocalibrating parallel MRI: where SENSE meets GRAPPA, Magn
-    Reson Med 2014, doi:10.1002/mrm.24751.
+    most
+        Upper bound of both sides, in points.
     """
-    _require_kspace(kspace)
-    if not 0 <= crop <= 1:
-        raise ValueError(f"crop={crop} is no eigenvalue: use a value in [0, 1], such as 0.8")
-    size = calibration_size(kspace)
-    n_calib = min(size, 24) if n_calib is None else n_calib
-    if kernel_width is None:
-        kernel_width = 5 if n_calib >= 12 else 4 if n_calib >= 9 else 3
-    if not kernel_width < n_calib <= size:
-        raise ValueError(
-            f"kspace {tuple(kspace.shape)} is fully sampled on {size} x {size} central points but calibration is on "
-            f"n_calib={n_calib}: use kernel_width={kernel_width} < n_calib <= {size}, or a mask with more central lines"
-        )
-    try:
-        from sigpy.mri.app import EspiritCalib
-    except ImportError as error:
-        raise ImportError('espirit needs sigpy: pip install "mriqf[recon]"') from error
-    csm = torch.empty(kspace.shape, dtype=torch.complex64)
-    for y, s in zip(kspace.detach().cpu(), csm, strict=True):
-        y = (y / y.abs().max()).to(torch.complex64)
-        solver = EspiritCalib(y.numpy(), n_calib, thresh, kernel_width, crop, max_iter, show_pbar=False)
-        while not solver.alg.done():  # its own run() divides by the first coil's map, which may be 0
-            solver.alg.update()
-        s.copy_(torch.from_numpy(solver.mps.T[0] * (solver.alg.max_eig.T[0] > crop)))
-        virtual = torch.einsum("c,chw->hw", _principal(_central(y, n_calib), 1)[0], s)
-        s *= torch.polar(torch.ones_like(virtual.real), -virtual.angle())
-    return csm.to(kspace.device)
+    sampled = (kspace != 0).any(1).all(0)
+    rows = columns = min(calibration_size(kspace), most)
+    while rows and rows < min(most, sampled.shape[0]) and bool(central(sampled, (rows + 1, columns)).all()):
+        rows += 1
+    while columns and columns < min(most, sampled.shape[1]) and bool(central(sampled, (rows, columns + 1)).all()):
+        columns += 1
+    return rows, columns
 
 
 def compress_coils(
@@ -218,10 +167,10 @@ def compress_coils(
     ----------
     Buehrer et al., Array compression for MRI with large coil arrays, Magn Reson Med 2007, doi:10.1002/mrm.21237.
     """
-    _require_kspace(kspace)
+    require_kspace(kspace)
     if not 1 <= n_coils <= kspace.shape[1]:
         raise ValueError(f"n_coils={n_coils} is out of range: use 1 to {kspace.shape[1]} for these coils")
-    matrix = torch.stack([_principal(y / y.abs().max(), n_coils) for y in kspace])
+    matrix = torch.stack([principal_coils(y / y.abs().max(), n_coils) for y in kspace])
     return torch.einsum("bvc,bchw->bvhw", matrix, kspace), matrix
 
 
@@ -303,7 +252,7 @@ def white_noise(
     return std * torch.view_as_complex(parts)  # complex randn would give each part half of the variance
 
 
-def _principal(y: Complex[Tensor, "c h w"], n_coils: int) -> Complex[Tensor, "v c"]:
+def principal_coils(y: Complex[Tensor, "c h w"], n_coils: int) -> Complex[Tensor, "v c"]:
     """Return the combinations of coils with most energy, strongest first, the largest weight of each real."""
     samples = y.flatten(1).to(torch.complex128)
     vectors = torch.linalg.eigh(samples @ samples.mH).eigenvectors.flip(1)[:, :n_coils].mH
@@ -311,13 +260,13 @@ def _principal(y: Complex[Tensor, "c h w"], n_coils: int) -> Complex[Tensor, "v 
     return (vectors * largest.conj().sgn()).to(y.dtype)
 
 
-def _central(x: Tensor, n: int) -> Tensor:
-    """Return the central n x n points, cut so that the zero frequency stays at ``n // 2``."""
-    top, left = (side // 2 - n // 2 for side in x.shape[-2:])
-    return x[..., top : top + n, left : left + n]
+def central(x: Shaped[Tensor, "*batch h w"], sides: tuple[int, int]) -> Shaped[Tensor, "*batch n m"]:
+    """Return the central points, as many along each axis, cut so that the zero frequency stays at ``n // 2``."""
+    top, left = (size // 2 - n // 2 for size, n in zip(x.shape[-2:], sides, strict=True))
+    return x[..., top : top + sides[0], left : left + sides[1]]
 
 
-def _require_kspace(kspace: Tensor) -> None:
+def require_kspace(kspace: Tensor) -> None:
     """Raise unless k-space is complex (b, c, h, w), finite, and not zero in any slice."""
     shape = tuple(kspace.shape)
     if not kspace.is_complex():

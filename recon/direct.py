@@ -34,12 +34,14 @@ def factorise(sense: Sense, lam: float) -> Callable[[Complex[Tensor, "b 1 h w"]]
     Raises
     ------
     ValueError
-        If lam is not positive, or the mask does not take whole columns.
+        If lam is not positive, the mask does not take whole columns, or there are several sets of maps.
     """
     if not lam > 0:
         raise ValueError(f"lam={lam} leaves the problem without unique solution: use lam > 0, such as 0.05")
     if not sense.separable:
         raise ValueError(f"mask {tuple(sense.mask.shape)} does not take whole columns, so rows couple: use recon.cg")
+    if sense.n_sets > 1:
+        raise ValueError(f"csm {tuple(sense.csm.shape)} has {sense.n_sets} sets of maps, which couple: use recon.cg")
     w = sense.csm.shape[-1]
     kernel = torch.fft.ifft(torch.fft.ifftshift(sense.mask[..., :1, :], dim=-1).to(sense.csm.dtype))  # of the filter
     lag = torch.arange(w, device=kernel.device)

@@ -97,7 +97,7 @@ class MoDL(nn.Module):
 
     def forward(
         self, kspace: Complex[Tensor, "b c h w"], sense: Sense, unrolls: int | None = None
-    ) -> Complex[Tensor, "b 1 h w"]:
+    ) -> Complex[Tensor, "b m h w"]:
         """Reconstruct.
 
         Parameters
@@ -119,15 +119,16 @@ class MoDL(nn.Module):
         # What virtual coils leave out changes the image by less than the solver's tolerance does.
         return scale * self.unroll(aty / scale, virtual_coils(sense), unrolls or self.config.unrolls)
 
-    def unroll(self, aty: Complex[Tensor, "b 1 h w"], sense: Sense, unrolls: int) -> Complex[Tensor, "b 1 h w"]:
+    def unroll(self, aty: Complex[Tensor, "b m h w"], sense: Sense, unrolls: int) -> Complex[Tensor, "b m h w"]:
         """Reconstruct from a zero-filled image ``sense.adjoint(kspace)`` whose scale is about 1, as in training."""
         x = aty
         for _ in range(unrolls):
             # Not while batch norms learn: computed twice, they would count every batch twice.
             if self.checkpointing and torch.is_grad_enabled() and not self.denoiser.training:
-                z = checkpoint(self.denoiser, x, use_reentrant=False)
+                z = checkpoint(self.denoiser, x.flatten(0, 1)[:, None], use_reentrant=False)
             else:
-                z = self.denoiser(x)
+                z = self.denoiser(x.flatten(0, 1)[:, None])  # sets of maps one by one
+            z = z.reshape(x.shape)
             x = data_consistency(sense, z, aty, self.lam, self.config.cg_iter, self.config.cg_tol, warn=False)
         return x
 

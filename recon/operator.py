@@ -18,7 +18,8 @@ class Sense(nn.Module):
     mask
         True where k-space is sampled: columns for all samples, a plane for all samples, or a plane per sample.
     csm
-        Coil sensitivity maps, one set for the batch or one per sample.
+        Coil sensitivity maps, the same for the batch or other ones per sample. Maps (b, m, c, h, w) have m sets, for
+        images (b, m, h, w) whose sets add up in k-space: see `recon.espirit`.
 
     Raises
     ------
@@ -39,11 +40,11 @@ class Sense(nn.Module):
     def __init__(
         self,
         mask: Bool[Tensor, " w"] | Bool[Tensor, "h w"] | Bool[Tensor, "#b 1 #h w"],
-        csm: Complex[Tensor, "#b c h w"],
+        csm: Complex[Tensor, "#b c h w"] | Complex[Tensor, "#b m c h w"],
     ):
         super().__init__()
         _require_complex("csm", csm)
-        if csm.ndim != 4:
+        if csm.ndim not in (4, 5):
             raise ValueError(f"csm has shape {tuple(csm.shape)}, not (b, c, h, w): add the missing axis, csm[None]")
         largest = csm.abs().amax().item()
         if not 0 < largest < float("inf"):
@@ -54,6 +55,8 @@ class Sense(nn.Module):
         self.register_buffer("csm", csm)
         self.separable = bool((plane == plane[..., :1, :]).all())
         """Whether the mask takes whole columns: then AᴴA couples pixels of one row only."""
+        self.n_sets = csm.shape[1] if csm.ndim == 5 else 1
+        """Images that a sample has, one for each set of maps."""
         pattern = torch.fft.ifftshift(plane[..., :1, :] if self.separable else plane, dim=(-2, -1))
         n = csm.shape[-1] if self.separable else csm.shape[-2:].numel()  # of the transforms, which are left unscaled
         self.register_buffer("_pattern", pattern.to(csm.dtype) / n, persistent=False)
@@ -64,32 +67,40 @@ class Sense(nn.Module):
         """Axes of images along which AᴴA mixes nothing, as `recon.cg` takes them: samples, and maybe rows."""
         return (0, 2) if self.separable else (0,)
 
-    def forward(self, image: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b c h w"]:
+    def forward(self, image: Complex[Tensor, "b m h w"]) -> Complex[Tensor, "b c h w"]:
         """Return the k-space that the coils sample of an image, in the image's unit."""
         _require_complex("image", image)
-        self._require_shape("image", image, n_channels=1)
-        return self.mask * fft2c(self.csm * image)
+        self._require_shape("image", image, self.n_sets)
+        return self.mask * fft2c(self._coil_images(image))
 
-    def adjoint(self, kspace: Complex[Tensor, "b c h w"]) -> Complex[Tensor, "b 1 h w"]:
+    def adjoint(self, kspace: Complex[Tensor, "b c h w"]) -> Complex[Tensor, "b m h w"]:
         """Return the coil-combined image of the sampled k-space, with zeros in the gaps."""
         _require_complex("kspace", kspace)
-        self._require_shape("kspace", kspace, n_channels=self.csm.shape[1])
-        return (self.csm.conj() * ifft2c(self.mask * kspace)).sum(1, keepdim=True)
+        self._require_shape("kspace", kspace, self.csm.shape[-3])
+        return self._combined(ifft2c(self.mask * kspace))
 
-    def gram(self, image: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b 1 h w"]:
+    def gram(self, image: Complex[Tensor, "b m h w"]) -> Complex[Tensor, "b m h w"]:
         """Return AᴴA of an image: what sampling and coils leave of it.
 
         Sooner than ``adjoint(forward(image))``: filtering with a mask is a circular convolution, which commutes with
         the shifts that centre the transforms, and of a mask of columns the transforms along columns cancel.
         """
         _require_complex("image", image)
-        self._require_shape("image", image, n_channels=1)
+        self._require_shape("image", image, self.n_sets)
         axes = (-1,) if self.separable else (-2, -1)
-        coils = torch.fft.fftn(self.csm * image, dim=axes)
+        coils = torch.fft.fftn(self._coil_images(image), dim=axes)
         coils *= self._pattern  # in place: a solver's time goes into memory, not arithmetic
         coils = torch.fft.ifftn(coils, dim=axes, norm="forward")
-        coils *= self._conj
-        return coils.sum(1, keepdim=True)
+        return self._combined(coils)
+
+    def _coil_images(self, image: Tensor) -> Tensor:
+        return self.csm * image if self.csm.ndim == 4 else (self.csm * image[:, :, None]).sum(1)
+
+    def _combined(self, coils: Tensor) -> Tensor:
+        if self.csm.ndim == 4:
+            coils *= self._conj  # in place, on the caller's own transform
+            return coils.sum(1, keepdim=True)
+        return (self._conj * coils[:, None]).sum(2)
 
     def _require_shape(self, name: str, x: Tensor, n_channels: int) -> None:
         # Broadcasting would accept one channel for many and return a plausible wrong image.
@@ -109,7 +120,7 @@ def _as_plane(mask: Tensor, csm: Tensor) -> Tensor:
     """Reshape a mask to (1 or b, 1, 1 or h, w)."""
     if mask.dtype != torch.bool:
         raise ValueError(f"mask is {mask.dtype}, must be bool with True = sampled: pass mask != 0")
-    (b, _, h, w), plane = csm.shape, mask[(None,) * (4 - mask.ndim)]
+    (b, h, w), plane = (len(csm), *csm.shape[-2:]), mask[(None,) * (4 - mask.ndim)]
     fits = plane.ndim == 4 and plane.shape[1] == 1 and plane.shape[2] in (1, h) and plane.shape[3] == w
     if not fits or (plane.shape[0] != b and 1 not in (plane.shape[0], b)):
         raise ValueError(

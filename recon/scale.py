@@ -5,7 +5,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 
-def image_scale(image: Inexact[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 1 1"]:
+def image_scale(image: Inexact[Tensor, "b m h w"]) -> Float[Tensor, "b 1 1 1"]:
     """Root mean square of an image's magnitude, weighted by its energy; 1 for an image of zeros.
 
     The weights make it a scale of the object: a margin of zeros around it changes nothing.

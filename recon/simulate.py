@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from recon import coils, masks
+from recon.espirit import espirit
 from recon.fourier import fft2c
 from recon.operator import Sense
 from recon.scale import image_scale
@@ -143,7 +144,7 @@ def measure(
         center_fraction = 1 / 12 if family == "poisson" else 0.32 / acceleration
     mask = masks.draw(family, (h, w), acceleration, center_fraction, seed)
     kspace = coils.simulate_kspace(target, csm, noise_std, seed)
-    return Problem(kspace, Sense(mask, coils.espirit(mask * kspace) if estimated else csm), target)
+    return Problem(kspace, Sense(mask, espirit(mask * kspace) if estimated else csm), target)
 
 
 def _estimated(
@@ -152,7 +153,7 @@ def _estimated(
     """Coil maps by ESPIRiT; at half the resolution, which takes a quarter of the time and loses little."""
     h, w = coil_images.shape[2:]
     kspace = fft2c(coil_images)[:, :, h // 2 - h // 4 : h // 2 + h // 4, w // 2 - w // 4 : w // 2 + w // 4]
-    found = torch.view_as_real(coils.espirit(kspace + coils.white_noise(kspace.shape, noise_std, _seed(rng)), n_calib))
+    found = torch.view_as_real(espirit(kspace + coils.white_noise(kspace.shape, noise_std, _seed(rng)), n_calib))
     pairs = interpolate(found.movedim(-1, 1).flatten(0, 1), (h, w), mode="bilinear").unflatten(0, (-1, 2))
     csm = torch.view_as_complex(pairs.movedim(1, -1).contiguous())
     norm = coils.rss(csm)

@@ -101,14 +101,14 @@ def cg(
 
 def data_consistency(
     sense: Sense,
-    z: Complex[Tensor, "b 1 h w"],
-    aty: Complex[Tensor, "b 1 h w"],
+    z: Complex[Tensor, "b m h w"],
+    aty: Complex[Tensor, "b m h w"],
     lam: Float[Tensor, ""],
     max_iter: int = 50,
     tol: float = 1e-6,
     *,
     warn: bool = True,
-) -> Complex[Tensor, "b 1 h w"]:
+) -> Complex[Tensor, "b m h w"]:
     """Return the image that minimises ``‖A x - y‖² + lam ‖x - z‖²``, differentiable in z, aty and lam.
 
     The solver starts from z. The gradient is implicit: the backward pass is one more solve with the same operator, so

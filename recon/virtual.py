@@ -21,7 +21,7 @@ def virtual_coils(sense: Sense, tol: float = 1e-3) -> Sense:
     Parameters
     ----------
     sense
-        Operator of the measurement.
+        Operator of the measurement; with several sets of maps it is returned as it is.
     tol
         Largest energy Σ|s|² that may be left out at any pixel, where 1 is all of it: AᴴA changes by at most this in
         norm. Few pixels come near it, so that images change by far less: with ``lam = 0.05``, arrays of 8 and 15 loops
@@ -32,6 +32,8 @@ def virtual_coils(sense: Sense, tol: float = 1e-3) -> Sense:
     Zhang et al., Coil compression for accelerated imaging with Cartesian sampling, Magn Reson Med 2013,
     doi:10.1002/mrm.24267.
     """
+    if sense.n_sets > 1:
+        return sense
     b, c, h, w = sense.csm.shape
     rows = BLOCK if sense.separable else h
     n_blocks = -(-h // rows)

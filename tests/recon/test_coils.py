@@ -1,13 +1,12 @@
 import sys
 
-import numpy as np
 import pytest
 import torch
 from properties import check_batch_invariant, check_finite_gradient, check_homogeneous, complex_normal, relative_error
 
 from recon import (
-    Sense,
     birdcage,
+    calibration_region,
     calibration_size,
     compress_coils,
     espirit,
@@ -138,83 +137,6 @@ def scan(shape=(48, 48), n_coils=4, seed=0, noise_std=0.01):
     return image, csm, simulate_kspace(image, csm, noise_std, seed)
 
 
-def outside_span(csm, image, true_csm):
-    """Part of the coil images that lies outside the span of the maps: what a reconstruction with them must lose."""
-    coil_images = true_csm * image
-    return relative_error(csm * (csm.conj() * coil_images).sum(1, keepdim=True), coil_images)
-
-
-@pytest.mark.parametrize("shape", [(48, 48), (47, 53), (64, 40)])
-def test_espirit_finds_the_maps(shape):
-    image, csm, kspace = scan(shape)
-    mask = masks.random(shape[1], 2, 0.4, seed=0)
-    found = espirit(mask * kspace)
-    assert found.shape == csm.shape
-    assert found.dtype == torch.complex64
-    assert outside_span(found, image, csm) < 0.06
-    assert outside_span(found.roll(1, dims=1), image, csm) > 0.3  # the measure tells wrong maps
-    energy = rss(found)
-    assert ((energy - 1).abs().minimum(energy) < 1e-5).all()  # 1 or 0
-    assert (energy[image.abs() > 0.1] > 0.5).float().mean() > 0.99
-    assert energy[..., 0, 0] == 0
-
-
-def test_espirit_phase_is_smooth():
-    # Relative to one coil the phase would wind about that coil's zeros.
-    image, _, kspace = scan((64, 64), n_coils=8, noise_std=0.001)
-    csm = espirit(kspace)
-    inside = image[0, 0, 20:44, 20:44].abs() > 0
-    combined = (csm.conj() * ifft2c(kspace)).sum(1)[0, 20:44, 20:44]
-    assert inside.all()
-    for axis in (0, 1):
-        n = combined.shape[axis]
-        assert (combined.narrow(axis, 1, n - 1) / combined.narrow(axis, 0, n - 1)).angle().abs().max() < 0.7
-
-
-def test_espirit_properties():
-    kspace = torch.cat([masks.random(40, 2, 0.4, seed=0) * scan((36, 40), seed=seed)[2] for seed in range(2)])
-    check_batch_invariant(espirit, kspace, rtol=1e-4)
-    expected = espirit(kspace)
-    for scale in (1e-7, 1e3):
-        assert relative_error(espirit(scale * kspace), expected) < 1e-4
-    state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    assert torch.equal(espirit(kspace), expected)
-    assert torch.equal(torch.get_rng_state(), state[0])
-    assert (np.random.get_state()[1] == state[1]).all()  # noqa: NPY002
-
-
-def test_espirit_is_silent(capfd):
-    espirit(scan((24, 24))[2])
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("dead", [0, 2])
-def test_espirit_of_a_dead_coil(dead):
-    image, csm, kspace = scan()
-    csm[:, dead] = 0
-    kspace[:, dead] = 0
-    found = espirit(kspace)
-    assert found.isfinite().all()
-    assert found[:, dead].abs().max() < 1e-3
-    assert outside_span(found, image, csm) < 0.06
-
-
-@pytest.mark.parametrize(("n_calib", "bound"), [(7, 0.1), (9, 0.06), (12, 0.05)])
-def test_espirit_of_few_lines(n_calib, bound):
-    """Kernels shrink with the calibration: of large ones, 7 lines would leave no maps at all."""
-    image, _, kspace = scan()
-    csm = espirit(kspace, n_calib)
-    sense = Sense(torch.ones(kspace.shape[-1], dtype=torch.bool), csm)
-    assert relative_error(sense.adjoint(kspace).abs(), image.abs()) < bound
-
-
-def test_espirit_crop():
-    kspace = scan()[2]
-    areas = [(rss(espirit(kspace, crop=crop)) > 0.5).sum() for crop in (0, 0.7, 0.95)]
-    assert areas[0] == 48 * 48
-    assert areas[0] > areas[1] > areas[2]
-
-
 @pytest.mark.parametrize(("height", "width"), [(20, 32), (21, 33)])
 @pytest.mark.parametrize("n_center", [0, 1, 6, 7])
 def test_calibration_size_of_columns(height, width, n_center):
@@ -238,6 +160,17 @@ def test_calibration_size():
     assert calibration_size(missing) == 5
     kspace[:, 1] = 0  # a dead coil leaves the points sampled
     assert calibration_size(kspace) == 24
+
+
+def test_calibration_region_is_longer_where_sampling_is():
+    kspace = complex_normal(2, 3, 40, 36)
+    mask = torch.zeros(36, dtype=torch.bool)
+    mask[15:22] = True
+    assert calibration_region(mask * kspace) == (24, 7)
+    assert calibration_region(mask[:, None] * complex_normal(1, 2, 36, 40)) == (7, 24)
+    assert calibration_region(mask * kspace, most=5) == (5, 5)
+    assert calibration_region(kspace) == (24, 24)
+    assert calibration_region(0 * kspace) == (0, 0)
 
 
 @pytest.mark.parametrize("n_coils", [1, 3, 6])
@@ -286,35 +219,7 @@ def test_bad_kspace(function):
         function(kspace)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"n_calib": 20}, "fully sampled on 8 x 8 central points .* n_calib=20: use kernel_width=5 < n_calib <= 8"),
-        ({"n_calib": 3}, "n_calib=3: use kernel_width=3 < n_calib <= 8"),
-        ({"kernel_width": 8}, "n_calib=8: use kernel_width=8 < n_calib"),
-        ({"crop": 1.5}, "crop=1.5"),
-    ],
-)
-def test_espirit_bad_arguments(arguments, message):
-    mask = torch.zeros(32, dtype=torch.bool)
-    mask[12:20] = True
-    with pytest.raises(ValueError, match=message):
-        espirit(mask * complex_normal(1, 4, 24, 32), **arguments)
-
-
-def test_espirit_without_calibration():
-    kspace = masks.equispaced(32, 4, 0.0, seed=0) * complex_normal(1, 4, 24, 32)
-    with pytest.raises(ValueError, match="mask with more central lines"):
-        espirit(kspace)
-
-
 def test_compression_needs_a_coil():
     for n_coils in (0, 5):
         with pytest.raises(ValueError, match=f"n_coils={n_coils} is out of range: use 1 to 4"):
             compress_coils(complex_normal(1, 4, 8, 8), n_coils)
-
-
-def test_espirit_without_sigpy(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sigpy.mri.app", None)
-    with pytest.raises(ImportError, match=r'pip install "mriqf\[recon\]"'):
-        espirit(complex_normal(1, 4, 16, 16))
