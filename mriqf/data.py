@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Complex64, Float, Float32, Int
 from PIL import Image
 from torch import Tensor
 
@@ -88,7 +88,7 @@ def read_manifest(path: str | Path) -> Manifest:
             raise ValueError(f"{path}: {source.path} needs sha256, or else files and count, by which it is checked")
     for a, b in itertools.combinations(sources, 2):
         shared = a.subjects is None or b.subjects is None or set(a.subjects) & set(b.subjects)
-        if a.path == b.path and a.split != b.split and shared:
+        if (a.path, a.key) == (b.path, b.key) and a.split != b.split and shared:
             subject = "None" if shared is True else min(shared)
             raise ValueError(f"{path}: {a.path} subject {subject} stands in two splits: keep it in one")
     return Manifest(name, sources, hashlib.sha256(text).hexdigest())
@@ -142,8 +142,10 @@ def read_source(source: Source, root: Path, channels: int = 1) -> list[np.ndarra
     return images
 
 
-def read_slices(source: Source, root: Path) -> tuple[Float32[np.ndarray, "s h w"], Int[np.ndarray, " s"]]:
-    """MR slices of a source in the units of the file, and the subject of each.
+def read_slices(
+    source: Source, root: Path
+) -> tuple[Float32[np.ndarray, "s h w"] | Complex64[np.ndarray, "s c h w"], Int[np.ndarray, " s"]]:
+    """MR slices of a source in the units of the file, or k-space where that is what it holds, and the subject of each.
 
     Raises
     ------
@@ -155,8 +157,12 @@ def read_slices(source: Source, root: Path) -> tuple[Float32[np.ndarray, "s h w"
     if source.files is not None or path.suffix == ".h5":
         raise ValueError(f"{path}: holds k-space, not images: read it with mriqf.io.slices")
     with np.load(path, allow_pickle=False) as archive:
-        slices = archive[source.key].astype(np.float32)
-        subject = archive["subject"].astype(int) if "subject" in archive.files else np.zeros(len(slices), int)
+        slices = archive[source.key]
+        slices = slices.astype(np.complex64 if np.iscomplexobj(slices) else np.float32)
+        subject = archive["subject"] if "subject" in archive.files else np.zeros(len(slices), int)
+    if subject.dtype.kind not in "iu":  # names: numbered in their order
+        subject = np.unique(subject, return_inverse=True)[1]
+    subject = subject.astype(int)
     chosen = np.isin(subject, subject if source.subjects is None else source.subjects)
     return slices[chosen], subject[chosen]
 

@@ -34,6 +34,7 @@ NETWORKS = {  # what a card may name: module, network and configuration, importe
     "qgac": ("mriqf.restore.qgac", "QGAC", "QGACConfig"),
     "qairn": ("mriqf.restore.qairn", "QAIRN", "QAIRNConfig"),
     "modl": ("recon.modl", "MoDL", "MoDLConfig"),
+    "varnet": ("recon.varnet", "VarNet", "VarNetConfig"),
 }
 
 

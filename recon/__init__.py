@@ -20,12 +20,14 @@ from recon.direct import factorise
 from recon.espirit import espirit
 from recon.fourier import crop_readout, fft2c, ifft2c
 from recon.held_out import HeldOut, held_out_residual
+from recon.inference import fast
 from recon.masks import effective_acceleration
-from recon.modl import MoDL, MoDLConfig, fast
+from recon.modl import MoDL, MoDLConfig
 from recon.operator import Sense
 from recon.solve import NotConverged, cg, data_consistency
 from recon.sparse import l1_wavelet, total_variation
 from recon.stein import Sure, estimate_noise, sure
+from recon.varnet import VarNet, VarNetConfig
 from recon.virtual import virtual_coils
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "NotConverged",
     "Sense",
     "Sure",
+    "VarNet",
+    "VarNetConfig",
     "birdcage",
     "calibration_region",
     "calibration_size",

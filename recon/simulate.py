@@ -1,13 +1,14 @@
 """Training problems from magnitude images: random phase, coils, noise and masks, with the truth beside them."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float, Num
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d
 
 from recon import coils, masks
 from recon.espirit import espirit
@@ -20,26 +21,37 @@ from recon.scale import image_scale
 class SimulationConfig:
     """How problems are drawn from images; ranges are uniform unless said otherwise."""
 
-    families: tuple[str, ...] = ("random", "random", "equispaced", "gaussian", "poisson")
+    families: tuple[str, ...] = ("random", "random", "equispaced", "equispaced", "gaussian", "poisson")
     """Families of masks, each as likely as often it stands here."""
-    acceleration: tuple[float, float] = (2.0, 8.0)
-    """Nominal acceleration; whole numbers for equispaced masks."""
+    acceleration: tuple[float, float] = (1.0, 10.0)
+    """Nominal acceleration, its logarithm uniform; whole numbers for equispaced masks."""
     center: tuple[float, float] = (0.2, 0.45)
     """Product of acceleration and center_fraction: which part of the samples forms the centre."""
-    n_coils: tuple[int, int] = (5, 12)
+    partial_fourier: float = 0.1
+    """How often the last columns, up to a quarter of them, are missing as well."""
+    n_coils: tuple[int, int] = (1, 16)
     """Receiver coils."""
+    single_coil: float = 0.15
+    """How often there is one coil, whatever the range."""
     birdcage: float = 0.25
     """How often they are a birdcage's, not surface loops."""
-    noise_std: tuple[float, float] = (0.003, 0.03)
+    noise_std: tuple[float, float] = (0.001, 0.05)
     """Noise of k-space, in units of the image's scale; log-uniform."""
     phase_std: float = 1.0
     """Of the smooth phase of the image, radians."""
-    support: float = 0.5
+    support: float = 0.25
     """How often coil maps end at the object's border, as estimated ones do."""
-    estimated: float = 0.0
+    estimated: float = 0.5
     """How often the maps are estimated from the noisy centre by ESPIRiT, with all its errors, and not the true ones."""
-    n_calib: tuple[int, int] = (12, 24)
-    """Lines that they are estimated from."""
+    inexact: float = 0.1
+    """How often the maps are the true ones with smooth errors of a few per cent."""
+
+
+KNOWN_MAPS = SimulationConfig(
+    families=("random", "random", "equispaced", "gaussian", "poisson"), acceleration=(2.0, 8.0), partial_fourier=0.0,
+    n_coils=(5, 12), single_coil=0.0, noise_std=(0.003, 0.03), support=0.5, estimated=0.0, inexact=0.0,
+)  # fmt: skip
+"""Several coils, whose maps are known exactly."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +65,18 @@ class Problem:
 
 
 def simulate(
-    slices: Sequence[Float[np.ndarray, "h w"]], rng: np.random.Generator, n: int, pixels: int, config: SimulationConfig
+    slices: Sequence[Num[np.ndarray, "h w"]], rng: np.random.Generator, n: int, pixels: int, config: SimulationConfig
 ) -> Problem:
     """Draw a batch of problems from slices of one size.
 
-    A batch has one family of masks and one set of coils; its images, phases and masks of columns differ. Under masks of
+    A batch has one family of masks and one set of coils; its images, phases and masks differ. Under masks of
     columns the rows are independent problems, so each sample is a slab of whole rows; under 2-D masks it is a square
     part of the image.
 
     Parameters
     ----------
     slices
-        Magnitude images, any unit, all of one size.
+        Images, any unit, all of one size; complex ones keep their phase beside the one that is drawn.
     rng
         Where every random choice comes from.
     n
@@ -74,8 +86,9 @@ def simulate(
     """
     family = config.families[rng.integers(len(config.families))]
     images = [slices[i] for i in rng.integers(len(slices), size=n)]
+    full = torch.from_numpy(np.stack(images))[:, None]
+    full = full.to(torch.complex64 if full.is_complex() else torch.float32)
     turn, flip_h, flip_w = rng.integers(2, size=3)
-    full = torch.from_numpy(np.stack(images).astype(np.float32))[:, None]
     full = full.transpose(2, 3) if turn else full
     full = full.flip([axis for axis, flip in ((2, flip_h), (3, flip_w)) if flip])
     h, w = full.shape[2:]
@@ -85,25 +98,25 @@ def simulate(
         coils.smooth_phase((h, w), _seed(rng), config.phase_std, int(rng.integers(2, 6))) for _ in range(n)
     ])  # fmt: skip
     target = full * phase / image_scale(full)
-    n_coils = int(rng.integers(config.n_coils[0], config.n_coils[1] + 1))
-    on_ring = rng.random() < config.birdcage
-    csm = coils.birdcage(n_coils, (h, w)) if on_ring else coils.loops(n_coils, (h, w), _seed(rng))
+    csm = _maps((h, w), rng, config)
     noise_std = float(np.exp(rng.uniform(*np.log(config.noise_std))))
+    mask = torch.stack([_mask(family, shape, rng, config) for _ in range(n)])
+    fate = rng.random() if csm.shape[1] > 1 else 1.0  # one coil's map is known
     known = csm
-    if rng.random() < config.estimated:
-        known = _estimated(csm * target, int(rng.integers(config.n_calib[0], config.n_calib[1] + 1)), noise_std, rng)
-    elif rng.random() < config.support:
+    if fate < config.estimated:
+        n_calib = int(rng.integers(7, 25))
+        known = _estimated(csm * target, n_calib, noise_std, rng)
+    elif fate < config.estimated + config.inexact:
+        known = _inexact(csm, rng)
+    if fate >= config.estimated and rng.random() < config.support:
         object_ = avg_pool2d(target.abs(), 9, stride=1, padding=4) > 0.1
-        csm, target = csm * object_, target * object_
-        known = csm
+        csm, known, target = csm * object_, known * object_, target * object_
     corners = [_corner(image, shape, rng) for image in known.abs().amax(1) * target.abs()[:, 0]]
     target, csm, known = (_crop(x.expand(n, -1, -1, -1), corners, shape) for x in (target, csm, known))
-    n_masks = 1 if family == "poisson" else n  # which are slow to draw
-    mask = torch.stack([_mask(family, shape, rng, config) for _ in range(n_masks)])
     kspace = coils.simulate_kspace(target, csm, noise_std, _seed(rng))
     # What the known maps make of the coils' images without noise: the image itself, where they are the true ones.
     target = (known.conj() * csm * target).sum(1, keepdim=True)
-    return Problem(kspace, Sense(mask.reshape(n_masks, 1, -1, shape[1]), known), target)
+    return Problem(kspace, Sense(mask.reshape(n, 1, -1, shape[1]), known), target)
 
 
 def measure(
@@ -147,27 +160,64 @@ def measure(
     return Problem(kspace, Sense(mask, espirit(mask * kspace) if estimated else csm), target)
 
 
+def _maps(shape: tuple[int, int], rng: np.random.Generator, config: SimulationConfig) -> Complex[Tensor, "1 c h w"]:
+    n_coils = int(rng.integers(config.n_coils[0], config.n_coils[1] + 1))
+    if n_coils == 1 or rng.random() < config.single_coil:
+        return torch.ones(1, 1, *shape, dtype=torch.complex64)
+    return coils.birdcage(n_coils, shape) if rng.random() < config.birdcage else coils.loops(n_coils, shape, _seed(rng))
+
+
 def _estimated(
     coil_images: Complex[Tensor, "b c h w"], n_calib: int, noise_std: float, rng: np.random.Generator
 ) -> Complex[Tensor, "b c h w"]:
-    """Coil maps by ESPIRiT; at half the resolution, which takes a quarter of the time and loses little."""
-    h, w = coil_images.shape[2:]
-    kspace = fft2c(coil_images)[:, :, h // 2 - h // 4 : h // 2 + h // 4, w // 2 - w // 4 : w // 2 + w // 4]
-    found = torch.view_as_real(espirit(kspace + coils.white_noise(kspace.shape, noise_std, _seed(rng)), n_calib))
-    pairs = interpolate(found.movedim(-1, 1).flatten(0, 1), (h, w), mode="bilinear").unflatten(0, (-1, 2))
-    csm = torch.view_as_complex(pairs.movedim(1, -1).contiguous())
-    norm = coils.rss(csm)
-    return torch.where(norm > 0.5, csm / norm, 0)
+    """Coil maps by ESPIRiT from 24 rows and a number of columns of noisy k-space."""
+    kspace = fft2c(coil_images)
+    sides = (min(24, kspace.shape[2]), min(n_calib, kspace.shape[3]))
+    measured = torch.zeros_like(kspace)
+    centre = coils.central(kspace, sides)
+    coils.central(measured, sides).copy_(centre + coils.white_noise(centre.shape, noise_std, _seed(rng)))
+    return espirit(measured, sides)
+
+
+def _inexact(csm: Complex[Tensor, "b c h w"], rng: np.random.Generator) -> Complex[Tensor, "b c h w"]:
+    """Coil maps with smooth errors of magnitude and phase, normalised again."""
+    shape, std = (csm.shape[2], csm.shape[3]), rng.uniform(0.02, 0.12)
+    errors = [coils.smooth_phase(shape, _seed(rng), std, int(rng.integers(3, 7))) - 1 for _ in range(2 * csm.shape[1])]
+    error = torch.cat(errors, 1).unflatten(1, (2, -1))  # of the phase, and turned by a quarter of the magnitude
+    wrong = csm * (1 + error[:, 0] + 1j * error[:, 1])
+    return wrong / coils.rss(wrong)
 
 
 def _mask(family: str, shape: tuple[int, int], rng: np.random.Generator, config: SimulationConfig) -> Tensor:
-    acceleration = float(rng.uniform(*config.acceleration))
-    if family == "equispaced":
-        acceleration = round(acceleration)
-    center_fraction = float(rng.uniform(*config.center)) / acceleration
+    acceleration = float(np.exp(rng.uniform(*np.log(config.acceleration))))
     if family == "poisson":
-        center_fraction = center_fraction**0.5 / 2  # a fraction of each side, and a smaller part of the samples
-    return masks.draw(family, shape, acceleration, center_fraction, _seed(rng))
+        return _varied_disc(shape, acceleration, rng)
+    if family == "equispaced":
+        acceleration = max(round(acceleration), 1)
+    center_fraction = float(rng.uniform(*config.center)) / acceleration
+    mask = masks.draw(family, shape, acceleration, center_fraction, _seed(rng))
+    if rng.random() < config.partial_fourier:
+        mask[round(shape[1] * rng.uniform(0.75, 1)) :] = False
+    return mask
+
+
+DISCS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+
+
+def _varied_disc(shape: tuple[int, int], acceleration: float, rng: np.random.Generator) -> Bool[Tensor, "h w"]:
+    """One of few Poisson discs, which are slow to draw, flipped and turned at random."""
+    nearest = min(DISCS, key=lambda r: abs(np.log(r / acceleration)))
+    mask = _disc(shape, nearest, int(rng.integers(4)))
+    for axis in range(2):
+        if rng.random() < 0.5:  # even sides have their zero frequency right of the middle
+            mask = mask.flip(axis).roll(1 - shape[axis] % 2, axis)
+    return mask.T.contiguous() if shape[0] == shape[1] and rng.random() < 0.5 else mask
+
+
+@functools.cache
+def _disc(shape: tuple[int, int], acceleration: float, seed: int) -> Bool[Tensor, "h w"]:
+    center = float(np.random.default_rng(seed).uniform(0.2, 0.45)) / acceleration
+    return masks.poisson(shape, acceleration, center**0.5 / 2, seed)
 
 
 def _corner(image: Float[Tensor, "h w"], shape: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:

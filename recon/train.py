@@ -1,10 +1,11 @@
-"""Train MoDL from magnitude images: a flat, deterministic loop in two stages that can be cut off and resumed.
+"""Train a reconstruction network from images: a flat, deterministic loop that can be cut off and resumed.
 
-First a network of one unroll, whose batch norms learn their statistics; then all unrolls end to end, with the
-statistics held, since every unroll sees images of another kind. Every batch comes from a generator seeded by (seed,
-step), so that a resumed run sees what an unbroken one would have seen.
+A denoiser with batch norm is trained in two stages: first with one unroll, so that its statistics are learned, then all
+unrolls end to end with the statistics held, since every unroll sees images of another kind. Every batch comes from a
+generator seeded by (seed, step), so that a resumed run sees what an unbroken one would have seen.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,41 +13,49 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from recon.modl import MoDL, MoDLConfig
 from recon.simulate import Problem, SimulationConfig, simulate
+from recon.varnet import VarNet, VarNetConfig
+from recon.virtual import virtual_coils
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Recipe of a MoDL."""
+    """Recipe of a MoDL or a VarNet."""
 
-    pretrain_steps: int = 600
-    """Optimiser steps with one unroll."""
-    steps: int = 2600
+    network: Literal["modl", "varnet"] = "modl"
+    """Which of the two."""
+    pretrain_steps: int = 0
+    """Optimiser steps with one unroll, for denoisers with batch norm (600 trained `modl-knee`)."""
+    steps: int = 20000
     """Optimiser steps with all unrolls, after them."""
     pretrain_lr: float = 1e-3
     """Peak learning rate of Adam in the first stage; linear warm-up over 100 steps, then cosine to a tenth."""
-    lr: float = 5e-4
+    lr: float = 1e-3
     """The same in the second stage; cosine to zero."""
     pretrain_batch: int = 4
     """Samples a step in the first stage, 2 or more: batch norm needs them."""
-    batch: int = 1
+    batch: int = 2
     """Samples a step in the second stage."""
     pixels: int = 16384
     """Pixels a sample: slabs of 64 rows of 256 columns, or squares of 128."""
     seed: int = 0
     """Of the initial weights and of every batch."""
-    loss: Literal["mse", "log-mse"] = "mse"
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones kept; 0 keeps the last."""
+    loss: Literal["mse", "log-mse"] = "log-mse"
     """Squared error, as in the paper; or its logarithm, by which easy problems weigh as much as hard ones."""
-    checkpoint_every: int = 400
+    checkpoint_every: int = 500
     """Steps between checkpoints."""
     checkpointing: bool = False
     """Compute activations twice to keep the memory of many unrolls small."""
-    model: MoDLConfig = field(default_factory=MoDLConfig)
-    """The network."""
+    model: MoDLConfig = field(default_factory=lambda: MoDLConfig(denoiser="unet", unrolls=6, cg_iter=6))
+    """The MoDL."""
+    varnet: VarNetConfig = field(default_factory=VarNetConfig)
+    """The VarNet."""
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     """How measurements are drawn from images."""
 
@@ -58,26 +67,27 @@ class Checkpoint:
     step: int
     loss: float
     """Mean over the steps since the checkpoint before."""
-    model: MoDL
+    model: MoDL | VarNet
+    """With the averaged weights."""
     tensors: dict[str, Tensor]
 
 
 def train(
-    sources: Sequence[Sequence[Float[np.ndarray, "h w"]]],
+    sources: Sequence[Sequence[Num[np.ndarray, "h w"]]],
     shares: Sequence[float],
     config: TrainConfig,
     *,
     device: str = "cpu",
     start: int = 0,
     tensors: dict[str, Tensor] | None = None,
-    joined: Callable[[nn.Module], Callable[[Problem, int], Tensor]] = lambda step: step,
+    joined: Callable[[nn.Module], Callable[[Problem, int | None], Tensor]] = lambda step: step,
 ) -> Iterator[Checkpoint]:
     """Train, and give the state at every checkpoint and at the end; resume from a state if one is given.
 
     Parameters
     ----------
     sources
-        Sets of magnitude images, each of one size, any unit.
+        Sets of images, each of one size, any unit; magnitudes, or complex images that keep their phase.
     shares
         How often each set is drawn from.
     config
@@ -97,16 +107,18 @@ def train(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = MoDL(config.model)
+        model = MoDL(config.model) if config.network == "modl" else VarNet(config.varnet)
     model = model.to(torch.device(device)).train()
-    model.checkpointing = config.checkpointing
+    if isinstance(model, MoDL):
+        model.checkpointing = config.checkpointing
+    average = copy.deepcopy(model)
     optimiser = torch.optim.Adam(model.parameters(), config.lr)
     if tensors is not None:
-        _restore(tensors, model, optimiser)
+        _restore(tensors, model, average, optimiser)
     value_at = joined(_Step(model, device, config.loss))
     total = config.pretrain_steps + config.steps
     if start >= total:  # it was cut off after its last step
-        yield Checkpoint(start, math.nan, model, _state(model, optimiser))
+        yield Checkpoint(start, math.nan, average, _state(model, average, optimiser))
     losses: list[float] = []
     for step in range(start, total):
         pretraining = step < config.pretrain_steps
@@ -117,16 +129,18 @@ def train(
         )
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
-        model.denoiser.train(pretraining)
-        loss = value_at(problem, 1 if pretraining else config.model.unrolls)
+        if isinstance(model, MoDL):
+            model.denoiser.train(pretraining)
+        loss = value_at(problem, 1 if pretraining else None)
         _check_finite(loss, step)
         optimiser.zero_grad()
         loss.backward()
         _check_finite(nn.utils.clip_grad_norm_(model.parameters(), 1.0), step)
         optimiser.step()
+        _follow(average, model, min(config.ema, (step + 1) / (step + 10)) if config.ema else 0.0)
         losses.append(loss.item())
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == total:
-            yield Checkpoint(step + 1, float(np.mean(losses)), model, _state(model, optimiser))
+            yield Checkpoint(step + 1, float(np.mean(losses)), average, _state(model, average, optimiser))
             losses = []
 
 
@@ -140,13 +154,13 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 def problem_loss(
-    model: MoDL, problem: Problem, device: str, unrolls: int, kind: Literal["mse", "log-mse"] = "mse"
+    model: MoDL | VarNet, problem: Problem, device: str, unrolls: int | None, kind: Literal["mse", "log-mse"] = "mse"
 ) -> Float[Tensor, ""]:
     """Squared error of the complex images, in units of their scale, or its logarithm; mean over the batch."""
     sense, target = problem.sense.to(device), problem.target.to(device)
     aty = sense.adjoint(problem.kspace.to(device))
     with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
-        image = model.unroll(aty, sense, unrolls)
+        image = model.unroll(aty, virtual_coils(sense), unrolls)
     error = (image - target).abs().square().mean((1, 2, 3))
     return error.mean() if kind == "mse" else (error + 1e-7).log().mean()
 
@@ -159,25 +173,42 @@ def _check_finite(value: Tensor, step: int) -> None:
 class _Step(nn.Module):
     """`problem_loss` as a module's output: what several processes are joined by."""
 
-    def __init__(self, model: MoDL, device: str, kind: Literal["mse", "log-mse"]):
+    def __init__(self, model: MoDL | VarNet, device: str, kind: Literal["mse", "log-mse"]):
         super().__init__()
         self.model = model
         self.device = device
         self.kind: Literal["mse", "log-mse"] = kind
 
-    def forward(self, problem: Problem, unrolls: int) -> Tensor:
+    def forward(self, problem: Problem, unrolls: int | None) -> Tensor:
         return problem_loss(self.model, problem, self.device, unrolls, self.kind)
 
 
-def _state(model: MoDL, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+@torch.no_grad()
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    for kept, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+def _state(model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     tensors = {f"model.{k}": v.detach().clone() for k, v in model.state_dict().items()}
+    tensors |= {f"average.{k}": v.detach().clone() for k, v in average.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{k}": v.detach().clone() for k, v in state.items()}
     return tensors
 
 
-def _restore(tensors: dict[str, Tensor], model: MoDL, optimiser: torch.optim.Optimizer) -> None:
-    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+def _restore(
+    tensors: dict[str, Tensor], model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    own = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    model.load_state_dict(own)
+    # Weights to start from have no average yet.
+    average.load_state_dict(
+        {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")} or own
+    )
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimiser."):

@@ -77,12 +77,12 @@ def modl(
     threads: int | None = None,
     force: bool = False,
 ) -> None:
-    """Train a MoDL on simulated k-space; a run that was cut off goes on where its last checkpoint was written.
+    """Train a MoDL or a VarNet on simulated k-space; a run that was cut off goes on where its last checkpoint is.
 
     Parameters
     ----------
     manifest
-        Which magnitude images, which subjects: see data_manifests/.
+        Which images, which subjects: see data_manifests/.
     data
         Folder that the manifest's paths start from.
     out

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,14 +7,14 @@ from properties import relative_error
 
 from recon import effective_acceleration
 from recon.scale import image_scale
-from recon.simulate import SimulationConfig, measure, simulate
+from recon.simulate import KNOWN_MAPS, measure, simulate
 
 RNG = np.random.default_rng(0)
 SLICES = [np.pad(RNG.random((40, 56)), 12).astype(np.float32) for _ in range(3)]  # 64×80 with an empty margin
 
 
-def draw(seed=0, n=2, pixels=1600, **config):
-    return simulate(SLICES, np.random.default_rng(seed), n, pixels, SimulationConfig(**config))
+def draw(seed=0, n=2, pixels=1600, slices=SLICES, **config):
+    return simulate(slices, np.random.default_rng(seed), n, pixels, replace(KNOWN_MAPS, **config))
 
 
 def test_same_generator_same_problem():
@@ -57,9 +59,7 @@ def test_maps_end_at_the_objects_border():
 def test_estimated_maps_are_near_the_true_ones():
     """As good as an image of noise-free, full k-space shows, and not better."""
     for seed in range(3):
-        problem = draw(
-            seed, estimated=1.0, pixels=10**6, families=("random",), noise_std=(0.001, 0.002), n_calib=(20, 24)
-        )
+        problem = draw(seed, estimated=1.0, pixels=10**6, families=("random",), noise_std=(0.001, 0.002))
         sense = type(problem.sense)(torch.ones_like(problem.sense.mask), problem.sense.csm)
         image = sense.adjoint(problem.kspace)
         assert 1e-3 < relative_error(image, problem.target) < 0.1
@@ -77,6 +77,31 @@ def test_parts_hold_some_of_the_object():
 def test_targets_have_unit_scale():
     problem = draw(7, pixels=10**6, support=0.0, families=("random",))
     torch.testing.assert_close(image_scale(problem.target), torch.ones(2, 1, 1, 1))
+
+
+def test_inexact_maps_are_near_the_true_ones():
+    for seed in range(3):
+        problem = draw(seed, inexact=1.0, support=0.0, pixels=10**6, families=("random",), noise_std=(1e-9, 1e-8))
+        error = relative_error(problem.sense(problem.target), problem.sense.mask * problem.kspace)
+        assert 1e-3 < error < 0.2
+        energy = problem.sense.csm.abs().square().sum(1)
+        torch.testing.assert_close(energy, torch.ones_like(energy))
+
+
+def test_one_coil_and_missing_columns():
+    problem = draw(single_coil=1.0, partial_fourier=1.0, families=("random",))
+    assert problem.kspace.shape[1] == 1
+    assert (problem.sense.csm == 1).all()
+    assert not problem.sense.mask[..., -1].any()
+
+
+def test_complex_images_keep_their_phase():
+    turned = [image * np.exp(1j * np.linspace(0, 9, image.shape[1])).astype(np.complex64) for image in SLICES]
+    settings = {"phase_std": 0.0, "families": ("random",), "support": 0.0, "pixels": 10**6}
+    plain, complex_ = draw(**settings), draw(slices=turned, **settings)
+    torch.testing.assert_close(plain.target.abs(), complex_.target.abs())
+    assert plain.target.imag.abs().max() < 1e-5
+    assert complex_.target.imag.abs().max() > 0.1
 
 
 def test_measure_is_one_whole_slice():

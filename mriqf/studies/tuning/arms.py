@@ -15,7 +15,7 @@ from mriqf.data import Manifest, read_slices
 from mriqf.fit import commit, fresh
 from mriqf.studies.arms import is_trained
 from mriqf.studies.tune_modl import Objective, TuneConfig, draw, tune_modl, tuning_terms
-from recon.simulate import SimulationConfig
+from recon.simulate import KNOWN_MAPS
 
 START = "start"
 NONE = "none"
@@ -108,7 +108,8 @@ def recipe(arm: Arm, config: TuningConfig) -> TuneConfig:
     if arm.name == START:
         raise ValueError(f"{START} is not trained: ask for the recipe of another arm")
     lr = config.lr or (2e-3 if config.start == NONE else 1e-4)
-    simulation = SimulationConfig(
+    simulation = replace(
+        KNOWN_MAPS,
         families=config.families,
         acceleration=(float(min(config.accelerations)), float(max(config.accelerations))),
     )

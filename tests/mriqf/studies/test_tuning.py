@@ -155,7 +155,7 @@ def test_slices_are_numbered_as_in_the_file(tiny_data, config):
 
 
 def test_rows_are_the_networks_own_errors_and_scores(tiny_data, tmp_path, config):
-    config = few(config, steps=1, seeds=2)
+    config = few(config, steps=1, seeds=2, lr=0.2)
     train_arms(tmp_path, *tiny_data, config)
     (case,) = read_cases(*tiny_data, config)
     (_, task) = tasks([case], load_arms(tmp_path, config), config)

@@ -1,0 +1,115 @@
+"""VarNet: a reconstruction network that alternates gradient steps on the data with learned regularisers."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, pad, pixel_shuffle, pixel_unshuffle
+
+from recon.operator import Sense
+from recon.scale import image_scale
+from recon.virtual import virtual_coils
+
+
+@dataclass(frozen=True)
+class VarNetConfig:
+    """Size of the network."""
+
+    cascades: int = 8
+    """Gradient steps, each with a regulariser of its own, 1 or more."""
+    features: int = 48
+    """Channels of the regularisers, at half of the resolution."""
+    dilations: tuple[int, ...] = (1, 2, 4)
+    """Of the convolutions between a regulariser's first and last."""
+
+
+class Regulariser(nn.Module):
+    """Convolutions on the four interleaved images of half the resolution, of growing reach."""
+
+    def __init__(self, config: VarNetConfig):
+        super().__init__()
+        width = config.features
+        self.first = nn.Conv2d(8, width, 3, padding=1)
+        self.middle = nn.ModuleList(nn.Conv2d(width, width, 3, padding=d, dilation=d) for d in config.dilations)
+        self.last = nn.Conv2d(width, 8, 3, padding=1)
+        nn.init.normal_(self.last.weight, std=1e-3)
+        nn.init.zeros_(self.last.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, image: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b 1 h w"]:
+        """Return what is taken off an image, whose unit matters."""
+        channels = torch.view_as_real(image[:, 0]).movedim(-1, 1)
+        h, w = channels.shape[2:]
+        x = pixel_unshuffle(pad(channels, (0, w % 2, 0, h % 2)), 2).to(self.first.weight.dtype)
+        x = leaky_relu(self.first(x), 0.1)
+        for layer in self.middle:
+            x = x + leaky_relu(layer(x), 0.1)
+        x = pixel_shuffle(self.last(x), 2)[..., :h, :w].to(channels.dtype)
+        return torch.view_as_complex(x.movedim(1, -1).contiguous())[:, None]
+
+
+class VarNet(nn.Module):
+    """Reconstruct undersampled k-space: ``x ← x - eta Aᴴ(A x - y) - R(x)``, from ``x = Aᴴ y``.
+
+    Every cascade has its own step eta and regulariser R. The k-space is divided by `image_scale` of its zero-filled
+    image, and the result multiplied by it, so that reconstructions scale with the data. Samples of a batch do not
+    influence each other.
+
+    Parameters
+    ----------
+    config
+        The network's size.
+
+    Raises
+    ------
+    ValueError
+        If the configuration is out of range.
+
+    References
+    ----------
+    Hammernik et al., Learning a variational network for reconstruction of accelerated MRI data, Magn Reson Med 2018,
+    doi:10.1002/mrm.26977.
+    """
+
+    def __init__(self, config: VarNetConfig = VarNetConfig()):
+        super().__init__()
+        if config.cascades < 1 or config.features < 1:
+            raise ValueError(f"{config} has no network: use cascades >= 1, features >= 1")
+        self.config = config
+        cascades = nn.ModuleList(Regulariser(config) for _ in range(config.cascades))
+        self.cascades = cascades.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.eta = nn.Parameter(torch.ones(config.cascades))
+        self.name = "varnet"
+
+    def forward(
+        self, kspace: Complex[Tensor, "b c h w"], sense: Sense, unrolls: int | None = None
+    ) -> Complex[Tensor, "b m h w"]:
+        """Reconstruct.
+
+        Parameters
+        ----------
+        kspace
+            Measured k-space, any unit; values outside the mask are ignored.
+        sense
+            Operator with the mask and coil maps of the measurement.
+        unrolls
+            How many of the cascades; all if not given.
+
+        Returns
+        -------
+        Tensor
+            Complex image in the unit of the k-space.
+        """
+        aty = sense.adjoint(kspace)
+        scale = image_scale(aty)
+        return scale * self.unroll(aty / scale, virtual_coils(sense), unrolls)
+
+    def unroll(
+        self, aty: Complex[Tensor, "b m h w"], sense: Sense, unrolls: int | None = None
+    ) -> Complex[Tensor, "b m h w"]:
+        """Reconstruct from a zero-filled image ``sense.adjoint(kspace)`` whose scale is about 1, as in training."""
+        x = aty
+        for eta, regulariser in list(zip(self.eta, self.cascades, strict=True))[:unrolls]:
+            change = regulariser(x.flatten(0, 1)[:, None]).reshape(x.shape)
+            x = x - eta * (sense.gram(x) - aty) - change
+        return x
