@@ -191,7 +191,7 @@ def _inexact(csm: Complex[Tensor, "b c h w"], rng: np.random.Generator) -> Compl
 def _mask(family: str, shape: tuple[int, int], rng: np.random.Generator, config: SimulationConfig) -> Tensor:
     acceleration = float(np.exp(rng.uniform(*np.log(config.acceleration))))
     if family == "poisson":
-        return _varied_disc(shape, acceleration, rng)
+        return varied_disc(shape, acceleration, rng)
     if family == "equispaced":
         acceleration = max(round(acceleration), 1)
     center_fraction = float(rng.uniform(*config.center)) / acceleration
@@ -204,10 +204,10 @@ def _mask(family: str, shape: tuple[int, int], rng: np.random.Generator, config:
 DISCS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
-def _varied_disc(shape: tuple[int, int], acceleration: float, rng: np.random.Generator) -> Bool[Tensor, "h w"]:
+def varied_disc(shape: tuple[int, int], acceleration: float, rng: np.random.Generator) -> Bool[Tensor, "h w"]:
     """One of few Poisson discs, which are slow to draw, flipped and turned at random."""
     nearest = min(DISCS, key=lambda r: abs(np.log(r / acceleration)))
-    mask = _disc(shape, nearest, int(rng.integers(4)))
+    mask = _disc(shape, nearest, int(rng.integers(2)))
     for axis in range(2):
         if rng.random() < 0.5:  # even sides have their zero frequency right of the middle
             mask = mask.flip(axis).roll(1 - shape[axis] % 2, axis)

@@ -1,0 +1,1 @@
+"""Training of what judges images: targets, degradations with known errors, networks."""
