@@ -24,6 +24,7 @@ from recon.inference import fast
 from recon.masks import effective_acceleration
 from recon.modl import MoDL, MoDLConfig
 from recon.operator import Sense
+from recon.pipeline import reconstruct
 from recon.solve import NotConverged, cg, data_consistency
 from recon.sparse import l1_wavelet, total_variation
 from recon.stein import Sure, estimate_noise, sure
@@ -58,6 +59,7 @@ __all__ = [
     "l1_wavelet",
     "loops",
     "masks",
+    "reconstruct",
     "rss",
     "simulate_kspace",
     "smooth_phase",

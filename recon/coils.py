@@ -174,6 +174,40 @@ def compress_coils(
     return torch.einsum("bvc,bchw->bvhw", matrix, kspace), matrix
 
 
+def whiten(kspace: Complex[Tensor, "b c h w"], noise: Complex[Tensor, "c n"]) -> Complex[Tensor, "b c h w"]:
+    """Mix coils so that their noise is independent and of the same level, the mean of the coils' variances kept.
+
+    Parameters
+    ----------
+    kspace
+        Measured k-space, any unit.
+    noise
+        Samples of noise alone of the same coils, many more than coils, in the same unit.
+
+    Raises
+    ------
+    ValueError
+        If the coils differ in number, or the noise has too few samples to tell how it is correlated.
+
+    References
+    ----------
+    Roemer et al., The NMR phased array, Magn Reson Med 1990, doi:10.1002/mrm.1910160203.
+    """
+    c, n = noise.shape
+    if c != kspace.shape[1] or n < 2 * c:
+        raise ValueError(
+            f"noise {tuple(noise.shape)} does not fit {kspace.shape[1]} coils: give (c, n), n at least 2 c"
+        )
+    centred = (noise - noise.mean(1, keepdim=True)).to(torch.complex128)
+    covariance = centred @ centred.mH / n
+    scale = covariance.diagonal().real.mean()
+    if not scale > 0:
+        raise ValueError(f"noise {tuple(noise.shape)} is constant: give samples of noise alone")
+    factor = torch.linalg.cholesky(covariance / scale + 1e-9 * torch.eye(c, device=noise.device))
+    mixed = torch.linalg.solve_triangular(factor, kspace.flatten(2).to(torch.complex128), upper=False)
+    return mixed.reshape(kspace.shape).to(kspace.dtype)
+
+
 def smooth_phase(shape: tuple[int, int], seed: int, std: float = 1.0, n_knots: int = 4) -> Complex64[Tensor, "1 1 h w"]:
     """Draw a smooth random phase map of unit modulus, such as field inhomogeneity leaves on an image.
 

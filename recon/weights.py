@@ -1,0 +1,49 @@
+"""Trained reconstruction networks: one safetensors file each, with its configuration in the metadata."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from recon.inference import fast
+from recon.modl import MoDL, MoDLConfig
+from recon.varnet import VarNet, VarNetConfig
+
+FOLDER = Path(__file__).parent / "pretrained"
+NETWORKS = {"modl": (MoDL, MoDLConfig), "varnet": (VarNet, VarNetConfig)}
+
+
+def load_network(name: str | Path, device: str | torch.device = "cpu") -> MoDL | VarNet:
+    """A trained network as it runs for inference (`recon.fast`), frozen.
+
+    Parameters
+    ----------
+    name
+        Name of shipped weights, such as ``modl``, or the path of a safetensors file.
+    device
+        Where the network goes.
+
+    Raises
+    ------
+    ValueError
+        If there are no such weights, or the file holds something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = FOLDER / f"{name}.safetensors"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.safetensors")))
+        raise ValueError(f"weights {str(name)!r} not found: shipped are {known}; or give a .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            card = json.loads((file.metadata() or {})["card"])
+            network, config = NETWORKS[card["network"]]
+            options = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}
+            model = network(config(**options))
+            model.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{path} holds no reconstruction network of this version: give weights of one") from None
+    model.name = str(name)
+    return fast(model.eval().to(device))

@@ -1,0 +1,136 @@
+import pytest
+import torch
+from properties import check_homogeneous, complex_normal, relative_error
+
+import recon
+from recon import MoDL, MoDLConfig, Sense, VarNet, VarNetConfig, loops, masks, simulate_kspace, smooth_phase
+from recon.coils import whiten
+from recon.pipeline import SOLVERS, reconstruct
+from recon.weights import load_network
+
+SHAPE = (40, 48)
+
+
+def slices(n=3, n_coils=6, noise_std=0.005):
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, k) for k in SHAPE), indexing="ij")
+    images = torch.stack([((y / 0.8) ** 2 + (x / 0.7) ** 2 < 1) * (0.6 + 0.4 * torch.sin(k + 7 * x)) for k in range(n)])
+    images = images[:, None] * smooth_phase(SHAPE, 0, std=0.5)
+    return images, simulate_kspace(images, loops(n_coils, SHAPE, 0), noise_std, seed=1)
+
+
+MASK = masks.random(SHAPE[1], 2, 0.3, seed=0)
+
+
+@pytest.mark.parametrize("method", [*SOLVERS])
+def test_volume_is_what_slices_are(method):
+    _, kspace = slices()
+    whole = reconstruct(MASK * kspace, method=method, batch=2)
+    for k in range(3):
+        assert relative_error(reconstruct(MASK * kspace[k : k + 1], method=method), whole[k : k + 1]) < 1e-4
+    sense = Sense(MASK, recon.espirit(MASK * kspace))
+    assert relative_error(whole, SOLVERS[method](MASK * kspace, sense)) < 1e-4
+    check_homogeneous(lambda y: reconstruct(y, MASK, method), kspace[:1], rtol=1e-4)
+
+
+def test_mask_is_found_and_data_outside_are_ignored():
+    _, kspace = slices(1)
+    found = reconstruct(MASK * kspace, method="cg-sense")
+    assert torch.equal(found, reconstruct(kspace, MASK, "cg-sense"))
+    assert torch.equal(found, reconstruct(kspace, MASK.expand(SHAPE), "cg-sense"))
+
+
+def test_rows_are_columns_turned():
+    _, kspace = slices(2)
+    upright = reconstruct((MASK * kspace), method="cg-sense")
+    turned = reconstruct((MASK * kspace).mT.contiguous(), method="cg-sense")
+    assert relative_error(turned.mT, upright) < 1e-5
+
+
+def test_empty_slices_are_zero():
+    _, kspace = slices(3)
+    kspace[1] = 0
+    found = reconstruct(MASK * kspace, method="cg-sense")
+    assert not found[1].any()
+    assert relative_error(found[2:], reconstruct(MASK * kspace[2:], method="cg-sense")) < 1e-5
+    assert not reconstruct(0 * kspace, MASK, "cg-sense").any()
+
+
+def test_many_coils_are_compressed():
+    images, kspace = slices(1, n_coils=20)
+    few, all_ = (reconstruct(MASK * kspace, method="cg-sense", n_coils=n).abs() for n in (8, 20))
+    assert relative_error(few, all_) < 0.05
+    assert relative_error(few, images.abs()) < 0.25
+
+
+def test_separate_calibration_lines():
+    images, kspace = slices(1)
+    regular = masks.equispaced(SHAPE[1], 2, 0.0, seed=0)
+    with pytest.raises(ValueError, match="mask with more central lines"):
+        reconstruct(regular * kspace, method="cg-sense")
+    lines = kspace[..., 8:32, 12:36]
+    found = reconstruct(regular * kspace, method="cg-sense", calibration=lines)
+    assert relative_error(found.abs(), images.abs()) < 0.2
+
+
+def test_given_maps_and_one_coil():
+    images, kspace = slices(2)
+    found = reconstruct(kspace, method="cg-sense", csm=loops(6, SHAPE, 0), lam=1e-3)
+    assert relative_error(found, images) < 0.03
+    _, single = slices(2, n_coils=1)
+    assert reconstruct(MASK * single, method="zero-filled").shape == (2, 1, *SHAPE)
+
+
+def test_two_sets_of_maps():
+    _, kspace = slices(1)
+    assert reconstruct(MASK * kspace, method="cg-sense", n_sets=2).shape == (1, 2, *SHAPE)
+
+
+def test_whitened_noise_is_white():
+    mixing = complex_normal(5, 5, dtype=torch.complex128)
+    noise = mixing @ complex_normal(5, 4000, seed=1, dtype=torch.complex128)
+    kspace = complex_normal(2, 5, 6, 7, seed=2, dtype=torch.complex128)
+    white = whiten(noise[None, :, :, None], noise)[0, :, :, 0]
+    covariance = white @ white.mH / 4000
+    scale = covariance.diagonal().real.mean()
+    assert (covariance / scale - torch.eye(5)).abs().max() < 0.1
+    assert whiten(kspace, noise).shape == kspace.shape
+    independent = complex_normal(5, 20000, seed=3)
+    assert relative_error(whiten(kspace.to(torch.complex64), independent), kspace.to(torch.complex64)) < 0.1
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_noise_must_fit():
+    noise, kspace = complex_normal(5, 40), complex_normal(2, 5, 6, 7)
+    for bad, says in ((noise[:4], "does not fit"), (noise[:, :6], "does not fit"), (0 * noise, "is constant")):
+        with pytest.raises(ValueError, match=says):
+            whiten(kspace, bad)
+
+
+def test_nothing_goes_through_the_cpu_or_numpy(monkeypatch):
+    """On a GPU these calls would copy; here they only have to be missing."""
+    _, kspace = slices(2)
+    networks = [MoDL(MoDLConfig(denoiser="unet", unrolls=2, widths=(4, 6))).eval(), VarNet(VarNetConfig(2, 4)).eval()]
+    disc = masks.poisson(SHAPE, 2, 0.4, seed=0)
+
+    def copied(*_args, **_options):
+        raise AssertionError("copied to the CPU")
+
+    for name in ("cpu", "numpy"):
+        monkeypatch.setattr(torch.Tensor, name, copied)
+    for mask in (MASK, disc):
+        for method in (*SOLVERS, *networks):
+            assert reconstruct(mask * kspace, method=method).isfinite().all()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bad_arguments():
+    _, kspace = slices(1)
+    for options, says in (
+        ({"method": "sense"}, "'sense' is unknown: use one of zero-filled, cg-sense"),
+        ({"method": "zero-filled", "lam": 0.1}, "takes none"),
+        ({"method": "cg-sense", "batch": 0}, "batch=0"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            reconstruct(kspace, MASK, **options)
+    with pytest.raises(ValueError, match="not found: shipped are"):
+        load_network("no-such-network")
