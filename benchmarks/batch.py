@@ -22,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mriqf.batch import Dataset, find_inputs, read_rows, scatter, workers
+from mriqf.batch import Dataset, read_rows, scatter, workers
 from mriqf.commands.score_batch import Options, for_workers, score_path
+from mriqf.io import find_inputs
 
 COUNTS = (1, 2, 8, 32, 128, 512)
 ARCHIVES = (10**5, 10**6)

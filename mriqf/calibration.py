@@ -70,6 +70,11 @@ class Expected:
         """Whether the image is of the calibration's kind."""
         return not self.reason
 
+    @property
+    def unlike(self) -> bool:
+        """Whether it was looked at, and is of another kind: then its score says nothing."""
+        return self.distance is not None and bool(self.reason)
+
 
 @dataclass(frozen=True)
 class CutOff:

@@ -3,8 +3,10 @@
 Commands are named here and imported when they are called, so that help needs nothing heavy.
 """
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cyclopts import App, CycloptsError
 
@@ -30,28 +32,70 @@ app.command("mriqf.commands.export:export", name="export", help="Write a network
 app.command("mriqf.commands.data:app", name="data", help="Check, list or degrade the data that a manifest names.")
 
 
+class UsageError(Exception):
+    """Options that cannot be meant."""
+
+
+class OutputError(Exception):
+    """Results can be shown or kept no longer: the run ends, with nothing to say where nobody listens."""
+
+    def __init__(self, message: str = "", status: int = 1):
+        super().__init__(message)
+        self.status = status
+
+
 def main(tokens: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns
     -------
-    Exit status: 0 all went well, 1 an input failed, 2 wrong usage.
+    Exit status: 0 all went well, 1 an input failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output.
     """
     try:
-        return app(tokens, exit_on_error=False, print_error=True) or 0
+        status = app(tokens, exit_on_error=False, print_error=True) or 0
+        _flush()
     except CycloptsError:
         return 2
     except (FileExistsError, UsageError) as error:
-        print(f"mriqf: {error}", file=sys.stderr)  # noqa: T201 (the command line may)
+        _say(str(error))
         return 2
-    except (ValueError, ImportError, OSError) as error:
-        from mriqf.io.bounds import plain  # not above: help needs nothing heavy
+    except (OutputError, BrokenPipeError) as error:
+        _abandon()
+        if str(error) and isinstance(error, OutputError):
+            _say(str(error))
+        return error.status if isinstance(error, OutputError) else 141
+    except OSError as error:
+        from mriqf.io.bounds import named  # not above: help needs nothing heavy
 
-        print(f"mriqf: {plain(' '.join(str(error).splitlines()))}", file=sys.stderr)  # noqa: T201
+        _say(named(error))
+        return 1
+    except (ValueError, ImportError) as error:
+        _say(str(error))
         return 1
     except KeyboardInterrupt:
         return 130
+    return status
 
 
-class UsageError(Exception):
-    """Options that cannot be meant."""
+def _say(message: str) -> None:
+    from mriqf.io.bounds import plain
+
+    print(f"mriqf: {plain(' '.join(message.splitlines()))}", file=sys.stderr)  # noqa: T201 (the command line may)
+
+
+def _flush() -> None:
+    """Write what is left of the output, while it can still be told that it cannot be."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from mriqf.io.bounds import words
+
+        raise OutputError(f"standard output: {words(error)}") from None
+
+
+def _abandon() -> None:
+    """Let go of standard output, so that the interpreter does not try to write the rest of it when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

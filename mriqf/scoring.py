@@ -19,11 +19,15 @@ from mriqf.calibration_file import attached
 from mriqf.domain import describe
 from mriqf.error_predictor import ErrorPredictor
 from mriqf.inference import Predictor, fast, predict
-from mriqf.io import Volume, from_array
+from mriqf.io import Axis, Volume, as_volume, cut_along
 from mriqf.lattice import Lattice, as_8bit, estimate_quality
 from mriqf.pooling import cell_weight, check_pool, pool_map, rms_error, upsample_map, weighted_mean
 from mriqf.scale import Scale, foreground_mask, normalise, spread, volume_scale
 from mriqf.weights import load_predictor
+
+
+SMALLEST = 32
+"""Pixels that an image must have each way; what a predictor lacks is reflected at the borders."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Score:
     lattice: Lattice | None
     """Of an earlier JPEG compression, if the pixels still show it."""
     calibration: Calibration | None = field(repr=False, default=None)
+    notes: tuple[str, ...] = ()
+    """What makes the numbers doubtful: see `notes`."""
 
     @property
     def per_slice(self) -> Float[np.ndarray, " s"]:
@@ -104,7 +110,7 @@ def score_slices(
     Raises
     ------
     ValueError
-        If a slice is smaller than the predictor's receptive field.
+        If a slice has less than 32 pixels each way.
     """
     pool = choose_pool(pool, model)
     for start in range(0, len(indices), batch_size):
@@ -131,14 +137,15 @@ def _score_slice(
     foreground = foreground_mask(image, scale.threshold) if mask is None else mask[box]
     # Cells begin where the image does, or at the JPEG block that holds its first pixel.
     lead = (0, 0) if lattice is None else tuple((b.start - p) % 8 for b, p in zip(box, lattice.phase, strict=True))
-    quality, features = predict(model, torch.from_numpy(image[None]), lead)
-    weight = cell_weight(torch.from_numpy(foreground[None]), model.stride, lead)
+    seen, inside, frame = enlarge(image, foreground, model)
+    quality, features = predict(model, torch.from_numpy(seen[None]), lead)
+    weight = cell_weight(torch.from_numpy(inside[None]), model.stride, lead)
     score = _pooled(model, quality[0, 0], weight[0, 0], pool)
     looks = expected = None
     if features is not None:
         looks = describe(features[0], weight[0, 0], score, image, foreground)
         expected = calibration.expect(score, looks) if calibration else None
-    full = upsample_map(quality, image.shape[1:], model.stride, lead)[0]
+    full = upsample_map(quality, seen.shape[1:], model.stride, lead)[0][frame]
     around = [(b.start, n - b.stop) for b, n in zip(box, raw.shape[1:], strict=True)]
     whole = np.pad(foreground, around) if mask is None else mask
     return SliceScore(
@@ -151,6 +158,46 @@ def _score_slice(
         looks,
         expected,
     )
+
+
+def enlarge(
+    image: Float32[np.ndarray, "ch h w"], foreground: Bool[np.ndarray, "h w"], model: Predictor
+) -> tuple[Float32[np.ndarray, "ch m n"], Bool[np.ndarray, "m n"], tuple[slice, slice]]:
+    """An image as large as a predictor sees at once, by reflection at its borders, which are no foreground.
+
+    Returns
+    -------
+    Image and foreground, and where in them the image was; all of it for one that is large enough.
+
+    Raises
+    ------
+    ValueError
+        If it has less than 32 pixels either way.
+    """
+    h, w = image.shape[1:]
+    if min(h, w) < min(SMALLEST, model.receptive_field):
+        raise ValueError(
+            f"image is {h}×{w}: smaller than {SMALLEST}×{SMALLEST} pixels there is nothing to judge, "
+            "give it a larger image (do not enlarge it by interpolation)"
+        )
+    lacking = [max(model.receptive_field - n, 0) for n in (h, w)]
+    before = [n // 2 // model.stride * model.stride for n in lacking]  # whole cells: they begin where the image does
+    around = [(b, n - b) for b, n in zip(before, lacking, strict=True)]
+    frame = slice(before[0], before[0] + h), slice(before[1], before[1] + w)
+    if not any(lacking):
+        return image, foreground, frame
+    return np.pad(image, ((0, 0), *around), mode="reflect"), np.pad(foreground, around), frame
+
+
+def notes(volume: Volume, model: Predictor) -> tuple[str, ...]:
+    """What about a volume makes its scores doubtful: slices smaller than a predictor sees, pixels that are not square."""
+    said = []
+    if min(volume.shape) < (least := model.receptive_field):
+        said.append(f"{volume.shape[0]}×{volume.shape[1]} pixels, fewer than the {least}×{least} of training: reflected")
+    across, down = np.linalg.norm(volume.affine[:3, :2], axis=0)
+    if max(across, down) > 1.02 * min(across, down):
+        said.append(f"pixels are {down:.3g}×{across:.3g} mm, those of training were square")
+    return tuple(said)
 
 
 def own_scale(scale: Scale, model: Predictor) -> Scale:
@@ -242,6 +289,7 @@ def score(
     *,
     pool: str = "auto",
     mask: Any = None,
+    axis: Axis = "slice",
     slices: Sequence[int] | None = None,
     calibration: Calibration | str | Path | None = "auto",
 ) -> Score:
@@ -250,14 +298,16 @@ def score(
     Parameters
     ----------
     images
-        A `Volume` (see `mriqf.read`), or an array or tensor: `(h, w)` or `(s, h, w)` magnitude in any unit (complex
-        values become magnitude), or `(s, 3, h, w)` RGB.
+        A path or a `Volume` (see `mriqf.read`), a nibabel image, or an array or tensor: `(h, w)` or `(s, h, w)`
+        magnitude in any unit (complex values become magnitude), or `(s, 3, h, w)` RGB.
     weights
         Name or path of trained weights, or a loaded predictor.
     pool
         How the quality map becomes one number: see `choose_pool`.
     mask
-        Foreground of each slice (not zero), as a `Volume` or an array, instead of the automatic one.
+        Foreground of each slice (not zero), given as images are, instead of the automatic one.
+    axis
+        Along which the volume is cut into slices: see `mriqf.io.cut_along`.
     slices
         Which slices to score; all if not given. The scale is always that of the whole volume.
     calibration
@@ -266,8 +316,8 @@ def score(
     Raises
     ------
     ValueError
-        If the image is empty, constant, not finite, of the wrong shape, smaller than the predictor's receptive field,
-        or has another number of channels than the weights; if the calibration is of other weights.
+        If the image is empty, constant, not finite, of the wrong shape, smaller than 32 pixels either way, or has
+        another number of channels than the weights; if the calibration is of other weights.
 
     Examples
     --------
@@ -278,12 +328,12 @@ def score(
     >>> result.pool, result.weights
     ('rms', 'qf-mri')
     """
-    volume = images if isinstance(images, Volume) else from_array(images)
+    volume = cut_along(as_volume(images), axis)
     model = weights if isinstance(weights, Predictor) else load_predictor(weights)
     pool = choose_pool(pool, model)
     calibration = attached(calibration, model, pool)
     check_channels(volume.channels, model)
-    masks = None if mask is None else mask if isinstance(mask, Volume) else from_array(mask, "mask")
+    masks = None if mask is None else cut_along(as_volume(mask, "mask"), axis)
     indices = range(volume.n_slices) if slices is None else slices
     lattice = jpeg_trace(volume, indices)
     grid = lattice if model.reads_grid else None
@@ -300,7 +350,9 @@ def score(
     )
     results = tuple(found)
     value = weighted_mean([(s.score, s.foreground_fraction) for s in results])
-    return Score(value, results, pool, model.name, own_scale(scale, model), lattice, calibration)
+    return Score(
+        value, results, pool, model.name, own_scale(scale, model), lattice, calibration, notes(volume, model)
+    )
 
 
 def check_channels(channels: int, model: Predictor) -> None:

@@ -1,7 +1,7 @@
-"""Many volumes at once: which there are, several processes that score them, and a dataset that keeps what is done."""
+"""Many volumes at once: several processes that score them, and a dataset that keeps what is done."""
 
 from mriqf.batch.cluster import scatter, workers
 from mriqf.batch.dataset import Dataset, read_rows
-from mriqf.batch.inputs import find_inputs, state
+from mriqf.batch.state import state
 
-__all__ = ["Dataset", "find_inputs", "read_rows", "scatter", "state", "workers"]
+__all__ = ["Dataset", "read_rows", "scatter", "state", "workers"]

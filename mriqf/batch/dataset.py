@@ -11,14 +11,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mriqf.batch.inputs import state
+from mriqf.batch.state import state
 from mriqf.io import ReadError, atomic_path
 from mriqf.io.bounds import check_regular
 from mriqf.io.volume import reading
 
 PART = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})\.parquet")
-TEXT = ("input", "pool", "weights", "foreground", "map", "version", "domain")
-WHOLE = ("slice", "jpeg_quality")  # all other columns are float64
+TEXT = ("input", "pool", "weights", "foreground", "axis", "map", "version", "note", "domain")
+WHOLE = ("slice", "time", "jpeg_quality")  # all other columns are float64
 MOST_ROWS, LONGEST = 1 << 16, 1 << 13  # of a part: slices, and bytes of a text; a few bytes can claim any number
 
 
@@ -118,7 +118,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
         if rows and part and part[0].keys() != rows[0].keys():
             raise _foreign(folder / name, "has other columns than the parts before it")
         rows += part
-    return sorted(rows, key=lambda row: (str(row.get("input")), row.get("slice") or 0))
+    return sorted(rows, key=lambda row: (str(row.get("input")), row.get("time") or 0, row.get("slice") or 0))
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -1,20 +1,33 @@
-"""`mriqf score`: one line a slice on standard output; tables, maps and pictures on request."""
+"""`mriqf score`: a row a slice as they are scored, a row a volume at the end; tables, maps and pictures on request."""
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mriqf import scoring
-from mriqf.calibration import LIMIT, Calibration, CutOff, Expected
 from mriqf.calibration_file import attached
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, parse_slices, say
-from mriqf.commands.score_batch import Options, rows_in_order, score_batch
-from mriqf.commands.score_table import as_json, complain, jpeg_warning, line, summary, write_csv
-from mriqf.commands.score_volume import Job, plain_name, score_volume
+from mriqf.commands.score_batch import Archive, Options, score_batch
+from mriqf.commands.score_table import (
+    SliceTable,
+    columns,
+    complain,
+    cut_off,
+    failed_row,
+    jpeg_warning,
+    legend,
+    print_volumes,
+    summary,
+    volume_row,
+)
+from mriqf.commands.score_volume import Job, choose_cut_off, plain_name, score_volume
+from mriqf.commands.table import Column, Table, show
+from mriqf.commands.table_file import TableFile, check_targets, tables
 from mriqf.inference import fast
-from mriqf.io import atomic_path
+from mriqf.io import Axis, find_inputs
+from mriqf.io.bounds import named
+from mriqf.io.discovery import passed_over
 from mriqf.weights import load_predictor
 
 
@@ -25,6 +38,7 @@ def score(
     calibration: str = "auto",
     limit: float | None = None,
     mask: Path | None = None,
+    axis: Axis = "slice",
     slices: str = ":",
     csv: Path | None = None,
     json: Path | None = None,
@@ -33,20 +47,25 @@ def score(
     scheduler: str | None = None,
     map_dir: Path | None = None,
     overlay_dir: Path | None = None,
+    header: bool = False,
+    force_score: bool = False,
     device: str = "auto",
     batch_size: int = 8,
     force: bool = False,
 ) -> int:
     """Score images that have no reference.
 
-    Prints one tab-separated line a slice: input, slice, score (0–100, higher is better), pool, weights, and the share
-    of the slice that is foreground. The score of each whole input goes to standard error. With a calibration, a line
-    goes on with the NRMSE to expect and its interval, and `ok`, or why there is none: an image of an unknown kind.
+    Prints a row a slice: the NRMSE to expect with its interval, where there is a calibration; the score, 0–100, higher
+    is better; the share of the slice that is object. An image of a kind that the calibration does not know gets a
+    reason instead of a score. A terminal shows a row a volume at the end, too. To programs, fields are separated by
+    tabs: input, slice, time, nrmse, nrmse_low, nrmse_high, score, foreground_fraction, pool, weights, remark.
 
     Parameters
     ----------
     inputs
-        Files in fastMRI HDF5, ISMRMRD, NIfTI, DICOM, BART, NumPy, PNG, JPEG or TIFF, or folders of a DICOM series.
+        Files in fastMRI HDF5, ISMRMRD, NIfTI, DICOM, BART, NumPy, PNG, JPEG, TIFF or WebP, and folders of them, which
+        are searched with all that is below. DICOM files of one series in one folder are one volume. What is no image
+        is named at the end.
     weights
         Name or path of trained weights: qf-mri for MR images, qf-rgb for photographs, qf-gray for JPEG qualities.
     pool
@@ -57,17 +76,21 @@ def score(
         NRMSE above which an image is bad, 0.10 if not given: the cut-off that is told goes with it.
     mask
         File with your own foreground (not zero), of the size of each input, instead of the automatic one.
+    axis
+        Across which axis volumes are cut: slice (as they are stored), row or column; or in which plane slices shall
+        lie: axial, coronal or sagittal.
     slices
-        Which slices, as 10:30, 7 or ::5; the intensity scale is always that of the whole volume.
+        Which slices, as 10:30, 7 or ::5, of each time; the intensity scale is always that of the whole volume.
     csv
-        Table to write, with all that was used for each score.
+        Table to write, with all that was used for each score. It grows as slices are scored; behind those of each
+        volume stands a row of the volume, whose slice is empty.
     json
         The same, as a list of objects.
     out
-        Folder of a Parquet dataset, for many volumes: folders are searched, and each volume that is done is kept at
-        once. The same command goes on where it was cut off, scores what has changed since, and tries again what
-        failed. Nothing is printed but, tab-separated, at the end: the dataset, how many volumes were found, how many
-        of them are in it, how many failed.
+        Folder of a Parquet dataset, for many volumes: each volume that is done is kept at once. The same command goes
+        on where it was cut off, scores what has changed since, and tries again what failed; with --map-dir or
+        --overlay-dir it adds those that are missing. Nothing is printed but, at the end: the dataset, how many volumes
+        were found, how many of them are in it, how many failed.
     workers
         Processes that score for --out, one volume at a time each; 1 if not given.
     scheduler
@@ -77,6 +100,10 @@ def score(
         Folder for quality maps: NIfTI in the input's geometry.
     overlay_dir
         Folder for pictures, one a slice: the image, and the image under its map.
+    header
+        Begin the tab-separated rows with a line of names.
+    force_score
+        Give images a score that the calibration does not know, too: it says nothing certain.
     device
         auto, cpu or cuda.
     batch_size
@@ -101,87 +128,130 @@ def score(
         raise UsageError("--workers and --scheduler exclude each other: give one of them")
     if out is not None and limit is not None:
         raise UsageError("--limit goes with scores that are printed, --out prints none: leave one of them out")
-    for table in (csv, json):
-        if table is not None and table.exists() and not force:
-            raise FileExistsError(f"{table} exists: choose another name or pass --force")
+    check_targets(csv, json, force=force)
     if out is not None:
         options = Options(
-            weights, pool, calibration, _text(mask), slices, _text(map_dir), _text(overlay_dir), device, batch_size
-        )
-        dataset, parts, failed = score_batch(inputs, options, out, count=workers or 1, scheduler=scheduler)
-        _write_tables(partial(rows_in_order, dataset, parts), csv, json, force)
-        print(out, len(parts), sum(part in dataset for part in parts), failed, sep="\t")  # noqa: T201
-        return 1 if failed else 0
+            weights, pool, calibration, _text(mask), axis, slices, _text(map_dir), _text(overlay_dir), force_score,
+            device, batch_size,
+        )  # fmt: skip
+        archive = score_batch(inputs, options, out, count=workers or 1, scheduler=scheduler)
+        with tables(csv, json, columns(archive.calibrated), force=force) as files:
+            for row in archive.rows():
+                for file in files:
+                    file.write(row)
+        _print_archive(archive, header)
+        return 1 if archive.failed else 0
     try:
         model = load_predictor(weights, choose_device(device))
         pool = scoring.choose_pool(pool, model)
         calibrated = attached(calibration, model, pool)
-        cut = _cut_off(calibrated, limit)
+        cut = choose_cut_off(calibrated, limit)
         predictor = fast(model)
     except ValueError as error:
         raise UsageError(str(error)) from None
     for folder in (map_dir, overlay_dir):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-
-    job = Job(predictor, weights, pool, calibrated, mask, chosen, batch_size, map_dir, overlay_dir, force)
-    rows: list[dict[str, Any]] = []
-    failed = 0
-    for source, name in zip(inputs, _output_names(inputs), strict=True):
+    skipped: dict[str, str] = {}
+    problems: list[str] = []
+    found = list(find_inputs(inputs, problems.append, skipped.__setitem__).values())
+    job = Job(
+        predictor, weights, pool, calibrated, cut, mask, axis, chosen, batch_size, map_dir, overlay_dir, force_score,
+        force,
+    )  # fmt: skip
+    with tables(csv, json, columns(calibrated is not None), force=force) as files:
+        run = _Run(job, SliceTable(found, calibrated, header=header), files)
         try:
-            _score_input(job, cut, source, name, rows)
+            for problem in problems:
+                run.fail(problem)
+            for source, name in zip(found, _output_names(found), strict=True):
+                run.score(source, name)
+        except KeyboardInterrupt:
+            say("interrupted" + "".join(f"; {file.count} rows are in {file.path}" for file in files))
+            run.end(skipped)
+            raise
+        run.end(skipped)
+    return 1 if run.failures else 0
+
+
+class _Run:
+    """Volumes scored one by one, and what is said of them at the end."""
+
+    def __init__(self, job: Job, table: SliceTable, files: Sequence[TableFile]):
+        self.job = job
+        self.failures: list[str] = []
+        self._table, self._files = table, files
+        self._volumes: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+        self._scored = False
+
+    def score(self, source: str, name: str) -> None:
+        """Score one input: print and keep a row for each slice, and one for all of it."""
+        rows: list[dict[str, Any]] = []
+
+        def tell(row: dict[str, Any]) -> None:
+            if not rows and row["jpeg_quality"] is not None:
+                say(jpeg_warning(source, row["jpeg_quality"]))
+            rows.append(row)
+            self._keep(row)
+            self._table.print(row)
+
+        try:
+            score_volume(self.job, source, name, tell)
         except (ValueError, OSError, ImportError) as error:
-            failed += 1
-            say(f"error: {complain(source, error)}")
-    _write_tables(lambda: rows, csv, json, force)
-    return 1 if failed else 0
+            reason = complain(source, named(error))
+            self._keep(failed_row(source, reason, columns(self.job.calibration is not None)))
+            self.fail(reason, source)
+            return
+        whole = volume_row(rows)
+        self._keep(whole)
+        if self._table.aligned:
+            self._volumes.append((whole, rows))
+        else:
+            self._scored = True
+            say(f"{source}: {summary(whole, rows)}")
+
+    def fail(self, reason: str, source: str | None = None) -> None:
+        """Say of an input why it has no score: on a terminal, as a row, and once more at the end."""
+        self.failures.append(reason)
+        if not self._table.aligned:
+            say(f"error: {reason}")
+        elif source is not None:
+            self._table.print_failure(source, reason)
+
+    def end(self, skipped: dict[str, str]) -> None:
+        """Say what was found of each volume, and what was not scored."""
+        if self._table.aligned:
+            if self._volumes:
+                show("")
+                print_volumes(self._volumes, self.job.calibration)
+            for line in legend(self.job.calibration, self.job.cut):
+                show(line)
+            for line in self.failures:
+                say(f"not scored: {line}")
+        elif self.job.cut is not None and self._scored:
+            say(cut_off(self.job.cut))
+        for line in passed_over(skipped):
+            say(f"skipped: {line}")
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        for file in self._files:
+            file.write(row)
 
 
-def _write_tables(
-    rows: Callable[[], Iterable[dict[str, Any]]], csv: Path | None, json: Path | None, force: bool
-) -> None:
-    if csv is not None:
-        with (
-            atomic_path(csv, force) as temporary,
-            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as text,  # names of any bytes
-        ):
-            write_csv(rows(), text)
-    if json is not None:
-        with atomic_path(json, force) as temporary:
-            temporary.write_text(as_json(list(rows())), encoding="utf-8")
+def _print_archive(archive: Archive, header: bool) -> None:
+    """One row that says how much of an archive is done."""
+    fields = ("dataset", "volumes", "done", "failed")
+    counted = [Column(field, "", 8, lambda row, field=field: str(row[field])) for field in fields[1:]]
+    out, done = str(archive.dataset.folder), sum(part in archive.dataset for part in archive.parts.values())
+    Table(fields, counted, [out], "dataset", header=header).row(
+        {"dataset": out, "volumes": len(archive.names), "done": done, "failed": archive.failed}
+    )
+    for line in passed_over(archive.skipped):
+        say(f"skipped: {line}")
 
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def _cut_off(calibration: Calibration | None, limit: float | None) -> CutOff | None:
-    """None where nothing is known of a limit that nobody asked for."""
-    if calibration is None:
-        if limit is not None:
-            raise ValueError(f"--limit is {limit:g}, but there is no calibration: give one by --calibration FILE")
-        return None
-    try:
-        return calibration.cut_off(LIMIT if limit is None else limit)
-    except ValueError:
-        if limit is None:
-            return None
-        raise
-
-
-def _score_input(job: Job, cut: CutOff | None, source: str, name: str, rows: list[dict[str, Any]]) -> None:
-    """Score one input: print and append a row for each slice, say what all of it is."""
-    told: list[tuple[float, float, Expected | None]] = []
-
-    def tell(row: dict[str, Any], expected: Expected | None) -> None:
-        if not told and row["jpeg_quality"] is not None:
-            say(jpeg_warning(source, row["jpeg_quality"]))
-        rows.append(row)
-        told.append((row["score"], row["foreground_fraction"], expected))
-        print(line(row, expected), flush=True)  # noqa: T201
-
-    score_volume(job, source, name, tell)
-    say(f"{source}: {summary(told, cut)}")
 
 
 def _output_names(inputs: Sequence[str]) -> list[str]:

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from typing import Any
 from tqdm import tqdm
 
 from mriqf import __version__
-from mriqf.batch import Dataset, find_inputs, scatter, state, workers
+from mriqf.batch import Dataset, scatter, state, workers
 from mriqf.calibration import Calibration
 from mriqf.calibration_file import attached, fingerprint
-from mriqf.cli import UsageError
+from mriqf.cli import OutputError, UsageError
 from mriqf.commands.options import choose_device, parse_slices, say
-from mriqf.commands.score_table import complain, jpeg_warning
-from mriqf.commands.score_volume import Job, plain_name, score_volume
+from mriqf.commands.score_table import columns, complain, failed_row, jpeg_warning, volume_row
+from mriqf.commands.score_volume import Job, choose_cut_off, map_file, overlay_file, plain_name, score_volume
 from mriqf.inference import Predictor, fast
+from mriqf.io import Axis, find_inputs
+from mriqf.io.bounds import named, words
 from mriqf.scoring import choose_pool
 from mriqf.weights import find, load_predictor, names
 
@@ -37,13 +40,59 @@ class Options:
     pool: str
     calibration: str
     mask: str | None
+    axis: Axis
     slices: str
     map_dir: str | None
     overlay_dir: str | None
+    force_score: bool
     device: str
     batch_size: int
     digest: str = ""
     """For workers: of what weights, calibration and version were when the run began."""
+    calibrated: bool = False
+    """For workers: whether rows say what errors to expect."""
+
+
+@dataclass
+class Archive:
+    """Volumes of a run, and what became of them."""
+
+    dataset: Dataset
+    options: Options
+    calibrated: bool
+    names: dict[str, str]
+    """Path of each volume to its name, in order."""
+    parts: dict[str, str] = field(default_factory=dict)
+    """Path of each volume that is there to the name of its part, done or not."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Path of each volume that failed to the reason."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Files that were passed over, and why."""
+    failed: int = 0
+    """Volumes that failed, and folders that could not be searched."""
+
+    def fail(self, line: str) -> None:
+        """Count a failure, and say what it is."""
+        self.failed += 1
+        say(f"error: {line}")
+
+    def fail_volume(self, path: str, error: object) -> None:
+        """The same for a volume."""
+        name = self.names[path]
+        self.reasons[path] = complain(name, str(error).replace(path, name))
+        self.fail(self.reasons[path])
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Rows of all volumes, one part in memory at a time, as `mriqf score` would have listed them."""
+        for path, name in self.names.items():
+            part = self.parts.get(path)
+            if part is not None and part in self.dataset:
+                rows = [row | {"input": name} for row in self.dataset.rows(part)]  # by another name, perhaps, before
+                yield from rows
+                yield volume_row(rows)
+            else:
+                reason = self.reasons.get(path, "the run was interrupted")
+                yield failed_row(name, reason, columns(self.calibrated))
 
 
 def score_batch(
@@ -53,7 +102,7 @@ def score_batch(
     *,
     count: int,
     scheduler: str | None,
-) -> tuple[Dataset, dict[str, str], int]:
+) -> Archive:
     """Score what a dataset has not yet; a line on standard error for each volume that fails.
 
     Parameters
@@ -67,19 +116,12 @@ def score_batch(
     count, scheduler
         See `mriqf.batch.workers`.
 
-    Returns
-    -------
-    Dataset
-        With what is done.
-    dict
-        Names of parts, done or not, to the names of volumes, in order.
-    int
-        How many volumes failed.
-
     Raises
     ------
+    OutputError
+        If a part cannot be written. What is done stays.
     OSError
-        If a part cannot be written, or the cluster is gone. What is done stays.
+        If the cluster is gone. What is done stays.
     """
     try:
         if scheduler is None:
@@ -91,72 +133,97 @@ def score_batch(
     for folder in (options.map_dir, options.overlay_dir):
         if folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
-    failures: list[str] = []
-
-    def fail(line: str) -> None:
-        failures.append(line)
-        say(f"error: {line}")
-
-    parts: dict[str, str] = {}
-    todo: dict[str, str] = {}
-    found = find_inputs(inputs, fail)
-    for path, name in found.items():
+    archive = Archive(dataset, options, there.calibrated, {})
+    archive.names |= find_inputs(inputs, archive.fail, archive.skipped.__setitem__)
+    complete = _Complete(options)
+    todo: list[str] = []
+    for path in archive.names:
         try:
             part = dataset.part(path)
         except (ValueError, OSError) as error:
-            fail(complain(name, error))
+            archive.fail_volume(path, named(error))
             continue
-        parts[part] = name
-        if part not in dataset:
-            todo[path] = part
+        archive.parts[path] = part
+        if part not in dataset or not complete(path, dataset, part):
+            todo.append(path)
     with ExitStack() as stack:
+        total = len(archive.parts)
         bar = stack.enter_context(
-            tqdm(total=len(parts), initial=len(parts) - len(todo), file=sys.stderr, disable=None, unit="volume")
+            tqdm(total=total, initial=total - len(todo), file=sys.stderr, disable=None, unit="volume")
         )
         if not todo:
-            return dataset, parts, len(failures)
+            return archive
         client = stack.enter_context(workers(count, scheduler))
         if not client.nthreads():
             say(f"warning: {scheduler} has no workers: waiting for the first")
-        for path, rows in scatter(client, partial(score_path, there), todo):
-            part, name = todo[path], found[path]
-            if isinstance(rows, list):
-                try:
-                    dataset.write(part, [_as_typed(row, name, options) for row in rows])
-                except UnicodeEncodeError:
-                    fail(f"{name}: its name is not UTF-8: rename it")
-                except OSError as error:
-                    cause = error.strerror or error
-                    raise OSError(f"{out}: {cause}: what is done is kept; make room and run it again") from None
-                if rows[0]["jpeg_quality"] is not None:
-                    say(jpeg_warning(name, rows[0]["jpeg_quality"]))
-            else:
-                dataset.forget(part)
-                fail(complain(name, rows if isinstance(rows, str) else KILLED))
-            bar.update()
-    return dataset, parts, len(failures)
+        try:
+            for path, rows in scatter(client, partial(score_path, there), todo):
+                _keep(archive, path, rows)
+                bar.update()
+        except KeyboardInterrupt:
+            done = sum(part in dataset for part in archive.parts.values())
+            say(f"interrupted; {done} of {total} volumes are in {out}: the same command goes on from there")
+            raise
+    return archive
 
 
-def rows_in_order(dataset: Dataset, parts: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Rows of the volumes that are done, one part in memory at a time, as `mriqf score` would have listed them."""
-    for part, name in parts.items():
-        if part in dataset:
-            for row in dataset.rows(part):
-                yield row | {"input": name}  # by another name, perhaps, when it was scored
+def _keep(archive: Archive, path: str, rows: Any) -> None:
+    """Write what a worker found of a volume, or say why it found nothing."""
+    dataset, part, name = archive.dataset, archive.parts[path], archive.names[path]
+    if not isinstance(rows, list):
+        dataset.forget(part)
+        archive.fail_volume(path, rows if isinstance(rows, str) else KILLED)
+        return
+    # Pictures alone were missing: the map of another run is still there.
+    before = {"map": dataset.rows(part)[0]["map"]} if part in dataset and archive.options.map_dir is None else {}
+    try:
+        dataset.write(part, [_as_typed(row, name, archive.options) | before for row in rows])
+    except UnicodeEncodeError:
+        archive.fail_volume(path, "its name is not UTF-8: rename it")
+    except OSError as error:
+        raise OutputError(f"{dataset.folder}: {words(error)}; what is done is kept: run it again then") from None
+    if rows[0]["jpeg_quality"] is not None:
+        say(jpeg_warning(name, rows[0]["jpeg_quality"]))
+
+
+class _Complete:
+    """Whether a volume that is scored has the map and the pictures that are asked for."""
+
+    def __init__(self, options: Options):
+        self._map_dir, self._overlay_dir = (
+            None if folder is None else Path(folder) for folder in (options.map_dir, options.overlay_dir)
+        )
+        folders = [folder for folder in (self._map_dir, self._overlay_dir) if folder is not None]
+        self._present = {folder / name for folder in folders for name in os.listdir(folder)}  # there may be a million
+
+    def __call__(self, path: str, dataset: Dataset, part: str) -> bool:
+        name, wanted = _output_name(path), []
+        if self._map_dir is not None:
+            wanted.append(map_file(self._map_dir, name))
+            if dataset.rows(part)[0]["map"] != str(wanted[0]):
+                return False
+        if self._overlay_dir is not None:
+            rows = dataset.rows(part)
+            wanted += [overlay_file(self._overlay_dir, name, row["slice"], row["time"]) for row in rows]
+        return self._present.issuperset(wanted)
 
 
 def score_path(options: Options, path: str) -> list[dict[str, Any]] | str:
     """Rows of one volume, or in one line why there are none; this is what workers do."""
     job = _job(options)
     rows: list[dict[str, Any]] = []
-    name = f"{plain_name(path)}-{_digest(path)}"  # no two are the same, and none depends on the other inputs
     try:
-        score_volume(job, path, name, lambda row, _: rows.append(row))
+        score_volume(job, path, _output_name(path), rows.append)
     except (ValueError, OSError, ImportError) as error:
-        return str(error)
+        return named(error)
     except Exception as error:  # one volume must not end the others
         return f"{type(error).__name__}: {error}"
     return rows
+
+
+def _output_name(path: str) -> str:
+    """That the files of a volume begin with: no two are the same, and none depends on the other inputs."""
+    return f"{plain_name(path)}-{_digest(path)}"
 
 
 def _job(options: Options) -> Job:
@@ -178,11 +245,14 @@ def _loaded(options: Options) -> Job:
         options.weights,
         options.pool,
         calibration,
+        choose_cut_off(calibration, None),
         mask,
+        options.axis,
         parse_slices(options.slices),
         options.batch_size,
         map_dir,
         overlay_dir,
+        options.force_score,
         force=True,  # what is there is of a run that was cut off
         quiet=True,
     )
@@ -210,14 +280,15 @@ def for_workers(options: Options) -> Options:
         map_dir=absolute(options.map_dir),
         overlay_dir=absolute(options.overlay_dir),
     )
-    model, _, digest = _judge(there, "cpu")
-    return replace(there, pool=choose_pool(options.pool, model), digest=digest)
+    model, calibration, digest = _judge(there, "cpu")
+    pool = choose_pool(options.pool, model)
+    return replace(there, pool=pool, digest=digest, calibrated=calibration is not None)
 
 
 def _settings(options: Options) -> list[Any]:
-    """What else a row says or depends on."""
+    """What else a score depends on; maps and pictures can be added later."""
     mask = None if options.mask is None else [options.mask, state(options.mask)]
-    return [options.weights, mask, str(parse_slices(options.slices)), options.map_dir, options.overlay_dir]
+    return [options.weights, mask, options.axis, str(parse_slices(options.slices)), options.force_score]
 
 
 def _as_typed(row: dict[str, Any], name: str, options: Options) -> dict[str, Any]:

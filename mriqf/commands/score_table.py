@@ -1,60 +1,79 @@
-"""How scores are written: cells, lines, CSV and JSON."""
+"""Rows of scores: their columns in tables, the row of a whole volume, and what is printed of them."""
 
-import csv
-import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from itertools import chain
-from typing import Any, TextIO
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
 
-from mriqf.calibration import CutOff, Expected, volume_nrmse
-from mriqf.io.bounds import plain
+from mriqf.calibration import Calibration, CutOff, Expected
+from mriqf.commands.table import Column, Table
 from mriqf.pooling import weighted_mean
 
-PRINTED = ("input", "slice", "score", "pool", "weights", "foreground_fraction")
+Row = Mapping[str, Any]
+MEASURED = (
+    "input", "slice", "time", "score", "pool", "weights", "foreground_fraction", "foreground", "axis", "low", "high",
+    "threshold", "jpeg_quality", "map", "version", "note",
+)  # fmt: skip
+NUMBERS = tuple(field.name for field in fields(Expected) if field.name != "reason")
+EXPECTED = (*NUMBERS, "domain", "cut_off", "limit")
+PRINTED = (
+    "input", "slice", "time", "nrmse", "nrmse_low", "nrmse_high", "score", "foreground_fraction", "pool", "weights",
+    "remark",
+)  # fmt: skip
+NO_EXPECTATION = dict.fromkeys(("nrmse", "nrmse_low", "nrmse_high"))
 
 
-def expected_columns(expected: Expected) -> dict[str, Any]:
-    """Columns of a table: the numbers, None where there are none, and `domain`, ok or why there are none."""
+def columns(calibrated: bool) -> tuple[str, ...]:
+    """Columns of a table of scores."""
+    return MEASURED + EXPECTED * calibrated
+
+
+def expected_columns(expected: Expected, cut: CutOff | None) -> dict[str, Any]:
+    """Columns that a calibration gives: numbers, None where there are none, and `domain`, ok or why there are none."""
     numbers = asdict(expected)
     reason = numbers.pop("reason")
-    return numbers | {"domain": reason or "ok"}
+    return numbers | {
+        "domain": reason or "ok",
+        "cut_off": None if cut is None else cut.score,
+        "limit": None if cut is None else cut.limit,
+    }
 
 
-def line(row: dict[str, Any], expected: Expected | None) -> str:
-    """What is printed of a row, tab-separated."""
-    cells = [_cell(row[key]) for key in PRINTED]
-    if expected is not None:
-        found = (expected.nrmse, expected.nrmse_low, expected.nrmse_high)
-        cells += ["-" if None in found else interval(*found), expected.reason or "ok"]  # pyright: ignore[reportArgumentType]
-    return "\t".join(cells)
+def volume_row(rows: Sequence[Row]) -> dict[str, Any]:
+    """The row of a volume: its slices' means, weighted by their foreground, without a slice of its own.
+
+    Ends of intervals are means, too: those of slices that all err to the same side, as slices of one scan do at worst.
+    """
+    shares = [row["foreground_fraction"] for row in rows]
+
+    def mean(key: str, of: Sequence[Row] = rows) -> float:
+        return weighted_mean([(_number(row[key]), row["foreground_fraction"]) for row in of])
+
+    found = dict(rows[0]) | {"slice": None, "time": None, "score": mean("score")}
+    found["foreground_fraction"] = sum(shares) / len(shares)
+    if "domain" in found:
+        known = [row for row in rows if row["domain"] == "ok"]
+        for key in NUMBERS:
+            value = math.nan if key == "distance" else mean(key, known)
+            found[key] = None if math.isnan(value) else value
+        if len(known) < len(rows):
+            reason = next(row["domain"] for row in rows if row["domain"] != "ok")
+            found["domain"] = f"ok in {len(known)} of {len(rows)} slices" if known else reason
+    if math.isnan(found["score"]) and any(row["score"] is None for row in rows):
+        found["score"] = None
+    return found
 
 
-def summary(slices: Sequence[tuple[float, float, Expected | None]], cut: CutOff | None) -> str:
-    """What is said of a whole input, from its slices' scores, shares of foreground and expectations."""
-    said = f"{weighted_mean([(score, share) for score, share, _ in slices]):.2f} over {len(slices)} slices"
-    known = [expected for _, _, expected in slices if expected is not None]
-    if not known:
-        return said
-    nrmse = volume_nrmse([(expected, share) for _, share, expected in slices])
-    outside = [expected.reason for expected in known if not expected.in_domain]
-    if nrmse is None:
-        return f"{said}, NRMSE unknown: {outside[0]}"
-    said += f", NRMSE {interval(*nrmse)}"
-    if outside:
-        said += f" over the {len(known) - len(outside)} in the domain"
-    if cut is None:
-        return said
-    passed = "" if math.isnan(cut.bad_passed) else f", {100 * cut.bad_passed:.0f} % of bad ones pass"
-    rejected = f"{100 * cut.good_rejected:.0f} % of good images fall below it"
-    return f"{said}; cut-off {cut.score:.1f} for NRMSE {cut.limit:.2f} ({rejected}{passed})"
+def failed_row(source: str, reason: str, names: Sequence[str]) -> dict[str, Any]:
+    """The row of a volume that could not be scored: its name, and the reason as a note."""
+    return dict.fromkeys(names) | {"input": source, "note": f"not scored: {reason}"}
 
 
-def interval(value: float, low: float, high: float) -> str:
-    """`0.06 [0.04, 0.09]`, with a third decimal below 0.05."""
-    digits = 2 if value >= 0.05 else 3
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+def complain(source: str, error: object) -> str:
+    """What is said of an input that failed; most errors name it."""
+    return str(error) if source in str(error) else f"{source}: {error}"
 
 
 def jpeg_warning(source: str, quality: int) -> str:
@@ -63,36 +82,172 @@ def jpeg_warning(source: str, quality: int) -> str:
             "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip
 
 
-def complain(source: str, error: object) -> str:
-    """What is said of an input that failed; most errors name it."""
-    return str(error) if source in str(error) else f"{source}: {error}"
+# What is printed
 
 
-def write_csv(rows: Iterable[dict[str, Any]], text: TextIO) -> None:
-    """Table with a header; empty cells for None.
+class SliceTable:
+    """Table of slices, printed as they are scored; series in time have a column more on a terminal.
 
-    A name that a spreadsheet would take for a formula becomes the same path by another name: `=a.png` is `./=a.png`.
+    Parameters
+    ----------
+    names
+        Of all volumes that will come.
+    calibration
+        Of the scores.
+    header
+        Whether a tab-separated table begins with the names of its fields.
     """
-    rows = iter(rows)
-    first = next(rows, None)
-    table = csv.DictWriter(text, list(PRINTED) if first is None else list(first), lineterminator="\n")
-    table.writeheader()
-    if first is not None:
-        table.writerows({k: _no_formula(v) for k, v in row.items()} for row in chain((first,), rows))
+
+    def __init__(self, names: Sequence[str], calibration: Calibration | None, *, header: bool):
+        self._names, self._calibration, self._header = names, calibration, header
+        self._in_time: bool | None = None
+        self.aligned = sys.stdout.isatty()
+        """Whether people read it."""
+
+    def print(self, row: Row) -> None:
+        """Print the row of a slice; where it has no score, the reason in place of the numbers."""
+        if self._in_time is None or self._in_time != (row["time"] is not None):
+            self._begin(row["time"] is not None)
+        self._table.row(NO_EXPECTATION | row | {"remark": _remark(row)}, "" if _known(row) else _remark(row))
+
+    def print_failure(self, source: str, reason: str) -> None:
+        """On a terminal, print the row of a volume that could not be scored."""
+        if self._in_time is None:
+            self._begin(in_time=False)
+        self._table.row({"input": source, "slice": None, "time": None}, reason.removeprefix(f"{source}: "))
+
+    def _begin(self, in_time: bool) -> None:
+        places = [Column("slice", "", 5, lambda row: _text(row["slice"]))]
+        if in_time:
+            places.append(Column("time", "", 4, lambda row: _text(row["time"])))
+        shown = [*places, *_judged(self._calibration), Column("remark", "", 0, lambda row: row["remark"])]
+        self._table = Table(PRINTED, shown, self._names, "volume", header=self._header, keep=len(places))
+        self._in_time, self._header = in_time, False
 
 
-def as_json(rows: list[dict[str, Any]]) -> str:
-    """JSON knows no NaN: a slice without foreground has a score of null."""
-    plain = [{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
-    return json.dumps(plain, indent=1) + "\n"
+def print_volumes(volumes: Sequence[tuple[Row, Sequence[Row]]], calibration: Calibration | None) -> None:
+    """Print one row a volume, from its own row and those of its slices."""
+    shown = [
+        Column("slices", "", 9, lambda row: row["slices"]),
+        *_judged(calibration),
+        Column("worst (slice)", "0–100", 13, lambda row: row["worst"]),
+        Column("remark", "", 0, lambda row: row["remark"]),
+    ]
+    table = Table(("input",), shown, [row["input"] for row, _ in volumes], "volume", keep=1)
+    for row, slices in volumes:
+        known = [s for s in slices if _known(s)]
+        worst = min(known, key=lambda s: s["score"], default=None)
+        told = {
+            "slices": str(len(slices)) if len(known) == len(slices) else f"{len(known)} of {len(slices)}",
+            "worst": "" if worst is None or len(slices) == 1 else f"{worst['score']:.1f} ({_place(worst)})",
+            "remark": "; ".join(remarks(row, slices)),
+        }
+        table.row(NO_EXPECTATION | row | told, "" if known else told["remark"])
 
 
-def _no_formula(value: Any) -> Any:
-    return f"./{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+def summary(row: Row, slices: Sequence[Row]) -> str:
+    """What is said of a whole volume in one line."""
+    known = sum(map(_known, slices))
+    if not known:
+        return f"no score: {'; '.join(remarks(row, slices))}"
+    said = f"score {row['score']:.2f} over {'' if known == len(slices) else f'{known} of '}{len(slices)} slices"
+    if row.get("nrmse") is not None:
+        said = f"NRMSE {interval(row['nrmse'], row['nrmse_low'], row['nrmse_high'])}, {said}"
+    return "; ".join((said, *remarks(row, slices)))
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    # A tab or line break in a file's name would break the table.
-    return plain(str(value).translate({9: " ", 10: " ", 13: " "}))
+def remarks(row: Row, slices: Sequence[Row]) -> list[str]:
+    """What else there is to say of a volume."""
+    reasons = Counter(reason for s in slices if (reason := _reason(s)))
+    if len(slices) == 1:
+        said = list(reasons)
+    else:
+        kinds = Counter(reason.partition(" (")[0] for reason in reasons.elements())
+        said = [f"{count} slice{'s' * (count > 1)} {kind}" for kind, count in kinds.items()]
+    below = sum(map(_below, slices))
+    if _below(row):
+        said.append("below the cut-off")
+    elif below:
+        said.append(f"{below} slice{'s' * (below > 1)} below the cut-off")
+    if row["jpeg_quality"] is not None:
+        said.append(f"JPEG quality {row['jpeg_quality']}")
+    return [*said, *([row["note"]] if row["note"] else [])]
+
+
+def legend(calibration: Calibration | None, cut: CutOff | None) -> list[str]:
+    """What the numbers mean, and the cut-off with its price."""
+    said = []
+    if calibration is not None:
+        share = f"{100 * calibration.coverage:.0f} %"
+        said.append(f"NRMSE: the error to expect, relative to the object, with its {share} interval.")
+    if cut is not None:
+        said.append(cut_off(cut))
+    return said
+
+
+def cut_off(cut: CutOff) -> str:
+    """A cut-off and its price, in a sentence."""
+    passed = "" if math.isnan(cut.bad_passed) else f", {100 * cut.bad_passed:.0f} % of worse ones higher"
+    return (
+        f"Cut-off {cut.score:.1f}: {100 * cut.good_rejected:.0f} % of images with NRMSE up to {cut.limit:.2f} "
+        f"score lower{passed}."
+    )
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """`0.06 [0.04, 0.09]`, with a third decimal below 0.05."""
+    digits = 2 if value >= 0.05 else 3
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _judged(calibration: Calibration | None) -> list[Column]:
+    """How large the error is comes first, where that is known."""
+    found = [
+        Column("score", "0–100", 6, lambda row: _text(row["score"], ".1f")),
+        Column("object", "%", 6, lambda row: f"{100 * row['foreground_fraction']:.0f}"),
+    ]
+    if calibration is None:
+        return found
+    title = f"NRMSE [{100 * calibration.coverage:.0f} % interval]"
+    return [Column(title, "%", len(title), _percent), *found]
+
+
+def _percent(row: Row) -> str:
+    """`6 [4–9]`, with a decimal below 5 %."""
+    if row["nrmse"] is None:
+        return ""
+    value, low, high = (100 * row[key] for key in ("nrmse", "nrmse_low", "nrmse_high"))
+    digits = 0 if value >= 5 else 1
+    return f"{value:.{digits}f} [{low:.{digits}f}–{high:.{digits}f}]"
+
+
+def _remark(row: Row) -> str:
+    """Of a slice."""
+    return "; ".join(filter(None, (_reason(row), "below the cut-off" if _below(row) else "")))
+
+
+def _reason(row: Row) -> str:
+    """Why a slice has no score, or would have none if it were not forced."""
+    if (domain := row.get("domain", "ok")) != "ok":
+        return domain
+    return "no foreground" if row["score"] is not None and math.isnan(row["score"]) else ""
+
+
+def _known(row: Row) -> bool:
+    return row["score"] is not None and not math.isnan(row["score"])
+
+
+def _below(row: Row) -> bool:
+    return None not in (row["score"], row.get("cut_off")) and row["score"] < row["cut_off"]
+
+
+def _place(row: Row) -> str:
+    return _text(row["slice"]) if row["time"] is None else f"{row['slice']}, time {row['time']}"
+
+
+def _text(value: Any, form: str = "") -> str:
+    return "" if value is None else format(value, form)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -11,10 +11,10 @@ from jaxtyping import Float32
 from tqdm import tqdm
 
 from mriqf import __version__, scoring
-from mriqf.calibration import Calibration, Expected
+from mriqf.calibration import LIMIT, Calibration, CutOff
 from mriqf.commands.score_table import expected_columns
 from mriqf.inference import Predictor
-from mriqf.io import Volume, read, write_map, write_overlay
+from mriqf.io import Axis, Volume, cut_along, read, write_map, write_overlay
 from mriqf.scale import volume_scale
 
 
@@ -26,17 +26,21 @@ class Job:
     weights: str
     pool: str
     calibration: Calibration | None
+    cut: CutOff | None
     mask: Path | None
+    axis: Axis
     slices: slice
     batch_size: int
     map_dir: Path | None
     overlay_dir: Path | None
+    force_score: bool
+    """Whether slices of a kind that the calibration does not know have a score all the same."""
     force: bool
     quiet: bool = False
     """No progress bar."""
 
 
-def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any], Expected | None], object]) -> None:
+def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any]], object]) -> None:
     """Score one volume: tell the row of each slice as it is known, write its map and pictures.
 
     Parameters
@@ -48,18 +52,34 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
     name
         That the files to write begin with.
     tell
-        Is called with each slice's row, and with what is expected of its errors.
+        Is called with each slice's row: columns of `mriqf.commands.score_table.columns`.
     """
-    volume = read(source)
+    volume = cut_along(read(source), job.axis)
     scoring.check_channels(volume.channels, job.predictor)
-    mask = None if job.mask is None else scoring.mask_reader(read(job.mask), volume)
-    indices = range(volume.n_slices)[job.slices]
-    if not indices:
-        raise ValueError(f"--slices selects none of its {volume.n_slices} slices: choose others")
+    mask = None if job.mask is None else scoring.mask_reader(cut_along(read(job.mask), job.axis), volume)
+    deep = volume.grid[0]
+    chosen = range(deep)[job.slices]
+    if not chosen:
+        raise ValueError(f"--slices selects none of its {deep} slices: choose others")
+    indices = [start + k for start in range(0, volume.n_slices, deep) for k in chosen]
     lattice = scoring.jpeg_trace(volume, indices)
     grid = lattice if job.predictor.reads_grid else None
     scale = scoring.own_scale(volume_scale(volume, grid), job.predictor)
-    map_path = None if job.map_dir is None else job.map_dir / f"{name}_quality.nii.gz"
+    map_path = None if job.map_dir is None else map_file(job.map_dir, name)
+    whole = {
+        "input": source,
+        "pool": job.pool,
+        "weights": job.weights,
+        "foreground": "automatic" if mask is None else str(job.mask),
+        "axis": job.axis,
+        "low": scale.low,
+        "high": scale.high,
+        "threshold": scale.threshold,
+        "jpeg_quality": None if lattice is None else lattice.quality,
+        "map": None if map_path is None else str(map_path),
+        "version": __version__,
+        "note": "; ".join(scoring.notes(volume, job.predictor)),
+    }
 
     def scored() -> Iterator[scoring.SliceScore]:
         found = scoring.score_slices(
@@ -75,32 +95,23 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
         )
         hidden = True if job.quiet else None  # None: where nobody watches
         for result in tqdm(found, name, len(indices), file=sys.stderr, disable=hidden, leave=False, unit="slice"):
-            row = {
-                "input": source,
-                "slice": result.index,
-                "score": result.score,
-                "pool": job.pool,
-                "weights": job.weights,
-                "foreground_fraction": result.foreground_fraction,
-                "foreground": "automatic" if mask is None else str(job.mask),
-                "low": scale.low,
-                "high": scale.high,
-                "threshold": scale.threshold,
-                "jpeg_quality": None if lattice is None else lattice.quality,
-                "map": None if map_path is None else str(map_path),
-                "version": __version__,
-            }
-            if result.expected is not None:
-                row |= expected_columns(result.expected)
-            tell(row, result.expected)
+            place = {"slice": result.index % deep, "time": result.index // deep if volume.n_slices > deep else None}
+            row = whole | place | {"score": result.score, "foreground_fraction": result.foreground_fraction}
+            if job.calibration is not None and result.expected is not None:
+                row |= expected_columns(result.expected, job.cut)
+                if result.expected.unlike and not job.force_score:
+                    row["score"] = None  # it would be read as if it said something
+            tell(row)
             if job.overlay_dir is not None:
+                told = f"slice {row['slice']}" + ("" if row["time"] is None else f"  time {row['time']}")
+                shown = row.get("domain", "ok") if row["score"] is None else f"quality {result.score:.1f}"
                 write_overlay(
-                    job.overlay_dir / f"{name}_{result.index:04d}.png",
+                    overlay_file(job.overlay_dir, name, row["slice"], row["time"]),
                     result.image,
                     result.quality,
                     result.foreground,
                     rows_up=volume.rows_up,
-                    title=f"{Path(source).name}  slice {result.index}  quality {result.score:.1f}",
+                    title=f"{Path(source).name}  {told}  {shown}",
                     force=job.force,
                 )
             yield result
@@ -109,12 +120,43 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
         for _ in scored():
             pass
     else:
-        write_map(map_path, volume, _maps(scored(), volume), force=job.force)
+        about = f"mriqf {__version__}, {job.weights}: quality"
+        write_map(map_path, volume, _maps(scored(), volume), limits=(0, 100), description=about, force=job.force)
+
+
+def choose_cut_off(calibration: Calibration | None, limit: float | None) -> CutOff | None:
+    """None where nothing is known of a limit that nobody asked for.
+
+    Raises
+    ------
+    ValueError
+        If nothing is known of one that was asked for.
+    """
+    if calibration is None:
+        if limit is not None:
+            raise ValueError(f"--limit is {limit:g}, but there is no calibration: give one by --calibration FILE")
+        return None
+    try:
+        return calibration.cut_off(LIMIT if limit is None else limit)
+    except ValueError:
+        if limit is None:
+            return None
+        raise
 
 
 def plain_name(source: str) -> str:
     """Name of a file or folder without its endings, for files that are made of it."""
     return Path(source).name.split(".")[0] or "input"
+
+
+def map_file(folder: Path, name: str) -> Path:
+    """Where the map of a volume is written."""
+    return folder / f"{name}_quality.nii.gz"
+
+
+def overlay_file(folder: Path, name: str, index: int, time: int | None) -> Path:
+    """Where the picture of a slice is written."""
+    return folder / (f"{name}_{index:04d}.png" if time is None else f"{name}_t{time:03d}_{index:04d}.png")
 
 
 def _maps(results: Iterator[scoring.SliceScore], volume: Volume) -> Iterator[Float32[np.ndarray, "h w"]]:

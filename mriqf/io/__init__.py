@@ -2,20 +2,26 @@
 
 from mriqf.io.arrays import from_array
 from mriqf.io.atomic import atomic_path
+from mriqf.io.axis import Axis, cut_along
+from mriqf.io.discovery import find_inputs
 from mriqf.io.kspace import KSpace
 from mriqf.io.nifti import write_map
 from mriqf.io.overlay import write_overlay
 from mriqf.io.rawdata import read_kspace
 from mriqf.io.sampling import Sampling, find_sampling
-from mriqf.io.sniff import read
+from mriqf.io.sniff import as_volume, read
 from mriqf.io.volume import ReadError, Volume
 
 __all__ = [
+    "Axis",
     "KSpace",
     "ReadError",
     "Sampling",
     "Volume",
+    "as_volume",
     "atomic_path",
+    "cut_along",
+    "find_inputs",
     "find_sampling",
     "from_array",
     "read",

@@ -19,18 +19,11 @@ def atomic_path(path: str | Path, force: bool = False) -> Iterator[Path]:
 
     Raises
     ------
-    FileExistsError
-        When ``path`` exists and ``force`` does not allow to replace it, or it is a folder.
-    FileNotFoundError
-        When the folder of ``path`` does not exist.
+    FileExistsError, FileNotFoundError
+        See `check_target`.
     """
     path = Path(path)
-    if path.is_dir():
-        raise FileExistsError(f"{path} is a folder: name a file in it")
-    if path.exists() and not force:
-        raise FileExistsError(f"{path} exists: choose another folder or pass --force")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist: create it first")
+    check_target(path, force)
     # Not tempfile: its files are private to the user, whatever the umask says.
     temporary = path.with_name(f".{uuid4().hex}-{path.name}")
     try:
@@ -38,3 +31,23 @@ def atomic_path(path: str | Path, force: bool = False) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_target(path: Path, force: bool = False) -> None:
+    """Refuse to write where that cannot be meant, before any work is done for it.
+
+    Raises
+    ------
+    FileExistsError
+        When ``path`` exists and ``force`` does not allow to replace it, or it is a folder, a pipe or a device.
+    FileNotFoundError
+        When the folder of ``path`` does not exist.
+    """
+    if path.is_dir():
+        raise FileExistsError(f"{path} is a folder: name a file in it")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is a pipe or a device: name an ordinary file")
+    if path.exists() and not force:
+        raise FileExistsError(f"{path} exists: choose another name or pass --force")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist: create it first")

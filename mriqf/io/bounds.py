@@ -5,6 +5,7 @@ picture as large as `PIXELS` allows needs gigabytes; but then its file is large 
 few bytes is refused far earlier.
 """
 
+import errno
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,21 @@ TEXT = 2**25  # bytes of a table, a manifest or a calibration: some 200 000 slic
 # JPEG of the lowest qualities comes near it; binary masks are packed as tightly, but are 512³ at most.
 LARGE_SLICE, LARGE, RATIO = 2**20, 2**27, 50
 LENGTH = 2000  # letters of an error
+NO_ROOM = "no room is left on the disk: make some"
+WORDS = {  # of the system's errors, by number: cause and cure
+    errno.ENOENT: "does not exist: check the path",
+    errno.ENOTDIR: "lies in a file that is no folder: check the path",
+    errno.EISDIR: "is a folder: name a file",
+    errno.ENAMETOOLONG: "is too long a name: choose a shorter one",
+    errno.EACCES: "may not be read or written by you: change its permissions",
+    errno.EPERM: "may not be changed by you: change its permissions",
+    errno.EROFS: "lies on a disk that cannot be written to: choose another folder",
+    errno.ENOSPC: NO_ROOM,
+    errno.EDQUOT: NO_ROOM,
+    errno.EFBIG: "is larger than a file may be here: " + NO_ROOM,
+    errno.EMFILE: "cannot be opened, too many files are open: raise the limit by ulimit -n",
+    errno.EIO: "cannot be read or written, the disk fails: check it",
+}
 
 
 class ReadError(ValueError):
@@ -32,6 +48,18 @@ class ReadError(ValueError):
 def plain(text: str) -> str:
     """Text with whatever a terminal would not show, such as line breaks and escapes, written out as in Python."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def words(error: Exception) -> str:
+    """Cause of an error in words, where the system gave it as a number; else what the error says, in one line."""
+    known = WORDS.get(error.errno or 0) if isinstance(error, OSError) else None
+    return known or " ".join(str(error).split()) or type(error).__name__
+
+
+def named(error: Exception) -> str:
+    """The same behind the file, where only the system's error knows it."""
+    file = error.filename if isinstance(error, OSError) and error.errno in WORDS else None
+    return words(error) if file is None else f"{file}: {words(error)}"
 
 
 def listed(names: Iterable[object], most: int = 8) -> str:

@@ -1,6 +1,7 @@
 """DICOM: a file with one or many frames, or a folder that holds a series."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from mriqf.io.bounds import check_claim, stored_bytes
+from mriqf.io.bounds import check_claim, listed, stored_bytes
 from mriqf.io.raster import limited
 from mriqf.io.volume import ReadError, Volume, optional, reading, stack
 
 FRAMES = 2**16  # of a file: each costs time before any is read
+INDEX = "DICOMDIR"  # name of the file that lists those of a medium
+ROWS = 0x00280010
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -31,15 +34,29 @@ class Frame:
     place: Float64[np.ndarray, "4 4"] | None  # its affine in mm, left-posterior-superior
 
 
-def read_dicom(path: Path) -> Volume:
-    """Volume in a DICOM file or series, in the order of positions in space, or else of the instances' numbers."""
+def read_dicom(path: Path, series: str | None = None) -> Volume:
+    """Volume in a DICOM file or series, in the order of positions in space, or else of the instances' numbers.
+
+    Parameters
+    ----------
+    path
+        File, or folder of one series.
+    series
+        Number of the series to take out of a folder of several: see `find_series`.
+    """
     with reading(path):
-        frames = [frame for file in _files(path) for frame in _frames(file)]
+        files = _files(path)
+        if series is not None:
+            if series not in (known := find_series(files)[0]):
+                raise ReadError(f"{path}: has no series {series}: choose {listed(known)}")
+            files = known[series]
+        frames = [frame for file in files for frame in _frames(file)]
     if not frames:
         raise ReadError(f"{path}: no DICOM image is in it: give a DICOM file, or the folder of one series")
-    if len(series := {frame.series for frame in frames}) > 1:
+    if (count := len({frame.series for frame in frames})) > 1:
         raise ReadError(
-            f"{path}: mixes {len(series)} series (SeriesInstanceUID): put each series in a folder of its own"
+            f"{path}: mixes {count} series (SeriesInstanceUID): put each series in a folder of its own, "
+            f"or give one as {path}#NUMBER, of {listed(find_series(files)[0])}"
         )
     if len(kinds := {frame.pixels for frame in frames}) > 1:
         raise ReadError(f"{path}: mixes images of {len(kinds)} sizes or colours: put each kind in a folder of its own")
@@ -64,13 +81,49 @@ def is_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM" or bare
 
 
+def find_series(files: Sequence[Path]) -> tuple[dict[str, list[Path]], list[Path]]:
+    """DICOM files by series, each called by its number, and files without an image.
+
+    Series of one number are told apart as ``3.1``, ``3.2``; a file whose header cannot be read is in a series of its
+    own, which is told when it is read.
+    """
+    found: dict[tuple[int, str], list[Path]] = defaultdict(list)
+    empty = []
+    for file in files:
+        try:
+            with reading(file):
+                number, uid, image = _belongs(file)
+        except ReadError:
+            number, uid, image = 0, str(file), True
+        if image:
+            found[number, uid].append(file)
+        else:
+            empty.append(file)
+    counts = Counter(number for number, _ in found)
+    seen: Counter[int] = Counter()
+    series = {}
+    for number, uid in sorted(found):
+        seen[number] += 1
+        series[f"{number}.{seen[number]}" if counts[number] > 1 else str(number)] = found[number, uid]
+    return series, empty
+
+
+def _belongs(file: Path) -> tuple[int, str, bool]:
+    """Number and identity of the series that a file is of, and whether it holds an image; no more is read than that."""
+    _check_deflated(file)
+    reader = optional("pydicom.filereader", file)
+    with file.open("rb") as stream:
+        header = reader.read_partial(stream, stop_when=lambda tag, *_: tag > ROWS, force=True)
+    return int(header.get("SeriesNumber") or 0), str(header.get("SeriesInstanceUID", "")), "Rows" in header
+
+
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     files = []
     for file in sorted(file for file in path.iterdir() if file.is_file()):
         with file.open("rb") as bytes_:
-            if is_dicom(bytes_.read(132)):
+            if is_dicom(bytes_.read(132)) and file.name.upper() != INDEX:
                 files.append(file)
     return files
 

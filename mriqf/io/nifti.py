@@ -20,7 +20,11 @@ EXTENSIONS = 2**26  # bytes between header and image, which nibabel reads into m
 
 def read_nifti(path: Path) -> Volume:
     """Volume in a NIfTI file ``(x, y[, z[, t]])``: rows along y, columns along x, slices along z and then t."""
-    image = _open(path)
+    return nifti_volume(_open(path), path)
+
+
+def nifti_volume(image: Any, path: Path | str) -> Volume:
+    """Volume of an image that nibabel has opened."""
     w, h, *grid = (*image.shape, 1)[: max(len(image.shape), 3)]
     if image.get_data_dtype().names:
         raise ReadError(f"{path}: holds RGB colours: save a map of numbers, or the picture as PNG")
@@ -72,7 +76,13 @@ def _silent(logger: Any) -> Iterator[None]:
 
 
 def write_map(
-    path: str | Path, volume: Volume, maps: Iterable[Float32[np.ndarray, "h w"]], *, force: bool = False
+    path: str | Path,
+    volume: Volume,
+    maps: Iterable[Float32[np.ndarray, "h w"]],
+    *,
+    limits: tuple[float, float] | None = None,
+    description: str = "",
+    force: bool = False,
 ) -> Path:
     """Write a map of a volume as float32 NIfTI, slice by slice, in the space of the volume.
 
@@ -84,6 +94,10 @@ def write_map(
         The volume that the maps are of: its affine and its grid become the map's.
     maps
         One map for each slice, in order, of the slices' shape, in any unit; NaN where there is no value.
+    limits
+        Lowest and highest value that viewers are to show (``cal_min``, ``cal_max``).
+    description
+        Of maps that are estimates of something (the header's intent): what they are, in 79 letters of ASCII.
     force
         Whether an older file may be replaced.
 
@@ -114,6 +128,11 @@ def write_map(
         warnings.simplefilter("ignore")
         header.set_qform(volume.affine, code="unknown")  # a flat affine has none
     header.set_xyzt_units("mm", "sec")
+    if limits is not None:
+        header["cal_min"], header["cal_max"] = limits
+    if description:
+        header.set_intent("estimate", name="quality")
+        header["descrip"] = description.encode("ascii", "replace")[:79]
     written = 0
     with atomic_path(path, force) as temporary, ExitStack() as files:
         file = files.enter_context(temporary.open("wb"))

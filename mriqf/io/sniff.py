@@ -3,15 +3,17 @@
 import gzip
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from mriqf.io.arrays import NO_PICKLES, read_npy, read_npz
+from mriqf.io.arrays import NO_PICKLES, from_array, read_npy, read_npz
 from mriqf.io.bart import read_bart
 from mriqf.io.dicom import is_dicom, read_dicom
 from mriqf.io.hdf5 import read_hdf5
-from mriqf.io.nifti import read_nifti
+from mriqf.io.nifti import nifti_volume, read_nifti
 from mriqf.io.raster import read_raster
-from mriqf.io.volume import ReadError, Volume, find_file, reading
+from mriqf.io.volume import ReadError, Volume, find_file, reading, split_series
 
 FORMATS = "HDF5 (fastMRI, ISMRMRD), NIfTI, DICOM, BART, NumPy, PNG, JPEG, TIFF or WebP"
 NIFTI_2 = (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")  # at byte 4; NIfTI-1 has its mark at byte 344
@@ -34,7 +36,8 @@ def read(path: str | Path) -> Volume:
     ----------
     path
         File in HDF5 (fastMRI or ISMRMRD images), NIfTI, DICOM, NumPy, PNG, JPEG, TIFF or WebP; either file, or the
-        common stem, of a BART pair; or the folder of a DICOM series. Known by content, not by name.
+        common stem, of a BART pair; or the folder of a DICOM series, with its number where there are several in it:
+        ``folder#3``. Known by content, not by name.
 
     Returns
     -------
@@ -58,7 +61,7 @@ def read(path: str | Path) -> Volume:
     """
     file = find_file(path)
     if file.is_dir():
-        reader = read_dicom
+        reader = partial(read_dicom, series=split_series(path)[1])
     elif file.suffix == ".cfl":  # raw numbers, known by nothing but the name
         reader = read_bart
     else:
@@ -66,6 +69,30 @@ def read(path: str | Path) -> Volume:
             head = stream.read(348)
         reader = _reader(file, head)
     return replace(reader(file), source=str(path))
+
+
+def as_volume(images: Any, source: str = "array") -> Volume:
+    """Volume of whatever holds images: itself, a path (`read`), an image of nibabel's, or an array (`from_array`).
+
+    Parameters
+    ----------
+    images
+        A `Volume`, a path, a nibabel image, a NumPy array, a tensor, or anything that becomes an array.
+    source
+        What errors call an array.
+
+    Raises
+    ------
+    ReadError
+        When it holds no images.
+    """
+    if isinstance(images, Volume):
+        return images
+    if isinstance(images, str | Path):
+        return read(images)
+    if hasattr(images, "dataobj") and hasattr(images, "affine"):
+        return nifti_volume(images, images.get_filename() or "NIfTI image")
+    return from_array(images, source)
 
 
 def _reader(file: Path, head: bytes) -> Callable[[Path], Volume]:

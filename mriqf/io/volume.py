@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped
 
-from mriqf.io.bounds import ReadError, check_claim, check_regular, stored_bytes
+from mriqf.io.bounds import WORDS, ReadError, check_claim, check_regular, named, stored_bytes, words
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +61,24 @@ def reading(source: str | Path) -> Iterator[None]:
     except ReadError:
         raise
     except Exception as error:  # on arbitrary bytes, libraries raise errors of every kind
-        cause = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, OSError) and error.errno in WORDS and str(error.filename) == str(source):
+            raise ReadError(f"{source}: {words(error)}") from error
+        cause = named(error)[:200]
         raise ReadError(f"{source}: cannot be read ({cause}): check that the file is complete and readable") from error
+
+
+def split_series(path: str | Path) -> tuple[Path, str | None]:
+    """Folder and number of a DICOM series such as ``folder#3``; the path itself and None for all else."""
+    folder, mark, number = str(path).rpartition("#")
+    if mark and number and not Path(path).exists() and Path(folder).is_dir():
+        return Path(folder), number
+    return Path(path), None
 
 
 def find_file(path: str | Path) -> Path:
     """The file or folder of this path, or the ``.cfl`` file of the BART pair of this stem; no pipe and no device."""
     with reading(path):  # not every path may even be asked for
-        for file in (Path(path), Path(f"{path}.cfl")):
+        for file in (split_series(path)[0], Path(f"{path}.cfl")):
             if file.is_dir():
                 return file
             check_regular(file)

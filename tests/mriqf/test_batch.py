@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mriqf.batch import Dataset, find_inputs, read_rows, scatter, state, workers
+from mriqf.batch import Dataset, read_rows, scatter, state, workers
 from mriqf.cli import main
 from mriqf.io import ReadError
 from mriqf.jpeg import compress_pixels
@@ -86,52 +86,7 @@ def written(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
-# What is found
-
-
-def test_volumes_below_folders(archive):
-    shutil.copy(archive / "a.npy", archive / "A.NPY")
-    problems = []
-    names = [
-        "archive/A.NPY",
-        "archive/a.npy",
-        "archive/c.npy",
-        "archive/z.png",
-        "archive/b/d.npy",
-        "archive/b/e.nii.gz",
-    ]
-    found = find_inputs(["archive/c.npy", "archive", "missing.nii", str(archive / "a.npy")], problems.append)
-    assert list(found.values()) == ["archive/c.npy", *(n for n in names if n != "archive/c.npy"), "missing.nii"]
-    assert list(found) == [str(Path(name).absolute()) for name in found.values()]
-    assert not problems
-    (archive / "loop").symlink_to(archive)
-    assert list(find_inputs(["archive/"], problems.append).values()) == names
-    assert not problems
-
-
-def test_series_and_pairs_are_one_volume(tmp_path):
-    series = tmp_path / "series"
-    for folder in ("one", "two"):
-        (series / folder).mkdir(parents=True)
-        for k in range(3):
-            (series / folder / f"{k}").write_bytes(bytes(128) + b"DICM")
-    (series / "two" / "thumbnail.png").write_bytes(b"")
-    (series / "x.hdr").write_text("")
-    (series / "x.cfl").write_text("")
-    (series / "y.hdr").write_text("")
-    (series / "y.img").write_text("")
-    (series / "broken.dcm").write_text("")
-    found = find_inputs([str(series)], pytest.fail)
-    expected = ["broken.dcm", "x.cfl", "y.hdr", "one", "two", "two/thumbnail.png"]
-    assert list(found) == [str(series / name) for name in expected]
-
-
-def test_folder_without_images_is_told(tmp_path):
-    (tmp_path / "a.txt").write_text("")
-    problems = []
-    assert find_inputs([str(tmp_path)], problems.append) == {}
-    assert len(problems) == 1
-    assert f"{tmp_path}: no images are in it" in problems[0]
+# What has changed
 
 
 def test_state_follows_each_file_of_a_volume(tmp_path):

@@ -51,7 +51,7 @@ def test_refuses_to_overwrite(tmp_path):
     path.write_text("old")
     with pytest.raises(FileExistsError) as error, atomic_path(path):
         pass
-    assert str(error.value) == f"{path} exists: choose another folder or pass --force"
+    assert str(error.value) == f"{path} exists: choose another name or pass --force"
     with atomic_path(path, force=True) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"

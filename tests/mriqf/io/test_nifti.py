@@ -127,7 +127,7 @@ def test_map_refusals(tmp_path):
         write_map(tmp_path / "map.nii", volume, np.ones((2, 7, 6), np.float32))
     assert [file.name for file in tmp_path.iterdir()] == ["a.nii"]
     write_map(tmp_path / "map.nii", volume, good)
-    with pytest.raises(FileExistsError, match=r"map\.nii exists: choose another folder or pass --force"):
+    with pytest.raises(FileExistsError, match=r"map\.nii exists: choose another name or pass --force"):
         write_map(tmp_path / "map.nii", volume, good)
     write_map(tmp_path / "map.nii", volume, 2 * good, force=True)
     assert nibabel.load(tmp_path / "map.nii").get_fdata().min() == 2
