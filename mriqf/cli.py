@@ -32,6 +32,10 @@ app.command("mriqf.commands.export:export", name="export", help="Write a network
 app.command("mriqf.commands.data:app", name="data", help="Check, list or degrade the data that a manifest names.")
 
 
+CLOSED = 128 + 13
+"""Exit status of a program whose reader has gone, as if the signal SIGPIPE had ended it."""
+
+
 class UsageError(Exception):
     """Options that cannot be meant."""
 
@@ -63,7 +67,7 @@ def main(tokens: Sequence[str] | None = None) -> int:
         _abandon()
         if str(error) and isinstance(error, OutputError):
             _say(str(error))
-        return error.status if isinstance(error, OutputError) else 141
+        return error.status if isinstance(error, OutputError) else CLOSED
     except OSError as error:
         from mriqf.io.bounds import named  # not above: help needs nothing heavy
 

@@ -25,7 +25,6 @@ from mriqf.pooling import cell_weight, check_pool, pool_map, rms_error, upsample
 from mriqf.scale import Scale, foreground_mask, normalise, spread, volume_scale
 from mriqf.weights import load_predictor
 
-
 SMALLEST = 32
 """Pixels that an image must have each way; what a predictor lacks is reflected at the borders."""
 
@@ -190,10 +189,11 @@ def enlarge(
 
 
 def notes(volume: Volume, model: Predictor) -> tuple[str, ...]:
-    """What about a volume makes its scores doubtful: slices smaller than a predictor sees, pixels that are not square."""
+    """What makes a volume's scores doubtful: slices smaller than a predictor sees, pixels that are not square."""
     said = []
     if min(volume.shape) < (least := model.receptive_field):
-        said.append(f"{volume.shape[0]}×{volume.shape[1]} pixels, fewer than the {least}×{least} of training: reflected")
+        h, w = volume.shape
+        said.append(f"{h}×{w} pixels, continued by reflection to the {least}×{least} that the weights see at once")
     across, down = np.linalg.norm(volume.affine[:3, :2], axis=0)
     if max(across, down) > 1.02 * min(across, down):
         said.append(f"pixels are {down:.3g}×{across:.3g} mm, those of training were square")
@@ -350,9 +350,7 @@ def score(
     )
     results = tuple(found)
     value = weighted_mean([(s.score, s.foreground_fraction) for s in results])
-    return Score(
-        value, results, pool, model.name, own_scale(scale, model), lattice, calibration, notes(volume, model)
-    )
+    return Score(value, results, pool, model.name, own_scale(scale, model), lattice, calibration, notes(volume, model))
 
 
 def check_channels(channels: int, model: Predictor) -> None:

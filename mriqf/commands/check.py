@@ -1,6 +1,6 @@
 """`mriqf check`: reconstruct k-space, and say of each slice what its image and what its data hold against it."""
 
-import csv as csv_module
+import math
 import sys
 import warnings
 from dataclasses import dataclass
@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex, Complex64
+from jaxtyping import Bool, Complex, Complex64, Float32
 from torch import Tensor
 from tqdm import tqdm
 
 import recon
 from mriqf import __version__, scoring
+from mriqf.calibration import Calibration
+from mriqf.calibration_file import attached
 from mriqf.cli import UsageError
 from mriqf.commands.kspace import (
     LAM,
@@ -28,13 +30,23 @@ from mriqf.commands.kspace import (
     read_coil_maps,
 )
 from mriqf.commands.options import choose_device, parse_slices, say
+from mriqf.commands.score_table import complain, nrmse_column, score_column
+from mriqf.commands.table import Column, Table, show
+from mriqf.commands.table_file import check_targets, tables
 from mriqf.inference import Predictor, fast
-from mriqf.io import KSpace, atomic_path, find_sampling, read_kspace
-from mriqf.io.bounds import plain
+from mriqf.io import KSpace, find_inputs, find_sampling, from_array, read_kspace
+from mriqf.io.bounds import named
+from mriqf.io.discovery import RAW, passed_over
+from mriqf.scale import volume_scale
 from mriqf.weights import load_predictor
 
-PRINTED = ("input", "slice", "method", "acceleration", "score", "held_out", "missing", "sure", "note")
-FOUND = ("score", "held_out", "held_out_low", "held_out_high", "missing", "sure", "noise_std", "noise", "note")
+PRINTED = (
+    "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "held_out", "missing",
+    "sure", "note",
+)  # fmt: skip
+JUDGED = ("nrmse", "nrmse_low", "nrmse_high", "score", "domain")
+MEASURED = ("held_out", "held_out_low", "held_out_high", "missing", "sure", "noise_std", "noise", "note")
+FOUND = (*JUDGED, *MEASURED)
 USED = ("method", "acceleration", "weights", "modl", "lam", "coil_maps", "folds", "seed", "version")
 
 
@@ -53,22 +65,25 @@ def check(
     folds: int = 10,
     slices: str = ":",
     csv: Path | None = None,
+    header: bool = False,
+    force_score: bool = False,
     device: str = "auto",
     force: bool = False,
 ) -> int:
     """Check a reconstruction against the k-space that it is made from.
 
-    K-space is reconstructed as by `mriqf recon`. Prints one tab-separated line a slice: input, slice, method, effective
-    acceleration; score of the image alone (0–100, higher is better); held_out, the relative error in measured lines
-    that are kept from the reconstruction in turns (0 is perfect, 1 as bad as nothing), free of noise where that is
-    known; missing, the relative error of the image if the lines that were never measured are foretold as well as those;
-    sure, Stein's estimate of the relative error in the lines that were measured, which says nothing of the
-    others; and a note on what is empty.
+    K-space is reconstructed as by `mriqf recon`. Prints a row a slice: effective acceleration; of the image alone, the
+    NRMSE to expect with its interval, and the score (0–100, higher is better); held_out, the relative error in measured
+    lines that are kept from the reconstruction in turns (0 is perfect, 1 as bad as nothing), free of noise where that
+    is known; missing, the relative error of the image if the lines that were never measured are foretold as well as
+    those; sure, Stein's estimate of the relative error in the lines that were measured, which says nothing of the
+    others; and a note on what is empty. To programs, fields are separated by tabs: input, slice, method, acceleration,
+    nrmse, nrmse_low, nrmse_high, score, held_out, missing, sure, note.
 
     Parameters
     ----------
     kspace
-        Files in fastMRI HDF5, ISMRMRD, BART or NumPy.
+        Files in fastMRI HDF5, ISMRMRD, BART or NumPy, and folders of them, which are searched with all that is below.
     method
         zero-filled, cg-sense, l1-wavelet or modl.
     mask
@@ -95,7 +110,11 @@ def check(
     slices
         Which slices, as 10:30, 7 or ::5.
     csv
-        Table to write, with all that was used.
+        Table to write, with all that was used; it grows as slices are checked.
+    header
+        Begin the tab-separated rows with a line of names.
+    force_score
+        Give images a score that the calibration does not know, too: it says nothing certain.
     device
         auto, cpu or cuda.
     force
@@ -113,48 +132,115 @@ def check(
         raise UsageError(f"--folds is {folds}: give 2 or more")
     if noise_std is not None and not noise_std > 0:
         raise UsageError(f"--noise-std is {noise_std}: give more than 0, in the unit of k-space")
-    if csv is not None and csv.exists() and not force:
-        raise FileExistsError(f"{csv} exists: choose another name or pass --force")
+    check_targets(csv, force=force)
     lam, place = LAM.get(method) if lam is None else lam, choose_device(device)
     try:
-        predictor = fast(load_predictor(weights, place))
+        model = load_predictor(weights, place)
+        calibration = attached("auto", model, scoring.choose_pool("auto", model))
+        judge = _Judge(fast(model), calibration, force_score)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if predictor.config.channels != 1:
-        raise UsageError(f"--weights {weights} takes {predictor.config.channels} channels: choose one for grey images")
+    if model.config.channels != 1:
+        raise UsageError(f"--weights {weights} takes {model.config.channels} channels: choose one for grey images")
     reconstruction = choose_method(method, lam, modl, place, "--modl")
     used = {
         "method": method, "weights": weights, "modl": modl if method == "modl" else None, "lam": lam, "folds": folds,
         "seed": seed, "version": __version__,
     }  # fmt: skip
-    rows: list[dict[str, Any]] = []
-    failed = 0
-    for source in kspace:
+    failures: list[str] = []
+    skipped: dict[str, str] = {}
+
+    def fail(line: str) -> None:
+        failures.append(line)
+        say(f"error: {line}")
+
+    found = list(find_inputs(kspace, fail, skipped.__setitem__, RAW).values())
+    printed = _slice_table(found, calibration, header)
+    volumes: list[list[dict[str, Any]]] = []
+    with tables(csv, None, ("input", "slice", *USED, *FOUND), force=force) as files:
         try:
-            data = read_kspace(source)
-            indices = range(data.n_slices)[chosen]
-            if not indices:
-                raise ValueError(f"--slices selects none of its {data.n_slices} slices: choose others")
-            csm = None if coil_maps is None else read_coil_maps(coil_maps, data)
-            sampling = find_sampling(data, indices)
-            pattern = choose_pattern(data, sampling, mask, acceleration, center_fraction, seed)
-            job = _Job(data, reconstruction, pattern, csm, predictor, noise_std, folds, seed, place)
-            padded = sampling.rows != slice(0, data.shape[0])
-            used["acceleration"] = effective_acceleration(pattern, sampling)
-            used["coil_maps"] = coil_maps.name if coil_maps else "ones" if data.n_coils == 1 else "espirit"
-            for index in tqdm(indices, "check", file=sys.stderr, disable=None, leave=False, unit="slice"):
-                rows.append({"input": source, "slice": index, **used, **_check_slice(job, index, padded)})
-                print("\t".join(_cell(rows[-1][key]) for key in PRINTED), flush=True)  # noqa: T201
-        except (ValueError, OSError, ImportError) as error:
-            failed += 1
-            say(f"error: {error}" if source in str(error) else f"error: {source}: {error}")
-    if csv is not None:
-        with atomic_path(csv, force) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            table = csv_module.writer(file, lineterminator="\n")
-            header = ("input", "slice", *USED, *FOUND)
-            table.writerow(header)
-            table.writerows([row[key] for key in header] for row in rows)
-    return 1 if failed else 0
+            for source in found:
+                rows: list[dict[str, Any]] = []
+                volumes.append(rows)
+                try:
+                    data = read_kspace(source)
+                    indices = range(data.n_slices)[chosen]
+                    if not indices:
+                        raise ValueError(f"--slices selects none of its {data.n_slices} slices: choose others")
+                    csm = None if coil_maps is None else read_coil_maps(coil_maps, data)
+                    sampling = find_sampling(data, indices)
+                    pattern = choose_pattern(data, sampling, mask, acceleration, center_fraction, seed)
+                    job = _Job(data, reconstruction, pattern, csm, judge, noise_std, folds, seed, place)
+                    padded = sampling.rows != slice(0, data.shape[0])
+                    used["acceleration"] = effective_acceleration(pattern, sampling)
+                    used["coil_maps"] = coil_maps.name if coil_maps else "ones" if data.n_coils == 1 else "espirit"
+                    for index in tqdm(indices, "check", file=sys.stderr, disable=None, leave=False, unit="slice"):
+                        rows.append({"input": source, "slice": index, **used, **_check_slice(job, index, padded)})
+                        for file in files:
+                            file.write(rows[-1])
+                        printed.row(rows[-1])
+                except (ValueError, OSError, ImportError) as error:
+                    fail(complain(source, named(error)))
+        except KeyboardInterrupt:
+            say("interrupted" + "".join(f"; {file.count} rows are in {file.path}" for file in files))
+            raise
+    if printed.aligned:
+        _print_volumes([rows for rows in volumes if len(rows) > 1], calibration)
+    for line in passed_over(skipped):
+        say(f"skipped: {line}")
+    return 1 if failures else 0
+
+
+def _slice_table(names: list[str], calibration: Calibration | None, header: bool) -> Table:
+    places = [Column("slice", "", 5, lambda row: str(row["slice"]))]
+    note = Column("note", "", 0, lambda row: row["note"], words=True)
+    return Table(PRINTED, [*places, *_shown(calibration), note], names, "k-space", header=header)
+
+
+def _print_volumes(volumes: list[list[dict[str, Any]]], calibration: Calibration | None) -> None:
+    """One row a volume, with the means of its slices."""
+    if not volumes:
+        return
+    places = [Column("slices", "", 6, lambda row: str(row["slices"]))]
+    table = Table(("input",), [*places, *_shown(calibration)], [rows[0]["input"] for rows in volumes], "mean of")
+    show("")
+    for rows in volumes:
+        means = {}
+        for key in (*JUDGED[:-1], *MEASURED[:5]):
+            known = [row[key] for row in rows if row[key] is not None and not math.isnan(row[key])]
+            means[key] = sum(known) / len(known) if known else None
+        table.row(rows[0] | means | {"slices": len(rows)})
+
+
+def _shown(calibration: Calibration | None) -> list[Column]:
+    def number(key: str) -> Column:
+        return Column(key.replace("_", " "), "", 8, lambda row: "" if row[key] is None else f"{row[key]:.3f}")
+
+    expected = [] if calibration is None else [nrmse_column(calibration)]
+    factor = Column("R", "", 5, lambda row: f"{row['acceleration']:.2f}")
+    return [factor, *expected, score_column(), *map(number, ("held_out", "missing", "sure"))]
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Says of an image alone how good it is."""
+
+    predictor: Predictor
+    calibration: Calibration | None
+    force_score: bool
+
+    def __call__(self, image: Float32[np.ndarray, "h w"]) -> dict[str, Any]:
+        """Score and NRMSE to expect; of an image of an unknown kind, the reason why there are none."""
+        volume = from_array(image)
+        (found,) = scoring.score_slices(
+            volume.read_slice, [0], self.predictor, scale=volume_scale(volume), calibration=self.calibration
+        )
+        told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": found.score}
+        if (expected := found.expected) is not None:
+            told |= {key: getattr(expected, key) for key in JUDGED[:3]} | {"domain": expected.reason or "ok"}
+            if expected.unlike and not self.force_score:
+                told["score"] = None
+        return told
 
 
 @dataclass(frozen=True)
@@ -165,7 +251,7 @@ class _Job:
     method: Reconstruction
     pattern: Bool[np.ndarray, "*h w"]
     csm: Complex64[np.ndarray, "s c h w"] | None
-    predictor: Predictor
+    judge: _Judge
     noise_std: float | None
     folds: int
     seed: int
@@ -183,11 +269,13 @@ def _check_slice(job: _Job, index: int, padded: bool) -> dict[str, Any]:
         try:
             kspace, sense = measurement(samples, height, job.pattern, maps, job.device)
             image = job.data.crop(job.method(kspace, sense))[0, 0].abs().cpu().numpy()
-            found = {"score": scoring.score(image, job.predictor).value, **_evidence(job, kspace, sense, padded)}
+            found: dict[str, Any] = job.judge(image) | _evidence(job, kspace, sense, padded)
         except ValueError as error:
             raise ValueError(f"{job.data.source}: slice {index}: {error}") from None
     for message in dict.fromkeys(str(warning.message) for warning in caught):  # every fold has the same to say
         say(f"warning: {job.data.source}: slice {index}: {message}")
+    if found["score"] is None:
+        found["note"] = "; ".join(filter(None, (f"score: {found['domain']}", found["note"])))
     return found
 
 
@@ -195,7 +283,7 @@ def _evidence(
     job: _Job, kspace: Complex[Tensor, "1 c h w"], sense: recon.Sense, padded: bool
 ) -> dict[str, float | str | None]:
     """What the data say; None for what cannot be had, and a note that says why."""
-    found: dict[str, float | str | None] = dict.fromkeys(FOUND[1:])
+    found: dict[str, float | str | None] = dict.fromkeys(MEASURED)
     notes, noise_std = [], 0.0
     try:
         if padded:
@@ -215,10 +303,3 @@ def _evidence(
     except ValueError as error:
         notes.append(f"held_out: {error}")
     return found | {"note": "; ".join(notes)}
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    # A tab or line break in a file's name would break the table.
-    return "" if value is None else plain(str(value).translate({9: " ", 10: " ", 13: " "}))

@@ -5,7 +5,7 @@ import sys
 import torch
 from tqdm import tqdm
 
-from mriqf.cli import UsageError
+from mriqf.cli import CLOSED, OutputError, UsageError
 from mriqf.io.bounds import plain
 
 
@@ -31,5 +31,14 @@ def choose_device(name: str) -> str:
 
 
 def say(line: str) -> None:
-    """One line on standard error, above any progress bar."""
-    tqdm.write(plain(" ".join(line.splitlines())), file=sys.stderr)
+    """One line on standard error, above any progress bar.
+
+    Raises
+    ------
+    OutputError
+        If nobody reads it any more.
+    """
+    try:
+        tqdm.write(plain(" ".join(line.splitlines())), file=sys.stderr)
+    except BrokenPipeError:
+        raise OutputError(status=CLOSED) from None

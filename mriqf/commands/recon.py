@@ -27,7 +27,10 @@ from mriqf.commands.kspace import (
     read_coil_maps,
 )
 from mriqf.commands.options import choose_device, parse_slices, say
+from mriqf.commands.table import Column, Table, show
 from mriqf.io import atomic_path, find_sampling, read_kspace
+
+PRINTED = ("input", "slice", "method", "acceleration", "seconds")
 
 
 def reconstruct(
@@ -44,14 +47,15 @@ def reconstruct(
     coil_maps: Path | None = None,
     slices: str = ":",
     keep_complex: Annotated[bool, Parameter(name="--complex", negative="")] = False,
+    header: bool = False,
     device: str = "auto",
     force: bool = False,
 ) -> None:
     """Reconstruct k-space.
 
     Fully sampled data are undersampled first, if an acceleration is given. Data that are undersampled already, by
-    their own mask or by zeros, are reconstructed as they are. Prints one tab-separated line a slice: input, slice,
-    method, effective acceleration, seconds.
+    their own mask or by zeros, are reconstructed as they are. Prints a row a slice; to programs, fields are separated
+    by tabs: input, slice, method, acceleration (the effective one), seconds.
 
     Parameters
     ----------
@@ -80,6 +84,8 @@ def reconstruct(
         Which slices, as 10:30, 7 or ::5.
     keep_complex
         Write the complex images too, as `reconstruction_complex`.
+    header
+        Begin the tab-separated rows with a line of names.
     device
         auto, cpu or cuda.
     force
@@ -92,6 +98,8 @@ def reconstruct(
     lam = LAM.get(method) if lam is None else lam
     place = choose_device(device)
     reconstruction = choose_method(method, lam, weights, place)
+    table = _table(kspace, header)
+    started = time.perf_counter()
     with atomic_path(out, force) as temporary:
         data = read_kspace(kspace)
         indices = range(data.n_slices)[chosen]
@@ -133,10 +141,23 @@ def reconstruct(
             for warning in caught:
                 say(f"warning: {kspace}: slice {index}: {warning.message}")
             seconds = time.perf_counter() - began
-            print(kspace, index, method, f"{effective:.4f}", f"{seconds:.2f}", sep="\t", flush=True)  # noqa: T201
+            table.row(dict(zip(PRINTED, (kspace, index, method, effective, f"{seconds:.2f}"), strict=True)))
             return data.crop(found)
 
         _write(temporary, indices, image, pattern, card, keep_complex)
+    if table.aligned:
+        seconds = time.perf_counter() - started
+        show(f"{out}: {len(indices)} slices by {method} in {seconds:.0f} s, effective acceleration {effective:.2f}")
+
+
+def _table(kspace: str, header: bool) -> Table:
+    shown = [
+        Column("slice", "", 5, lambda row: str(row["slice"])),
+        Column("method", "", 11, lambda row: row["method"], words=True),
+        Column("R", "", 6, lambda row: f"{row['acceleration']:.2f}"),
+        Column("time", "s", 7, lambda row: row["seconds"]),
+    ]
+    return Table(PRINTED, shown, [kspace], "k-space", header=header)
 
 
 def _write(

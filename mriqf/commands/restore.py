@@ -1,7 +1,8 @@
 """`mriqf restore`: take compression artefacts out of JPEG files."""
 
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,12 @@ from tqdm import tqdm
 
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, say
+from mriqf.commands.score_table import complain
+from mriqf.commands.table import Column, Table
 from mriqf.inference import predict_map
-from mriqf.io import atomic_path
+from mriqf.io import atomic_path, find_inputs
+from mriqf.io.bounds import named
+from mriqf.io.discovery import passed_over
 from mriqf.io.jpeg_file import JPEGFile, read_jpeg
 from mriqf.restore import QGAC, Network, restore
 from mriqf.restore.prior import PriorConfig, fit_prior
@@ -23,26 +28,28 @@ from mriqf.weights import load_predictor, load_restorer
 MODELS = ("arcnn", "srcnn", "qgcn", "qgac", "qairn")
 PRIOR = "dip"  # no weights: a network is fitted to each file
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+PRINTED = ("input", "output", "weights", "sampling")
 
 
 def restore_files(
     *inputs: Path,
-    model: str,
+    model: str = "qgcn",
     out: Path,
     prior: PriorConfig = PriorConfig(),  # noqa: B008 (frozen)
+    header: bool = False,
     device: str = "auto",
     force: bool = False,
 ) -> int:
     """Restore JPEG files, grey or in colour.
 
     Networks that read quantisation tables get the file's own; of grey and 4:2:0 files, qgac gets the coefficients too.
-    Writes one PNG a file, named after it, and prints one tab-separated line: input, output, weights, how chroma is
-    sampled.
+    Writes one PNG a file, named after it, and prints a row; to programs, fields are separated by tabs: input, output,
+    weights, sampling (of chroma).
 
     Parameters
     ----------
     inputs
-        JPEG files; of folders, the files in them that are named so.
+        JPEG files, and folders of them, which are searched with all that is below: results lie in such folders, too.
     model
         arcnn, srcnn, qgcn, qgac or qairn, of which the weights for grey or colour are taken as each file needs them; a
         name or path of weights; or dip, a deep image prior, which needs minutes a file: a run that was cut off goes on.
@@ -51,6 +58,8 @@ def restore_files(
         is lost: pixels stay where they are coded.
     prior
         Options of dip; the number of channels is that of the file, and a score is that of qf-gray or qf-rgb.
+    header
+        Begin the tab-separated rows with a line of names.
     device
         auto, cpu or cuda.
     force
@@ -60,13 +69,16 @@ def restore_files(
     -------
     0, or 1 if an input failed.
     """
-    files = [file for given in inputs for file in _files(given)]
-    if not files:
-        raise UsageError("no input given: mriqf restore FILE… --model NAME --out FOLDER")
-    targets = [out / f"{path.stem}.png" for path in files]
-    if twice := next((target for target in targets if targets.count(target) > 1), None):
+    if not inputs:
+        raise UsageError("no input given: mriqf restore FILE… --out FOLDER")
+    failed: list[str] = []
+    skipped: dict[str, str] = {}
+    targets = _targets(inputs, out, failed.append, skipped.__setitem__)
+    if not targets:
+        raise UsageError(failed[0])
+    if twice := next((target for target, n in Counter(targets.values()).items() if n > 1), None):
         raise UsageError(f"two inputs would be written as {twice}: restore them into different folders")
-    if (taken := next((target for target in targets if target.exists()), None)) and not force:
+    if (taken := next((target for target in targets.values() if target.exists()), None)) and not force:
         raise FileExistsError(f"{taken} exists: choose another folder or pass --force")
     place = choose_device(device)
     try:
@@ -74,11 +86,14 @@ def restore_files(
     except ValueError as error:
         raise UsageError(f"--model: {error}; or choose {', '.join(MODELS)}, {PRIOR}") from None
     out.mkdir(parents=True, exist_ok=True)
-    failed = 0
-    for path, target in zip(tqdm(files, "restore", file=sys.stderr, disable=None, leave=False), targets, strict=True):
+    for problem in failed:
+        say(f"error: {problem}")
+    table = _table([str(path) for path in targets], list(targets.values()), header)
+    for path, target in tqdm(targets.items(), "restore", file=sys.stderr, disable=None, leave=False):
         try:
             jpeg = read_jpeg(path, coefficients=False)
             name = f"{model}-{'gray' if len(jpeg.pixels) == 1 else 'rgb'}" if model in MODELS else model
+            target.parent.mkdir(parents=True, exist_ok=True)
             if model == PRIOR:
                 pixels = fit_file(jpeg, prior, place, target.with_suffix(".checkpoint"))
             else:
@@ -91,11 +106,22 @@ def restore_files(
                 picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
                 picture.save(temporary, icc_profile=_profile(path))
         except (ValueError, OSError) as error:
-            failed += 1
-            say(f"error: {error}" if str(path) in str(error) else f"error: {path}: {error}")
+            failed.append(complain(str(path), named(error)))
+            say(f"error: {failed[-1]}")
             continue
-        print(path, target, name, jpeg.sampling, sep="\t", flush=True)  # noqa: T201
+        table.row(dict(zip(PRINTED, (path, target, name, jpeg.sampling), strict=True)))
+    for line in passed_over(skipped):
+        say(f"skipped: {line}")
     return 1 if failed else 0
+
+
+def _table(names: list[str], targets: list[Path], header: bool) -> Table:
+    shown = [
+        Column("restored", "", max(len(str(target)) for target in targets), lambda row: str(row["output"]), words=True),
+        Column("weights", "", 10, lambda row: row["weights"], words=True),
+        Column("chroma", "", 6, lambda row: row["sampling"], words=True),
+    ]
+    return Table(PRINTED, shown, names, "JPEG", header=header)
 
 
 @torch.inference_mode()
@@ -164,10 +190,14 @@ def _profile(path: Path) -> bytes | None:
         return image.info.get("icc_profile")
 
 
-def _files(given: Path) -> list[Path]:
-    if not given.is_dir():
-        return [given]
-    found = sorted(f for f in given.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
-    if not found:
-        raise UsageError(f"{given}: holds no JPEG file: give another folder, or files")
-    return found
+def _targets(
+    inputs: Sequence[Path], out: Path, problem: Callable[[str], object], skip: Callable[[str, str], object]
+) -> dict[Path, Path]:
+    """Files to restore, and where to; those of folders keep their places in them."""
+    targets = {}
+    for given in inputs:
+        for name in find_inputs([str(given)], problem, skip, SUFFIXES).values():
+            file = Path(name)
+            inner = file.relative_to(given).parent if given.is_dir() else Path()
+            targets[file] = out / inner / f"{file.stem}.png"
+    return targets

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -194,7 +193,7 @@ class _Complete:
             None if folder is None else Path(folder) for folder in (options.map_dir, options.overlay_dir)
         )
         folders = [folder for folder in (self._map_dir, self._overlay_dir) if folder is not None]
-        self._present = {folder / name for folder in folders for name in os.listdir(folder)}  # there may be a million
+        self._present = {file for folder in folders for file in folder.iterdir()}  # at once: there may be a million
 
     def __call__(self, path: str, dataset: Dataset, part: str) -> bool:
         name, wanted = _output_name(path), []

@@ -108,7 +108,7 @@ class SliceTable:
         """Print the row of a slice; where it has no score, the reason in place of the numbers."""
         if self._in_time is None or self._in_time != (row["time"] is not None):
             self._begin(row["time"] is not None)
-        self._table.row(NO_EXPECTATION | row | {"remark": _remark(row)}, "" if _known(row) else _remark(row))
+        self._table.row({**NO_EXPECTATION, **row, "remark": _remark(row)}, "" if _known(row) else _remark(row))
 
     def print_failure(self, source: str, reason: str) -> None:
         """On a terminal, print the row of a volume that could not be scored."""
@@ -120,7 +120,7 @@ class SliceTable:
         places = [Column("slice", "", 5, lambda row: _text(row["slice"]))]
         if in_time:
             places.append(Column("time", "", 4, lambda row: _text(row["time"])))
-        shown = [*places, *_judged(self._calibration), Column("remark", "", 0, lambda row: row["remark"])]
+        shown = [*places, *_judged(self._calibration), Column("remark", "", 0, lambda row: row["remark"], words=True)]
         self._table = Table(PRINTED, shown, self._names, "volume", header=self._header, keep=len(places))
         self._in_time, self._header = in_time, False
 
@@ -128,10 +128,10 @@ class SliceTable:
 def print_volumes(volumes: Sequence[tuple[Row, Sequence[Row]]], calibration: Calibration | None) -> None:
     """Print one row a volume, from its own row and those of its slices."""
     shown = [
-        Column("slices", "", 9, lambda row: row["slices"]),
-        *_judged(calibration),
+        Column("slices", "", 8, lambda row: row["slices"]),
+        *_judged(calibration)[:-1],  # how much of each slice is object has been said
         Column("worst (slice)", "0–100", 13, lambda row: row["worst"]),
-        Column("remark", "", 0, lambda row: row["remark"]),
+        Column("remark", "", 0, lambda row: row["remark"], words=True),
     ]
     table = Table(("input",), shown, [row["input"] for row, _ in volumes], "volume", keep=1)
     for row, slices in volumes:
@@ -142,7 +142,7 @@ def print_volumes(volumes: Sequence[tuple[Row, Sequence[Row]]], calibration: Cal
             "worst": "" if worst is None or len(slices) == 1 else f"{worst['score']:.1f} ({_place(worst)})",
             "remark": "; ".join(remarks(row, slices)),
         }
-        table.row(NO_EXPECTATION | row | told, "" if known else told["remark"])
+        table.row({**NO_EXPECTATION, **row, **told}, "" if known else told["remark"])
 
 
 def summary(row: Row, slices: Sequence[Row]) -> str:
@@ -200,16 +200,20 @@ def interval(value: float, low: float, high: float) -> str:
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def nrmse_column(calibration: Calibration) -> Column:
+    """The error to expect, with its interval."""
+    return Column(f"NRMSE [{100 * calibration.coverage:.0f} %]", "%", 15, _percent)
+
+
+def score_column() -> Column:
+    """The score."""
+    return Column("score", "0–100", 6, lambda row: _text(row["score"], ".1f"))
+
+
 def _judged(calibration: Calibration | None) -> list[Column]:
     """How large the error is comes first, where that is known."""
-    found = [
-        Column("score", "0–100", 6, lambda row: _text(row["score"], ".1f")),
-        Column("object", "%", 6, lambda row: f"{100 * row['foreground_fraction']:.0f}"),
-    ]
-    if calibration is None:
-        return found
-    title = f"NRMSE [{100 * calibration.coverage:.0f} % interval]"
-    return [Column(title, "%", len(title), _percent), *found]
+    inside = Column("object", "%", 6, lambda row: f"{100 * row['foreground_fraction']:.0f}")
+    return [*([] if calibration is None else [nrmse_column(calibration)]), score_column(), inside]
 
 
 def _percent(row: Row) -> str:
@@ -242,7 +246,7 @@ def _below(row: Row) -> bool:
 
 
 def _place(row: Row) -> str:
-    return _text(row["slice"]) if row["time"] is None else f"{row['slice']}, time {row['time']}"
+    return _text(row["slice"]) if row["time"] is None else f"{row['slice']} t{row['time']}"
 
 
 def _text(value: Any, form: str = "") -> str:

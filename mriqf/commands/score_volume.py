@@ -96,7 +96,12 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
         hidden = True if job.quiet else None  # None: where nobody watches
         for result in tqdm(found, name, len(indices), file=sys.stderr, disable=hidden, leave=False, unit="slice"):
             place = {"slice": result.index % deep, "time": result.index // deep if volume.n_slices > deep else None}
-            row = whole | place | {"score": result.score, "foreground_fraction": result.foreground_fraction}
+            row: dict[str, Any] = {
+                **whole,
+                **place,
+                "score": result.score,
+                "foreground_fraction": result.foreground_fraction,
+            }
             if job.calibration is not None and result.expected is not None:
                 row |= expected_columns(result.expected, job.cut)
                 if result.expected.unlike and not job.force_score:

@@ -8,12 +8,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mriqf.cli import OutputError
+from mriqf.cli import CLOSED, OutputError
 from mriqf.io.bounds import plain, words
 
 GAP = "  "
 LEAST = 16  # letters of a name that are shown in a narrow terminal
-CLOSED = 128 + 13  # exit status of a program whose reader has gone, as if the signal SIGPIPE had ended it
 
 
 @dataclass(frozen=True)
@@ -23,9 +22,15 @@ class Column:
     title: str
     unit: str
     width: int
-    """Of numbers, which end at its right; 0 for words, which begin at its left."""
+    """Letters, at least."""
     show: Callable[[Mapping[str, Any]], str]
     """Text of a row's cell."""
+    words: bool = False
+    """Words begin at the left of a column, numbers end at its right."""
+
+    def cell(self, text: str) -> str:
+        """Text as wide as the column."""
+        return f"{text:<{self.width}}" if self.words else f"{text:>{self.width}}"
 
 
 class Table:
@@ -77,14 +82,14 @@ class Table:
             return
         shown = self._columns[: self._keep] if reason else self._columns
         parts = [_fit(plain(str(values[self._fields[0]])), self._width)]
-        parts += [f"{column.show(values):>{column.width}}" for column in shown]
+        parts += [column.cell(plain(column.show(values))) for column in shown]
         show(GAP.join((*parts, plain(reason)) if reason else parts).rstrip())
 
     def _heading(self) -> list[str]:
         lines = [f"{self._title:<{self._width}}", " " * self._width]
         for column in self._columns:
             for k, text in enumerate((column.title, column.unit)):
-                lines[k] += GAP + (f"{text:>{column.width}}" if column.width else text)
+                lines[k] += GAP + column.cell(text)
         return [line.rstrip() for line in lines if line.strip()]
 
 

@@ -126,7 +126,7 @@ def _series(
         elif wanted and file.suffix.lower() in DICOM:  # by name only: it will be told of when it is read
             yield str(file)
         elif not (file.suffix == ".img" and file.with_suffix(".hdr").is_file()):  # half of a pair
-            skip(str(file), "is none of the files that are looked for")
+            skip(str(file), "is of no format that is read")
     if len(images) == 1:
         yield str(images[0])
         return

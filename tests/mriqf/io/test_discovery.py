@@ -84,7 +84,7 @@ def test_every_file_is_found_or_named(archive):
         "archive/.hidden.npy": "is hidden",
         "archive/gone.npy": "is no ordinary file",
         "archive/loop": "is a link to a folder, which is not followed",
-        "archive/notes.txt": "is none of the files that are looked for",
+        "archive/notes.txt": "is of no format that is read",
     }
     halves = {"archive/volume.img"}  # of what is named
     everything = {str(path.relative_to(archive.parent)) for path in archive.rglob("*") if not path.is_dir()}
@@ -156,7 +156,7 @@ def test_only_what_is_looked_for(archive):
     (archive / "raw.h5").write_bytes(b"")
     names, skipped = find("archive", endings=RAW)
     assert names == ["archive/a.npy", "archive/c.npy", "archive/raw.h5", "archive/b/d.npy"]
-    assert skipped["archive/z.png"] == "is none of the files that are looked for"
+    assert skipped["archive/z.png"] == "is of no format that is read"
 
 
 def test_many_files_of_one_reason_are_counted():
