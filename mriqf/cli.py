@@ -72,6 +72,10 @@ def main(tokens: Sequence[str] | None = None) -> int:
         from mriqf.io.bounds import named  # not above: help needs nothing heavy
 
         _say(named(error))
+        with suppress(OSError):
+            sys.stdout.flush()
+            return 1
+        _abandon()  # the error may be that of standard output
         return 1
     except (ValueError, ImportError) as error:
         _say(str(error))

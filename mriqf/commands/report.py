@@ -8,12 +8,13 @@ from tqdm import tqdm
 from mriqf.cli import UsageError
 from mriqf.commands.options import say
 from mriqf.commands.score_table import complain
+from mriqf.commands.table import show
 from mriqf.io import atomic_path
-from mriqf.report import Picture, ScoredVolume, draw, page, read_scores
+from mriqf.report import Picture, ScoredVolume, draw, page, read_tables
 
 
 def report(*scores: Path, out: Path, pictures: int = 12, force: bool = False) -> int:
-    """Show scores on one page: table, distribution, outliers first, slices under their quality maps.
+    """Show scores on one page: table, distribution, the worst first, slices under their quality maps, ratings.
 
     Works without a network, and carries its pictures in itself: at most 150 kB a volume. Of the patient it shows what
     the pixels and the names of files tell, and nothing else. Prints one tab-separated line: the page, volumes, how
@@ -42,12 +43,12 @@ def report(*scores: Path, out: Path, pictures: int = 12, force: bool = False) ->
     if out.exists() and any(table.exists() and out.samefile(table) for table in scores):
         raise UsageError(f"{out} is a table to read: choose another name for the page")
     with atomic_path(out, force) as temporary:
-        volumes = read_scores(scores)
+        volumes, unscored = read_tables(scores)
         listed = tqdm(volumes, "report", file=sys.stderr, disable=None, leave=False, unit="volume")
         drawn = [_drawn(volume, pictures) for volume in listed]
-        text = page(volumes, drawn, tables=scores, folder=out.absolute().parent)
+        text = page(volumes, drawn, unscored, tables=scores, folder=out.absolute().parent)
         size = temporary.write_bytes(text.encode())
-    print(out, len(volumes), sum(bool(shown) for shown, _ in drawn), f"{size / 1e6:.2f}", sep="\t")  # noqa: T201
+    show("\t".join((str(out), str(len(volumes)), str(sum(bool(shown) for shown, _ in drawn)), f"{size / 1e6:.2f}")))
     return 0
 
 

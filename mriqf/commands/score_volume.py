@@ -125,7 +125,7 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
         for _ in scored():
             pass
     else:
-        about = f"mriqf {__version__}, {job.weights}: quality"
+        about = f"mriqf {__version__}, quality by {Path(job.weights).stem}"
         write_map(map_path, volume, _maps(scored(), volume), limits=(0, 100), description=about, force=job.force)
 
 

@@ -80,7 +80,7 @@ def write_map(
     volume: Volume,
     maps: Iterable[Float32[np.ndarray, "h w"]],
     *,
-    limits: tuple[float, float] | None = None,
+    limits: tuple[int | float, int | float] | None = None,
     description: str = "",
     force: bool = False,
 ) -> Path:

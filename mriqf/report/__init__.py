@@ -2,6 +2,16 @@
 
 from mriqf.report.page import page
 from mriqf.report.pictures import Picture, draw
-from mriqf.report.scores import ScoredSlice, ScoredVolume, deviations, read_scores, worst_first
+from mriqf.report.scores import ScoredSlice, ScoredVolume, deviations, read_scores, read_tables, worst_first
 
-__all__ = ["Picture", "ScoredSlice", "ScoredVolume", "deviations", "draw", "page", "read_scores", "worst_first"]
+__all__ = [
+    "Picture",
+    "ScoredSlice",
+    "ScoredVolume",
+    "deviations",
+    "draw",
+    "page",
+    "read_scores",
+    "read_tables",
+    "worst_first",
+]

@@ -19,24 +19,36 @@ function shape(tag, attributes, ...children) {
 
 const fixed = (value, digits = 1) => (value === null ? "–" : value.toFixed(digits).replace("-", "−"));
 
+// As on a terminal: per cent, with a decimal below 5 %.
 function interval(nrmse) {
   if (!nrmse || nrmse[0] === null) return "–";
-  const digits = nrmse[0] >= 0.05 ? 2 : 3;
-  return `${nrmse[0].toFixed(digits)} [${nrmse[1].toFixed(digits)}, ${nrmse[2].toFixed(digits)}]`;
+  const [value, low, high] = nrmse.map((x) => (100 * x).toFixed(nrmse[0] >= 0.05 ? 0 : 1));
+  return `${value} % [${low}–${high}]`;
 }
 
-const worst = (v) => v.slices.find((s) => s[0] === v.worst);
+// A slice is a list: number, score, share of foreground, NRMSE and its interval, kind, time.
+const worst = (v) => v.slices[v.worst];
+const called = (s) => (s[7] === undefined ? `${s[0]}` : `${s[0]}, time ${s[7]}`);
+const why = (s) => (s[6] && s[6] !== "ok" ? s[6] : "no foreground");
 
 data.volumes.forEach((v, rank) => { v.rank = rank; });
+
+// Ratings by name of the volume, kept where the browser lets a page keep anything.
+const kept = `mriqf ratings ${data.id}`;
+let ratings = {};
+try {
+  ratings = JSON.parse(localStorage.getItem(kept)) ?? {};
+} catch { /* for as long as the page is open */ }
+
 const columns = [
   { title: "Volume", value: (v) => v.name },
   { title: "Remarks", value: (v) => v.rank, flags: true, initial: true },
-  { title: "Score", value: (v) => v.score, text: (v) => fixed(v.score, 2) },
+  { title: "NRMSE to expect", value: (v) => v.nrmse && v.nrmse[0], text: (v) => interval(v.nrmse), only: calibrated },
+  { title: "Score", value: (v) => v.score, text: (v) => fixed(v.score) },
+  { title: "Rating", value: (v) => ratings[v.name] ?? null, text: (v) => ratings[v.name] ?? "–" },
   { title: "Deviation", value: (v) => v.away, text: (v) => fixed(v.away) },
-  { title: "Slices", value: (v) => v.slices.length },
-  { title: "Worst slice", value: (v) => worst(v)[1], text: (v) => (worst(v)[1] === null ? "–" : `${fixed(worst(v)[1], 2)} (${v.worst})`) },
-  { title: "NRMSE", value: (v) => v.nrmse && v.nrmse[0], text: (v) => interval(v.nrmse), only: calibrated },
-  { title: "Known kind", value: (v) => (v.inside[1] ? v.inside[0] / v.inside[1] : null), text: (v) => (v.inside[1] ? `${v.inside[0]} of ${v.inside[1]}` : "–"), only: calibrated },
+  { title: "Slices", value: (v) => v.slices.length, text: (v) => (v.inside[0] < v.inside[1] ? `${v.inside[0]} of ${v.inside[1]}` : `${v.slices.length}`) },
+  { title: "Worst slice", value: (v) => worst(v)[1], text: (v) => (worst(v)[1] === null ? "–" : `${fixed(worst(v)[1])} (${called(worst(v))})`) },
 ].filter((column) => column.only !== false);
 
 const rows = new Map();
@@ -58,14 +70,15 @@ function buildTable() {
   for (const v of data.volumes) {
     const button = element("button", { type: "button", textContent: v.name });
     const row = element("tr", {}, element("th", { scope: "row" }, button));
-    for (const column of columns.slice(1)) row.append(column.flags ? flags(v) : element("td", { textContent: column.text ? column.text(v) : column.value(v) }));
+    const cells = columns.slice(1).map((column) => (column.flags ? flags(v) : element("td", { textContent: column.text ? column.text(v) : column.value(v) })));
+    row.append(...cells);
     row.addEventListener("click", () => show(v));
-    rows.set(v, { row, button });
+    rows.set(v, { row, button, rating: cells[columns.findIndex((column) => column.title === "Rating") - 1] });
   }
 }
 
 function flags(v) {
-  return element("td", { className: "words" }, ...v.flags.map((flag) => element("span", { className: "flag", textContent: flag })));
+  return element("td", { className: "words" }, ...v.flags.map((flag) => element("span", { className: flag.includes("below the cut-off") ? "flag below" : "flag", textContent: flag, title: flag === "note" ? v.note : "" })));
 }
 
 function compare(a, b) {
@@ -103,38 +116,107 @@ function show(v) {
   rows.get(v).row.classList.add("current");
   rows.get(v).button.setAttribute("aria-current", "true");
   $("name").textContent = v.name;
-  const facts = [`score ${fixed(v.score, 2)} over ${v.slices.length} slice${v.slices.length === 1 ? "" : "s"}`];
+  const facts = [];
   const [inside, all] = v.inside;
   if (v.nrmse) facts.push(`NRMSE to expect ${interval(v.nrmse)}${inside < all ? ` over the ${inside} of a known kind` : ""}`);
-  if (v.flags.length) facts.push(v.flags.join(", "));
-  $("facts").textContent = facts.join("; ");
+  const count = `${v.slices.length} slice${v.slices.length === 1 ? "" : "s"}`;
+  facts.push(v.score === null ? count : `score ${fixed(v.score, 2)} over ${count}`);
+  if (v.flags.length) facts.push(v.flags.filter((flag) => flag !== "note").join(", "));
+  if (v.note) facts.push(v.note);
+  $("facts").textContent = facts.filter(Boolean).join("; ");
   const links = [["file", v.href], ["quality map", v.map]].filter((link) => link[1] !== null);
   $("links").replaceChildren(...links.flatMap(([text, href], k) => [k ? " · " : "", element("a", { href, textContent: text })]));
   $("amiss").textContent = v.amiss;
-  $("figure").hidden = v.pictures.length === 0;
+  $("figure").hidden = $("mosaic-button").hidden = v.pictures.length === 0;
   $("slice").max = Math.max(v.pictures.length - 1, 0);
   $("slice").value = Math.max(v.pictures.findIndex((p) => p.slice === v.worst), 0);
+  $("mosaic").replaceChildren(...v.pictures.map(tile));
+  $("mosaic-button").textContent = `Mosaic of ${v.pictures.length}`;
+  showRating();
   showSlice();
   drawHistogram();
+}
+
+function said(v, picture) {
+  const slice = v.slices[picture.slice];
+  const [index, score, , nrmse, low, high, kind] = slice;
+  const all = v.slices.map((s) => s[0]);
+  const range = v.slices.length > 1 ? ` (of ${Math.min(...all)} to ${Math.max(...all)})` : "";
+  const found = [`Slice ${called(slice)}${range}${picture.position && `, ${picture.position}`}`];
+  if (nrmse !== null && nrmse !== undefined) found.push(`NRMSE ${interval([nrmse, low, high])}`);
+  found.push(score === null ? why(slice) : `score ${fixed(score, 2)}`);
+  if (kind && kind !== "ok" && score !== null) found.push(kind);
+  if (data.cutOff !== null && score !== null && score < data.cutOff) found.push("below the cut-off");
+  if (picture.slice === v.worst && v.slices.length > 1 && score !== null) found.push("the worst");
+  return found.join("; ");
 }
 
 function showSlice() {
   const picture = current.pictures[Number($("slice").value)];
   if (picture) {
-    const [index, score, , nrmse, low, high, kind] = current.slices.find((s) => s[0] === picture.slice);
-    const said = [`Slice ${index}: ${score === null ? "no foreground" : `score ${fixed(score, 2)}`}`];
-    if (nrmse !== null && nrmse !== undefined) said.push(`NRMSE ${interval([nrmse, low, high])}`);
-    if (kind && kind !== "ok" && score !== null) said.push(kind);
-    if (index === current.worst && current.slices.length > 1 && score !== null) said.push("the worst");
-    $("caption").textContent = said.join(", ");
-    $("slice").setAttribute("aria-valuetext", `slice ${index}`);
+    $("caption").textContent = said(current, picture);
+    $("slice").setAttribute("aria-valuetext", `slice ${called(current.slices[picture.slice])}`);
     $("image").src = picture.image;
-    $("image").alt = `Slice ${index} of ${current.name}`;
+    $("image").alt = `Slice ${called(current.slices[picture.slice])} of ${current.name}`;
     $("map").hidden = $("veil").hidden = $("legend").hidden = picture.map === null;
     if (picture.map === null) $("map").removeAttribute("src");
     else $("map").src = picture.map;
   }
   drawCurve(picture ? picture.slice : null);
+}
+
+// ---- all pictures of a volume at once
+
+function tile(picture, k) {
+  const slice = current.slices[picture.slice];
+  const layers = [element("img", { src: picture.image, alt: "" })];
+  if (picture.map !== null) layers.push(element("img", { src: picture.map, alt: "", className: "map" }));
+  const button = element("button", { type: "button", className: "stack", ariaLabel: said(current, picture) }, ...layers);
+  button.addEventListener("click", () => {
+    $("slice").value = k;
+    showMosaic(false);
+    showSlice();
+    $("slice").focus();
+  });
+  const below = data.cutOff !== null && slice[1] !== null && slice[1] < data.cutOff;
+  const told = [called(slice), ...(picture.position ? [picture.position] : []), slice[1] === null ? "–" : fixed(slice[1])];
+  return element("figure", {}, button, element("figcaption", { textContent: told.join(" · "), className: below ? "below" : "" }));
+}
+
+function showMosaic(on) {
+  $("main").classList.toggle("wide", on);
+  $("mosaic-button").setAttribute("aria-pressed", on);
+}
+
+const inMosaic = () => $("main").classList.contains("wide");
+
+// ---- rating
+
+function rate(value) {
+  if (value) ratings[current.name] = value;
+  else delete ratings[current.name];
+  try {
+    localStorage.setItem(kept, JSON.stringify(ratings));
+  } catch { /* as above */ }
+  rows.get(current).rating.textContent = ratings[current.name] ?? "–";
+  showRating();
+}
+
+function showRating() {
+  for (const button of $("rating").querySelectorAll("button")) button.setAttribute("aria-pressed", String(ratings[current.name] ?? 0) === button.value);
+  const count = data.volumes.filter((v) => v.name in ratings).length;
+  $("rated").textContent = `${count} of ${data.volumes.length} volumes rated`;
+  $("export").disabled = count === 0;
+}
+
+function exportRatings() {
+  const clean = (text) => String(text ?? "").replace(/[\t\r\n]/g, " ").replace(/^[=+\-@]/, "./$&");
+  const head = ["input", "rating", "nrmse", "nrmse_low", "nrmse_high", "score", "weights", "pool"];
+  const lines = data.volumes.filter((v) => v.name in ratings).map((v) => [v.name, ratings[v.name], ...(v.nrmse ?? ["", "", ""]), v.score, data.weights, data.pool].map(clean));
+  const text = [head, ...lines].map((line) => line.join("\t") + "\n").join("");
+  const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "text/tab-separated-values" })), download: "ratings.tsv" });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
 function step(by) {
@@ -157,20 +239,21 @@ function drawHistogram() {
       shape("title", {}, `${count} from ${data.edges[k]} to ${data.edges[k + 1]}`)));
   const line = (kind, score, top, bottom) => shape("line", { class: kind, x1: x(score), x2: x(score), y1: top, y2: bottom });
   parts.push(shape("line", { class: "axis", x1: left, x2: width - 10, y1: y(0), y2: y(0) }), line("middle", data.median, 8, y(0)));
-  for (const v of data.volumes) if (v.score !== null) parts.push(line(v.flags.includes("outlier") ? "rug far" : "rug", v.score, y(0) + 3, y(0) + 10));
+  for (const v of data.volumes) if (v.score !== null) parts.push(line(v.flags.includes("outlier") || v.flags.includes("below the cut-off") ? "rug far" : "rug", v.score, y(0) + 3, y(0) + 10));
   if (current && current.score !== null) parts.push(line("current", current.score, y(0) + 1, y(0) + 13));
   const every = Math.ceil(data.edges.length / 10);
   data.edges.forEach((edge, k) => {
     if (k % every === 0) parts.push(shape("text", { x: x(edge), y: height - 15, "text-anchor": "middle" }, String(edge)));
   });
   parts.push(shape("text", { x: left - 5, y: y(most) + 4, "text-anchor": "end" }, String(most)), shape("text", { x: left - 5, y: y(0), "text-anchor": "end" }, "0"));
-  parts.push(shape("text", { x: (left + width) / 2, y: height - 1, "text-anchor": "middle" }, "score of a volume; dashed: median; ticks: volumes, red: outliers"));
+  parts.push(shape("text", { x: (left + width) / 2, y: height - 1, "text-anchor": "middle" }, "score of a volume; dashed: median; ticks: volumes, red: outliers or below the cut-off"));
   const told = `Scores of ${data.volumes.filter((v) => v.score !== null).length} volumes, from ${first} to ${last}, median ${fixed(data.median)}`;
   $("histogram").replaceChildren(shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": told }, ...parts));
 }
 
 function drawCurve(chosen) {
-  const known = current.slices.filter((s) => s[1] !== null);
+  const inTime = current.slices.some((s) => s[7] !== undefined); // then slices of all times follow each other
+  const known = current.slices.map((s, k) => [inTime ? k : s[0], s[1], k]).filter((s) => s[1] !== null);
   if (known.length < 2) return $("curve").replaceChildren();
   const [width, height, left, foot] = [400, 110, 34, 28];
   const scores = known.map((s) => s[1]);
@@ -182,14 +265,15 @@ function drawCurve(chosen) {
   const parts = [
     shape("line", { class: "axis", x1: left, x2: width - 8, y1: height - foot, y2: height - foot }),
     shape("polyline", { class: "run", points: known.map((s) => `${x(s[0])},${y(s[1])}`).join(" ") }),
-    ...(known.length > 60 ? [] : known.map((s) => shape("circle", { class: "mark", cx: x(s[0]), cy: y(s[1]), r: 2 }, shape("title", {}, `slice ${s[0]}: ${fixed(s[1], 2)}`)))),
+    ...(known.length > 60 ? [] : known.map((s) => shape("circle", { class: "mark", cx: x(s[0]), cy: y(s[1]), r: 2 }, shape("title", {}, `slice ${called(current.slices[s[2]])}: ${fixed(s[1], 2)}`)))),
     shape("text", { x: left - 4, y: y(high) + 6, "text-anchor": "end" }, String(high)),
     shape("text", { x: left - 4, y: y(low), "text-anchor": "end" }, String(low)),
-    shape("text", { x: x(from), y: height - 14 }, String(from)),
-    shape("text", { x: x(to), y: height - 14, "text-anchor": "end" }, String(to)),
+    shape("text", { x: x(from), y: height - 14 }, called(current.slices[known[0][2]])),
+    shape("text", { x: x(to), y: height - 14, "text-anchor": "end" }, called(current.slices[known[known.length - 1][2]])),
     shape("text", { x: (left + width) / 2, y: height - 2, "text-anchor": "middle" }, "score of each slice"),
   ];
-  const at = known.find((s) => s[0] === chosen);
+  if (data.cutOff !== null && data.cutOff > low && data.cutOff < high) parts.push(shape("line", { class: "limit", x1: left, x2: width - 8, y1: y(data.cutOff), y2: y(data.cutOff) }));
+  const at = known.find((s) => s[2] === chosen);
   if (at) parts.push(shape("circle", { class: "mark", cx: x(at[0]), cy: y(at[1]), r: 5 }));
   $("curve").replaceChildren(shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Scores of ${known.length} slices, from ${fixed(Math.min(...scores))} to ${fixed(Math.max(...scores))}` }, ...parts));
 }
@@ -198,16 +282,38 @@ function drawCurve(chosen) {
 
 $("about").append(`${data.volumes.length} volume${data.volumes.length === 1 ? "" : "s"}, scored by ${data.weights}, pool ${data.pool}; mriqf ${data.version}. Table: `);
 data.tables.forEach(({ name, href }, k) => $("about").append(k ? ", " : "", href === null ? name : element("a", { href, textContent: name })));
-$("rule").textContent = `Outliers come first: volumes whose score lies more than ${data.far} robust standard deviations (median absolute deviation × 1.4826) from the median of this page, above or below; then the others, from the worst. They are unlike the rest, not bad for that; where most volumes are bad, a bad one is none. Among fewer than ${data.least} volumes no outlier is told.`;
+$("rule").textContent = `Volumes below the cut-off come first, then outliers: those whose score lies more than ${data.far} robust standard deviations (median absolute deviation × 1.4826) from the median of this page, above or below; then the others, from the worst. Outliers are unlike the rest, not bad for that; where most volumes are bad, a bad one is none. Among fewer than ${data.least} volumes no outlier is told.`;
+if (data.cutOff !== null) $("cut-off").textContent = `The cut-off is a score of ${fixed(data.cutOff)}: it comes from the calibration, whatever the other volumes are, and few images with an NRMSE of up to ${100 * data.limit} % score lower.`;
+$("unscored").hidden = data.unscored.length === 0;
+$("unscored-title").textContent = `Not scored: ${data.unscored.length}`;
+$("reasons").replaceChildren(...data.unscored.map(({ name, reason }) => element("li", {}, element("strong", { textContent: name }), `: ${reason.startsWith(`${name}: `) ? reason.slice(name.length + 2) : reason}`)));
 $("bar").style.background = `linear-gradient(to right, ${data.colours.join(", ")})`;
 buildTable();
 arrange();
 for (const id of ["text", "most", "flagged"]) $(id).addEventListener("input", arrange);
 $("filters").addEventListener("submit", (event) => event.preventDefault());
 $("slice").addEventListener("input", showSlice);
-const veil = () => { $("map").style.opacity = $("opacity").value / 100; };
+// Never opaque: a map must not hide what it judges.
+const veil = () => document.documentElement.style.setProperty("--veil", $("bare").checked ? 0 : $("opacity").value / 100);
 $("opacity").addEventListener("input", veil);
+$("bare").addEventListener("input", veil);
 veil();
+$("mosaic-button").addEventListener("click", () => showMosaic(!inMosaic()));
+for (const value of [1, 2, 3, 4, 5, 0]) {
+  const button = element("button", { type: "button", value: String(value), textContent: value || "none", title: value ? `Key ${value}` : "Key 0" });
+  button.addEventListener("click", () => rate(value));
+  $("rating").append(button);
+}
+$("export").addEventListener("click", exportRatings);
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches("input[type=search], input[type=number]");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (/^[0-5]$/.test(event.key)) rate(Number(event.key));
+  else if (event.key === "m") showMosaic(!inMosaic() && current.pictures.length > 0);
+  else if (event.key === "o") $("bare").click();
+  else return;
+  event.preventDefault();
+});
 $("rows").addEventListener("keydown", (event) => {
   const listed = [...$("rows").querySelectorAll("button")];
   const at = listed.indexOf(event.target);

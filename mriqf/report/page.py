@@ -6,7 +6,7 @@ import html
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ BINS = 25
 def page(
     volumes: Sequence[ScoredVolume],
     pictures: Sequence[tuple[Sequence[Picture], str]],
+    unscored: Mapping[str, str] | None = None,
     *,
     tables: Sequence[Path] = (),
     folder: Path = Path(),
@@ -41,6 +42,8 @@ def page(
         At least one, all by the same weights and pool.
     pictures
         Of each volume: its pictures (none for a volume that cannot be read), and what is amiss with them.
+    unscored
+        Names of inputs without a score, and why.
     tables
         Where the scores come from; linked.
     folder
@@ -48,9 +51,10 @@ def page(
     """
     scores = np.array([volume.score for volume in volumes])
     away = deviations(scores)
+    below = np.array([volume.cut_off is not None and volume.score < volume.cut_off for volume in volumes])
     known = scores[np.isfinite(scores)]
     edges, counts = histogram(known.tolist())
-    data = {
+    data: dict[str, Any] = {
         "version": __version__,
         "weights": volumes[0].weights,
         "pool": volumes[0].pool,
@@ -61,10 +65,15 @@ def page(
         "colours": colours(range(0, 101, 10)),
         "edges": edges,
         "counts": counts,
+        "cutOff": _common([volume.cut_off for volume in volumes]),
+        "limit": _common([volume.limit for volume in volumes]),
+        "unscored": [{"name": name, "reason": reason} for name, reason in (unscored or {}).items()],
         "volumes": [
-            _volume(volumes[i], *pictures[i], _plain(float(away[i])), folder) for i in worst_first(scores, away)
+            _volume(volumes[i], *pictures[i], _plain(float(away[i])), folder) for i in worst_first(scores, away, below)
         ],
     }
+    # Ratings are kept by the browser under this name: those of other scores are not taken for them.
+    data["id"] = hashlib.sha256(repr([(v["name"], v["score"]) for v in data["volumes"]]).encode()).hexdigest()[:16]
     own = files("mriqf.report")
     style, script, markup = (own.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html"))
     policy = (f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
@@ -97,6 +106,10 @@ def _volume(
     domain = [s.expected for s in volume.slices if s.expected is not None]
     outside = [e.reason for e in domain if not e.in_domain]
     flags = ["no score"] if score is None else []
+    if score is not None and volume.cut_off is not None and volume.score < volume.cut_off:
+        flags.append("below the cut-off")
+    elif volume.below:
+        flags.append(f"{volume.below} slice{'s' * (volume.below > 1)} below the cut-off")
     if away is not None and abs(away) > FAR:
         flags.append("outlier")
     if domain and len(outside) == len(domain):
@@ -105,6 +118,8 @@ def _volume(
         flags.append(f"JPEG {volume.jpeg_quality:g}")
     if not pictures and amiss:
         flags.append("no pictures")
+    if volume.note:
+        flags.append("note")
     return {
         "name": volume.name,
         "href": _link(volume.path, folder),
@@ -114,21 +129,39 @@ def _volume(
         "flags": flags,
         "nrmse": None if nrmse is None else [_plain(v) for v in nrmse],
         "inside": [len(domain) - len(outside), len(domain)],
-        "worst": volume.worst.index,
+        "worst": volume.slices.index(volume.worst),
         "slices": [_slice(s) for s in volume.slices],
         "amiss": amiss,
+        "note": volume.note,
         "pictures": [
-            {"slice": p.index, "image": _data(p.image), "map": None if p.map is None else _data(p.map)}
+            {
+                "slice": _place(volume, p),
+                "position": p.position,
+                "image": _data(p.image),
+                "map": None if p.map is None else _data(p.map),
+            }
             for p in pictures
         ],
     }
 
 
+def _place(volume: ScoredVolume, picture: Picture) -> int:
+    """Which of the volume's slices a picture is of."""
+    return next(k for k, s in enumerate(volume.slices) if (s.index, s.time) == (picture.index, picture.time))
+
+
+def _common(values: Sequence[float | None]) -> float | None:
+    """What all volumes have in common, if anything."""
+    return values[0] if len(set(values)) == 1 else None
+
+
 def _slice(scored: ScoredSlice) -> list[Any]:
-    """Index, score, share of foreground; with a calibration also NRMSE, its interval, and what is said of the kind."""
+    """Index, score, share of foreground; with a calibration NRMSE, its interval, and what is said of the kind; time."""
     row: list[Any] = [scored.index, _plain(scored.score), _plain(scored.foreground_fraction)]
     if (e := scored.expected) is not None:
         row += [_plain(e.nrmse), _plain(e.nrmse_low), _plain(e.nrmse_high), _kind(e)]
+    if scored.time is not None:
+        row += [None] * (7 - len(row)) + [scored.time]
     return row
 
 

@@ -3,15 +3,14 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 
-from mriqf.io import Volume, read
+from mriqf.io import Volume, cut_along, read
 from mriqf.io.overlay import COLOURS
-from mriqf.report.scores import ScoredVolume
+from mriqf.report.scores import ScoredSlice, ScoredVolume
 from mriqf.scale import foreground_mask, normalise, spread
 
 SIDE = 192  # greatest side of a picture, in pixels
@@ -30,6 +29,10 @@ class Picture:
     image: bytes = field(repr=False)
     map: bytes | None = field(repr=False)
     """Colours of 0 to 100, transparent outside the foreground."""
+    time: int | None = None
+    """Of a series in time."""
+    position: str = ""
+    """Where the slice's centre lies, as `S 12.5 mm`; empty where that is not known."""
 
 
 def draw(scored: ScoredVolume, count: int) -> tuple[list[Picture], str]:
@@ -58,22 +61,28 @@ def draw(scored: ScoredVolume, count: int) -> tuple[list[Picture], str]:
     """
     if count < 1:
         return [], ""
-    volume = read(scored.path)
-    if scored.slices[-1].index >= volume.n_slices:
+    volume = cut_along(read(scored.path), scored.axis)
+    deep = volume.grid[0]
+    if max(_whole_index(s, deep) for s in scored.slices) >= volume.n_slices:
+        last = scored.slices[-1]
         raise ValueError(
-            f"{scored.name}: has {volume.n_slices} slices, but slice {scored.slices[-1].index} was scored: "
+            f"{scored.name}: has {volume.n_slices} slices, but slice {last.index} was scored: "
             "it is not the file that was scored"
         )
     amiss, maps = "no quality map was written: score with --map-dir", None
     if scored.map is not None:
         try:
-            maps, amiss = _of_size(scored.map, volume), ""
+            maps, amiss = _of_size(read(scored.map), volume), ""
         except (ValueError, OSError, ImportError) as error:
             amiss = str(error)
-    masks = None if scored.mask is None or maps is None else _of_size(scored.mask, volume)
-    indices = [s.index for s in scored.slices]
+    masks = None
+    if scored.mask is not None and maps is not None:
+        masks = _of_size(cut_along(read(scored.mask), scored.axis), volume)
+    places = range(len(scored.slices))
     drawn = []
-    for index in sorted({scored.worst.index, *spread(indices, count - 1)}):
+    for place in sorted({scored.slices.index(scored.worst), *spread(places, count - 1)}):
+        found = scored.slices[place]
+        index = _whole_index(found, deep)
         image = normalise(volume.read_slice(index), scored.scale)
         quality = shown = None
         if maps is not None:
@@ -82,8 +91,18 @@ def draw(scored: ScoredVolume, count: int) -> tuple[list[Picture], str]:
         if volume.rows_up:
             image = image[:, ::-1]
             quality, shown = (None if a is None else a[::-1] for a in (quality, shown))
-        drawn.append(Picture(index, *encode(image, quality, shown)))
+        drawn.append(Picture(found.index, *encode(image, quality, shown), found.time, position(volume, found.index)))
     return drawn, amiss
+
+
+def position(volume: Volume, index: int) -> str:
+    """Where a slice's centre lies along the anatomical axis that its normal follows most: `S 12.5 mm`, or empty."""
+    if np.array_equal(volume.affine, np.eye(4)):
+        return ""
+    height, width = volume.shape
+    centre = volume.affine @ [(width - 1) / 2, (height - 1) / 2, index, 1]
+    axis = int(np.abs(np.cross(volume.affine[:3, 0], volume.affine[:3, 1])).argmax())
+    return f"{('LR', 'PA', 'IS')[axis][int(centre[axis] >= 0)]} {abs(centre[axis]):.1f} mm"
 
 
 def encode(
@@ -123,11 +142,15 @@ def _webp(picture: Image.Image, budget: int, tries: Sequence[tuple[int, int]]) -
     return found
 
 
-def _of_size(path: Path, volume: Volume) -> Volume:
-    found = read(path)
+def _whole_index(scored: ScoredSlice, deep: int) -> int:
+    """Among the slices of all times."""
+    return scored.index + deep * (scored.time or 0)
+
+
+def _of_size(found: Volume, volume: Volume) -> Volume:
     if (found.n_slices, found.shape) != (volume.n_slices, volume.shape):
         raise ValueError(
-            f"{path}: has {found.n_slices} slices of {found.shape[0]}×{found.shape[1]}, the image "
+            f"{found.source}: has {found.n_slices} slices of {found.shape[0]}×{found.shape[1]}, the image "
             f"{volume.n_slices} of {volume.shape[0]}×{volume.shape[1]}: it is of another image"
         )
     return found

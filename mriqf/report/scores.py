@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from mriqf.batch.dataset import read_rows
 from mriqf.calibration import Expected, volume_nrmse
-from mriqf.io import ReadError
+from mriqf.io import Axis, ReadError
 from mriqf.io.bounds import TEXT, read_text
 from mriqf.io.volume import find_file, reading
 from mriqf.pooling import weighted_mean
@@ -33,11 +33,14 @@ class ScoredSlice:
     """One row of a table."""
 
     index: int
+    """Place among the slices of its time."""
     score: float
-    """0–100; NaN where there is no foreground."""
+    """0–100; NaN where there is no foreground, or the image is of an unknown kind."""
     foreground_fraction: float
     expected: Expected | None
     """None where the weights have no calibration."""
+    time: int | None = None
+    """Of a series in time."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,19 @@ class ScoredVolume:
     """The user's own foreground; None for the automatic one."""
     jpeg_quality: float | None
     """Of an earlier JPEG compression that the pixels still show."""
+    axis: Axis = "slice"
+    """Across which it was cut."""
+    cut_off: float | None = None
+    """Score below which an image is to be rejected, by the calibration."""
+    limit: float | None = None
+    """NRMSE up to which an image is good, for that cut-off."""
+    note: str = ""
+    """What makes its scores doubtful."""
+
+    @property
+    def below(self) -> int:
+        """How many slices score below the cut-off."""
+        return 0 if self.cut_off is None else sum(s.score < self.cut_off for s in self.slices)
 
     @property
     def score(self) -> float:
@@ -76,9 +92,22 @@ class ScoredVolume:
 
 
 def read_scores(tables: Sequence[Path]) -> list[ScoredVolume]:
+    """Volumes that were scored: the first of what `read_tables` gives."""
+    return read_tables(tables)[0]
+
+
+def read_tables(tables: Sequence[Path]) -> tuple[list[ScoredVolume], dict[str, str]]:
     """Volumes in the tables that `mriqf score` writes, CSV or JSON (by ending) or folders of Parquet, in their order.
 
-    A file that a table names is looked for from the working folder, or else from the table's.
+    A file that a table names is looked for from the working folder, or else from the table's. Rows of whole volumes,
+    which have no slice, are passed over: they follow from the others.
+
+    Returns
+    -------
+    list
+        Volumes that were scored.
+    dict
+        Names of those that were not, and why.
 
     Raises
     ------
@@ -87,16 +116,22 @@ def read_scores(tables: Sequence[Path]) -> list[ScoredVolume]:
         several weights or pools, and so do not compare.
     """
     volumes: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    unscored: dict[str, str] = {}
     for table in tables:
         for row in _rows(table):
-            volumes.setdefault(str(row["input"]), []).append((table, row))
+            if row["slice"] not in (None, ""):
+                volumes.setdefault(str(row["input"]), []).append((table, row))
+            elif row["foreground_fraction"] in (None, ""):
+                unscored[str(row["input"])] = str(row.get("note") or "not scored").removeprefix("not scored: ")
+    if not volumes:
+        raise ReadError(f"{', '.join(map(str, tables))}: holds no scores: give a table that mriqf score wrote")
     found = [_volume(name, rows) for name, rows in volumes.items()]
     for key in ("weights", "pool"):
         kinds = sorted({getattr(volume, key) for volume in found})
         if len(kinds) > 1:
             given, told = ", ".join(map(str, tables)), " and ".join(kinds)
             raise ReadError(f"{given}: scores by {key} {told} do not compare: make a report of each")
-    return found
+    return found, {name: reason for name, reason in unscored.items() if name not in volumes}
 
 
 def deviations(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -117,9 +152,16 @@ def deviations(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     return away / spread if spread > 0 else np.full_like(scores, np.nan)
 
 
-def worst_first(scores: Float[np.ndarray, " n"], away: Float[np.ndarray, " n"]) -> list[int]:
-    """Order to look at volumes in: those without a score, the outliers, the others; each from the lowest score."""
-    group = np.where(np.isnan(scores), 0, np.where(np.abs(np.nan_to_num(away)) > FAR, 1, 2))
+def worst_first(
+    scores: Float[np.ndarray, " n"], away: Float[np.ndarray, " n"], below: Bool[np.ndarray, " n"] | None = None
+) -> list[int]:
+    """Order to look at volumes in: those without a score, those below the cut-off, the outliers, the others.
+
+    Each group begins with its lowest score.
+    """
+    rejected = np.zeros(len(scores), bool) if below is None else below
+    outlier = np.abs(np.nan_to_num(away)) > FAR
+    group = np.select([np.isnan(scores), rejected, outlier], [0, 1, 2], 3)
     return np.lexsort((scores, group)).tolist()
 
 
@@ -148,8 +190,8 @@ def _read_file(table: Path) -> Any:
 
 
 def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
-    slices = sorted((_slice(*row) for row in rows), key=lambda s: s.index)
-    if twice := [a.index for a, b in pairwise(slices) if a.index == b.index]:
+    slices = sorted((_slice(*row) for row in rows), key=_order)
+    if twice := [a.index for a, b in pairwise(slices) if _order(a) == _order(b)]:
         raise ReadError(f"{name}: slice {twice[0]} is in the tables twice: leave one of them out")
     table, first = rows[0]
     low, high, threshold = (_number(table, first, key) for key in ("low", "high", "threshold"))
@@ -166,7 +208,22 @@ def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
         _find(str(first["map"]), table) if first.get("map") else None,
         None if mask == "automatic" else _find(mask, table),
         _number(table, first, "jpeg_quality"),
+        _axis(table, first),
+        _number(table, first, "cut_off"),
+        _number(table, first, "limit"),
+        str(first.get("note") or ""),
     )
+
+
+def _axis(table: Path, row: dict[str, Any]) -> Axis:
+    axis = row.get("axis") or "slice"
+    if axis not in get_args(Axis):
+        raise ReadError(f"{table}: axis of {row['input']} is {axis!r}: write the table anew")
+    return axis
+
+
+def _order(scored: ScoredSlice) -> tuple[int, int]:
+    return scored.time or 0, scored.index
 
 
 def _slice(table: Path, row: dict[str, Any]) -> ScoredSlice:
@@ -178,7 +235,9 @@ def _slice(table: Path, row: dict[str, Any]) -> ScoredSlice:
         reason = "" if row["domain"] == "ok" else str(row["domain"])
         numbers = {f.name: _number(table, row, f.name) for f in fields(Expected) if f.name != "reason"}
         expected = Expected(**numbers, reason=reason)
-    return ScoredSlice(int(index), math.nan if score is None else score, share, expected)
+    time = _number(table, row, "time")
+    place = None if time is None else int(time)
+    return ScoredSlice(int(index), math.nan if score is None else score, share, expected, place)
 
 
 def _number(table: Path, row: dict[str, Any], key: str) -> float | None:

@@ -1,12 +1,15 @@
 """`mriqf report` as it is typed."""
 
+import base64
 import csv
+import io
 import json
 import re
 
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
 from mriqf.cli import main
 
@@ -47,7 +50,7 @@ def test_page_says_what_the_table_says(archive, tmp_path, capsys):
     assert main(["report", str(archive / "scores.csv"), "--out", str(out)]) == 0
     assert capsys.readouterr().out.split("\t")[:3] == [str(out), "6", "6"]
     with (archive / "scores.csv").open(newline="") as file:
-        rows = [(r["input"], int(r["slice"]), round(float(r["score"]), 4)) for r in csv.DictReader(file)]
+        rows = [(r["input"], int(r["slice"]), round(float(r["score"]), 4)) for r in csv.DictReader(file) if r["slice"]]
     volumes = embedded(out)["volumes"]
     assert sorted((v["name"], s[0], s[1]) for v in volumes for s in v["slices"]) == sorted(rows)
     assert all(p["image"].startswith("data:image/webp") and p["map"] for v in volumes for p in v["pictures"])
@@ -117,6 +120,59 @@ def test_nothing_is_overwritten_unasked(archive, tmp_path, capsys):
     assert len(list(tmp_path.iterdir())) == 2
     assert main(["report", str(table), "--out", str(out), "--force", "--pictures", "1"]) == 0
     assert out.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_cut_off_positions_times_and_failures(calibrated_file, tmp_path, disc, monkeypatch):
+    """Two volumes: too few for an outlier, but a cut-off is one whatever the others are."""
+    monkeypatch.chdir(tmp_path)
+    weights, _ = calibrated_file()
+    affine = np.diag([2.0, 2, 5, 1])
+    affine[:3, 3] = (-60, -60, -7.5)
+    series = np.stack([disc(3, seed=k) for k in range(2)])
+    nibabel.save(nibabel.Nifti1Image(series.transpose(3, 2, 1, 0), affine), "series.nii.gz")
+    np.save("plain.npy", disc(1, seed=5))
+    np.save("small.npy", disc(1, 20, 64))
+    assert main(["score", "series.nii.gz", "plain.npy", "small.npy", "--weights", str(weights), "--csv", "s.csv"]) == 1
+    assert main(["report", "s.csv", "--out", "r.html", "--pictures", "6"]) == 0
+    data = embedded(tmp_path / "r.html")
+    assert [entry["name"] for entry in data["unscored"]] == ["small.npy"]
+    assert "image is 20×64: smaller than 32×32" in data["unscored"][0]["reason"]
+    found = {v["name"]: v for v in data["volumes"]}
+    scored = found["series.nii.gz"]
+    assert [(s[0], s[7]) for s in scored["slices"]] == [(k, t) for t in range(2) for k in range(3)]
+    assert [p["slice"] for p in scored["pictures"]] == list(range(6))
+    assert [p["position"] for p in scored["pictures"]] == ["I 7.5 mm", "I 2.5 mm", "S 2.5 mm"] * 2
+    assert len({p["image"] for p in scored["pictures"]}) == 6
+    assert {p["position"] for p in found["plain.npy"]["pictures"]} == {""}
+    # The cut-off, moved so that one of the two lies below it.
+    scores = {name: v["score"] for name, v in found.items()}
+    low, high = sorted(scores, key=scores.get)
+    with (tmp_path / "s.csv").open(newline="") as file, (tmp_path / "moved.csv").open("w", newline="") as other:
+        rows = list(csv.DictReader(file))
+        table = csv.DictWriter(other, list(rows[0]))
+        table.writeheader()
+        table.writerows(row | {"cut_off": (scores[low] + scores[high]) / 2} for row in rows)
+    assert main(["report", "moved.csv", "--out", "moved.html", "--pictures", "0"]) == 0
+    volumes = embedded(tmp_path / "moved.html")["volumes"]
+    assert [v["name"] for v in volumes] == [low, high]
+    assert "below the cut-off" in volumes[0]["flags"]
+    assert "below the cut-off" not in volumes[1]["flags"]
+    assert all(v["away"] is None for v in volumes)
+
+
+def test_volume_cut_along_another_axis_is_shown_so(archive, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    weights = str(archive / "tiny.safetensors")
+    values = np.load(archive / HOSTILE).repeat(32, 0)  # 64 slices
+    np.save("deep.npy", values)
+    assert main(["score", "deep.npy", "--axis", "column", "--slices", "20:23", "--weights", weights, "--csv", "s.csv",
+                 "--map-dir", "maps"]) == 0  # fmt: skip
+    assert main(["report", "s.csv", "--out", "r.html"]) == 0
+    (found,) = embedded(tmp_path / "r.html")["volumes"]
+    assert found["amiss"] == ""
+    assert [s[0] for s in found["slices"]] == [20, 21, 22]
+    picture = Image.open(io.BytesIO(base64.b64decode(found["pictures"][0]["image"].partition(",")[2])))
+    assert np.corrcoef(np.asarray(picture.convert("L")).ravel(), values[:, :, 20].ravel())[0, 1] > 0.95
 
 
 def test_wrong_usage(tmp_path):

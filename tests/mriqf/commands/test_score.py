@@ -28,14 +28,16 @@ def scan(tmp_path, disc):
 
 @pytest.fixture
 def run(capsys, weights_file):
-    """Runner of `mriqf score` with untrained weights: exit status, lines of standard output, standard error."""
+    """Runner of `mriqf score` with untrained weights: exit status, rows of standard output, standard error."""
     weights = str(weights_file())
 
     def score(*tokens, weights=weights):
         capsys.readouterr()
-        status = main(["score", *map(str, tokens), "--weights", weights])
+        status = main(["score", *map(str, tokens), "--weights", weights, "--header"])
         printed = capsys.readouterr()
-        return status, printed.out.splitlines(), printed.err
+        header, *lines = printed.out.splitlines() or [""]
+        fields = [line.split("\t") for line in lines]
+        return status, [dict(zip(header.split("\t"), row, strict=True)) for row in fields], printed.err
 
     score.weights = weights
     return score
@@ -47,41 +49,53 @@ def save(path, image):
     return path
 
 
-def test_prints_six_fields_a_slice(run, scan):
-    status, lines, error = run(scan)
+def test_prints_a_row_a_slice(run, scan):
+    status, rows, error = run(scan)
     assert status == 0
-    fields = [line.split("\t") for line in lines]
-    assert [f[0] for f in fields] == [str(scan)] * 4
-    assert [f[1] for f in fields] == ["0", "1", "2", "3"]
-    assert all(0 <= float(f[2]) <= 100 for f in fields[:3])
-    assert fields[3][2] == "nan"
-    assert {tuple(f[3:5]) for f in fields} == {("foreground", run.weights)}
-    assert all(0.3 < float(f[5]) < 0.7 for f in fields[:3])
-    assert float(fields[3][5]) == 0
-    assert all(len(f) == 6 for f in fields)
+    assert list(rows[0]) == [
+        "input", "slice", "time", "nrmse", "nrmse_low", "nrmse_high", "score", "foreground_fraction", "pool", "weights",
+        "remark",
+    ]  # fmt: skip
+    assert [row["input"] for row in rows] == [str(scan)] * 4
+    assert [row["slice"] for row in rows] == ["0", "1", "2", "3"]
+    assert all(0 <= float(row["score"]) <= 100 for row in rows[:3])
+    assert (rows[3]["score"], rows[3]["remark"]) == ("nan", "no foreground")
+    assert {(row["pool"], row["weights"]) for row in rows} == {("foreground", run.weights)}
+    assert all(0.3 < float(row["foreground_fraction"]) < 0.7 for row in rows[:3])
+    assert float(rows[3]["foreground_fraction"]) == 0
+    assert {row[key] for row in rows for key in ("time", "nrmse", "nrmse_low", "nrmse_high")} == {""}
     assert f"{scan}: " in error
 
 
+def test_header_is_for_those_who_ask(capsys, weights_file, scan):
+    main(["score", str(scan), "--weights", str(weights_file())])
+    assert capsys.readouterr().out.startswith(f"{scan}\t0\t")
+
+
 def test_tables_say_what_was_printed(run, scan, tmp_path):
-    status, lines, _ = run(scan, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json", "--pool", "minkowski:-2")
+    status, rows, _ = run(scan, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json", "--pool", "minkowski:-2")
     assert status == 0
     with (tmp_path / "a.csv").open(newline="") as file:
-        table = list(csv.DictReader(file))
-    objects = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
-    assert len(table) == len(objects) == len(lines) == 4
-    for line, row, found in zip(lines, table, objects, strict=True):
-        printed = line.split("\t")
+        *table, whole = list(csv.DictReader(file))
+    *objects, whole_object = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+    assert len(table) == len(objects) == len(rows) == 4
+    for printed, row, found in zip(rows, table, objects, strict=True):
         assert {"input", "slice", "score", "pool", "weights", "foreground_fraction"} <= found.keys() == row.keys()
-        assert [row[k] for k in ("input", "slice", "pool", "weights")] == [printed[k] for k in (0, 1, 3, 4)]
-        assert (found["input"], found["slice"]) == (str(scan), int(printed[1]))
+        assert all(row[k] == printed[k] for k in ("input", "slice", "pool", "weights"))
+        assert (found["input"], found["slice"]) == (str(scan), int(printed["slice"]))
         assert found["pool"] == "minkowski:-2"
         assert float(row["foreground_fraction"]) == found["foreground_fraction"]
         assert found["low"] < found["high"]
-    for line, row, found in zip(lines[:3], table, objects, strict=False):
-        assert float(line.split("\t")[2]) == pytest.approx(found["score"], abs=1e-4)
+    for printed, row, found in zip(rows[:3], table, objects, strict=False):
+        assert float(printed["score"]) == pytest.approx(found["score"], abs=1e-4)
         assert float(row["score"]) == found["score"]
     assert objects[3]["score"] is None
     assert math.isnan(float(table[3]["score"]))
+    # The volume's own row: no slice, the mean by foreground.
+    assert (whole["slice"], whole_object["slice"]) == ("", None)
+    mean = np.average([f["score"] for f in objects[:3]], weights=[f["foreground_fraction"] for f in objects[:3]])
+    assert float(whole["score"]) == whole_object["score"] == pytest.approx(mean)
+    assert whole_object["foreground_fraction"] == pytest.approx(np.mean([f["foreground_fraction"] for f in objects]))
 
 
 def test_maps_lie_where_the_input_lies(run, scan, tmp_path):
@@ -96,15 +110,15 @@ def test_maps_lie_where_the_input_lies(run, scan, tmp_path):
 
 
 def test_slices_that_were_not_chosen_have_no_map(run, scan, tmp_path):
-    status, lines, _ = run(scan, "--slices", "1:3", "--map-dir", tmp_path)
+    status, rows, _ = run(scan, "--slices", "1:3", "--map-dir", tmp_path)
     assert status == 0
-    assert [line.split("\t")[1] for line in lines] == ["1", "2"]
+    assert [row["slice"] for row in rows] == ["1", "2"]
     empty = np.isnan(nibabel.load(tmp_path / "scan_quality.nii.gz").get_fdata())
     assert empty.all((0, 1)).tolist() == [True, False, False, True]
     assert not empty[..., 1:3].any()
     everything = run(scan)[1]
-    assert [float(line.split("\t")[2]) for line in lines] == pytest.approx(
-        [float(line.split("\t")[2]) for line in everything[1:3]], abs=0.02
+    assert [float(row["score"]) for row in rows] == pytest.approx(
+        [float(row["score"]) for row in everything[1:3]], abs=0.02
     )
 
 
@@ -112,9 +126,9 @@ def test_slices_that_were_not_chosen_have_no_map(run, scan, tmp_path):
     ("text", "chosen"), [("2", [2]), ("-1", [3]), ("::2", [0, 2]), ("1:", [1, 2, 3]), (":", [0, 1, 2, 3])]
 )
 def test_choice_of_slices(run, scan, text, chosen):
-    status, lines, _ = run(scan, f"--slices={text}")
+    status, rows, _ = run(scan, f"--slices={text}")
     assert status == 0
-    assert [int(line.split("\t")[1]) for line in lines] == chosen
+    assert [int(row["slice"]) for row in rows] == chosen
 
 
 def test_pictures(run, scan, tmp_path):
@@ -135,16 +149,22 @@ def test_bad_input_among_good_ones(run, scan, tmp_path, disc, texture, cause):
         case "constant":
             np.save(bad, np.ones((80, 80)))
         case "small":
-            np.save(bad, disc(1, 30, 30))
+            np.save(bad, disc(1, 31, 80))
         case "colour":
             np.save(bad, texture(80, 80, channels=3))
     good = save(tmp_path / "good.npy", disc(1))
     status, lines, error = run(scan, bad, good, "--json", tmp_path / "a.json")
     assert status == 1
-    assert [line.split("\t")[0] for line in lines] == [str(scan)] * 4 + [str(good)]
+    assert [row["input"] for row in lines] == [str(scan)] * 4 + [str(good)]
     assert len([line for line in error.splitlines() if "bad.npy" in line]) == 1
     assert "Traceback" not in error
-    assert len(json.loads((tmp_path / "a.json").read_text())) == 5
+    kept = json.loads((tmp_path / "a.json").read_text())
+    assert len([row for row in kept if row["slice"] is not None]) == 5
+    volumes = [row for row in kept if row["slice"] is None]
+    assert [(row["input"], row["score"] is None) for row in volumes] == [
+        (str(scan), False), (str(bad), True), (str(good), False),
+    ]  # fmt: skip
+    assert volumes[1]["note"].startswith("not scored: ")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +239,7 @@ def test_inputs_of_one_name_do_not_collide(run, tmp_path, disc):
     inputs.append(save(tmp_path / "d" / "x-2.npy", disc(1, seed=9)))
     status, lines, _ = run(*inputs, "--map-dir", tmp_path / "maps", "--overlay-dir", tmp_path / "pictures")
     assert status == 0
-    assert [line.split("\t")[0] for line in lines] == [str(path) for path in inputs]
+    assert [row["input"] for row in lines] == [str(path) for path in inputs]
     maps = sorted((tmp_path / "maps").iterdir())
     assert len({nibabel.load(path).get_fdata().tobytes() for path in maps}) == len(maps) == 4
     assert len(list((tmp_path / "pictures").iterdir())) == 4
@@ -231,7 +251,7 @@ def test_users_mask(run, scan, tmp_path):
     nibabel.save(nibabel.Nifti1Image(mask, AFFINE), tmp_path / "mask.nii")
     status, lines, _ = run(scan, "--mask", tmp_path / "mask.nii")
     assert status == 0
-    assert [float(line.split("\t")[5]) for line in lines] == [0.25, 0.25, 0, 0]
+    assert [float(row["foreground_fraction"]) for row in lines] == [0.25, 0.25, 0, 0]
     nibabel.save(nibabel.Nifti1Image(mask[1:], AFFINE), tmp_path / "mask.nii")
     status, lines, error = run(scan, "--mask", tmp_path / "mask.nii")
     assert (status, lines) == (1, [])
@@ -239,7 +259,7 @@ def test_users_mask(run, scan, tmp_path):
 
 
 def test_batch_size_changes_no_score(run, scan):
-    scores = [[float(line.split("\t")[2]) for line in run(scan, "--batch-size", n)[1]] for n in (1, 8)]
+    scores = [[float(row["score"]) for row in run(scan, "--batch-size", n)[1]] for n in (1, 8)]
     np.testing.assert_allclose(*scores, atol=0.02)
 
 
@@ -258,7 +278,6 @@ def test_line_breaks_in_names_do_not_break_the_table(run, tmp_path, disc):
     status, lines, error = run(path)
     assert status == 0
     assert len(lines) == 1
-    assert len(lines[0].split("\t")) == 6
     assert len(error.splitlines()) == 1
 
 
@@ -273,56 +292,71 @@ def test_calibrated_weights_print_the_error_to_expect(calibrated, scan, tmp_path
     run, made = calibrated
     status, lines, error = run(scan, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json")
     assert status == 0
-    assert all(len(line.split("\t")) == 8 for line in lines)
-    assert [line.split("\t")[3] for line in lines] == ["rms"] * 4
-    objects = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert [row["pool"] for row in lines] == ["rms"] * 4
+    *objects, whole = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
     with (tmp_path / "a.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     result = mriqf.score(mriqf.read(scan), objects[0]["weights"])
+    cut = made.cut_off(0.1)
     for line, found, row, known in zip(lines[:3], objects, table, result.slices, strict=False):
-        printed, domain = line.split("\t")[6:]
-        assert domain == found["domain"] == row["domain"] == "ok"
+        assert found["domain"] == row["domain"] == "ok"
+        assert line["remark"] == ("below the cut-off" if found["score"] < cut.score else "")
         value, low, high = (found[name] for name in ("nrmse", "nrmse_low", "nrmse_high"))
         assert 0 < low <= value <= high
-        digits = 2 if value >= 0.05 else 3
-        assert printed == f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+        printed = [float(line[name]) for name in ("nrmse", "nrmse_low", "nrmse_high")]
+        assert printed == pytest.approx([value, low, high], abs=1e-4)
         assert (value, low, high) == (known.expected.nrmse, known.expected.nrmse_low, known.expected.nrmse_high)
         assert float(row["ssim_low"]) == found["ssim_low"] <= found["ssim"] <= found["ssim_high"]
         assert found["acceleration_low"] <= found["acceleration"] <= found["acceleration_high"]
         assert 0 < found["distance"] <= 1
-    assert lines[3].split("\t")[6:] == ["-", "no foreground"]
+        assert (found["cut_off"], found["limit"]) == (cut.score, 0.1)
+    assert (lines[3]["nrmse"], lines[3]["remark"]) == ("", "no foreground")
     assert (objects[3]["nrmse"], table[3]["nrmse"], objects[3]["domain"]) == (None, "", "no foreground")
     shares = [s.foreground_fraction for s in result.slices[:3]]
     mean, low, high = (
         np.average([found[name] for found in objects[:3]], weights=shares)
         for name in ("nrmse", "nrmse_low", "nrmse_high")
     )
+    assert (whole["nrmse"], whole["nrmse_low"], whole["nrmse_high"]) == pytest.approx((mean, low, high))
+    assert whole["domain"] == "ok in 3 of 4 slices"
     digits = 2 if mean >= 0.05 else 3
-    cut = made.cut_off(0.1)
     assert (
-        f"over 4 slices, NRMSE {mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}] over the 3 in the domain; "
-        f"cut-off {cut.score:.1f} for NRMSE 0.10 ({100 * cut.good_rejected:.0f} % of good images fall below it, "
-        f"{100 * cut.bad_passed:.0f} % of bad ones pass)"
+        f"{scan}: NRMSE {mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}], score {whole['score']:.2f} "
+        "over 3 of 4 slices; 1 slice no foreground"
+    ) in error
+    assert error.count("Cut-off") == 1
+    assert (
+        f"Cut-off {cut.score:.1f}: {100 * cut.good_rejected:.0f} % of images with NRMSE up to 0.10 score lower, "
+        f"{100 * cut.bad_passed:.0f} % of worse ones higher."
     ) in error
 
 
-def test_unknown_images_get_a_reason_and_no_number(calibrated, tmp_path):
+@pytest.mark.parametrize("force", [(), ("--force-score",)])
+def test_unknown_images_get_a_reason_and_no_number(calibrated, tmp_path, force):
     run, _ = calibrated
     noise = save(tmp_path / "noise.npy", np.random.default_rng(0).random((1, 96, 96)))
-    status, lines, error = run(noise, "--json", tmp_path / "a.json")
+    status, lines, error = run(noise, "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv", *force)
     assert status == 0
-    assert lines[0].split("\t")[6] == "-"
-    assert lines[0].split("\t")[7].startswith("unlike calibration (distance ")
-    assert "NRMSE unknown: unlike calibration" in error
-    (found,) = json.loads((tmp_path / "a.json").read_text())
-    assert found["nrmse"] is found["ssim_high"] is found["acceleration"] is None
-    assert found["distance"] > 1
+    assert lines[0]["nrmse"] == ""
+    assert lines[0]["remark"].startswith("unlike calibration (distance ")
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert len(found) == 2
+    for row in found:
+        assert row["nrmse"] is row["ssim_high"] is row["acceleration"] is None
+        assert row["domain"] == lines[0]["remark"].removesuffix("; below the cut-off")
+    assert found[0]["distance"] > 1
+    expected = mriqf.score(mriqf.read(noise), found[0]["weights"]).value  # it is withheld, not unknown
+    for row in found:
+        assert row["score"] == (expected if force else None)
+    assert lines[0]["score"] == (f"{expected:.4f}" if force else "")
+    assert ("no score: unlike calibration (distance " in error) == (not force)
 
 
 def test_limit_of_the_cut_off(calibrated, scan, run):
     calibrated_run, made = calibrated
     error = calibrated_run(scan, "--limit", 0.2)[2]
-    assert f"cut-off {made.cut_off(0.2).score:.1f} for NRMSE 0.20" in error
+    assert f"Cut-off {made.cut_off(0.2).score:.1f}: " in error
+    assert "of images with NRMSE up to 0.20 score lower" in error
     status, lines, error = calibrated_run(scan, "--limit", 1e-4)
     assert (status, lines) == (2, [])
     assert "limit is 0.0001: the calibration has 0 images with a smaller NRMSE" in error
@@ -333,8 +367,8 @@ def test_limit_of_the_cut_off(calibrated, scan, run):
 
 def test_calibration_of_choice(calibrated, scan, run, tmp_path):
     calibrated_run, made = calibrated
-    assert [len(line.split("\t")) for line in calibrated_run(scan, "--calibration", "none")[1]] == [6] * 4
-    assert [len(line.split("\t")) for line in calibrated_run(scan, "--pool", "mean")[1]] == [6] * 4
+    assert [row["nrmse"] for row in calibrated_run(scan, "--calibration", "none")[1]] == [""] * 4
+    assert [row["nrmse"] for row in calibrated_run(scan, "--pool", "mean")[1]] == [""] * 4
     write(tmp_path / "b.json", dataclasses.replace(made, coverage=0.8))
     assert calibrated_run(scan, "--calibration", tmp_path / "b.json")[1] == calibrated_run(scan)[1]
     status, lines, error = run(scan, "--calibration", tmp_path / "b.json")

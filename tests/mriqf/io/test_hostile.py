@@ -174,7 +174,7 @@ def test_names_from_line_to_report(tmp_path, monkeypatch, capfd, weights_file, d
         return
     with Path("s.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         cells = [row["input"] for row in csv.DictReader(file)]
-    assert [Path(cell) for cell in cells] == [Path(name)] * 2
+    assert [Path(cell) for cell in cells] == [Path(name)] * 3  # two slices, and the volume
     assert not cells[0].startswith(("=", "+", "-", "@"))
     assert read_scores([Path("s.csv")])[0].path.exists()
     assert main(["report", "s.csv", "--out", "r.html"]) == 0

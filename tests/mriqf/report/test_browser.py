@@ -18,7 +18,11 @@ from mriqf.scale import Scale
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "</script><img src=x onerror=\"document.title='taken over'\">.npy"
-KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+KEYS = (
+    {str(k): 48 + k for k in range(6)}
+    | {"m": 77, "o": 79}
+    | {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+)
 # Chromium reads commands from descriptor 3 and answers on 4.
 LAUNCH = """
 import fcntl, os, sys
@@ -72,6 +76,7 @@ class Browser:
         return json.loads(message)
 
     def open(self, path):
+        self.events = [event for event in self.events if event["method"] != "Page.loadEventFired"]
         self.ask("Page.navigate", url=path.as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
@@ -107,7 +112,8 @@ def volume(name, score, worst=1):
     scores = [score + 1.0, score + 1.0, score + 1.0]
     scores[worst] = score - 2.0
     slices = tuple(ScoredSlice(3 * k, s, 0.5, None) for k, s in enumerate(scores))
-    return ScoredVolume(name, Path(name), slices, "w", "rms", Scale(0.0, 1.0, 0.1), None, None, None)
+    scale = Scale(0.0, 1.0, 0.1)
+    return ScoredVolume(name, Path(name), slices, "w", "rms", scale, None, None, None, cut_off=80.5, limit=0.1)
 
 
 def test_page_in_chromium(browser, tmp_path):
@@ -115,9 +121,10 @@ def test_page_in_chromium(browser, tmp_path):
     coded = encode(ramp[None].copy(), (100 * ramp).copy(), np.ones(ramp.shape, bool))
     names = ["sub-10.npy", "sub-9.npy", HOSTILE, "sub-1.npy", "sub-2.npy", "sub-3.npy"]
     volumes = [volume(name, score) for name, score in zip(names, (80.0, 81.0, 40.0, 82.0, 83.0, 84.0), strict=True)]
-    shown = [([Picture(3 * k, *coded) for k in range(3)], "")] * 5 + [([], "sub-3.npy: does not exist")]
+    shown = [([Picture(3 * k, *coded, position=f"S {k}.5 mm") for k in range(3)], "")] * 5
+    shown.append(([], "sub-3.npy: does not exist"))
     out = tmp_path / "report.html"
-    out.write_bytes(page(volumes, shown).encode())
+    out.write_bytes(page(volumes, shown, {"x.txt": "x.txt: is empty"}).encode())
     browser.open(out)
 
     def listed():
@@ -130,18 +137,26 @@ def test_page_in_chromium(browser, tmp_path):
     def focus(script):
         browser.run(f"{script}.focus()")
 
-    # The outlier is first and shown, its worst slice too; its name is text.
+    def text(name):
+        return browser.run(f"document.getElementById('{name}').textContent")
+
+    # What is below the cut-off is first and shown, its worst slice too; its name is text.
     assert listed() == [HOSTILE, "sub-10.npy", "sub-9.npy", "sub-1.npy", "sub-2.npy", "sub-3.npy"]
-    assert browser.run("document.querySelectorAll('tbody tr')[0].querySelector('.flag').textContent") == "outlier"
+    flags = "[...document.querySelectorAll('tbody tr')].slice(0, 3).map(r => [...r.querySelectorAll('.flag')]"
+    assert browser.run(f"{flags}.map(f => f.textContent).join())") == [
+        "below the cut-off,outlier", "below the cut-off", "1 slice below the cut-off",
+    ]  # fmt: skip
+    assert "few images with an NRMSE of up to 10 % score lower" in text("cut-off")
+    assert (text("unscored-title"), text("reasons")) == ("Not scored: 1", "x.txt: is empty")
     assert browser.run("document.getElementById('name').textContent") == HOSTILE
     assert browser.run("document.title") == "mriqf report"
-    assert "Slice 3: score 38.00" in browser.run("document.getElementById('caption').textContent")
+    assert text("caption") == "Slice 3 (of 0 to 6), S 1.5 mm; score 38.00; below the cut-off; the worst"
     size = "Promise.all(['image','map'].map(i => document.getElementById(i).decode())).then(() => image.naturalWidth)"
     assert browser.run(size) == 48
     assert browser.run("document.querySelectorAll('#histogram rect').length") > 5
 
     # Everything is reached by Tab, in the order of the page, and what has the focus is seen.
-    focus("document.querySelector('summary')")
+    focus("document.querySelector('#meaning summary')")
     press("Tab")
     assert browser.run("document.activeElement.id") == "text"
     seen = set()
@@ -155,9 +170,16 @@ def test_page_in_chromium(browser, tmp_path):
     unnamed = "[...document.querySelectorAll('input')].filter(i => !i.labels.length).length"
     assert browser.run(unnamed) == 0
 
-    # Sliders by arrow keys.
+    # Sliders by arrow keys. The map begins thin, and never hides what it judges.
+    veil = "getComputedStyle(document.getElementById('map')).opacity"
+    assert browser.run(veil) == "0.3"
     press("ArrowLeft", 4)
-    assert browser.run("document.getElementById('map').style.opacity") == "0.3"
+    assert browser.run(veil) == "0.1"
+    press("ArrowRight", 30)
+    assert browser.run(veil) == "0.7"
+    press("o")
+    assert browser.run(veil) == "0"
+    press("o")
     focus("document.getElementById('slice')")
     press("ArrowRight")
     assert "Slice 6" in browser.run("document.getElementById('caption').textContent")
@@ -184,11 +206,48 @@ def test_page_in_chromium(browser, tmp_path):
     assert browser.run("document.getElementById('amiss').textContent") == "sub-3.npy: does not exist"
     assert browser.run("document.getElementById('figure').hidden") is True
 
+    # Ratings by keys, wherever the focus is but in a field for text; kept when the page is loaded again, and saved.
+    press("4")
+    press("ArrowDown")
+    press("5")
+    press("ArrowDown")
+    press("2")
+    press("0")
+    assert text("rated") == "2 of 6 volumes rated"
+    pressed = "[...document.querySelectorAll('#rating [aria-pressed=true]')].map(b => b.textContent)"
+    assert browser.run(pressed) == ["none"]
+    press("ArrowUp")
+    assert browser.run(pressed) == ["5"]
+    browser.open(out)
+    assert text("rated") == "2 of 6 volumes rated"
+    browser.ask("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    focus("document.getElementById('export')")
+    press("Enter")
+    until = time.monotonic() + 30
+    while not (tmp_path / "ratings.tsv").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    header, *saved = (line.split("\t") for line in (tmp_path / "ratings.tsv").read_text().splitlines())
+    assert header == ["input", "rating", "nrmse", "nrmse_low", "nrmse_high", "score", "weights", "pool"]
+    assert saved == [
+        ["sub-2.npy", "5", "", "", "", "83", "w", "rms"], ["sub-3.npy", "4", "", "", "", "84", "w", "rms"],
+    ]  # fmt: skip
+
+    # All pictures of a volume at once; a click shows one of them.
+    focus("document.querySelector('tbody button')")
+    press("m")
+    tiles = "[...document.querySelectorAll('#mosaic figcaption')].map(c => c.textContent)"
+    assert browser.run(tiles) == ["0 · S 0.5 mm · 41.0", "3 · S 1.5 mm · 38.0", "6 · S 2.5 mm · 41.0"]
+    visible = "document.getElementById('{}').getClientRects().length"
+    assert (browser.run(visible.format("mosaic")), browser.run(visible.format("stack"))) == (1, 0)
+    browser.run("document.querySelectorAll('#mosaic button')[2].click()")
+    assert (browser.run(visible.format("mosaic")), browser.run(visible.format("stack"))) == (0, 1)
+    assert text("caption").startswith("Slice 6 ")
+
     # Filters.
     focus("document.getElementById('text')")
     for key in "SUB-1":
         press(key)
-    assert listed() == ["sub-1.npy", "sub-10.npy"]
+    assert listed() == ["sub-10.npy", "sub-1.npy"]  # loaded again, it is in its first order
     focus("document.getElementById('most')")
     for key in "81":
         press(key)
@@ -197,10 +256,11 @@ def test_page_in_chromium(browser, tmp_path):
     browser.run("document.getElementById('text').value = document.getElementById('most').value = ''")
     focus("document.getElementById('flagged')")
     press(" ")
-    assert listed() == ["sub-3.npy", HOSTILE]  # no pictures; an outlier; the best score is still first
+    # By the worst first: below the cut-off, one slice below it, no pictures.
+    assert listed() == [HOSTILE, "sub-10.npy", "sub-9.npy", "sub-1.npy", "sub-3.npy"]
 
     # Nothing was asked of a network, no policy was broken, no error was thrown.
     asked = {e["params"]["request"]["url"].partition(":")[0] for e in browser.events
              if e["method"] == "Network.requestWillBeSent"}  # fmt: skip
-    assert asked <= {"file", "data"}
+    assert asked <= {"file", "data", "blob"}
     assert [e for e in browser.events if e["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")] == []

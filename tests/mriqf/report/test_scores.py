@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mriqf.io import ReadError
-from mriqf.report import deviations, read_scores, worst_first
+from mriqf.report import deviations, read_scores, read_tables, worst_first
 
 HEAD = "input,slice,score,pool,weights,foreground_fraction,foreground,low,high,threshold,jpeg_quality,map,version"
 
@@ -79,8 +79,34 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "s.json").write_text("{")
     with pytest.raises(ReadError, match="cannot be read"):
         read_scores([tmp_path / "s.json"])
-    with pytest.raises(ReadError, match="cannot be read"):
+    with pytest.raises(ReadError, match=r"missing\.csv: does not exist: check the path"):
         read_scores([tmp_path / "missing.csv"])
+
+
+def test_rows_of_volumes_are_no_slices_and_failures_are_kept_apart(tmp_path):
+    whole = "a.npy,,50,rms,w,0.5,automatic,0,700,0.1,,,0.1.0"
+    failed = "b.npy,,,,,,,,,,,,,not scored: b.npy: is empty"
+    path = table(tmp_path / "s.csv", row() + ",", whole + ",", failed, head=HEAD + ",note")
+    volumes, unscored = read_tables([path])
+    assert [(v.name, len(v.slices)) for v in volumes] == [("a.npy", 1)]
+    assert unscored == {"b.npy": "b.npy: is empty"}
+    with pytest.raises(ReadError, match="holds no scores"):
+        read_tables([table(tmp_path / "f.csv", failed, head=HEAD + ",note")])
+
+
+def test_slices_of_several_times_and_a_cut_off(tmp_path):
+    head = HEAD + ",time,axis,cut_off,limit,domain"
+    rows = [row(index=k % 2, score=score) + f",{k // 2},column,60,0.1,{domain}" for k, (score, domain) in enumerate(
+        [("50", "ok"), ("70", "ok"), ("", "unlike calibration (distance 2.00 > 1)"), ("61", "ok")]
+    )]  # fmt: skip
+    (volume,) = read_scores([table(tmp_path / "s.csv", *reversed(rows), head=head)])
+    assert [(s.time, s.index) for s in volume.slices] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert (volume.axis, volume.cut_off, volume.limit, volume.below) == ("column", 60, 0.1, 1)
+    assert math.isnan(volume.slices[2].score)
+    assert volume.slices[2].expected.reason.startswith("unlike")
+    assert volume.worst is volume.slices[0]
+    with pytest.raises(ReadError, match=r"axis of a\.npy is .x."):
+        read_scores([table(tmp_path / "s.csv", *(r.replace("column", "x") for r in rows), head=head)])
 
 
 def test_deviations():
@@ -98,3 +124,6 @@ def test_deviations():
 def test_outliers_come_first():
     scores = np.array([80.0, 81, 99, 82, np.nan, 79, 30, 83])
     assert worst_first(scores, deviations(scores)) == [4, 6, 2, 5, 0, 1, 3, 7]
+    assert worst_first(scores, deviations(scores), scores < 80) == [4, 6, 5, 2, 0, 1, 3, 7]
+    few = np.array([9.0, 5.0])  # no outlier among so few, but a cut-off all the same
+    assert worst_first(few, deviations(few), few > 7) == [0, 1]
