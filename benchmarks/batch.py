@@ -185,7 +185,7 @@ def killed(archive: Path, folder: Path, options: argparse.Namespace) -> None:
 
 
 def _options(weights: str) -> Options:
-    return Options(weights, "auto", "auto", None, ":", None, None, "cpu", 8)
+    return Options(weights, "auto", "auto", None, "slice", ":", None, None, False, "cpu", 8)
 
 
 def _parts(folder: Path) -> dict[str, int]:

@@ -8,15 +8,19 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from mriqf import __version__
 
+RESEARCH = Group("Research", sort_key=2)
 app = App(
     name="mriqf",
-    help="Reference-free quality of MRI reconstructions: a score, 0–100, higher is better, and a quality map.",
+    help="Reference-free quality of MRI reconstructions: how large the error is to be expected, a score, and a map.",
     version=__version__,
     result_action="return_value",
+    group_commands=Group("Commands", sort_key=1),
+    # One rule for every list: its values follow its option, as in --lams 0 0.003; the option may also be repeated.
+    default_parameter=Parameter(consume_multiple=True),
 )
 app.command("mriqf.commands.score:score", name="score", help="Score images that have no reference.")
 app.command("mriqf.commands.report:report", name="report", help="Show scores as a page to look at.")
@@ -24,12 +28,13 @@ app.command("mriqf.commands.recon:reconstruct", name="recon", help="Reconstruct 
 app.command("mriqf.commands.restore:restore_files", name="restore", help="Take compression artefacts out of JPEGs.")
 app.command("mriqf.commands.check:check", name="check", help="Check a reconstruction against its k-space.")
 app.command("mriqf.studies.demo:demo", name="demo", help="Score an MR slice, undersampled more and more.")
-app.command("mriqf.commands.study:app", name="study", help="Carry out a study: table, figures, answer.")
 app.command("mriqf.commands.weights:app", name="weights", help="List the trained weights, or say where they are.")
-app.command("mriqf.commands.train:app", name="train", help="Train a predictor or a restorer.")
 app.command("mriqf.commands.calibrate:calibrate", name="calibrate", help="Learn what a score says of errors.")
 app.command("mriqf.commands.export:export", name="export", help="Write a network as ONNX.")
 app.command("mriqf.commands.data:app", name="data", help="Check, list or degrade the data that a manifest names.")
+app.command("mriqf.commands.study:app", name="study", help="Carry out a study: table, figures, answer.", group=RESEARCH)
+app.command("mriqf.commands.train:app", name="train", help="Train a predictor or a restorer.", group=RESEARCH)
+app.register_install_completion_command()
 
 
 CLOSED = 128 + 13

@@ -21,7 +21,7 @@ from mriqf.error_predictor import ErrorPredictor
 from mriqf.inference import Predictor, fast, predict
 from mriqf.io import Axis, Volume, as_volume, cut_along
 from mriqf.lattice import Lattice, as_8bit, estimate_quality
-from mriqf.pooling import cell_weight, check_pool, pool_map, rms_error, upsample_map, weighted_mean
+from mriqf.pooling import POOLS, cell_weight, check_pool, pool_map, rms_error, upsample_map, weighted_mean
 from mriqf.scale import Scale, foreground_mask, normalise, spread, volume_scale
 from mriqf.weights import load_predictor
 
@@ -238,7 +238,11 @@ def choose_pool(pool: str, model: Predictor) -> str:
     if pool == "auto":
         return "rms" if knows_errors else "foreground"
     if pool != "rms":
-        check_pool(pool)
+        try:
+            check_pool(pool)
+        except ValueError:
+            kinds = ", ".join((*POOLS, "rms (of predictors of errors)", "auto"))
+            raise ValueError(f"pool is {pool!r}: choose one of {kinds}, for example minkowski:-2") from None
     elif not knows_errors:
         raise ValueError(f"pool is 'rms', of errors, which {model.name} does not know: choose foreground, or qf-mri")
     return pool

@@ -1,5 +1,6 @@
 """Reconstructions without learning, for comparison and as starting points."""
 
+import numpy as np
 from jaxtyping import Complex
 from torch import Tensor
 
@@ -7,7 +8,9 @@ from recon.operator import Sense
 from recon.solve import cg
 
 
-def zero_filled(kspace: Complex[Tensor, "b c h w"], sense: Sense) -> Complex[Tensor, "b m h w"]:
+def zero_filled(
+    kspace: Complex[Tensor, "b c h w"] | Complex[np.ndarray, "b c h w"], sense: Sense
+) -> Complex[Tensor, "b m h w"]:
     """Reconstruct with zeros in place of the samples not taken: the adjoint of the operator.
 
     Parameters
@@ -26,7 +29,11 @@ def zero_filled(kspace: Complex[Tensor, "b c h w"], sense: Sense) -> Complex[Ten
 
 
 def cg_sense(
-    kspace: Complex[Tensor, "b c h w"], sense: Sense, lam: int | float = 1e-2, max_iter: int = 100, tol: float = 1e-6
+    kspace: Complex[Tensor, "b c h w"] | Complex[np.ndarray, "b c h w"],
+    sense: Sense,
+    lam: int | float = 1e-2,
+    max_iter: int = 100,
+    tol: float = 1e-6,
 ) -> Complex[Tensor, "b m h w"]:
     """Reconstruct the image that minimises ``‖A x - y‖² + lam ‖x‖²`` by conjugate gradients; records no gradient.
 

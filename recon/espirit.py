@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Complex64, Float, Inexact
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from recon.arrays import as_tensor
 from recon.coils import calibration_region, central, principal_coils, require_kspace
 
 SPACING, FEWEST = 3, 64
@@ -18,7 +20,7 @@ SQUARINGS = 6
 
 @torch.no_grad()
 def espirit(
-    kspace: Complex[Tensor, "b c h w"],
+    kspace: Complex[Tensor, "b c h w"] | Complex[np.ndarray, "b c h w"],
     n_calib: int | tuple[int, int] | None = None,
     crop: int | float = 0.8,
     kernel_width: int | tuple[int, int] | None = None,
@@ -66,6 +68,7 @@ def espirit(
     subspace-based sensitivity map estimation in multichannel MRI, IEEE Trans Med Imaging 2024,
     doi:10.1109/TMI.2023.3297851.
     """
+    kspace = as_tensor(kspace)
     require_kspace(kspace)
     if not 0 <= crop <= 1:
         raise ValueError(f"crop={crop} is no eigenvalue: use a value in [0, 1], such as 0.8")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
@@ -83,7 +84,10 @@ class MoDL(nn.Module):
         return self.log_lam.exp()
 
     def forward(
-        self, kspace: Complex[Tensor, "b c h w"], sense: Sense, unrolls: int | None = None
+        self,
+        kspace: Complex[Tensor, "b c h w"] | Complex[np.ndarray, "b c h w"],
+        sense: Sense,
+        unrolls: int | None = None,
     ) -> Complex[Tensor, "b m h w"]:
         """Reconstruct.
 

@@ -1,9 +1,11 @@
 """The forward model of Cartesian multi-coil MRI."""
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Complex
 from torch import Tensor, nn
 
+from recon.arrays import as_tensor
 from recon.fourier import fft2c, ifft2c
 
 
@@ -39,10 +41,14 @@ class Sense(nn.Module):
 
     def __init__(
         self,
-        mask: Bool[Tensor, " w"] | Bool[Tensor, "h w"] | Bool[Tensor, "#b 1 #h w"],
-        csm: Complex[Tensor, "#b c h w"] | Complex[Tensor, "#b m c h w"],
+        mask: Bool[Tensor, " w"] | Bool[Tensor, "h w"] | Bool[Tensor, "#b 1 #h w"] | Bool[np.ndarray, "..."],
+        csm: Complex[Tensor, "#b c h w"]
+        | Complex[Tensor, "#b m c h w"]
+        | Complex[np.ndarray, "#b c h w"]
+        | Complex[np.ndarray, "#b m c h w"],
     ):
         super().__init__()
+        mask, csm = as_tensor(mask), as_tensor(csm)
         _require_complex("csm", csm)
         if csm.ndim not in (4, 5):
             raise ValueError(f"csm has shape {tuple(csm.shape)}, not (b, c, h, w): add the missing axis, csm[None]")
@@ -73,8 +79,11 @@ class Sense(nn.Module):
         self._require_shape("image", image, self.n_sets)
         return self.mask * fft2c(self._coil_images(image))
 
-    def adjoint(self, kspace: Complex[Tensor, "b c h w"]) -> Complex[Tensor, "b m h w"]:
+    def adjoint(
+        self, kspace: Complex[Tensor, "b c h w"] | Complex[np.ndarray, "b c h w"]
+    ) -> Complex[Tensor, "b m h w"]:
         """Return the coil-combined image of the sampled k-space, with zeros in the gaps."""
+        kspace = as_tensor(kspace)
         _require_complex("kspace", kspace)
         self._require_shape("kspace", kspace, self.csm.shape[-3])
         return self._combined(ifft2c(self.mask * kspace))

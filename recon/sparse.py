@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from recon.arrays import as_tensor
 from recon.operator import Sense
 from recon.scale import image_scale
 from recon.virtual import virtual_coils
@@ -15,7 +17,7 @@ from recon.wavelets import wavelet as transform
 
 @torch.no_grad()
 def l1_wavelet(
-    kspace: Complex[Tensor, "b c h w"],
+    kspace: Complex[Tensor, "b c h w"] | Complex[np.ndarray, "b c h w"],
     sense: Sense,
     lam: int | float = 0.005,
     max_iter: int = 80,
@@ -70,7 +72,7 @@ def l1_wavelet(
 
 @torch.no_grad()
 def total_variation(
-    kspace: Complex[Tensor, "b c h w"],
+    kspace: Complex[Tensor, "b c h w"] | Complex[np.ndarray, "b c h w"],
     sense: Sense,
     lam: int | float = 0.003,
     max_iter: int = 80,
@@ -104,6 +106,7 @@ def total_variation(
     multiple coils, Magn Reson Med 2007, doi:10.1002/mrm.21236.
     """
     _require_weight(lam, 0.003)
+    kspace = as_tensor(kspace)
 
     def smooth(moved: Tensor, step: float) -> Tensor:
         nonlocal dual
@@ -121,7 +124,11 @@ def total_variation(
 
 
 def _fista(
-    kspace: Tensor, sense: Sense, proximal: Callable[[Tensor, float], Tensor], max_iter: int, tol: float
+    kspace: Complex[Tensor, "b c h w"] | Complex[np.ndarray, "b c h w"],
+    sense: Sense,
+    proximal: Callable[[Tensor, float], Tensor],
+    max_iter: int,
+    tol: float,
 ) -> Tensor:
     """Minimise ``½ ‖A x - y‖² + g(x)`` from the zero-filled image, in units of that image's scale."""
     aty = sense.adjoint(kspace)

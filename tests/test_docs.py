@@ -58,9 +58,30 @@ def blocks(path, language):
     return [code for tag, fragment, code in found if tag == language and not fragment]
 
 
-@pytest.mark.parametrize("path", [page for page in PAGES if blocks(page, "python")], ids=lambda path: path.stem)
-def test_python_of_a_page_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
+@pytest.fixture
+def files(tmp_path, monkeypatch, disc):
+    """The files that pages take for granted, in the working folder."""
+    import h5py
+    import nibabel
+    import numpy as np
+    import torch
+
+    import recon
+
     monkeypatch.chdir(tmp_path)
+    images = disc(2)
+    nibabel.save(nibabel.Nifti1Image(images.T, np.eye(4)), "recon.nii.gz")
+    csm = recon.loops(4, images.shape[1:], seed=0)
+    with h5py.File("kspace.h5", "w") as file:
+        file["kspace"] = recon.simulate_kspace(torch.from_numpy(images[:, None]) + 0j, csm, 5.0, seed=0).numpy()
+
+
+PYTHON = [page for page in (*PAGES, ROOT / "README.md") if blocks(page, "python")]
+
+
+@pytest.mark.usefixtures("files", "unchecked")  # as users run it
+@pytest.mark.parametrize("path", PYTHON, ids=lambda path: path.stem)
+def test_python_of_a_page_runs_from_top_to_bottom(path):
     names = {}
     for code in blocks(path, "python"):
         exec(compile(code, str(path), "exec"), names)
@@ -89,6 +110,12 @@ COMMANDS = [
 def test_commands_of_pages_are_understood(tokens):
     command, *_ = app.parse_args(tokens, print_error=False, exit_on_error=False)
     assert command
+
+
+def test_readme_marks_no_python_as_a_fragment():
+    tags = [(tag, fragment) for tag, fragment, _ in BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))]
+    assert tags.count(("python", "")) >= 2
+    assert ("python", " fragment") not in tags
 
 
 def test_commands_are_found():

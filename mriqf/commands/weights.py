@@ -2,18 +2,54 @@
 
 from cyclopts import App
 
+from mriqf.commands.table import Column, Table, show
 from mriqf.weights import find, names, read
 
 app = App(name="weights", help="List the trained weights, or say where they are.")
 
+JPEG = "restores JPEG images"
+ABOUT = {  # task, unit, and the limit to know first; of kinds that come in grey and RGB, of both
+    "qf-mri": (
+        "scores MR images", "NRMSE; quality 0–100",
+        "contrasts never trained on read too good; of slices, errors below 2 % are not told apart",
+    ),
+    "qf-gray": ("scores grey images", "JPEG quality 0–100", "reads JPEG alone: no measure of reconstruction error"),
+    "qf-rgb": ("scores photographs", "JPEG quality 0–100", "cropped JPEGs are read 5–8 points wrong"),
+    "qf-gray-cui": ("scores grey images", "JPEG quality 0–100", "the report's network, for comparison alone"),
+    "qf-gray-cui-fov11": ("scores grey images", "JPEG quality 0–100", "the report's network, for comparison alone"),
+    "modl-knee": ("reconstructs k-space", "image", "R up to 8, trained on knees; may invent or remove detail"),
+    "arcnn": (JPEG, "image", "blind: harms grey images of quality 90"),
+    "srcnn": (JPEG, "image", "the smallest, for comparison and for fine-tuning"),
+    "qgcn": (JPEG, "image", "the default of restore; tables of no libjpeg quality were not trained on"),
+    "qgac": (JPEG, "image", "chroma as 4:2:0 codes it; gains less than qgcn"),
+    "qairn": (JPEG, "image", "trained for SSIM as well: others have the better PSNR"),
+}  # fmt: skip
+FIELDS = ("name", "task", "unit", "parameters", "bytes", "limits")
+
 
 @app.command(name="list")
-def list_weights() -> None:
-    """Print name, network and validation figures of the weights that come with the package."""
+def list_weights(*, header: bool = False) -> None:
+    """Print the weights that come with the package: name, task, unit, size, and the limit to know first.
+
+    To programs, fields are separated by tabs: name, task, unit, parameters, bytes, limits. The model cards say more.
+
+    Parameters
+    ----------
+    header
+        Begin the tab-separated rows with a line of names.
+    """
+    shown = [
+        Column("task", "", 20, lambda row: row["task"], words=True),
+        Column("unit", "", 20, lambda row: row["unit"], words=True),
+        Column("size", "10⁶", 5, lambda row: f"{row['parameters'] / 1e6:.2f}"),
+        Column("limits", "", 0, lambda row: row["limits"], words=True),
+    ]
+    table = Table(FIELDS, shown, names(), "weights", header=header)
     for name in names():
-        card = read(find(name))[1]
-        figures = "  ".join(f"{key} {value:.2f}" for key, value in card["validation"].items())
-        print(f"{name}\t{card.get('network', 'qf')}\tvalidation {figures}")  # noqa: T201
+        task, unit, limits = ABOUT.get(name) or ABOUT[name.rpartition("-")[0]]
+        file = find(name)
+        count = sum(tensor.numel() for tensor in read(file)[0].values())
+        table.row(dict(zip(FIELDS, (name, task, unit, count, file.stat().st_size, limits), strict=True)))
 
 
 @app.command
@@ -25,4 +61,4 @@ def path(name: str) -> None:
     name
         Name of shipped weights.
     """
-    print(find(name))  # noqa: T201
+    show(str(find(name)))

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mriqf.data import Split, content_hash, read_manifest, read_slices, verify
-from mriqf.io import KSpace, ReadError, Volume, from_array, read, read_kspace
+from mriqf.io import KSpace, ReadError, Volume, find_inputs, from_array, read, read_kspace
+from mriqf.io.discovery import passed_over
 from mriqf.scale import spread
 
 
@@ -44,14 +45,15 @@ def read_inputs(
     kspace: bool = False,
     most: int | None = None,
     skip: Callable[[str], None] | None = None,
+    passed: Callable[[str], None] = lambda line: None,  # noqa: ARG005
 ) -> Inputs:
     """Open the inputs of a study; pixels are read when they are needed.
 
     Parameters
     ----------
     paths
-        Files, each a subject and a data set of its own; folders, each a data set whose files are subjects (or one
-        DICOM series); or manifests (.toml), of which one split is taken.
+        Files, each a subject and a data set of its own; folders, each a data set whose volumes are subjects
+        (`mriqf.io.find_inputs`); or manifests (.toml), of which one split is taken.
     root
         Folder that the paths in manifests start from.
     split
@@ -62,6 +64,8 @@ def read_inputs(
         Subjects of a data set, evenly spaced; all if not given.
     skip
         Gets a line on each file of a folder that cannot be read, which is then left out; an error if not given.
+    passed
+        Gets a line on what else is in folders, of no format that is read.
 
     Raises
     ------
@@ -87,9 +91,9 @@ def read_inputs(
                     found += _archive(source, root)
                 else:
                     for file in source.find(root):
-                        found += _path(file, kspace, skip)
+                        found += _path(file, kspace, skip, passed)
         else:
-            found += _path(path, kspace, skip)
+            found += _path(path, kspace, skip, passed)
             hashes[path.name] = content_hash(path if path.exists() else path.with_name(f"{path.name}.cfl"))
     names = [(s.dataset, s.name) for s in found]
     if twice := next((n for n in names if names.count(n) > 1), None):
@@ -112,24 +116,33 @@ def _archive(source, root: Path) -> Iterator[Subject]:
         yield Subject(stem, f"{stem}-{s}", from_array(slices[subject == s], f"{source.path}, subject {s}"))
 
 
-def _path(path: Path, kspace: bool, skip: Callable[[str], None] | None) -> Iterator[Subject]:
-    if path.is_dir():
-        try:
-            yield Subject(path.name, path.name, read(path))  # a DICOM series
-            return
-        except ReadError:
-            files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-        if not files:
-            raise ReadError(f"{path}: is an empty folder: give one that holds images")
-        for file in files:
-            try:
-                yield Subject(path.name, file.stem, _open(file, kspace))
-            except ReadError as error:
-                if skip is None:
-                    raise
-                skip(f"warning: {error}; left out")
+def _path(
+    path: Path, kspace: bool, skip: Callable[[str], None] | None, passed: Callable[[str], None]
+) -> Iterator[Subject]:
+    if not path.is_dir():
+        yield Subject(path.stem, path.stem, _open(path, kspace))
         return
-    yield Subject(path.stem, path.stem, _open(path, kspace))
+    problems: list[str] = []
+    others: dict[str, str] = {}
+    names = find_inputs([str(path)], problems.append, others.__setitem__).values()
+    for line in passed_over(others):
+        passed(f"skipped: {line}")
+    if problems:
+        raise ReadError(problems[0])
+    for name in names:
+        called = _called(Path(name), path)
+        try:
+            yield Subject(path.name, called, _open(Path(name), kspace))
+        except ReadError as error:
+            if skip is None:
+                raise
+            skip(f"warning: {error}; left out")
+
+
+def _called(volume: Path, folder: Path) -> str:
+    """Name of a subject: its place in the folder, without an ending; that of the folder, if it is all of it."""
+    *outer, last = volume.relative_to(folder.parent).parts
+    return "-".join((*outer[1:], Path(last).stem if volume.is_file() else last))
 
 
 def _open(path: Path, kspace: bool) -> Volume | KSpace:

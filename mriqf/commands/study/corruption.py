@@ -6,6 +6,7 @@ from typing import Annotated
 import torch
 from cyclopts import Parameter
 
+from mriqf.commands.options import say
 from mriqf.commands.study.run import carry_out, conclude
 from mriqf.data import Split
 from mriqf.studies.corruption import COLUMNS, KEY, CorruptionConfig, answer, card, draw_curves, tasks
@@ -49,6 +50,6 @@ def corruption(
     if threads is not None:
         torch.set_num_threads(threads)
     if inputs:
-        found = read_inputs(inputs, data, split=split, most=config.most)
+        found = read_inputs(inputs, data, split=split, most=config.most, passed=say)
         carry_out(Table(out, KEY, COLUMNS, card(found, config)), tasks(found, config))
     return conclude(out, answer, [("curves.png", draw_curves)])

@@ -50,6 +50,6 @@ def dataset(
     if threads is not None:
         torch.set_num_threads(threads)
     if inputs:
-        found = read_inputs(inputs, data, split=split, most=config.most, skip=say)
+        found = read_inputs(inputs, data, split=split, most=config.most, skip=say, passed=say)
         carry_out(Table(out, KEY, COLUMNS, card(found, config)), tasks(found, config, say))
     return conclude(out, answer, [("histograms.png", draw_histograms)])

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from cyclopts import Parameter
 
-from mriqf.commands.options import choose_device
+from mriqf.commands.options import choose_device, say
 from mriqf.commands.study.run import carry_out, conclude
 from mriqf.data import Split
 from mriqf.studies import prior as study
@@ -52,7 +52,7 @@ def prior(
     pictures = out / "pictures"
     if inputs:
         config = replace(config, device=choose_device(config.device))
-        found = read_inputs(inputs, data, split=split, most=config.most)
+        found = read_inputs(inputs, data, split=split, most=config.most, passed=say)
         subjects = study.photographs(found, config)
         table = Table(out, study.KEY, study.COLUMNS, study.card(found, config))
         carry_out(table, study.tasks(subjects, config, pictures))

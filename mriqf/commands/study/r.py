@@ -6,6 +6,7 @@ from typing import Annotated
 import torch
 from cyclopts import Parameter
 
+from mriqf.commands.options import say
 from mriqf.commands.study.run import carry_out, conclude
 from mriqf.data import Split
 from mriqf.studies.acceleration import FIGURES, KEY, AccelerationConfig, answer, card, columns, tasks
@@ -45,7 +46,7 @@ def acceleration(
     if threads is not None:
         torch.set_num_threads(threads)
     if inputs:
-        subjects = read_inputs(inputs, data, split=split, kspace=True)
+        subjects = read_inputs(inputs, data, split=split, kspace=True, passed=say)
         table = Table(out, KEY, columns(config), card(subjects, config))
         carry_out(table, tasks(subjects, config, out, images))
     return conclude(out, answer, FIGURES)

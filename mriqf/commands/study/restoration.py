@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from cyclopts import Parameter
 
-from mriqf.commands.options import choose_device
+from mriqf.commands.options import choose_device, say
 from mriqf.commands.study.run import carry_out, conclude, keep_arrays, read_arrays
 from mriqf.data import Split
 from mriqf.studies.inputs import read_inputs
@@ -63,7 +63,7 @@ def restoration(
     kept = out / "pictures.npz"
     if inputs:
         config = replace(config, device=choose_device(config.device))
-        found, methods = read_inputs(inputs, data, split=split, most=config.most), load_methods(config)
+        found, methods = read_inputs(inputs, data, split=split, most=config.most, passed=say), load_methods(config)
         carry_out(Table(out, KEY, COLUMNS, card(found, config)), tasks(found, methods, config))
         if not kept.exists():
             keep_arrays(kept, pictures(found, methods, config))

@@ -67,7 +67,7 @@ def test_raw_data_are_k_space_only_where_asked_for(tmp_path):
         (lambda _: [], "no inputs"),
         (lambda p: [p / "none.npy"], "does not exist"),
         (lambda p: [p / "none.toml"], "does not exist"),
-        (lambda p: [p / "empty"], "empty folder"),
+        (lambda p: [p / "empty"], "nothing to read is in it"),
         (lambda p: [p / "photos", p / "photos"], "two inputs"),
     ],
 )
