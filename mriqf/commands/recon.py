@@ -4,6 +4,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,9 +29,12 @@ from mriqf.commands.kspace import (
 )
 from mriqf.commands.options import choose_device, parse_slices, say
 from mriqf.commands.table import Column, Table, show
+from mriqf.commands.table_file import writing
 from mriqf.io import atomic_path, find_sampling, read_kspace
+from mriqf.io.atomic import reserve
 
 PRINTED = ("input", "slice", "method", "acceleration", "seconds")
+ROOM = 2**16  # bytes that HDF5 takes beside the images
 
 
 def reconstruct(
@@ -100,7 +104,7 @@ def reconstruct(
     reconstruction = choose_method(method, lam, weights, place)
     table = _table(kspace, header)
     started = time.perf_counter()
-    with atomic_path(out, force) as temporary:
+    with writing(out), atomic_path(out, force) as temporary:
         data = read_kspace(kspace)
         indices = range(data.n_slices)[chosen]
         if not indices:
@@ -171,16 +175,16 @@ def _write(
     """Write the images as they come."""
     import h5py
 
+    bar = tqdm(indices, "recon", file=sys.stderr, disable=None, leave=False, unit="slice")
+    images = (image(index) for index in bar)
+    first = next(images)
+    kinds = {"reconstruction": np.dtype(np.float32)} | ({"reconstruction_complex": first.dtype} if keep_complex else {})
+    # A disk that is full is noticed before HDF5 does, which would not get over it.
+    reserve(path, len(indices) * first.size * sum(kind.itemsize for kind in kinds.values()) + pattern.nbytes + ROOM)
     with h5py.File(path, "w") as file:
         file["mask"] = pattern
         file.attrs.update({key: value for key, value in card.items() if value is not None})
-        for i, index in enumerate(tqdm(indices, "recon", file=sys.stderr, disable=None, leave=False, unit="slice")):
-            found = image(index)
-            if i == 0:
-                shape = (len(indices), *found.shape)
-                file.create_dataset("reconstruction", shape, np.float32)
-                if keep_complex:
-                    file.create_dataset("reconstruction_complex", shape, np.complex64)
-            file["reconstruction"][i] = np.abs(found)  # pyright: ignore[reportIndexIssue]
-            if keep_complex:
-                file["reconstruction_complex"][i] = found  # pyright: ignore[reportIndexIssue]
+        sets = {key: file.create_dataset(key, (len(indices), *first.shape), kind) for key, kind in kinds.items()}
+        for i, found in enumerate(chain((first,), images)):
+            for key, data in sets.items():
+                data[i] = found if key == "reconstruction_complex" else np.abs(found)

@@ -9,6 +9,7 @@ from mriqf.cli import UsageError
 from mriqf.commands.options import say
 from mriqf.commands.score_table import complain
 from mriqf.commands.table import show
+from mriqf.commands.table_file import writing
 from mriqf.io import atomic_path
 from mriqf.report import Picture, ScoredVolume, draw, page, read_tables
 
@@ -42,7 +43,7 @@ def report(*scores: Path, out: Path, pictures: int = 12, force: bool = False) ->
         raise UsageError(f"--pictures is {pictures}: give 0 or more")
     if out.exists() and any(table.exists() and out.samefile(table) for table in scores):
         raise UsageError(f"{out} is a table to read: choose another name for the page")
-    with atomic_path(out, force) as temporary:
+    with writing(out), atomic_path(out, force) as temporary:
         volumes, unscored = read_tables(scores)
         listed = tqdm(volumes, "report", file=sys.stderr, disable=None, leave=False, unit="volume")
         drawn = [_drawn(volume, pictures) for volume in listed]

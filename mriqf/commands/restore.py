@@ -16,6 +16,7 @@ from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, say
 from mriqf.commands.score_table import complain
 from mriqf.commands.table import Column, Table
+from mriqf.commands.table_file import writing
 from mriqf.inference import predict_map
 from mriqf.io import atomic_path, find_inputs
 from mriqf.io.bounds import named
@@ -102,7 +103,7 @@ def restore_files(
                 if isinstance(models[name], QGAC) and jpeg.sampling in ("grey", "4:2:0"):
                     jpeg = read_jpeg(path)
                 pixels = restore_file(jpeg, models[name])
-            with atomic_path(target, force) as temporary:
+            with writing(target), atomic_path(target, force) as temporary:
                 picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
                 picture.save(temporary, icc_profile=_profile(path))
         except (ValueError, OSError) as error:

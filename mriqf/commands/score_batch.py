@@ -213,7 +213,7 @@ def score_path(options: Options, path: str) -> list[dict[str, Any]] | str:
     rows: list[dict[str, Any]] = []
     try:
         score_volume(job, path, _output_name(path), rows.append)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, OutputError) as error:
         return named(error)
     except Exception as error:  # one volume must not end the others
         return f"{type(error).__name__}: {error}"

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from mriqf import __version__, scoring
 from mriqf.calibration import LIMIT, Calibration, CutOff
 from mriqf.commands.score_table import expected_columns
+from mriqf.commands.table_file import writing
 from mriqf.inference import Predictor
 from mriqf.io import Axis, Volume, cut_along, read, write_map, write_overlay
 from mriqf.scale import volume_scale
@@ -110,15 +111,17 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
             if job.overlay_dir is not None:
                 told = f"slice {row['slice']}" + ("" if row["time"] is None else f"  time {row['time']}")
                 shown = row.get("domain", "ok") if row["score"] is None else f"quality {result.score:.1f}"
-                write_overlay(
-                    overlay_file(job.overlay_dir, name, row["slice"], row["time"]),
-                    result.image,
-                    result.quality,
-                    result.foreground,
-                    rows_up=volume.rows_up,
-                    title=f"{Path(source).name}  {told}  {shown}",
-                    force=job.force,
-                )
+                picture = overlay_file(job.overlay_dir, name, row["slice"], row["time"])
+                with writing(picture):
+                    write_overlay(
+                        picture,
+                        result.image,
+                        result.quality,
+                        result.foreground,
+                        rows_up=volume.rows_up,
+                        title=f"{Path(source).name}  {told}  {shown}",
+                        force=job.force,
+                    )
             yield result
 
     if map_path is None:
@@ -126,7 +129,8 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
             pass
     else:
         about = f"mriqf {__version__}, quality by {Path(job.weights).stem}"
-        write_map(map_path, volume, _maps(scored(), volume), limits=(0, 100), description=about, force=job.force)
+        with writing(map_path):
+            write_map(map_path, volume, _maps(scored(), volume), limits=(0, 100), description=about, force=job.force)
 
 
 def choose_cut_off(calibration: Calibration | None, limit: float | None) -> CutOff | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from mriqf.cli import OutputError
 from mriqf.io.atomic import check_target
-from mriqf.io.bounds import words
+from mriqf.io.bounds import FULL, words
 
 
 class TableFile:
@@ -99,6 +99,25 @@ def tables(csv: Path | None, json: Path | None, columns: Sequence[str], *, force
                 files.append(TableFile(path, columns, as_json=as_json, force=force))
                 stack.callback(files[-1].close)
         yield files
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let a full disk end the run with one line that names the file.
+
+    Raises
+    ------
+    OutputError
+        If there is no room for the file.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # h5py cannot close what it could not write, and says so by a RuntimeError on top.
+        cause = error.__context__ if isinstance(error, RuntimeError) else error
+        if not isinstance(cause, OSError) or cause.errno not in FULL:
+            raise
+        raise OutputError(f"{path}: {words(cause)}") from None
 
 
 def check_targets(*paths: Path | None, force: bool) -> None:

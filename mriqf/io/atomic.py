@@ -1,5 +1,6 @@
 """Files that are either written whole or not at all."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,3 +52,16 @@ def check_target(path: Path, force: bool = False) -> None:
         raise FileExistsError(f"{path} exists: choose another name or pass --force")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist: create it first")
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make a file of zeros that takes all the room that it will need.
+
+    Raises
+    ------
+    OSError
+        If there is no room for it, where the system can tell.
+    """
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)

@@ -21,6 +21,7 @@ TEXT = 2**25  # bytes of a table, a manifest or a calibration: some 200 000 slic
 LARGE_SLICE, LARGE, RATIO = 2**20, 2**27, 50
 LENGTH = 2000  # letters of an error
 NO_ROOM = "no room is left on the disk: make some"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the system's errors of a disk, quota or file that is full
 WORDS = {  # of the system's errors, by number: cause and cure
     errno.ENOENT: "does not exist: check the path",
     errno.ENOTDIR: "lies in a file that is no folder: check the path",

@@ -1,19 +1,21 @@
 """Scores of slices and volumes; the weights are random."""
 
+import dataclasses
 import math
 import weakref
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 
 import mriqf
 from mriqf import jpeg
-from mriqf.inference import predict_map
+from mriqf.inference import fast, predict_map
 from mriqf.io import from_array
-from mriqf.pooling import cell_weight
+from mriqf.pooling import cell_weight, rms_error
 from mriqf.scale import volume_scale
-from mriqf.scoring import content, jpeg_trace, score_slices
+from mriqf.scoring import content, enlarge, jpeg_trace, score_slices
 from mriqf.weights import load_predictor
 
 
@@ -154,7 +156,7 @@ def test_colour_image(texture, untrained):
         (np.full((64, 64), 3.0), "image is constant"),
         (np.eye(64) * np.nan, "NaN or infinite"),
         (np.ones((2, 2, 2, 2, 2)), "is no stack of images"),
-        (np.eye(40), "image is 40×40: the predictor sees 64×64 pixels at once"),
+        (np.eye(31), "image is 31×31: smaller than 32×32 pixels there is nothing to judge"),
     ],
     ids=["empty", "constant", "nan", "shape", "small"],
 )
@@ -164,9 +166,65 @@ def test_what_cannot_be_scored_is_said_in_one_line(untrained, images, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (33, 70), (70, 47), (63, 63)])
+def test_small_images_are_continued_by_reflection(disc, error_file, shape):
+    """The score is that of the image continued by hand, over the same pixels; what was added is in neither map."""
+    model, image = mriqf.load(error_file()), disc(1)[0][tuple(slice(20, 20 + n) for n in shape)]
+    result = mriqf.score(image, model)
+    (found,) = result.slices
+    assert found.quality.shape == found.foreground.shape == shape
+    assert result.notes == (
+        f"{shape[0]}×{shape[1]} pixels, continued by reflection to the 64×64 that the weights see at once",
+    )
+    lacking = [max(64 - n, 0) for n in shape]
+    around = [(n // 2 // 8 * 8, n - n // 2 // 8 * 8) for n in lacking]
+    inside = np.pad(np.ones(shape, bool), around)
+    wide = found.image[0] if not any(lacking) else np.pad(found.image[0], around, mode="reflect")
+    by_hand = predict_map(fast(model), torch.from_numpy(wide[None, None]))
+    weight = cell_weight(torch.from_numpy((inside & np.pad(found.foreground, around))[None]), 8)
+    error = rms_error(model.error(by_hand[0, 0]), weight[0, 0])
+    assert found.score == pytest.approx(model.quality(torch.tensor(error)).item(), abs=1e-4)
+
+
+def test_images_that_are_large_enough_are_left_alone(disc, untrained):
+    model = untrained()
+    image, foreground = disc(1, 64, 64), np.ones((64, 64), bool)
+    assert enlarge(image, foreground, model)[0] is image
+    assert mriqf.score(image, model).notes == ()
+
+
+def test_pixels_that_are_not_square_are_noted(disc, untrained):
+    volume = from_array(disc(1))
+    for affine, said in (
+        (np.diag([0.5, 0.5, 6, 1]), ()),
+        (np.diag([-0.505, 0.5, 6, 1]), ()),
+        (np.diag([0.5, 2, 6, 1]), ("pixels are 2×0.5 mm, those of training were square",)),
+        (np.array([[0, 0, 3, 0], [0.9, 0, 0, 0], [0, -1.8, 0, 0], [0, 0, 0, 1]]),
+         ("pixels are 1.8×0.9 mm, those of training were square",)),
+    ):  # fmt: skip
+        assert mriqf.score(dataclasses.replace(volume, affine=affine), untrained()).notes == said
+
+
+def test_everything_that_holds_images_scores_the_same(disc, untrained, tmp_path):
+    images, model = disc(3), untrained()
+    image = nibabel.Nifti1Image(images.T, np.diag([2.0, 2, 3, 1]))
+    nibabel.save(image, tmp_path / "a.nii")
+    np.save(tmp_path / "a.npy", images)
+    expected = mriqf.score(images, model).per_slice
+    mask = images > 300
+    masked = mriqf.score(images, model, mask=mask).per_slice
+    nibabel.save(nibabel.Nifti1Image(mask.T.astype(np.uint8), image.affine), tmp_path / "mask.nii")
+    for given in (tmp_path / "a.nii", str(tmp_path / "a.npy"), image, nibabel.load(tmp_path / "a.nii"),
+                  mriqf.read(tmp_path / "a.nii"), torch.from_numpy(images)):  # fmt: skip
+        np.testing.assert_array_equal(mriqf.score(given, model).per_slice, expected)
+    for given in (tmp_path / "mask.nii", nibabel.load(tmp_path / "mask.nii"), torch.from_numpy(mask)):
+        np.testing.assert_array_equal(mriqf.score(images, model, mask=given).per_slice, masked)
+
+
 def test_unknown_pool(disc, untrained):
-    with pytest.raises(ValueError, match="pool is 'median'"):
+    with pytest.raises(ValueError, match="pool is 'median'") as error:
         mriqf.score(disc(1), untrained(), pool="median")
+    assert all(kind in str(error.value) for kind in ("foreground", "mean", "center", "minkowski:p", "rms", "auto"))
 
 
 @pytest.mark.parametrize("batch_size", [2, 5])

@@ -1,6 +1,7 @@
 """`mriqf check` as it is typed."""
 
 import csv
+import dataclasses
 
 import h5py
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import mriqf
 import recon
 from mriqf.cli import main
+from mriqf.commands.check import PRINTED
 
 C, H, W = 4, 72, 96
 STD = 5.0  # of images of up to about 700
@@ -40,7 +42,7 @@ def full(tmp_path, volume):
 
 @pytest.fixture
 def run(tmp_path, volume, capsys, weights_file):
-    """Runner of `mriqf check`: exit status, fields of standard output, standard error, and the rows of its table."""
+    """Runner of `mriqf check`: exit status, rows of standard output, standard error, and the rows of its table."""
     np.save(tmp_path / "csm.npy", volume[1])
     predictor = weights_file()
 
@@ -60,7 +62,8 @@ def run(tmp_path, volume, capsys, weights_file):
         if status != 2:
             with (tmp_path / "out.csv").open(newline="") as file:
                 rows = list(csv.DictReader(file))
-        return status, [line.split("\t") for line in printed.out.splitlines()], printed.err, rows
+        lines = [dict(zip(PRINTED, line.split("\t"), strict=True)) for line in printed.out.splitlines()]
+        return status, lines, printed.err, rows
 
     return check
 
@@ -70,8 +73,9 @@ def test_lines_and_table(run, full, volume, tmp_path):
     status, lines, error, rows = run(full, *options)
     assert (status, error) == (0, "")
     mask = recon.masks.draw("random", (H, W), 2, 0.16, 0)
-    assert [line[:4] for line in lines] == [[str(full), str(i), "cg-sense", "2.0000"] for i in range(2)]
-    assert all(len(line) == 9 and line[8] == "" for line in lines)
+    placed = [[line[key] for key in ("input", "slice", "method", "acceleration")] for line in lines]
+    assert placed == [[str(full), str(i), "cg-sense", "2.0000"] for i in range(2)]
+    assert {line["note"] for line in lines} == {""}
     kspace, csm = (torch.from_numpy(x) for x in volume)
     sense = recon.Sense(mask, csm[None])
     for i, (line, row) in enumerate(zip(lines, rows, strict=True)):
@@ -83,8 +87,9 @@ def test_lines_and_table(run, full, volume, tmp_path):
             mriqf.score(image, tmp_path / "tiny.safetensors").value,
             held.residual.item(), held.missing.item(), stein.nrmse.item(),
         ]  # fmt: skip
-        np.testing.assert_allclose([float(x) for x in line[4:8]], expected, atol=1e-3, rtol=1e-3)
-        found = [float(row[k]) for k in ("score", "held_out", "missing", "sure")]
+        keys = ("score", "held_out", "missing", "sure")
+        np.testing.assert_allclose([float(line[k]) for k in keys], expected, atol=1e-3, rtol=1e-3)
+        found = [float(row[k]) for k in keys]
         np.testing.assert_allclose(found, expected, rtol=1e-3)
         assert float(row["held_out_low"]) <= held.residual.item() <= float(row["held_out_high"])
         assert (row["noise"], float(row["noise_std"]), row["coil_maps"], row["lam"]) == (
@@ -102,8 +107,8 @@ def test_noise_is_found(run, full):
     for line, row in zip(lines, rows, strict=True):
         assert float(row["noise_std"]) == pytest.approx(STD, rel=0.1)
         assert row["noise"] == "corners"
-        assert line[3] == "1.0000"
-        assert float(line[7]) > 0
+        assert line["acceleration"] == "1.0000"
+        assert float(line["sure"]) > 0
         assert float(row["missing"]) == 0
 
 
@@ -113,8 +118,8 @@ def test_methods(run, full, modl_file, method):
     options = ["--method", method, "--modl", path, "--acceleration", 2, "--mask", "gaussian", "--folds", 2]
     status, lines, _, rows = run(full, *options, "--slices", 1)
     assert status == 0
-    assert [line[1] for line in lines] == ["1"]
-    assert all(float(value) >= 0 for value in lines[0][4:8])
+    assert [line["slice"] for line in lines] == ["1"]
+    assert all(float(lines[0][key]) >= 0 for key in ("score", "held_out", "missing", "sure"))
     assert rows[0]["modl"] == (str(path) if method == "modl" else "")
 
 
@@ -124,24 +129,27 @@ def test_what_cannot_be_had_is_empty_and_said(run, tmp_path, volume):
     status, lines, error, _ = run(save(tmp_path / "few.h5", volume[0][:1] * few))
     assert status == 0
     assert "is undersampled: reconstructed as it is" in error
-    assert lines[0][5] == ""
-    assert float(lines[0][7]) > 0
-    assert lines[0][8].startswith("held_out: mask samples 1 columns outside the kept centre, too few")
+    assert lines[0]["held_out"] == ""
+    assert float(lines[0]["sure"]) > 0
+    assert lines[0]["note"].startswith("held_out: mask samples 1 columns outside the kept centre, too few")
     low = np.zeros((H, W), bool)
     low[26:46, 33:63] = True
     low[26:46:2, 33:63:2] = False
     low[30:42, 42:54] = True
     _, lines, _, _ = run(save(tmp_path / "low.h5", np.where(low, volume[0][:1], 0), mask=low), "--folds", 2)
-    assert float(lines[0][5]) > 0
-    assert lines[0][7] == ""
-    assert lines[0][8].startswith("sure: ")
+    assert float(lines[0]["held_out"]) > 0
+    assert lines[0]["sure"] == ""
+    assert lines[0]["note"].startswith("sure: ")
 
 
 def test_rows_of_zeros_have_no_noise(run, tmp_path, volume):
     rows = np.zeros((H, 1), bool)
     rows[12:60] = True
     _, lines, _, _ = run(save(tmp_path / "padded.h5", volume[0][:1] * rows), "--folds", 2)
-    assert lines[0][7:] == ["", "sure: rows at the edges are zero, without noise: crop the read-out"]
+    assert [lines[0]["sure"], lines[0]["note"]] == [
+        "",
+        "sure: rows at the edges are zero, without noise: crop the read-out",
+    ]
 
 
 def test_bad_inputs_cost_a_line_each(run, tmp_path, full, volume):
@@ -150,7 +158,7 @@ def test_bad_inputs_cost_a_line_each(run, tmp_path, full, volume):
     nan = save(tmp_path / "nan.h5", broken)
     status, lines, error, rows = run(tmp_path / "none.h5", nan, full, "--folds", 2, "--slices", 0)
     assert status == 1
-    assert [line[0] for line in lines] == [str(nan), str(full)]
+    assert [line["input"] for line in lines] == [str(nan), str(full)]
     assert len(rows) == 2
     assert error.splitlines()[0].startswith(f"error: {tmp_path / 'none.h5'}: does not exist")
     assert len(error.splitlines()) == 1
@@ -184,3 +192,38 @@ def test_tables_are_not_replaced(full, tmp_path, capsys):
     assert main(["check", str(full), "--csv", str(tmp_path / "mine.csv")]) == 2
     assert "mine.csv exists" in capsys.readouterr().err
     assert (tmp_path / "mine.csv").read_text() == "mine"
+
+
+def test_error_to_expect_stands_before_the_score(full, tmp_path, volume, capsys, calibrated_file, monkeypatch):
+    """By the calibration beside the weights; an image of an unknown kind gets a reason instead of a score."""
+    np.save(tmp_path / "csm.npy", volume[1])
+    weights, _ = calibrated_file()
+    options = ["check", str(full), "--coil-maps", str(tmp_path / "csm.npy"), "--weights", str(weights), "--folds", "2",
+               "--slices", "0", "--header"]  # fmt: skip
+    image = recon.cg_sense(torch.from_numpy(volume[0][:1]), recon.Sense(torch.ones(W, dtype=torch.bool),
+                           torch.from_numpy(volume[1])[None])).abs()[0, 0].numpy()  # fmt: skip
+    known = mriqf.score(image, weights).slices[0]
+    for limit in (1e9, 1e-9):  # how far what is known reaches
+        far = dataclasses.replace(known.expected, reason="" if limit > 1 else "unlike calibration (distance 2.00 > 1)",
+                                  distance=0.5 if limit > 1 else 2.0, nrmse=0.06 if limit > 1 else None)  # fmt: skip
+        monkeypatch.setattr("mriqf.calibration.Calibration.expect", lambda *_, far=far: far)
+        capsys.readouterr()
+        assert main([*options, *(["--csv", str(tmp_path / f"{limit}.csv")])]) == 0
+        header, line = (text.split("\t") for text in capsys.readouterr().out.splitlines())
+        row = dict(zip(header, line, strict=True))
+        assert header.index("nrmse") < header.index("score")
+        if limit > 1:
+            assert (row["nrmse"], row["note"]) == ("0.0600", "")
+            assert float(row["score"]) == pytest.approx(known.score, abs=0.01)
+        else:
+            assert (row["nrmse"], row["score"]) == ("", "")
+            assert row["note"].startswith("score: unlike calibration (distance 2.00 > 1)")
+
+
+def test_folders_are_searched(run, full, tmp_path):
+    (tmp_path / "study" / "inner").mkdir(parents=True)
+    raw = full.rename(tmp_path / "study" / "inner" / "raw.h5")
+    (tmp_path / "study" / "notes.txt").write_text("")
+    status, lines, error, _ = run(tmp_path / "study", "--folds", "2", "--slices", "0", "--method", "zero-filled")
+    assert (status, [line["input"] for line in lines]) == (0, [str(raw)])
+    assert error.splitlines() == [f"skipped: {tmp_path / 'study' / 'notes.txt'}: is of no format that is read"]

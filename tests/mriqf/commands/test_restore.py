@@ -208,7 +208,7 @@ def test_files_that_fail_cost_a_line_each_and_the_others_are_done(run, save, tmp
     status, lines, errors = run(cmyk, cut, png, tmp_path / "missing.jpg", good)
     assert status == 1
     assert [line[0] for line in lines] == [str(good)]
-    says = ["its colours are CMYK", "(?i)truncated", "is no JPEG file: convert it", "No such file"]
+    says = ["its colours are CMYK", "(?i)truncated", "is no JPEG file: convert it", "does not exist: check the path"]
     assert len(errors) == len(says)
     for error, path, cause in zip(errors, ("cmyk.jpg", "cut.jpg", "picture.png", "missing.jpg"), says, strict=True):
         assert error.startswith("error: ") and path in error
@@ -251,13 +251,31 @@ def test_inputs_that_cannot_be_meant_are_wrong_usage(run, save, tmp_path):
     same[1].write_bytes(same[0].read_bytes())
     for inputs, says in (
         ([], "no input given"),
-        ([tmp_path / "empty"], "empty: holds no JPEG file"),
+        ([tmp_path / "empty"], "empty: nothing to read is in it: give files, or folders of .jpg"),
         (same, "two inputs would be written as"),
     ):
         status, lines, errors = run(*inputs)
         assert (status, lines, len(errors)) == (2, [], 1)
         assert says in errors[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_folders_are_searched_and_keep_their_shape(save, tmp_path, capsys, monkeypatch):
+    """By the default model; two files of one name in different folders do not meet."""
+    monkeypatch.chdir(tmp_path)
+    save("a.jpg", channels=1)
+    (tmp_path / "in" / "inner").mkdir()
+    (tmp_path / "in" / "inner" / "a.jpg").write_bytes((tmp_path / "in" / "a.jpg").read_bytes())
+    (tmp_path / "in" / "notes.txt").write_text("")
+    assert main(["restore", "in", "--out", "out", "--header"]) == 0
+    printed = capsys.readouterr()
+    assert [line.split("\t") for line in printed.out.splitlines()] == [
+        ["input", "output", "weights", "sampling"],
+        ["in/a.jpg", "out/a.png", "qgcn-gray", "grey"],
+        ["in/inner/a.jpg", "out/inner/a.png", "qgcn-gray", "grey"],
+    ]
+    assert printed.err == "skipped: in/notes.txt: is of no format that is read\n"
+    assert (tmp_path / "out" / "inner" / "a.png").read_bytes() == (tmp_path / "out" / "a.png").read_bytes()
 
 
 FEW = ("--prior.steps", "4", "--prior.model.width", "4", "--prior.model.scales", "2", "--prior.every", "2")
