@@ -19,7 +19,7 @@ def loss(
     out: Path,
     data: Path | None = None,
     split: Split = "test",
-    config: Annotated[study.LossConfig, Parameter(name="*", consume_multiple=True)] = study.LossConfig(),  # noqa: B008 (frozen)
+    config: Annotated[study.LossConfig, Parameter(name="*")] = study.LossConfig(),  # noqa: B008 (frozen)
     threads: int | None = None,
 ) -> int:
     """Fine-tune restorers of JPEG images, without truth, towards a better score; with guards, and an outside judge.

@@ -27,7 +27,7 @@ from mriqf.studies.table import Table
 def opinion(
     *inputs: Path,
     out: Path,
-    config: Annotated[OpinionConfig, Parameter(name="*", consume_multiple=True)] = OpinionConfig(),  # noqa: B008
+    config: Annotated[OpinionConfig, Parameter(name="*")] = OpinionConfig(),  # noqa: B008
     threads: int | None = None,
 ) -> int:
     """Correlate scores with human opinion of JPEG images: QAIRN's gates, predictors, and the lattice of the pixels.

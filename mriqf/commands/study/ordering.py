@@ -20,7 +20,7 @@ def ordering(
     out: Path,
     data: Path | None = None,
     arms: Path | None = None,
-    config: Annotated[study.OrderingConfig, Parameter(name="*", consume_multiple=True)] = study.OrderingConfig(),  # noqa: B008
+    config: Annotated[study.OrderingConfig, Parameter(name="*")] = study.OrderingConfig(),  # noqa: B008
     device: str = "cpu",
     threads: int | None = None,
 ) -> int:

@@ -20,7 +20,7 @@ def prior(
     out: Path,
     data: Path | None = None,
     split: Split = "test",
-    config: Annotated[study.PriorStudyConfig, Parameter(name="*", consume_multiple=True)] = study.PriorStudyConfig(),  # noqa: B008
+    config: Annotated[study.PriorStudyConfig, Parameter(name="*")] = study.PriorStudyConfig(),  # noqa: B008
     threads: int | None = None,
 ) -> int:
     """Fit deep image priors to compressed photographs, with the colour term and SURE, and watch what they reach.

@@ -31,7 +31,7 @@ def restoration(
     out: Path,
     data: Path | None = None,
     split: Split = "test",
-    config: Annotated[RestorationConfig, Parameter(name="*", consume_multiple=True)] = RestorationConfig(),  # noqa: B008
+    config: Annotated[RestorationConfig, Parameter(name="*")] = RestorationConfig(),  # noqa: B008
     threads: int | None = None,
 ) -> int:
     """Compress photographs, restore them, and compare: PSNR, SSIM, PSNR-B and time, grey and in colour.

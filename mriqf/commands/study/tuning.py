@@ -20,7 +20,7 @@ def tuning(
     out: Path,
     data: Path | None = None,
     arms: Path | None = None,
-    config: Annotated[study.TuningConfig, Parameter(name="*", consume_multiple=True)] = study.TuningConfig(),  # noqa: B008
+    config: Annotated[study.TuningConfig, Parameter(name="*")] = study.TuningConfig(),  # noqa: B008
     device: str = "cpu",
     threads: int | None = None,
 ) -> int:
