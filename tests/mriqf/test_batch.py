@@ -286,7 +286,9 @@ def test_same_table_as_without_workers(run, archive):
     assert len([line for line in error if line.startswith("error: ")]) == 1
     assert "corrupt.nii.gz" in error[[line.startswith("error: ") for line in error].index(True)]
     assert len([line for line in error if "archive/z.png: pixels carry the lattice of JPEG quality 70" in line]) == 1
-    assert len(error) == 2
+    assert error[2:] == [
+        "skipped: archive/.hidden.npy: is hidden", "skipped: archive/notes.txt: is of no format that is read",
+    ]  # fmt: skip
     assert Path("a.csv").read_bytes() == Path("plain.csv").read_bytes()
     assert Path("a.json").read_bytes() == Path("plain.json").read_bytes()
 
@@ -299,12 +301,14 @@ def test_same_table_as_without_workers(run, archive):
     shutil.copy(archive / "b" / "e.nii.gz", bad)
     np.save(archive / "a.npy", 2 * np.load(archive / "a.npy")[:2])
     status, out, error = run(str(archive), "--csv", "c.csv")
-    assert (status, out.split("\t")[1:], error) == (0, ["6", "6", "0\n"], [])
+    assert (status, out.split("\t")[1:]) == (0, ["6", "6", "0\n"])
+    assert all(line.startswith("skipped: ") for line in error)
     after = written(Path("scores"))
     assert len(after) == 6
     assert len(after.items() & before.items()) == 4
     with Path("c.csv").open(newline="") as file:  # by the names of this run, all of its slices once
-        rows = [(Path(row["input"]).relative_to(archive).as_posix(), int(row["slice"])) for row in csv.DictReader(file)]
+        table = [row for row in csv.DictReader(file) if row["slice"]]  # without the rows of volumes
+    rows = [(Path(row["input"]).relative_to(archive).as_posix(), int(row["slice"])) for row in table]
     lengths = {"a.npy": 2, "c.npy": 3, "z.png": 1, "b/corrupt.nii.gz": 2, "b/d.npy": 3, "b/e.nii.gz": 2}
     assert rows == [(name, k) for name, n in lengths.items() for k in range(n)]
     assert {len(volume.slices) for volume in read_scores([Path("scores")])} == {1, 2, 3}
@@ -312,6 +316,40 @@ def test_same_table_as_without_workers(run, archive):
     status, out, error = run(archive, "--pool", "mean")
     assert (status, out) == (2, "")
     assert "holds scores by other weights, options or version" in error[0]
+
+
+def test_maps_and_pictures_are_added_later(run, archive):
+    """The same scores, and no work where nothing is missing; what another run has added stays known."""
+
+    def maps():
+        return {row["input"]: row["map"] for row in read_rows(Path("scores"))}
+
+    assert run(archive)[0] == 0
+    scores = {(row["input"], row["slice"]): row["score"] for row in read_rows(Path("scores"))}
+    assert set(maps().values()) == {None}
+    first = written(Path("scores"))
+    status, out, _ = run(archive, "--map-dir", "maps")
+    assert (status, out.split("\t")[1:]) == (0, ["5", "5", "0\n"])
+    assert all(Path(found).is_file() for found in maps().values())
+    assert len(set(maps().values())) == len(list(Path("maps").iterdir())) == 5
+    again = {(row["input"], row["slice"]): row["score"] for row in read_rows(Path("scores"))}
+    assert repr(again) == repr(scores)
+    second = written(Path("scores"))
+    assert first.keys() == second.keys()
+    assert not first.items() & second.items()
+    assert run(archive, "--map-dir", "maps")[0] == 0  # nothing is missing
+    assert written(Path("scores")) == second
+    before = written(Path("maps"))
+    lost = maps()[str(archive / "a.npy")]
+    Path(lost).unlink()
+    known = maps()
+    assert run(archive, "--overlay-dir", "pictures")[0] == 0  # pictures alone: the map that is lost stays so
+    assert maps() == known
+    assert len(list(Path("pictures").iterdir())) == 3 * 3 + 2 + 1
+    assert run(archive, "--map-dir", "maps", "--overlay-dir", "pictures")[0] == 0
+    after = written(Path("maps"))
+    assert Path(lost).is_file()
+    assert before.items() - after.items() == {(Path(lost).name, before[Path(lost).name])}
 
 
 def test_full_disk_keeps_what_is_done(run, archive, monkeypatch):
@@ -326,9 +364,9 @@ def test_full_disk_keeps_what_is_done(run, archive, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     status, _, error = run(archive)
     assert status == 1
-    assert [line for line in error if "warning" not in line] == [
-        f"mriqf: {Path.cwd() / 'scores'}: No space left on device: what is done is kept; make room and run it again"
-    ]
+    (said,) = (line for line in error if "warning" not in line)
+    cause = "no room is left on the disk: make some; what is done is kept: run it again then"
+    assert said == f"mriqf: {Path.cwd() / 'scores'}: {cause}"
     before = written(Path("scores"))
     assert len(before) == 2
     assert run(archive)[0] == 0
@@ -346,7 +384,11 @@ def test_no_name_leads_out_of_the_folders(run, archive):
     inputs = [inner / name for name in ("..npy", "...npy")]
     status, _, error = run(archive / "b/w/../../b/w", *inputs, "--map-dir", "maps", "--overlay-dir", "pictures")
     assert status == 1
-    assert error == ["error: " + str(inner / ".." / ".." / "b" / "w" / "\\udcff.npy: its name is not UTF-8: rename it")]
+    skipped = [line for line in error if line.startswith("skipped: ")]
+    assert sorted(line.rsplit("/", 1)[1] for line in skipped) == ["...npy: is hidden", "..npy: is hidden"]
+    assert [line for line in error if line not in skipped] == [
+        "error: " + str(inner / ".." / ".." / "b" / "w" / "\\udcff.npy: its name is not UTF-8: rename it")
+    ]
     new = {path for path in Path().rglob("*") if "scores" not in path.parts} - before
     assert {str(path.parent) for path in new} == {".", "maps", "pictures"}
     assert {str(path) for path in new if path.is_dir()} == {"maps", "pictures"}
@@ -416,5 +458,5 @@ def test_kill_of_worker_and_of_client(run, archive, disc):
     assert len(keys) == len(set(keys)) == 3 * 3 + 2 + 1 + 40 * 6
     run("archive/n07.npy", "archive/n31.npy", "--csv", "plain.csv", plain=True)
     with Path("plain.csv").open(newline="") as file:
-        plain = {(row["input"], int(row["slice"])): row["score"] for row in csv.DictReader(file)}
+        plain = {(row["input"], int(row["slice"])): row["score"] for row in csv.DictReader(file) if row["slice"]}
     assert plain == {key: str(row["score"]) for key, row in zip(keys, rows, strict=True) if key in plain}

@@ -4,11 +4,13 @@ import csv
 import dataclasses
 import json
 import math
+import shutil
 
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 import mriqf
 from mriqf.calibration_file import write
@@ -138,6 +140,90 @@ def test_pictures(run, scan, tmp_path):
     for file in files:
         with Image.open(file) as picture:
             assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_folder_is_searched_and_everything_in_it_is_scored_or_named(run, scan, tmp_path, disc):
+    """As `--out` does: one rule of discovery."""
+    mixed = tmp_path / "mixed"
+    (mixed / "sub-01" / "anat").mkdir(parents=True)
+    shutil.copy(scan, mixed / "sub-01" / "anat" / "T2w.nii.gz")
+    (mixed / "sub-01" / "anat" / "T2w.json").write_text("{}")
+    np.save(mixed / "a.npy", disc(1))
+    shutil.copy(get_testdata_file("MR_small.dcm"), mixed / "MR")
+    (mixed / "notes.txt").write_text("")
+    (mixed / "empty.nii").write_bytes(b"")
+    status, rows, error = run(mixed, "--csv", tmp_path / "s.csv")
+    assert status == 1  # the empty file
+    inputs = ["MR", "a.npy", "sub-01/anat/T2w.nii.gz"]
+    assert list(dict.fromkeys(row["input"] for row in rows)) == [str(mixed / name) for name in inputs]
+    lines = error.splitlines()
+    assert f"error: {mixed / 'empty.nii'}: is empty: write or copy it again" in lines
+    assert [line for line in lines if line.startswith("skipped: ")] == [
+        f"skipped: {mixed / name}: is of no format that is read" for name in ("notes.txt", "sub-01/anat/T2w.json")
+    ]
+    with (tmp_path / "s.csv").open(newline="") as file:
+        kept = {row["input"]: row["note"] for row in csv.DictReader(file) if not row["slice"]}
+    assert set(kept) == {str(mixed / name) for name in (*inputs, "empty.nii")}
+    assert kept[str(mixed / "empty.nii")].startswith("not scored: ")
+    (mixed / "empty.nii").unlink()
+    assert run(mixed)[0] == 0
+
+
+def test_series_in_time_has_a_column_of_times(run, tmp_path, disc):
+    series = np.stack([disc(3, 80, 64, seed=k) for k in range(2)])
+    nibabel.save(nibabel.Nifti1Image(series.transpose(3, 2, 1, 0), AFFINE), tmp_path / "bold.nii")
+    status, rows, _ = run(tmp_path / "bold.nii", "--csv", tmp_path / "s.csv")
+    assert status == 0
+    assert [(row["time"], row["slice"]) for row in rows] == [(str(t), str(k)) for t in range(2) for k in range(3)]
+    with (tmp_path / "s.csv").open(newline="") as file:
+        *table, whole = list(csv.DictReader(file))
+    assert [(row["time"], row["slice"]) for row in table] == [(row["time"], row["slice"]) for row in rows]
+    assert (whole["time"], whole["slice"]) == ("", "")
+    options = ["--slices", "1:", "--map-dir", tmp_path, "--overlay-dir", tmp_path / "pictures"]
+    status, chosen, _ = run(tmp_path / "bold.nii", *options)
+    assert status == 0
+    assert chosen == [row for row in rows if row["slice"] != "0"]  # of each time
+    empty = np.isnan(nibabel.load(tmp_path / "bold_quality.nii.gz").get_fdata()).all((0, 1))
+    assert empty.tolist() == [[True, True], [False, False], [False, False]]
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == [f"bold_t{t:03d}_{k:04d}.png" for t in range(2) for k in (1, 2)]
+
+
+def test_axis_chooses_the_slices(run, tmp_path, disc):
+    values = disc(64, 64, 70)  # (slices, rows, columns)
+    nibabel.save(nibabel.Nifti1Image(values.T, np.diag([-1.0, 1, 2, 1])), tmp_path / "deep.nii")
+    np.save(tmp_path / "deep.npy", values)
+    status, rows, error = run(tmp_path / "deep.nii", "--axis", "coronal", "--slices", "30", "--csv", tmp_path / "s.csv")
+    assert status == 0
+    by_hand = mriqf.score(values[:, 30], run.weights)
+    # The scale is the volume's: about the same.
+    assert float(rows[0]["score"]) == pytest.approx(by_hand.value, abs=2)
+    assert "pixels are 2×1 mm, those of training were square" in error
+    with (tmp_path / "s.csv").open(newline="") as file:
+        first = next(csv.DictReader(file))
+    assert (first["axis"], first["slice"], first["note"]) == (
+        "coronal", "30", "pixels are 2×1 mm, those of training were square",
+    )  # fmt: skip
+    expected = mriqf.score(tmp_path / "deep.npy", run.weights, axis="row", slices=[30]).value
+    assert float(rows[0]["score"]) == pytest.approx(expected, abs=1e-3)
+    status, _, error = run(tmp_path / "deep.npy", "--axis", "axial")
+    assert status == 1
+    assert "how it lies in space is not known: choose axis slice, row or column" in error
+
+
+def test_maps_say_what_they_are(run, scan, tmp_path):
+    assert run(scan, "--map-dir", tmp_path)[0] == 0
+    header = nibabel.load(tmp_path / "scan_quality.nii.gz").header
+    assert (header["cal_min"], header["cal_max"]) == (0, 100)
+    assert header.get_intent()[::2] == ("estimate", "quality")
+    assert header["descrip"].item().decode() == f"mriqf {mriqf.__version__}, quality by tiny"
+
+
+def test_small_images_are_noted(run, tmp_path, disc):
+    np.save(tmp_path / "small.npy", disc(1)[:, 20:60, 20:70])
+    status, rows, error = run(tmp_path / "small.npy")
+    assert (status, len(rows)) == (0, 1)
+    assert "; 40×50 pixels, continued by reflection to the 64×64 that the weights see at once" in error
 
 
 @pytest.mark.parametrize("cause", ["missing", "broken", "constant", "small", "colour"])
