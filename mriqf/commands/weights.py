@@ -46,7 +46,7 @@ def list_weights(*, header: bool = False) -> None:
     ]
     table = Table(FIELDS, shown, names(), "weights", header=header)
     for name in names():
-        task, unit, limits = ABOUT.get(name) or ABOUT[name.rpartition("-")[0]]
+        task, unit, limits = ABOUT.get(name) or ABOUT.get(name.rpartition("-")[0]) or ("", "", "see its card")
         file = find(name)
         count = sum(tensor.numel() for tensor in read(file)[0].values())
         table.row(dict(zip(FIELDS, (name, task, unit, count, file.stat().st_size, limits), strict=True)))

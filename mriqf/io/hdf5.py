@@ -38,7 +38,7 @@ def read_hdf5(path: Path) -> Volume:
             check_stored(path, key, data)
             return _ismrmrd(path, key, data.shape)
         if "kspace" in file or any(isinstance(top, h5py.Group) and "data" in top for _, top in members(file)):
-            raise ReadError(f"{path}: holds k-space, not images: reconstruct it first")
+            raise ReadError(f"{path}: holds k-space, not images: reconstruct it first, by mriqf recon")
         names = (name if member(file, name) is not None else f"{name} (link, not followed)" for name in map(str, file))
         keys = listed(names) or "none at all"
         raise ReadError(f"{path}: its keys are {keys}: store the images under {KEYS[0]!r}, of shape (s, h, w)")
