@@ -175,7 +175,7 @@ def killed(archive: Path, folder: Path, options: argparse.Namespace) -> None:
         [*command, "--out", str(folder / "whole"), "--csv", str(folder / "whole.csv")], check=True, capture_output=True
     )
     with (folder / "killed.csv").open(newline="") as file:
-        keys = [(row["input"], row["slice"]) for row in csv.DictReader(file)]
+        keys = [(row["input"], row["slice"]) for row in csv.DictReader(file) if row["slice"]]
     same = (folder / "killed.csv").read_bytes() == (folder / "whole.csv").read_bytes()
     print(f"after the second run ({seconds:.1f} s): {len(after)} of {options.volumes} volumes, {len(keys)} rows, "
           f"{len(keys) - len(set(keys))} twice, {len(before.items() - after.items())} of {len(before)} done ones "
