@@ -46,6 +46,7 @@ def workers(count: int = 1, scheduler: str | None = None) -> Iterator[Any]:
         "distributed.deploy.lost-worker-timeout": "120s",  # for a killed worker to come back, on a busy machine too
         "distributed.scheduler.http.routes": [],  # no web pages, which would show what is done to everybody
         "distributed.worker.http.routes": [],
+        "distributed.worker.preload": ["mriqf.batch.preload"],
         # Dask has each array given back to the system at once, and pays for the next in page faults: half of the time.
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     }

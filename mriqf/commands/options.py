@@ -1,6 +1,9 @@
 """Options and messages that several commands share."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -42,3 +45,26 @@ def say(line: str) -> None:
         tqdm.write(plain(" ".join(line.splitlines())), file=sys.stderr)
     except BrokenPipeError:
         raise OutputError(status=CLOSED) from None
+
+
+@contextmanager
+def no_interrupt_lost() -> Iterator[Callable[[], None]]:
+    """A function that raises a KeyboardInterrupt which Python had to ignore, as it does within finalisers."""
+    lost: list[object] = []
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            lost.append(unraisable)
+        else:
+            before(unraisable)
+
+    def check() -> None:
+        if lost:
+            raise KeyboardInterrupt
+
+    sys.unraisablehook = hook
+    try:
+        yield check
+    finally:
+        sys.unraisablehook = before

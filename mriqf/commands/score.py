@@ -1,13 +1,13 @@
 """`mriqf score`: a row a slice as they are scored, a row a volume at the end; tables, maps and pictures on request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mriqf import scoring
 from mriqf.calibration_file import attached
 from mriqf.cli import UsageError
-from mriqf.commands.options import choose_device, parse_slices, say
+from mriqf.commands.options import choose_device, no_interrupt_lost, parse_slices, say
 from mriqf.commands.score_batch import Archive, Options, score_batch
 from mriqf.commands.score_table import (
     SliceTable,
@@ -139,6 +139,8 @@ def score(
             for row in archive.rows():
                 for file in files:
                     file.write(row)
+        if archive.interrupted:
+            raise KeyboardInterrupt
         _print_archive(archive, header)
         return 1 if archive.failed else 0
     try:
@@ -164,8 +166,9 @@ def score(
         try:
             for problem in problems:
                 run.fail(problem)
-            for source, name in zip(found, _output_names(found), strict=True):
-                run.score(source, name)
+            with no_interrupt_lost() as check:
+                for source, name in zip(found, _output_names(found), strict=True):
+                    run.score(source, name, check)
         except KeyboardInterrupt:
             say("interrupted" + "".join(f"; {file.count} rows are in {file.path}" for file in files))
             run.end(skipped)
@@ -184,8 +187,8 @@ class _Run:
         self._volumes: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
         self._scored = False
 
-    def score(self, source: str, name: str) -> None:
-        """Score one input: print and keep a row for each slice, and one for all of it."""
+    def score(self, source: str, name: str, check: Callable[[], None]) -> None:
+        """Score one input: print and keep a row for each slice, and one for all of it; `check` may end it."""
         rows: list[dict[str, Any]] = []
 
         def tell(row: dict[str, Any]) -> None:
@@ -194,6 +197,7 @@ class _Run:
             rows.append(row)
             self._keep(row)
             self._table.print(row)
+            check()
 
         try:
             score_volume(self.job, source, name, tell)

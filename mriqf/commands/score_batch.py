@@ -18,7 +18,7 @@ from mriqf.batch import Dataset, scatter, state, workers
 from mriqf.calibration import Calibration
 from mriqf.calibration_file import attached, fingerprint
 from mriqf.cli import OutputError, UsageError
-from mriqf.commands.options import choose_device, parse_slices, say
+from mriqf.commands.options import choose_device, no_interrupt_lost, parse_slices, say
 from mriqf.commands.score_table import columns, complain, failed_row, jpeg_warning, volume_row
 from mriqf.commands.score_volume import Job, choose_cut_off, map_file, overlay_file, plain_name, score_volume
 from mriqf.inference import Predictor, fast
@@ -69,6 +69,8 @@ class Archive:
     """Files that were passed over, and why."""
     failed: int = 0
     """Volumes that failed, and folders that could not be searched."""
+    interrupted: bool = False
+    """By Ctrl-C, before all was done."""
 
     def fail(self, line: str) -> None:
         """Count a failure, and say what it is."""
@@ -102,7 +104,7 @@ def score_batch(
     count: int,
     scheduler: str | None,
 ) -> Archive:
-    """Score what a dataset has not yet; a line on standard error for each volume that fails.
+    """Score what a dataset has not yet, until it is interrupted; a line on standard error for each volume that fails.
 
     Parameters
     ----------
@@ -156,13 +158,15 @@ def score_batch(
         if not client.nthreads():
             say(f"warning: {scheduler} has no workers: waiting for the first")
         try:
-            for path, rows in scatter(client, partial(score_path, there), todo):
-                _keep(archive, path, rows)
-                bar.update()
+            with no_interrupt_lost() as check:
+                for path, rows in scatter(client, partial(score_path, there), todo):
+                    _keep(archive, path, rows)
+                    bar.update()
+                    check()
         except KeyboardInterrupt:
             done = sum(part in dataset for part in archive.parts.values())
             say(f"interrupted; {done} of {total} volumes are in {out}: the same command goes on from there")
-            raise
+            archive.interrupted = True
     return archive
 
 

@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 
 from mriqf.cli import app, main
+from mriqf.commands.options import no_interrupt_lost
 from mriqf.commands.weights import ABOUT
 from mriqf.io.bounds import named, words
 from mriqf.weights import names
@@ -107,6 +108,19 @@ def test_no_error_is_a_number(tokens, said, tmp_path, monkeypatch, capsys):
     assert said in error
     assert "Errno" not in error
     assert error.count("\n") == 1
+
+
+def test_interrupt_within_a_finaliser_is_not_lost():
+    class Rude:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    with no_interrupt_lost() as check:
+        check()
+        thing = Rude()
+        del thing  # Python prints it, and goes on
+        with pytest.raises(KeyboardInterrupt):
+            check()
 
 
 def test_words_of_errors():

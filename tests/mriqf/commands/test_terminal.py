@@ -224,7 +224,7 @@ def test_interrupted_archive_goes_on(weights, disc):
     for k in range(60):
         np.save(f"archive/{k:02}.npy", disc(4, 64, 64, seed=k))
     tokens = ("score", "archive", "--out", "scores", "--workers", "1", "--weights", weights)
-    terminal = Terminal(*tokens)
+    terminal = Terminal(*tokens, "--csv", "s.csv")
     terminal.wait_until(lambda: len(list(Path("scores").glob("[!.]*.parquet"))) > 2)
     terminal.press(b"\x03")
     status, lines = terminal.end()
@@ -233,6 +233,10 @@ def test_interrupted_archive_goes_on(weights, disc):
     (told,) = re.findall(r"interrupted; (\d+) of 60 volumes are in scores: the same command goes on from there", text)
     kept = {path.name: path.stat().st_mtime_ns for path in Path("scores").glob("[!.]*.parquet")}
     assert 3 <= int(told) <= len(kept) < 60
+    volumes = [row for row in rows("s.csv") if not row["slice"]]
+    assert len([row for row in volumes if row["score"]]) == int(told)
+    assert {row["note"] for row in volumes if not row["score"]} == {"not scored: the run was interrupted"}
+    assert len(volumes) == 60
     found = subprocess.run([*MRIQF, *tokens], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (0, "scores\t60\t60\t0\n")
     after = {path.name: path.stat().st_mtime_ns for path in Path("scores").glob("*.parquet")}

@@ -41,7 +41,9 @@ def test_weights_are_listed_and_found(capsys, tmp_path, monkeypatch, weights_fil
     path = weights_file("qf-tiny.safetensors", channels=3)
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     assert main(["weights", "list"]) == 0
-    assert capsys.readouterr().out == "qf-tiny\tqf\tvalidation mae 30.00\n"
+    name, _, _, count, size, limits = capsys.readouterr().out.rstrip("\n").split("\t")
+    assert (name, limits) == ("qf-tiny", "see its card")
+    assert (int(count), int(size)) == (sum(t.numel() for t in weights.read(path)[0].values()), path.stat().st_size)
     assert main(["weights", "path", "qf-tiny"]) == 0
     assert capsys.readouterr().out.strip() == str(path)
     assert main(["weights", "path", "qf-tyni"]) == 1

@@ -138,7 +138,7 @@ def test_score_is_the_minkowski_mean_of_the_gates_at_half_the_resolution(file, t
 def test_command_scores_a_picture(file, texture, tmp_path, capsys):
     Image.fromarray(texture(32, 40, channels=3)).save(tmp_path / "a.png")
     assert main(["score", str(tmp_path / "a.png"), "--weights", str(file())]) == 0
-    value, pool = capsys.readouterr().out.split("\t")[2:4]
+    value, _, pool = capsys.readouterr().out.split("\t")[6:9]
     assert 0 < float(value) < 100
     assert pool == "foreground"
     assert main(["score", str(tmp_path / "a.png"), "--weights", str(file(attention=False))]) == 2
