@@ -151,7 +151,8 @@ def reconstruct(
         _write(temporary, indices, image, pattern, card, keep_complex)
     if table.aligned:
         seconds = time.perf_counter() - started
-        show(f"{out}: {len(indices)} slices by {method} in {seconds:.0f} s, effective acceleration {effective:.2f}")
+        count = f"{len(indices)} slice{'s' * (len(indices) > 1)}"
+        show(f"{out}: {count} by {method} in {seconds:.0f} s, effective acceleration {effective:.2f}")
 
 
 def _table(kspace: str, header: bool) -> Table:

@@ -228,8 +228,8 @@ class _Run:
             if self._volumes:
                 show("")
                 print_volumes(self._volumes, self.job.calibration)
-            for line in legend(self.job.calibration, self.job.cut):
-                show(line)
+                for line in legend(self.job.calibration, self.job.cut):
+                    show(line)
             for line in self.failures:
                 say(f"not scored: {line}")
         elif self.job.cut is not None and self._scored:

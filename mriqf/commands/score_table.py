@@ -150,7 +150,8 @@ def summary(row: Row, slices: Sequence[Row]) -> str:
     known = sum(map(_known, slices))
     if not known:
         return f"no score: {'; '.join(remarks(row, slices))}"
-    said = f"score {row['score']:.2f} over {'' if known == len(slices) else f'{known} of '}{len(slices)} slices"
+    count = f"{len(slices)} slice{'s' * (len(slices) > 1)}"
+    said = f"score {row['score']:.2f} over {count if known == len(slices) else f'{known} of {count}'}"
     if row.get("nrmse") is not None:
         said = f"NRMSE {interval(row['nrmse'], row['nrmse_low'], row['nrmse_high'])}, {said}"
     return "; ".join((said, *remarks(row, slices)))
