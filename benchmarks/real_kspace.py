@@ -60,7 +60,8 @@ def main() -> None:
         truth = combined(kspace)
         for index in evenly(len(kspace), options.slices):
             y, target = kspace[index : index + 1], truth[index : index + 1]
-            for family, acceleration, seed in itertools.product(FAMILIES, options.accelerations, range(options.seeds)):
+            settings = [(f, r, s) for f in FAMILIES for r in options.accelerations for s in range(options.seeds)]
+            for family, acceleration, seed in settings:
                 mask = draw(family, (y.shape[2], y.shape[3]), acceleration, seed)
                 for method, solve in methods.items():
                     key = tuple(map(str, (name, index, family, acceleration, seed, method)))
@@ -122,7 +123,7 @@ def compare(
         found = mriqf.score(image[0, 0].numpy())
         predicted["score"] = found.value
         if found.slices[0].expected is not None and found.slices[0].expected.nrmse is not None:
-            predicted["predicted"] = found.slices[0].expected.nrmse.value
+            predicted["predicted"] = found.slices[0].expected.nrmse
     return {
         "effective_acceleration": recon.effective_acceleration(mask),
         "psnr": metrics.psnr(matched, truth, region).item(),

@@ -1,6 +1,6 @@
 """Resolution that an image was acquired at: the support of its k-space, if a scanner or program interpolated it.
 
-An image with an empty rim of k-space was zero-filled to a larger matrix, or truncated: the image alone cannot tell which.
+An image with an empty rim of k-space was zero-filled to a larger matrix, or truncated: the image cannot tell which.
 """
 
 import torch

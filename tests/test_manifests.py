@@ -39,15 +39,16 @@ def test_splits_share_neither_file_nor_subject(path):
     splits, hashes = defaultdict(set), defaultdict(set)
     whole = set()
     for source in read_manifest(path).sources:
+        array = source.path, source.key  # the arrays of one file may be of several subjects
         hashes[source.path].add(source.sha256 or source.path)
         for subject in source.subjects or (None,):
-            splits[source.path, subject].add(source.split)
+            splits[array, subject].add(source.split)
         if source.subjects is None:
-            assert source.path not in whole
-            whole.add(source.path)
+            assert array not in whole
+            whole.add(array)
     assert all(len(found) == 1 for found in splits.values())
     assert all(len(found) == 1 for found in hashes.values())
-    assert not any(path in whole and subject is not None for path, subject in splits)
+    assert not any(array in whole and subject is not None for array, subject in splits)
     assert len({sha256 for found in hashes.values() for sha256 in found}) == len(hashes)  # no file under two names
 
 
@@ -57,7 +58,7 @@ def test_no_manifest_trains_on_what_another_tests():
         for source in read_manifest(path).sources:
             for subject in source.subjects or (None,):
                 name = source.sha256 or (path.stem, source.path)
-                uses[name, subject].add("test" if source.split == "test" else "train or val")
+                uses[name, source.key, subject].add("test" if source.split == "test" else "train or val")
     assert all(len(found) == 1 for found in uses.values())
 
 

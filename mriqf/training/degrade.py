@@ -21,6 +21,7 @@ import recon
 from mriqf import degrade, metrics
 from mriqf.resolution import crop_to_support
 from mriqf.training.targets import Image, Target
+from recon.coils import white_noise
 
 RECONSTRUCTIONS = ("zero-filled", "cg-sense", "l1-wavelet", "total-variation", "learned")
 FAMILIES = (*RECONSTRUCTIONS, "noise", "blur", "motion", "ghost", "over-smoothing", "jpeg", "interpolated")
@@ -110,7 +111,7 @@ def draw_group(
     image = target.image
     scanner = _scanner((image.shape[2], image.shape[3]), rng, config)
     clean = recon.fft2c(scanner.csm * scanner.phase * image)
-    kspace = clean + recon.coils.white_noise(clean.shape, scanner.noise_std, _seed(rng))
+    kspace = clean + white_noise(clean.shape, scanner.noise_std, _seed(rng))
     reference = scanner.combine(kspace)
     known_families = [f for f in config.families if f != "learned" or learned]
     reconstructions = [f for f in known_families if f in RECONSTRUCTIONS]
@@ -198,7 +199,9 @@ def _degrade(
     elif family == "blur":
         sigma = _geometric(level, 0.25, 2.5)
         sides = [sigma, sigma * rng.random()] if rng.random() < 0.35 else [sigma, sigma]
-        image = _filtered(reference, sides, rng) if rng.random() < 0.4 else degrade.blur(reference, tuple(sides))
+        image = (
+            _filtered(reference, sides, rng) if rng.random() < 0.4 else degrade.blur(reference, (sides[0], sides[1]))
+        )
     elif family == "over-smoothing":
         image = _oversmoothed(kspace, level, scanner, rng)
     elif family == "jpeg":

@@ -73,7 +73,9 @@ def draw_target(pools: Sequence[Pool], rng: np.random.Generator, config: TargetC
     odds = np.array([pool.weight for pool in pools])
     for _ in range(100):
         if rng.random() < config.shapes:
-            return Target(_unit(shapes((rng.integers(160, 257), rng.integers(160, 257)), rng)), 0.0, "shapes", "shapes")
+            return Target(
+                _unit(shapes((int(rng.integers(160, 257)), int(rng.integers(160, 257))), rng)), 0.0, "shapes", "shapes"
+            )
         pool = pools[int(rng.choice(len(pools), p=odds / odds.sum()))]
         k = int(rng.integers(len(pool.images)))
         image = torch.from_numpy(np.abs(pool.images[k]).astype(np.float32))[None, None]
@@ -101,7 +103,7 @@ def draw_target(pools: Sequence[Pool], rng: np.random.Generator, config: TargetC
 
 def shapes(shape: tuple[int, int], rng: np.random.Generator) -> Image:
     """Random ellipses and polygons, inside a larger one, each with a grey level and a texture of its own."""
-    h, w = (int(n) for n in shape)
+    h, w = shape
     y, x = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j].astype(np.float32)
 
     def region(size: tuple[float, float], spread: float) -> np.ndarray:
