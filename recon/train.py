@@ -103,8 +103,11 @@ def train(
     Raises
     ------
     ValueError
-        If the loss stops being a number.
+        If the loss stops being a number; or if a VarNet's features are no multiple of 16.
     """
+    if config.network == "varnet" and config.varnet.features % 16:
+        # oneDNN's gradients of such dilated convolutions in bfloat16 are no numbers.
+        raise ValueError(f"{config.varnet.features} features of a VarNet cannot be trained: use a multiple of 16")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = MoDL(config.model) if config.network == "modl" else VarNet(config.varnet)

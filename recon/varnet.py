@@ -19,7 +19,7 @@ class VarNetConfig:
     cascades: int = 8
     """Gradient steps, each with a regulariser of its own, 1 or more."""
     features: int = 48
-    """Channels of the regularisers, at half of the resolution; multiples of 16 are fastest."""
+    """Channels of the regularisers, at half of the resolution; a multiple of 16 where it is to be trained."""
     dilations: tuple[int, ...] = (1, 2, 4)
     """Of the convolutions between a regulariser's first and last."""
 
@@ -77,9 +77,7 @@ class VarNet(nn.Module):
             raise ValueError(f"{config} has no network: use cascades >= 1, features >= 1")
         self.config = config
         cascades = nn.ModuleList(Regulariser(config) for _ in range(config.cascades))
-        # Other widths: oneDNN's gradients of dilated convolutions in bfloat16 are no numbers in channels-last.
-        layout = torch.channels_last if config.features % 16 == 0 else torch.contiguous_format
-        self.cascades = cascades.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        self.cascades = cascades.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.eta = nn.Parameter(torch.ones(config.cascades))
         self.name = "varnet"
 
