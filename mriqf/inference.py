@@ -1,6 +1,9 @@
 """The predictor as scoring runs it: batch norms folded into convolutions, half precision where that is fast."""
 
 import copy
+import dataclasses
+import hashlib
+import json
 
 import torch
 from jaxtyping import Float
@@ -28,9 +31,24 @@ def fast(model: Predictor) -> Predictor:
     if model.training:
         raise ValueError("predictor is in training mode: call eval() first")
     quick = copy.deepcopy(model).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    quick.fingerprint = fingerprint(model)  # of the weights that it stands for, not of the folded ones
     for name in quick.halves:
         setattr(quick, name, _fold(getattr(quick, name)).to(_dtype(model.device)))
     return quick
+
+
+def fingerprint(model: Predictor) -> str:
+    """SHA-256 of a predictor's configuration and tensors, wherever its file lies and whatever its card says.
+
+    A copy by `fast` has that of its original.
+    """
+    if isinstance(known := getattr(model, "fingerprint", None), str):
+        return known
+    found = hashlib.sha256(json.dumps(dataclasses.asdict(model.config), sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 @torch.inference_mode()

@@ -183,7 +183,8 @@ def _check_slice(job: _Job, index: int, padded: bool) -> dict[str, Any]:
         try:
             kspace, sense = measurement(samples, height, job.pattern, maps, job.device)
             image = job.data.crop(job.method(kspace, sense))[0, 0].abs().cpu().numpy()
-            found = {"score": scoring.score(image, job.predictor).value, **_evidence(job, kspace, sense, padded)}
+            score = scoring.score(image, job.predictor, calibration=None).value
+            found = {"score": score, **_evidence(job, kspace, sense, padded)}
         except ValueError as error:
             raise ValueError(f"{job.data.source}: slice {index}: {error}") from None
     for message in dict.fromkeys(str(warning.message) for warning in caught):  # every fold has the same to say
