@@ -208,7 +208,29 @@ def test_nothing_of_the_subject_itself_is_fitted_on():
 
 def test_one_subject_or_one_family_cannot_be_left_out():
     table = synthetic(subjects=1)
-    with pytest.raises(ValueError, match="two subjects"):
+    with pytest.raises(ValueError, match="nothing was fitted on: give two or more"):
         predict(table, estimators(["w center"])["constant (median R)"], "x")
     assert list(settings(table)) == ["modl"]
-    assert "Needs two subjects" in answer(table)
+
+
+@pytest.mark.parametrize("rates", [(1, 2, 4, 8), (1, 4)])
+def test_one_subject_gets_the_figures_and_the_answer_that_it_can_have(tmp_path, rates):
+    table = synthetic(subjects=1)
+    table = {name: column[np.isin(table["acceleration"], rates)] for name, column in table.items()}
+    text = answer(table)
+    assert "1 subjects" in text
+    assert "R from one image is tried on subjects that nothing was fitted on: give two or more." in text
+    assert ("mean -1.00, from -1.00 to -1.00" in text) is (len(rates) > 2)
+    assert ("unknown: it takes three rates" in text) is (len(rates) < 3)
+    assert "+nan" not in text
+    for name, draw in FIGURES:
+        if name != "maps.png":  # of reconstructions, which a table alone does not have
+            draw(table, tmp_path / name)
+            assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_one_slice_at_one_seed_has_no_spread_to_judge():
+    table = synthetic(subjects=1)
+    _, a8 = claims({name: column[table["slice"] == 0] for name, column in table.items()})
+    assert a8.holds is None
+    assert "of one image at each R" in a8.measured
