@@ -122,7 +122,7 @@ def l1_wavelet(
         from sigpy import linop, prox
         from sigpy.alg import GradientMethod
     except ImportError as error:
-        raise ImportError('l1_wavelet needs sigpy: pip install "mriqf[recon]"') from error
+        raise ImportError("l1_wavelet needs sigpy: pip install sigpy") from error
     if wavelet not in wavelist(kind="discrete") or not Wavelet(wavelet).orthogonal:
         raise ValueError(f"wavelet={wavelet!r} is no orthogonal wavelet: use one such as 'db4', 'sym4' or 'haar'")
     zero_filled_image = zero_filled(kspace, sense)

@@ -6,7 +6,6 @@ matplotlib and nibabel; k-space is simulated from one of them, in fastMRI's layo
 
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -39,8 +38,8 @@ COMMANDS = {
     "study opinion": "OPINIONS --lower-is-better opinions --out OUT",
     "study prior": "PHOTOS --out OUT --steps 2 --every 1 --fixed 1 --timed 1",
     "study claims": f"MANIFEST --data ROOT --out OUT {FOUR}",
-    "study pretext": "DEGRADED/train --validation DEGRADED/val --test DEGRADED/test --jpeg MANIFEST --data ROOT --out OUT "
-    "--steps 1",
+    "study pretext": "DEGRADED/train --validation DEGRADED/val --test DEGRADED/test --jpeg MANIFEST --data ROOT "
+    "--out OUT --steps 1",
     "study report": "--out OUT/report.md",
     "weights list": "",
     "weights path": "qf-mri",
