@@ -34,8 +34,8 @@ def rss(coil_images: Inexact[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
 def birdcage(n_coils: int, shape: tuple[int, int]) -> Complex64[Tensor, "1 c h w"]:
     """Simulate the maps of a birdcage coil, normalised so that the squared magnitudes sum to 1 at every pixel.
 
-    The elements stand on a ring of 1.5 times the half field of view, as SigPy's. The field of each is that of a straight
-    wire: it falls with the distance and turns around the wire. The phase of the currents goes once around the ring.
+    The elements stand on a ring of 1.5 times the half field of view, as SigPy's. The field of each is that of a
+    straight wire: it falls with the distance and turns around the wire. The phase of the currents goes once around.
 
     Parameters
     ----------
