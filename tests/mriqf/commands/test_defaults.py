@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import recon
 from mriqf.cli import app, main
@@ -24,22 +25,23 @@ COMMANDS = {
     "score": "NIFTI DICOM --csv OUT/scores.csv --json OUT/scores.json --map-dir OUT --overlay-dir OUT",
     "report": "SCORES --out OUT/page.html",
     "recon": "KSPACE --method modl --mask equispaced --acceleration 4 --out OUT/recon.h5",
-    "restore": "PHOTOS/grace_hopper.jpg --model qgcn --out OUT",
+    "restore": "JPEG --model qgcn --out OUT",
     "check": "KSPACE --mask random --acceleration 4 --csv OUT/check.csv",
     "demo": "--out OUT",
-    "study sampling": "MANIFEST --data ROOT --out OUT --steps 2 --slices 1 --qualities 2",
+    "study sampling": "MANIFEST --data ROOT --out OUT --steps 1 --slices 1",
     "study corruption": "HEAD PHOTOS --out OUT",
     "study dataset": "HEAD PHOTOS --out OUT",
-    "study r": f"KSPACE --out OUT {FOUR}",
-    "study loss": "MANIFEST --data ROOT --out OUT --steps 1",
+    "study r": f"HEAD --out OUT {FOUR}",
+    "study loss": "MANIFEST --data ROOT --out OUT --steps 1 --slices 1 --qualities 10",
     "study restoration": "PHOTOS --out OUT",
     "study ordering": "PHOTOGRAPHS --data ROOT --out OUT --steps 1 --split test",
-    "study tuning": "MANIFEST --data ROOT --out OUT --steps 1",
+    "study tuning": "MANIFEST --data ROOT --out OUT --steps 1 --lams 1 --accelerations 4 --families random",
     "study opinion": "OPINIONS --lower-is-better opinions --out OUT",
     "study prior": "PHOTOS --out OUT --steps 2 --every 1 --fixed 1 --timed 1",
-    "study claims": f"MANIFEST --data ROOT --out OUT {FOUR}",
+    "study claims": "MANIFEST --data ROOT --out OUT --slices 1 --lone-slices 1 --training-slices 1 --levels 2 "
+    f"--flaws 1 --recon-slices 1 --recon-seeds 1 --qualities 1 --masks random {FOUR}",
     "study pretext": "DEGRADED/train --validation DEGRADED/val --test DEGRADED/test --jpeg MANIFEST --data ROOT "
-    "--out OUT --steps 1",
+    "--out OUT --steps 1 --seeds 0 --left-out noise",
     "study report": "--out OUT/report.md",
     "weights list": "",
     "weights path": "qf-mri",
@@ -74,11 +76,12 @@ def places(tmp_path_factory):
     write_kspace(root / "kspace.h5", head)
     (root / "photos").mkdir()
     shipped = Path(matplotlib.get_data_path(), "sample_data")
-    for name in ("grace_hopper.jpg", "Minduka_Present_Blue_Pack.png"):
-        shutil.copy(shipped / name, root / "photos")
-    turned = np.stack([np.rot90(head, k)[:, :: 1 - k % 2 * 2] for k in range(8)])
-    np.savez(root / "heads.npz", images=turned.astype(np.uint16), subject=np.arange(8))
-    sources = {"train": [0, 1, 2, 3], "val": [4, 5], "test": [6, 7]}
+    shutil.copy(shipped / "grace_hopper.jpg", root)
+    Image.open(shipped / "Minduka_Present_Blue_Pack.png").convert("RGB").save(root / "photos" / "box.png")
+    Image.open(shipped / "logo2.png").convert("RGB").resize((256, 128)).save(root / "photos" / "logo.png")
+    turned = np.stack([np.rot90(head, k) for k in range(4)])
+    np.savez(root / "heads.npz", images=turned.astype(np.uint16), subject=np.arange(4))
+    sources = {"train": [0, 1], "val": [2], "test": [3]}
     manifest(root / "heads.toml", {split: ("heads.npz", subjects) for split, subjects in sources.items()})
     for split in sources:
         shutil.copytree(root / "photos", root / split)
@@ -86,14 +89,15 @@ def places(tmp_path_factory):
     for split in sources:
         words = ["data", "degrade", root / "heads.toml", "--root", root, "--out", root / "degraded" / split]
         assert main([str(w) for w in (*words, "--split", split, "--n", 40)]) == 0
-    (root / "opinions").mkdir()
+    shutil.copytree(root / "photos", root / "opinions")
+    (root / "opinions" / "scores.csv").write_text("image,score\nbox,40\nlogo,60\n")
     assert main(["score", str(root / "head.npy"), "--csv", str(root / "scores.csv"), "--map-dir", str(root)]) == 0
     return {
         "NIFTI": Path(nibabel.__file__).parent / "tests/data/example4d.nii.gz",
         "DICOM": pydicom.data.get_testdata_file("MR_small.dcm"), "HEAD": root / "head.npy", "ROOT": root,
         "KSPACE": root / "kspace.h5", "PHOTOS": root / "photos", "MANIFEST": root / "heads.toml",
         "PHOTOGRAPHS": root / "photographs.toml", "DEGRADED": root / "degraded", "OPINIONS": root / "opinions",
-        "SCORES": root / "scores.csv",
+        "SCORES": root / "scores.csv", "JPEG": root / "grace_hopper.jpg",
     }  # fmt: skip
 
 
@@ -125,7 +129,9 @@ def manifest(path, sources):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_runs_on_its_defaults(name, places, tmp_path, capsys):
+def test_runs_on_its_defaults(name, places, tmp_path, capsys, request):
+    if name == "export":  # the annotation checks look at sizes, which are no numbers while torch traces
+        request.getfixturevalue("unchecked")
     words = f"{name} {COMMANDS[name]}"
     for place, path in (places | {"OUT": tmp_path}).items():
         words = words.replace(place, str(path))
