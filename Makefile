@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Tests in as many processes as there are cores, eight at most; fixtures are shared within a file.
-WORKERS ?= --numprocesses auto --maxprocesses 8 --dist loadfile
+# Tests in as many processes as there are cores, eight at most, each with one thread; files stay together.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .PHONY: demo test test-all check notebooks docs dist clean
 
@@ -12,11 +12,11 @@ demo: $(VENV)/ready
 	$(BIN)/mriqf demo --out demo_out --force
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -q $(WORKERS) -m 'not end_to_end'
+	$(PYTEST) -m 'not end_to_end'
 
 # With whole commands, trainings and processes.
 test-all: $(VENV)/ready
-	$(BIN)/python -m pytest -q $(WORKERS)
+	$(PYTEST)
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .

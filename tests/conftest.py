@@ -1,10 +1,5 @@
 """Synthetic images and untrained predictors. Imports wait for the fixtures: the annotation checks come in first."""
 
-import os
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # one thread in each of several processes, before torch counts the cores
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import jaxtyping
 import numpy as np
 import pytest

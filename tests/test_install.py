@@ -72,6 +72,7 @@ def core():
     return run
 
 
+@pytest.mark.end_to_end
 def test_core_runs_the_demo(core, tmp_path):
     done = core("demo", "--out", tmp_path / "demo", "--accelerations", 4)
     assert done.returncode == 0, done.stderr

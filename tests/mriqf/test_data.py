@@ -198,7 +198,7 @@ def test_photographs_that_cannot_be_trained_on_are_refused_in_one_line(tmp_path,
     with pytest.raises(ValueError, match="has more than 8 bits a pixel: save it with 8"):
         data.read_source(deep, tmp_path)
     (tmp_path / "deep" / "a.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"a\.png is no PNG, TIFF or WebP, or damaged"):
+    with pytest.raises(ValueError, match=r"a\.png is no PNG, TIFF or WebP, or"):
         data.read_photograph(tmp_path / "deep" / "a.png", "L")
 
 

@@ -191,6 +191,7 @@ def in_two(tmp_path_factory, data):
     return out, torchrun(out, [typed("srcnn", data, out / "broken.safetensors", lr="inf"), *commands])
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", COMMANDS)
 def test_two_processes_learn_what_one_does(name, data, in_two, led, tmp_path):
     folder, done = in_two
@@ -213,6 +214,7 @@ def test_two_processes_learn_what_one_does(name, data, in_two, led, tmp_path):
         assert differs < 1e-3 * size + 1e-4, tensor
 
 
+@pytest.mark.end_to_end
 def test_what_breaks_breaks_in_all_processes(in_two):
     folder, done = in_two
     path = folder / "broken.safetensors"
@@ -223,6 +225,7 @@ def test_what_breaks_breaks_in_all_processes(in_two):
     assert done.stderr.count("step 1/3") == len([name for name in COMMANDS if "--steps 3" in COMMANDS[name]]) + 1
 
 
+@pytest.mark.end_to_end
 def test_killed_in_two_processes_and_in_one_it_goes_on_in_two(data, tmp_path, monkeypatch):
     changed = {"steps": "6", "checkpoint-every": "2"}
     whole, cut = (tmp_path / f"{name}.safetensors" for name in ("whole", "cut"))

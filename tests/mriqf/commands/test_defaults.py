@@ -20,6 +20,9 @@ from mriqf.studies.demo import embedded_slice
 
 pytestmark = pytest.mark.end_to_end
 
+PARTS = (
+    "--parts clean --parts local --parts jpeg --parts degraded --parts recon --parts traps"  # without a minute's timing
+)
 FOUR = "--accelerations 1 --accelerations 4"
 COMMANDS = {
     "score": "NIFTI DICOM --csv OUT/scores.csv --json OUT/scores.json --map-dir OUT --overlay-dir OUT",
@@ -39,7 +42,7 @@ COMMANDS = {
     "study opinion": "OPINIONS --lower-is-better opinions --out OUT",
     "study prior": "PHOTOS --out OUT --steps 2 --every 1 --fixed 1 --timed 1",
     "study claims": "MANIFEST --data ROOT --out OUT --slices 1 --lone-slices 1 --training-slices 1 --levels 2 "
-    f"--flaws 1 --recon-slices 1 --recon-seeds 1 --qualities 1 --masks random {FOUR}",
+    f"--flaws 1 --recon-slices 1 --recon-seeds 1 --qualities 1 --masks random {FOUR} {PARTS}",
     "study pretext": "DEGRADED/train --validation DEGRADED/val --test DEGRADED/test --jpeg MANIFEST --data ROOT "
     "--out OUT --steps 1 --seeds 0 --left-out noise",
     "study report": "--out OUT/report.md",

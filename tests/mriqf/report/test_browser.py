@@ -110,6 +110,7 @@ def volume(name, score, worst=1):
     return ScoredVolume(name, Path(name), slices, "w", "rms", Scale(0.0, 1.0, 0.1), None, None, None)
 
 
+@pytest.mark.end_to_end
 def test_page_in_chromium(browser, tmp_path):
     ramp = np.broadcast_to(np.linspace(0, 1, 48, dtype=np.float32), (40, 48))
     coded = encode(ramp[None].copy(), (100 * ramp).copy(), np.ones(ramp.shape, bool))
