@@ -1,16 +1,22 @@
-# make demo: score a real MR slice, undersampled more and more.   make test: run the tests.
+# make demo: score a real MR slice, undersampled more and more.   make test: run the tests, but for the slow ones.
 # Both create the environment first if it is missing.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Tests in as many processes as there are cores, eight at most, each with one thread; files stay together.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: demo test check notebooks docs dist clean
+.PHONY: demo test test-all check notebooks docs dist clean
 
 demo: $(VENV)/ready
 	$(BIN)/mriqf demo --out demo_out --force
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -q
+	$(PYTEST) -m 'not end_to_end'
+
+# With whole commands, trainings and processes.
+test-all: $(VENV)/ready
+	$(PYTEST)
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -33,6 +39,7 @@ dist: $(VENV)/ready
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --no-deps 'fastmri>=0.3'
 	touch $@
 
 clean:

@@ -37,7 +37,7 @@ def parts(data: Path, out: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
         return [[*MRIQF, "study", name, *options, "--out", own(folder or name)]]
 
     yield "accuracy", "quality of JPEG images", [[*PYTHON, "benchmarks.accuracy", "--data", str(data)]]
-    yield "invariance", "what must not move a score", [[*PYTHON, "benchmarks.invariance"]]
+    yield "invariance", "what must not move a score", [[*PYTHON, "benchmarks.invariance", "--data", str(data)]]
     yield "speed", "scoring", [[*PYTHON, "benchmarks.speed"]]
     yield "recon", "reconstruction: time", [[*PYTHON, "benchmarks.recon"]]
     lams = own("lams.tsv")

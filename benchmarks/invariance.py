@@ -1,47 +1,59 @@
 """How much does the score move under changes that say nothing of quality?
 
-    python -m benchmarks.invariance [FILE …]
+    python -m benchmarks.invariance [FILE …] [--data FOLDER] [--weights NAME …] [--device cuda]
 
-Without a file: the embedded head, alone and with the noise of other seeds as further slices.
+FOLDER holds the data sets of data_manifests/: its test subjects are taken. Without files and folder: the embedded head,
+alone and with noise as further slices. Each image is tried untouched and after JPEG 50. Prints a row a change: weights,
+whether it moves no slice by more than the bar, the change, the largest change of a slice's score in points, and the
+image where that was. Rows that fail come first.
 """
 
 import argparse
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from mriqf.inference import fast
-from mriqf.io import from_array, read
+from mriqf.inference import Predictor, batches, fast
+from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels
 from mriqf.scale import normalise, volume_scale
 from mriqf.scoring import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
+from mriqf.studies.inputs import read_inputs
 from mriqf.weights import load_predictor
+
+BAR = 0.1  # points: as much as half precision may move a score
+MANIFEST = Path(__file__).parent.parent / "data_manifests" / "qf-mri.toml"
 
 
 def main() -> None:
-    """Print the largest change of any slice's score, for each kind of change."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*")
-    parser.add_argument("--weights", default="qf-gray")
-    parser.add_argument("--slices", type=int, default=16, help="slices of each file, evenly spaced")
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--weights", nargs="+", default=["qf-mri", "qf-gray"])
+    parser.add_argument("--slices", type=int, default=16, help="slices of each subject, evenly spaced")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    stacks = {}
-    for file in options.files:
-        volume = read(file)
-        chosen = np.unique(np.linspace(0, volume.n_slices - 1, options.slices).astype(int))
-        stacks[file] = np.stack([volume.read_slice(int(i))[0] for i in chosen])
-    if not stacks:
-        image = embedded_slice().numpy()
-        noise = np.random.default_rng(0).standard_normal((7, *image.shape)) * image.max() * 0.02
-        stacks["embedded head"] = np.concatenate([image[None], np.abs(image + noise)]).astype(np.float32)
+    stacks = read_stacks([*options.files, *([MANIFEST] if options.data else [])], options.data, options.slices)
     # An untouched image reads close to 100 whatever is done to it: a compressed one shows more.
     stacks |= {f"{name}, JPEG 50": compressed(stack) for name, stack in stacks.items()}
-    print("file\tchange\tlargest change of a slice's score")
-    for name, stack in stacks.items():
-        plain = score(stack, options.weights).per_slice
-        for change, other in changed(stack, options.weights):
-            print(f"{name}\t{change}\t{np.nanmax(np.abs(other - plain)):.6f}")
+    print(f"weights\tno slice by more than {BAR}\tchange\tlargest, points\tof")
+    for name in options.weights:
+        for moved, change, where in measured(stacks, load_predictor(name, options.device)):
+            print(f"{name}\t{'holds' if moved <= BAR else 'FAILS'}\t{change}\t{moved:.6f}\t{where}", flush=True)
+
+
+def read_stacks(paths: list[Path], root: Path | None, most: int) -> dict[str, np.ndarray]:
+    """Slices `(s, h, w)` of each subject, by its name; the embedded head if there are no paths."""
+    if paths:
+        subjects = read_inputs(paths, root).subjects
+        return {s.name: np.stack([s.data.read_slice(k)[0] for k in s.slices(most)]) for s in subjects}
+    image = embedded_slice().numpy()
+    noise = np.random.default_rng(0).standard_normal((7, *image.shape)) * image.max() * 0.02
+    return {"embedded head": np.concatenate([image[None], np.abs(image + noise)]).astype(np.float32)}
 
 
 def compressed(stack: np.ndarray, quality: int = 50) -> np.ndarray:
@@ -52,33 +64,50 @@ def compressed(stack: np.ndarray, quality: int = 50) -> np.ndarray:
     return np.stack([compress_pixels(np.round(u * 255).astype(np.uint8), quality) for u in unit]).astype(np.float32)
 
 
-def changed(stack: np.ndarray, weights: str):
+def measured(stacks: dict[str, np.ndarray], model: Predictor) -> list[tuple[float, str, str]]:
+    """Largest change of any slice's score, by which change, in which image; the largest first."""
+    largest: dict[str, tuple[float, str, str]] = {}
+    for name, stack in stacks.items():
+        plain = score(stack, model).per_slice
+        for change, other in changed(stack, model):
+            found = (float(np.nanmax(np.abs(other - plain))), change, name)
+            largest[change] = max(found, largest.get(change, found))
+    return sorted(largest.values(), reverse=True)
+
+
+def changed(stack: np.ndarray, model: Predictor) -> Iterator[tuple[str, np.ndarray]]:
     """Name and scores under each change."""
     for factor in (1e-3, 1e3):
-        yield f"intensity × {factor:g}", score(stack * np.float32(factor), weights).per_slice
-    yield "float64", score(stack.astype(np.float64), weights).per_slice
+        yield f"intensity × {factor:g}", score(stack * np.float32(factor), model).per_slice
+    yield "float64", score(stack.astype(np.float64), model).per_slice
     for aligned in (True, False):
         margins = [(n // 4 // 16 * 16, n // 2 - n // 4 // 16 * 16) for n in stack.shape[1:]]
         if not aligned:
             margins = [(a + 5, b - 5) for a, b in margins]
         padded = np.pad(stack, ((0, 0), *margins))
-        yield (
-            f"zero padding to 1.5×, {'whole cells' if aligned else '5 pixels off the cells'}",
-            score(padded, weights).per_slice,
-        )
-    yield "flipped left-right", score(stack[:, :, ::-1].copy(), weights).per_slice
-    yield "transposed", score(stack.transpose(0, 2, 1).copy(), weights).per_slice
-    volume, model = from_array(stack), fast(load_predictor(weights))
-    lattice = jpeg_trace(volume, range(len(stack)))
-    scale = volume_scale(volume, lattice)
-    for n in (1, 8):
-        found = score_slices(volume.read_slice, range(len(stack)), model, scale=scale, lattice=lattice, batch_size=n)
-        yield f"batches of {n}", np.array([s.score for s in found])
+        place = "whole cells" if aligned else "5 pixels off the cells"
+        yield f"zero padding to 1.5×, {place}", score(padded, model).per_slice
+    yield "flipped left-right", score(stack[:, :, ::-1].copy(), model).per_slice
+    yield "flipped upside down", score(stack[:, ::-1].copy(), model).per_slice
+    yield "transposed", score(stack.transpose(0, 2, 1).copy(), model).per_slice
+    usual = "as scoring does here" if batches(model.device) else "which scoring does on GPUs alone"
+    yield f"8 slices through the network together, {usual}", in_batches(stack, model, together=True)
     threads = torch.get_num_threads()
     for n in (1, 2):
         torch.set_num_threads(n)
-        yield f"{n} thread{'s' * (n > 1)}", score(stack, weights).per_slice
+        yield f"{n} thread{'s' * (n > 1)}", score(stack, model).per_slice
     torch.set_num_threads(threads)
+
+
+def in_batches(stack: np.ndarray, model: Predictor, *, together: bool) -> np.ndarray:
+    """Scores of the slices, read eight at a time."""
+    volume = from_array(stack)
+    lattice = jpeg_trace(volume, range(len(stack))) if model.reads_grid else None
+    scale = volume_scale(volume, lattice)
+    found = score_slices(
+        volume.read_slice, range(len(stack)), fast(model), scale=scale, lattice=lattice, together=together
+    )
+    return np.array([s.score for s in found])
 
 
 if __name__ == "__main__":

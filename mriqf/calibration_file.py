@@ -1,6 +1,5 @@
 """Calibrations on disk: JSON beside the weights they belong to, which is found again, and refused for others."""
 
-import hashlib
 import json
 import math
 from dataclasses import asdict
@@ -12,10 +11,10 @@ import numpy as np
 from mriqf.calibration import Calibration
 from mriqf.conformal import Band
 from mriqf.domain import Domain
-from mriqf.inference import Predictor
+from mriqf.inference import Predictor, fingerprint
 from mriqf.io.atomic import atomic_path
 from mriqf.io.bounds import read_text
-from mriqf.weights import config_dict, find
+from mriqf.weights import find
 
 FORMAT = "mriqf-calibration-1"
 
@@ -29,7 +28,7 @@ def attached(calibration: Calibration | str | Path | None, model: Predictor, poo
         One, or the file of one; `auto` is that beside the predictor's weights, if there is one and it is of this pool;
         `none` or None is none.
     model
-        As it was loaded: not the copy that `fast` makes.
+        As it was loaded, or the copy that `fast` makes of it.
     pool
         How its maps become scores.
 
@@ -61,15 +60,6 @@ def beside(weights: str | Path) -> Path | None:
     except ValueError:
         return None
     return path.with_suffix(".calibration.json")
-
-
-def fingerprint(model: Predictor) -> str:
-    """SHA-256 of a predictor's configuration and tensors, wherever its file lies and whatever its card says."""
-    found = hashlib.sha256(json.dumps(config_dict(model.config), sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def write(path: str | Path, calibration: Calibration, *, force: bool = False) -> None:

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Complex64, Float, Float32, Int
+from jaxtyping import Complex64, Float, Float32, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -24,6 +24,8 @@ from mriqf.scale import normalise, percentile_scale
 
 Law = Literal["uniform", "log", "neglog"]
 Split = Literal["train", "val", "test"]
+PHOTOGRAPHS = (".png", ".tif", ".tiff", ".webp")
+MARGIN = 16  # pixels around a patch whose grid is shifted
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Source:
     """One line of a manifest: a file of slices, a folder of photographs, or a folder of files that are counted."""
 
     path: str
+    """Of a folder, the PNG, TIFF and WebP files are its photographs."""
     split: Split
     sha256: str | None = None
     key: str = "images"
@@ -126,13 +129,13 @@ def read_source(source: Source, root: Path, channels: int = 1) -> list[np.ndarra
     Raises
     ------
     ValueError
-        If the files are not those of the manifest.
+        If the files are not those of the manifest, or a folder has no photographs, or some that are JPEG images.
     """
     path = root / source.path
     if path.is_dir() and source.files is None:
         verify(source, root)
         mode = "RGB" if channels == 3 else "L"
-        return [np.asarray(Image.open(f).convert(mode), np.float32) / 255 for f in sorted(path.glob("*.webp"))]
+        return [read_photograph(file, mode).astype(np.float32) / 255 for file in find_photographs(path)]
     slices, subject = read_slices(source, root)
     images = []
     for s in sorted(set(subject.tolist())):
@@ -140,6 +143,44 @@ def read_source(source: Source, root: Path, channels: int = 1) -> list[np.ndarra
         scale = percentile_scale(list(volume[:, None]))
         images += [normalise(image[None], scale)[0] for image in volume]
     return images
+
+
+def find_photographs(folder: Path) -> list[Path]:
+    """The PNG, TIFF and WebP files of a folder, in the order of their names; other files are passed over.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or there are JPEG files, whose own loss would be taken for the truth.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    if lossy := next((path for path in files if path.suffix.lower() in (".jpg", ".jpeg")), None):
+        raise ValueError(f"{lossy} is compressed as JPEG already: give photographs that never were, as PNG, TIFF, WebP")
+    found = [path for path in files if path.suffix.lower() in PHOTOGRAPHS]
+    if not found:
+        raise ValueError(f"{folder} holds no photographs: give PNG, TIFF or WebP files")
+    return found
+
+
+def read_photograph(path: Path, mode: Literal["RGB", "L"]) -> UInt8[np.ndarray, "h w *ch"]:
+    """Pixels of a photograph in colours, or as full-range luma.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or has more than 8 bits.
+    """
+    try:
+        with Image.open(path, formats=("PNG", "TIFF", "WEBP")) as image:
+            deep = image.mode.startswith(("I", "F"))
+            pixels = np.asarray(image.convert(mode))
+    except (OSError, SyntaxError) as error:  # of damaged files Pillow raises either
+        raise ValueError(
+            f"{path} is no PNG, TIFF or WebP, or is damaged ({plain(str(error))}): save it again"
+        ) from None
+    if deep:
+        raise ValueError(f"{path} has more than 8 bits a pixel: save it with 8")
+    return pixels
 
 
 def read_slices(
@@ -218,6 +259,21 @@ class Augmentation:
     """Probability of the small change of scale that normalising the compressed image brings, up to 1.5 %."""
 
 
+def check_images(pools: Sequence[Sequence[np.ndarray]], name: str, patch: int) -> None:
+    """Raise ValueError where a pool is empty, or a patch of `patch`² pixels cannot be cut from each image.
+
+    Parameters
+    ----------
+    name
+        Of the manifest that the images are from.
+    """
+    if not pools or not all(pools):
+        raise ValueError(f"manifest {name} has a training source without images, or none: name one that has")
+    height, width = min((image.shape[:2] for pool in pools for image in pool), key=min)
+    if min(height, width) < patch:
+        raise ValueError(f"patch is {patch}, and manifest {name} has an image of {height}×{width}: use smaller patches")
+
+
 def make_batch(
     pools: Sequence[Sequence[np.ndarray]],
     weights: Sequence[float],
@@ -255,7 +311,7 @@ def _patch(
 ) -> np.ndarray:
     fate = rng.random()
     resampled, shifted = fate < aug.resampled, fate < aug.resampled + aug.shifted_grid
-    margin = 16 if shifted else 0
+    margin = MARGIN if shifted else 0
     y, x = (rng.integers(n - size - margin + 1) for n in image.shape[:2])
     patch = image[y : y + size + margin, x : x + size + margin]
     patch = np.rot90(patch, int(rng.integers(4)))

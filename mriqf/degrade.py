@@ -279,7 +279,7 @@ def shrink(image: Float[Tensor, "b 1 h w"], threshold: int | float, wavelet: str
     try:
         import pywt
     except ImportError as error:
-        raise ImportError('shrink needs PyWavelets: pip install "mriqf[recon]"') from error
+        raise ImportError("shrink needs PyWavelets: pip install PyWavelets") from error
     h, w = image.shape[2:]
     levels = max(min(pywt.dwt_max_level(min(h, w), wavelet), 4), 1)
     smooth, *details = pywt.wavedec2(image.cpu().numpy(), wavelet, mode="periodization", level=levels)

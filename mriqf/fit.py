@@ -276,8 +276,14 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor])
 
 
 def commit() -> str:
-    """Git commit of the source tree, or "unknown" outside one."""
-    found = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or "unknown"
+    """Git commit of the source tree, or "unknown" outside one: installed, within another repository, without git."""
+    here = Path(__file__)
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--show-prefix", "HEAD", f"HEAD:./{here.name}"],  # fails where it holds no such file
+            cwd=here.parent, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    prefix, head, _ = found.stdout.splitlines()
+    return head if prefix == f"{here.parent.name}/" else "unknown"

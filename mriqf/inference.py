@@ -1,6 +1,9 @@
 """The predictor as scoring runs it: batch norms folded into convolutions, half precision where that is fast."""
 
 import copy
+import dataclasses
+import hashlib
+import json
 
 import torch
 from jaxtyping import Float
@@ -28,19 +31,48 @@ def fast(model: Predictor) -> Predictor:
     if model.training:
         raise ValueError("predictor is in training mode: call eval() first")
     quick = copy.deepcopy(model).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    quick.fingerprint = fingerprint(model)  # of the weights that it stands for, not of the folded ones
     for name in quick.halves:
         setattr(quick, name, _fold(getattr(quick, name)).to(_dtype(model.device)))
     return quick
 
 
+def fingerprint(model: Predictor) -> str:
+    """SHA-256 of a predictor's configuration and tensors, wherever its file lies and whatever its card says.
+
+    A copy by `fast` has that of its original.
+    """
+    if isinstance(known := getattr(model, "fingerprint", None), str):
+        return known
+    found = hashlib.sha256(json.dumps(dataclasses.asdict(model.config), sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def batches(device: torch.device) -> bool:
+    """Whether images of equal size go through a predictor together on a device: on all but processors.
+
+    There one image fills the caches and the cores: eight at once take as long or up to twice as long, and other kernels
+    for other batches move the scores in their last digits.
+    """
+    return device.type != "cpu"
+
+
 @torch.inference_mode()
 def predict(
-    model: Predictor, images: Float[Tensor, "b ch h w"], lead: tuple[int, int] = (0, 0)
+    model: Predictor,
+    images: Float[Tensor, "b ch h w"],
+    lead: tuple[int, int] = (0, 0),
+    *,
+    together: bool | None = None,
 ) -> tuple[Float[Tensor, "b 1 i j"], Float[Tensor, "b k i j"] | None]:
     """Quality map, 0–100, of images in [0, 1], and the features that it was judged by, if the predictor shows them.
 
     Sides are padded by their last pixels to whole cells; `lead` rows and columns are put in front, by which cells
-    begin where the object does, or on the grid of a JPEG.
+    begin where the object does, or on the grid of a JPEG. Images go through the network `together`, or one at a time,
+    by which no map depends on its neighbours; if not given, as suits the device (`batches`).
 
     Raises
     ------
@@ -54,12 +86,12 @@ def predict(
             "give it a larger image (do not enlarge it by interpolation)"
         )
     padded = functional.pad(images, padding((h, w), lead, model.stride), mode="replicate")
-    # One at a time: it stays in the cache, and no image's map depends on its neighbours in the batch.
-    each = [image.to(model.device) for image in padded.split(1)]
+    size = len(padded) if (batches(model.device) if together is None else together) else 1
+    each = [part.to(model.device) for part in padded.split(size)]
     if isinstance(model, ErrorPredictor):
-        maps, features = zip(*(model.quality_and_features(image) for image in each), strict=True)
+        maps, features = zip(*(model.quality_and_features(part) for part in each), strict=True)
         return torch.cat(maps).cpu(), torch.cat(features).cpu()
-    return torch.cat([_in_parts(model, image) for image in each]), None
+    return torch.cat([_in_parts(model, part) for part in each]), None
 
 
 def predict_map(
@@ -69,11 +101,11 @@ def predict_map(
     return predict(model, images, lead)[0]
 
 
-def _in_parts(model: QFPredictor | QAIRNPredictor, image: Tensor) -> Tensor:
-    h, w = image.shape[2:]
-    found = torch.empty(1, 1, h // model.stride, w // model.stride)
+def _in_parts(model: QFPredictor | QAIRNPredictor, images: Tensor) -> Tensor:
+    h, w = images.shape[2:]
+    found = torch.empty(len(images), 1, h // model.stride, w // model.stride)
     for seen, kept, place in parts((h, w), TILE, model.reach):
-        cells = model(image[..., *seen]).float().cpu()
+        cells = model(images[..., *seen]).float().cpu()
         found[..., *_cells(place, model.stride)] = cells[..., *_cells(kept, model.stride)]
     return found
 

@@ -18,7 +18,7 @@ from mriqf.calibration import Calibration, Expected
 from mriqf.calibration_file import attached
 from mriqf.domain import describe
 from mriqf.error_predictor import ErrorPredictor
-from mriqf.inference import Predictor, fast, predict
+from mriqf.inference import Predictor, batches, fast, predict
 from mriqf.io import Axis, Volume, as_volume, cut_along
 from mriqf.lattice import Lattice, as_8bit, estimate_quality
 from mriqf.pooling import POOLS, cell_weight, check_pool, pool_map, rms_error, upsample_map, weighted_mean
@@ -27,6 +27,8 @@ from mriqf.weights import load_predictor
 
 SMALLEST = 32
 """Pixels that an image must have each way; what a predictor lacks is reflected at the borders."""
+
+TOGETHER = 2**22  # values of slices that go through a predictor at once, which takes up to 0.2 kB for each
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,12 @@ def score_slices(
     lattice: Lattice | None = None,
     calibration: Calibration | None = None,
     batch_size: int = 8,
+    together: bool | None = None,
 ) -> Iterator[SliceScore]:
     """Score slices one batch at a time, holding no more than a batch in memory.
+
+    On a GPU, slices of a batch that are equally large go through the predictor together, and their scores move by
+    rounding with the batch. On a processor they go one at a time: no score depends on the batch.
 
     Parameters
     ----------
@@ -104,7 +110,9 @@ def score_slices(
     calibration
         Of the predictor and pool: `mriqf.calibration_file.attached`.
     batch_size
-        Slices that are read before the first of them is scored; changes no score.
+        Slices in memory at a time, and through the predictor at once.
+    together
+        False scores one slice at a time whatever the batch; if not given, `mriqf.inference.batches` of the device.
 
     Raises
     ------
@@ -112,51 +120,90 @@ def score_slices(
         If a slice has less than 32 pixels each way.
     """
     pool = choose_pool(pool, model)
+    scale = own_scale(scale, model)
+    if not (batches(model.device) if together is None else together):
+        batch_size = 1
     for start in range(0, len(indices), batch_size):
-        batch = indices[start : start + batch_size]
-        for index, raw in [(index, read_slice(index)) for index in batch]:
-            own = mask(index) if mask else None
-            yield _score_slice(index, raw, own, model, pool, scale, lattice, calibration)
+        seen = [
+            _see(index, read_slice(index), mask(index) if mask else None, model, scale, lattice)
+            for index in indices[start : start + batch_size]
+        ]
+        for group in _alike(seen):
+            yield from _judge(group, model, pool, calibration)
 
 
-def _score_slice(
+@dataclass(frozen=True)
+class _Seen:
+    """A slice as the predictor sees it: its content, normalised."""
+
+    index: int
+    whole: Float32[np.ndarray, "ch h w"]
+    """The normalised slice with what is empty around it."""
+    box: tuple[slice, slice]
+    image: Float32[np.ndarray, "ch m n"]
+    """The content, continued by reflection where it is smaller than the predictor sees."""
+    inside: Bool[np.ndarray, "m n"]
+    """The foreground of that."""
+    frame: tuple[slice, slice]
+    """Where in it the content is."""
+    foreground: Bool[np.ndarray, "i j"]
+    """That of the content."""
+    given: Bool[np.ndarray, "h w"] | None
+    """The user's own foreground of the whole slice."""
+    lead: tuple[int, int]
+    """Pixels by which cells begin before the content: those of the JPEG block that holds its first pixel."""
+
+
+def _see(
     index: int,
     raw: Float32[np.ndarray, "ch h w"],
-    mask: Bool[np.ndarray, "h w"] | None,
+    given: Bool[np.ndarray, "h w"] | None,
     model: Predictor,
-    pool: str,
     scale: Scale,
     lattice: Lattice | None,
-    calibration: Calibration | None,
-) -> SliceScore:
-    scale = own_scale(scale, model)
+) -> _Seen:
     box = content(raw, model.receptive_field)
     whole = normalise(raw, scale)
-    image = np.ascontiguousarray(whole[:, box[0], box[1]])
-    foreground = foreground_mask(image, scale.threshold) if mask is None else mask[box]
-    # Cells begin where the image does, or at the JPEG block that holds its first pixel.
-    lead = (0, 0) if lattice is None else tuple((b.start - p) % 8 for b, p in zip(box, lattice.phase, strict=True))
-    seen, inside, frame = enlarge(image, foreground, model)
-    quality, features = predict(model, torch.from_numpy(seen[None]), lead)
-    weight = cell_weight(torch.from_numpy(inside[None]), model.stride, lead)
-    score = _pooled(model, quality[0, 0], weight[0, 0], pool)
-    looks = expected = None
-    if features is not None:
-        looks = describe(features[0], weight[0, 0], score, image, foreground)
-        expected = calibration.expect(score, looks) if calibration else None
-    full = upsample_map(quality, seen.shape[1:], model.stride, lead)[0][frame]
-    around = [(b.start, n - b.stop) for b, n in zip(box, raw.shape[1:], strict=True)]
-    whole = np.pad(foreground, around) if mask is None else mask
-    return SliceScore(
-        index,
-        score,
-        float(whole.mean()),
-        np.pad(full, around, mode="edge"),
-        whole,
-        normalise(raw, scale),
-        looks,
-        expected,
-    )
+    part = np.ascontiguousarray(whole[:, box[0], box[1]])
+    foreground = foreground_mask(part, scale.threshold) if given is None else given[box]
+    image, inside, frame = enlarge(part, foreground, model)
+    y, x = (0, 0) if lattice is None else ((b.start - p) % 8 for b, p in zip(box, lattice.phase, strict=True))
+    return _Seen(index, whole, box, image, inside, frame, foreground, given, (y, x))
+
+
+def _alike(seen: Sequence[_Seen]) -> Iterator[list[_Seen]]:
+    """Neighbours in groups that the predictor can see together: equally large, and no more than memory allows."""
+    group: list[_Seen] = []
+    for one in seen:
+        unlike = group and (one.image.shape, one.lead) != (group[0].image.shape, group[0].lead)
+        full = (len(group) + 1) * one.image.size > TOGETHER
+        if group and (unlike or full):
+            yield group
+            group = []
+        group.append(one)
+    yield group
+
+
+def _judge(
+    group: Sequence[_Seen], model: Predictor, pool: str, calibration: Calibration | None
+) -> Iterator[SliceScore]:
+    lead = group[0].lead
+    images = torch.from_numpy(np.stack([one.image for one in group]))
+    maps, features = predict(model, images, lead, together=True)
+    for k, one in enumerate(group):
+        quality = maps[k : k + 1]
+        weight = cell_weight(torch.from_numpy(one.inside[None]), model.stride, lead)
+        score = _pooled(model, quality[0, 0], weight[0, 0], pool)
+        looks = expected = None
+        if features is not None:
+            part = one.whole[:, one.box[0], one.box[1]]
+            looks = describe(features[k], weight[0, 0], score, part, one.foreground)
+            expected = calibration.expect(score, looks) if calibration else None
+        full = upsample_map(quality, one.image.shape[1:], model.stride, lead)[0][one.frame]
+        around = [(b.start, n - b.stop) for b, n in zip(one.box, one.whole.shape[1:], strict=True)]
+        foreground = np.pad(one.foreground, around) if one.given is None else one.given
+        quality = np.pad(full, around, mode="edge")
+        yield SliceScore(one.index, score, float(foreground.mean()), quality, foreground, one.whole, looks, expected)
 
 
 def enlarge(

@@ -11,11 +11,13 @@ from torch import nn
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.data import Augmentation, Law, Manifest, make_batch, read_source
+from mriqf.data import MARGIN, Augmentation, Law, Manifest, check_images, make_batch, read_source
 from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress_pixels
 from mriqf.parallel import own_device, pooled, share
 from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
+
+VALIDATED = 64  # pixels, the side of patches that are validated
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,10 @@ def train(
     shares = [s.weight for s in manifest.split("train")]
     held_out = [im for s in manifest.split("val") for im in read_source(s, root, config.model.channels)]
     familiar = [im for pool in pools for im in pool[:: max(len(pool) // 10, 1)][:10]]
+    margin = MARGIN if config.augmentation.shifted_grid else 0
+    check_images(pools, manifest.name, max(config.patch_sizes) + margin)
+    if held_out:
+        check_images([held_out], f"{manifest.name}, val,", VALIDATED)
     model = fresh(QFPredictor, config.model, config.seed, start)
     model = model.to(own_device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -140,7 +146,7 @@ def likely_class(model: QFPredictor, patches: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def validate(model: Any, images: list[np.ndarray], size: int = 64, seed: int = 1) -> dict[str, float]:
+def validate(model: Any, images: list[np.ndarray], size: int = VALIDATED, seed: int = 1) -> dict[str, float]:
     """Error on patches of images: `mae` in quality, `within2` the share within ±2, `right` that of the right class."""
     if not images:
         return {}

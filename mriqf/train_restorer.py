@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf import fidelity, weights
 from mriqf.colour import limited_luma, to_8bit, ycbcr
-from mriqf.data import Manifest, Source, read_source, verify
+from mriqf.data import Manifest, Source, check_images, find_photographs, read_photograph, read_source, verify
 from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress, tables
 from mriqf.parallel import own_device, pooled, share
@@ -104,7 +103,7 @@ def train_restorer(
     pools = [list(read_pixels(s, root, model_config.channels)) for s in manifest.split("train")]
     shares = [s.weight for s in manifest.split("train")]
     held_out = [image for s in manifest.split("val") for image in read_pixels(s, root, model_config.channels)]
-    _check_images(pools, manifest.name, config.patch)
+    check_images(pools, manifest.name, config.patch)
     where = own_device(device)
     model = model.to(where).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if isinstance(model, QGAC) and not begun:
@@ -134,7 +133,7 @@ def read_pixels(source: Source, root: Path, channels: int) -> Iterator[Pixels]:
     Raises
     ------
     ValueError
-        If the files are not those of the manifest, or not of as many colours.
+        If the files are not those of the manifest, not of as many colours, or no photographs that were never JPEG.
     """
     path = root / source.path
     if not path.is_dir() or source.files is not None:
@@ -144,8 +143,8 @@ def read_pixels(source: Source, root: Path, channels: int) -> Iterator[Pixels]:
             yield np.round(255 * image[..., None]).astype(np.uint8)
         return
     verify(source, root)
-    for file in sorted(path.glob("*.webp")):
-        photograph = np.asarray(Image.open(file).convert("RGB"))
+    for file in find_photographs(path):
+        photograph = read_photograph(file, "RGB")
         luma = limited_luma(torch.from_numpy(photograph.copy()).permute(2, 0, 1))
         yield photograph if channels == 3 else luma.permute(1, 2, 0).numpy()
 
@@ -248,11 +247,3 @@ def _check(config: RestorerTrainConfig, channels: int) -> None:
     check_draws(config.patch, config.worst, config.best)
     if config.batch < 1 or config.structure < 0:
         raise ValueError(f"batch is {config.batch}, structure {config.structure}: use batch >= 1, structure >= 0")
-
-
-def _check_images(pools: Sequence[Sequence[Pixels]], name: str, patch: int) -> None:
-    if not pools or not all(pools):
-        raise ValueError(f"manifest {name} has a training source without images, or none: name one that has")
-    height, width = min((image.shape[:2] for pool in pools for image in pool), key=min)
-    if min(height, width) < patch:
-        raise ValueError(f"patch is {patch}, and manifest {name} has an image of {height}×{width}: use smaller patches")

@@ -34,6 +34,9 @@ def rss(coil_images: Inexact[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
 def birdcage(n_coils: int, shape: tuple[int, int]) -> Complex64[Tensor, "1 c h w"]:
     """Simulate the maps of a birdcage coil, normalised so that the squared magnitudes sum to 1 at every pixel.
 
+    The elements stand on a ring of 1.5 times the half field of view, as SigPy's. The field of each is that of a
+    straight wire: it falls with the distance and turns around the wire. The phase of the currents goes once around.
+
     Parameters
     ----------
     n_coils
@@ -45,8 +48,6 @@ def birdcage(n_coils: int, shape: tuple[int, int]) -> Complex64[Tensor, "1 c h w
     ------
     ValueError
         If there is no coil.
-    ImportError
-        If sigpy is not installed.
 
     References
     ----------
@@ -55,11 +56,10 @@ def birdcage(n_coils: int, shape: tuple[int, int]) -> Complex64[Tensor, "1 c h w
     """
     if n_coils < 1:
         raise ValueError(f"n_coils={n_coils} makes no coil: use n_coils >= 1")
-    try:
-        from sigpy.mri import birdcage_maps
-    except ImportError as error:
-        raise ImportError('birdcage needs sigpy: pip install "mriqf[recon]"') from error
-    csm = torch.from_numpy(birdcage_maps((n_coils, *shape)))[None]
+    y, x = (torch.arange(n, dtype=torch.float64) * 2 / n - 1 for n in shape)  # the field of view spans [-1, 1]
+    angle = 2 * torch.pi * torch.arange(n_coils, dtype=torch.float64)[:, None, None] / n_coils
+    element = torch.polar(torch.ones_like(angle), angle)  # of the ring, as the phase of its current
+    csm = 1j / (element * (x + 1j * y[:, None] - 1.5 * element).conj())[None]
     return (csm / rss(csm)).to(torch.complex64)
 
 

@@ -204,7 +204,9 @@ def fastmri(
     try:
         from fastmri.data.subsample import create_mask_for_mask_type
     except ImportError as error:
-        raise ImportError(f'masks.fastmri needs fastmri ({error}): pip install "mriqf[recon]"') from error
+        # With its dependencies comes a torchvision that need not fit torch, beside which other packages fail.
+        cure = "pip install --no-deps fastmri, and pip install pandas pyyaml requests"
+        raise ImportError(f"masks.fastmri needs fastmri ({error}): {cure}") from error
     step = int(acceleration) if acceleration == int(acceleration) else acceleration
     try:
         function = create_mask_for_mask_type(kind, [center_fraction], [step])  # pyright: ignore[reportArgumentType]
@@ -329,7 +331,7 @@ def _poisson_disc(shape: tuple[int, int], acceleration: int | float, center_frac
     try:
         from sigpy.mri import poisson as disc
     except ImportError as error:
-        raise ImportError('masks.poisson needs sigpy: pip install "mriqf[recon]"') from error
+        raise ImportError("masks.poisson needs sigpy: pip install sigpy") from error
     # A centre of the side's parity lies where `_center` puts it; one as wide as the side would divide by zero.
     sides = [(side, min(round(side * center_fraction), side - 1)) for side in shape]
     calib = tuple(max(n - (side - n) % 2, 0) for side, n in sides)

@@ -68,7 +68,7 @@ def export(weights: str | Path, out: str | Path, *, force: bool = False) -> dict
     try:
         import onnx
     except ImportError as error:
-        raise ImportError(f'export needs onnx ({error}): pip install "mriqf[adapters]"') from error
+        raise ImportError(f"export needs onnx ({error}): pip install onnx onnxruntime") from error
 
     model = load(weights)
     if isinstance(model, Predictor):

@@ -19,7 +19,7 @@ from mriqf.inference import Predictor
 try:
     from torchmetrics import Metric
 except ImportError as error:
-    raise ImportError(f'QFScore needs torchmetrics ({error}): pip install "mriqf[adapters]"') from error
+    raise ImportError(f"QFScore needs torchmetrics ({error}): pip install torchmetrics") from error
 except RuntimeError as error:  # torchmetrics imports torchvision where there is one, which must be made for this torch
     raise ImportError(
         f"torchmetrics cannot be imported here ({error}): remove torchvision, or install the one of torch "

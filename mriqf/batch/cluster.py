@@ -36,7 +36,7 @@ def workers(count: int = 1, scheduler: str | None = None) -> Iterator[Any]:
         from distributed import Client, LocalCluster
         from distributed.utils import silence_logging_cmgr
     except ImportError as error:
-        raise ImportError(f'several workers need {error.name}: pip install "mriqf[cluster]"') from None
+        raise ImportError(f"several workers need {error.name}: pip install distributed cryptography") from None
     quiet = logging.CRITICAL  # what becomes of tasks is said by those who give them
     if scheduler is not None:
         with silence_logging_cmgr(quiet), Client(scheduler, timeout=20) as client:

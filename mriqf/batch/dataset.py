@@ -159,5 +159,5 @@ def _pyarrow() -> tuple[ModuleType, ModuleType]:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise ImportError('a dataset of scores needs pyarrow: pip install "mriqf[cluster]"') from None
+        raise ImportError("a dataset of scores needs pyarrow: pip install pyarrow") from None
     return pyarrow, parquet

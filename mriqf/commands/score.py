@@ -107,7 +107,7 @@ def score(
     device
         auto, cpu or cuda.
     batch_size
-        Slices in memory at a time.
+        Slices of one size that a GPU scores at once; scores then move by rounding. A processor scores one at a time.
     force
         Replace files that exist.
 

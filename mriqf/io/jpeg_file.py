@@ -138,7 +138,7 @@ def _read_coefficients(path: Path) -> tuple[Int16[np.ndarray, "_ _ 8 8"], ...]:
     try:
         import jpeglib
     except ImportError as error:
-        raise ImportError('read_jpeg needs jpeglib for coefficients: pip install "mriqf[jpeg]"') from error
+        raise ImportError("read_jpeg needs jpeglib for coefficients: pip install jpeglib") from error
     with reading(path):
         coded = jpeglib.read_dct(str(path))
         planes = (coded.Y, coded.Cb, coded.Cr) if coded.has_chrominance else (coded.Y,)

@@ -88,11 +88,11 @@ def find_file(path: str | Path) -> Path:
 
 
 def optional(module: str, source: str | Path) -> ModuleType:
-    """Import a package of the extra ``io``, or say how to install it."""
+    """Import the package that reads a format, or say how to install it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ReadError(f'{source}: this format needs the package {error.name}: pip install "mriqf[io]"') from None
+        raise ReadError(f"{source}: this format needs {error.name}: pip install {error.name}") from None
 
 
 def stack(

@@ -418,6 +418,7 @@ def test_options_that_cannot_be_meant(archive, capsys, tokens, message):
     assert not Path("d").exists()
 
 
+@pytest.mark.end_to_end
 def test_kill_of_worker_and_of_client(run, archive, disc):
     import psutil
 

@@ -169,6 +169,39 @@ def test_source_of_photographs(tmp_path, texture):
     np.testing.assert_allclose(grey[0] * 255, pixels[0] @ [0.299, 0.587, 0.114], atol=1)
 
 
+def photo_folder(root, pixels, *names):
+    root.mkdir()
+    for name in names:
+        Image.fromarray(pixels).save(root / name, lossless=True)
+    return data.Source(root.name, "train", data.content_hash(root))
+
+
+def test_photographs_are_png_tiff_and_webp_in_the_order_of_names(tmp_path, texture):
+    pixels = texture(40, 50, channels=3)
+    source = photo_folder(tmp_path / "photo", pixels, "c.PNG", "a.tif", "b.webp", "d.tiff")
+    (tmp_path / "photo" / "readme.txt").write_text("where they are from")
+    source = dataclasses.replace(source, sha256=data.content_hash(tmp_path / "photo"))
+    assert [file.name for file in data.find_photographs(tmp_path / "photo")] == ["a.tif", "b.webp", "c.PNG", "d.tiff"]
+    for found in data.read_source(source, tmp_path, 3):
+        np.testing.assert_array_equal(found, pixels.astype(np.float32) / 255)
+
+
+def test_photographs_that_cannot_be_trained_on_are_refused_in_one_line(tmp_path, texture):
+    pixels = texture(40, 50, channels=3)
+    jpegs = photo_folder(tmp_path / "jpegs", pixels, "a.png", "b.jpg")
+    with pytest.raises(ValueError, match=r"b\.jpg is compressed as JPEG already: give photographs that never were"):
+        data.read_source(jpegs, tmp_path)
+    empty = photo_folder(tmp_path / "empty", pixels)
+    with pytest.raises(ValueError, match="empty holds no photographs: give PNG, TIFF or WebP files"):
+        data.read_source(empty, tmp_path)
+    deep = photo_folder(tmp_path / "deep", pixels[..., 0].astype(np.uint16) * 256, "a.png")
+    with pytest.raises(ValueError, match="has more than 8 bits a pixel: save it with 8"):
+        data.read_source(deep, tmp_path)
+    (tmp_path / "deep" / "a.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"a\.png is no PNG, TIFF or WebP, or"):
+        data.read_photograph(tmp_path / "deep" / "a.png", "L")
+
+
 @pytest.fixture
 def pools(texture):
     return [[texture(seed=seed).astype(np.float32) / 255 for seed in range(3)]]

@@ -1,14 +1,19 @@
 """The loop that all trainings share: what is kept of a run, of one that gets worse, and of one that breaks."""
 
 import math
+import os
+import shutil
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import mriqf.fit as fit_module
 from mriqf import weights
-from mriqf.fit import fit
+from mriqf.fit import commit, fit
 
 
 @dataclass(frozen=True)
@@ -91,3 +96,43 @@ def test_run_that_breaks_at_once_has_nothing_to_keep(tmp_path):
     with pytest.raises(ValueError, match=r"at step 1: train with a lower --lr$"):
         run(tmp_path / "a.safetensors", broken=0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """The module as it lies in a copy of the package, in a folder within a git repository of somebody else."""
+    folder = tmp_path / "project" / "mriqf"
+    folder.mkdir(parents=True)
+    (folder / "fit.py").write_text(Path(fit_module.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(fit_module, "__file__", str(folder / "fit.py"))
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    return folder.parent
+
+
+def git(folder, *words):
+    given = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(["git", *given, *words], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_commit_is_that_of_the_repository_that_holds_the_code_and_of_no_other(copied, monkeypatch):
+    assert commit() == "unknown"
+    git(copied, "init")
+    git(copied, "commit", "--allow-empty", "-m", "a project that mriqf was installed into")
+    assert commit() == "unknown"  # the code is not in it
+    git(copied, "add", "mriqf")
+    git(copied, "commit", "-m", "with mriqf")
+    assert commit() == git(copied, "rev-parse", "HEAD")
+    monkeypatch.chdir(copied.parent)  # where the user stands does not matter
+    assert commit() == git(copied, "rev-parse", "HEAD")
+    inner = copied / "vendor" / "mriqf"
+    shutil.copytree(copied / "mriqf", inner)
+    monkeypatch.setattr(fit_module, "__file__", str(inner / "fit.py"))
+    assert commit() == "unknown"
+
+
+def test_training_does_without_git(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run(tmp_path / "a.safetensors")[1]["commit"] == "unknown"

@@ -10,22 +10,46 @@ import pytest
 import torch
 
 import mriqf
-from mriqf import jpeg
-from mriqf.inference import fast, predict_map
+from mriqf import jpeg, scoring
+from mriqf.error_predictor import ErrorPredictor
+from mriqf.inference import batches, fast, predict_map
 from mriqf.io import from_array
+from mriqf.lattice import Lattice
 from mriqf.pooling import cell_weight, rms_error
 from mriqf.scale import volume_scale
 from mriqf.scoring import content, enlarge, jpeg_trace, score_slices
 from mriqf.weights import load_predictor
 
 
+@pytest.fixture
+def seen(monkeypatch):
+    """Sizes of the batches that went through a predictor's layers, as they go."""
+    sizes = []
+
+    def watch(model):
+        forward = type(model).forward if not isinstance(model, ErrorPredictor) else ErrorPredictor.features
+
+        def counted(self, images):
+            sizes.append(len(images))
+            return forward(self, images)
+
+        monkeypatch.setattr(type(model), forward.__name__, counted)
+        return sizes
+
+    return watch
+
+
+def scored(volume, model, **options):
+    options = {"scale": volume_scale(volume)} | options
+    return list(score_slices(volume.read_slice, range(volume.n_slices), model, **options))
+
+
 @pytest.mark.parametrize("batch_size", [2, 3, 8])
-def test_batches_score_as_single_slices(disc, untrained, batch_size):
+def test_batches_score_as_single_slices(disc, untrained, seen, batch_size):
     volume, model = from_array(disc(7)), untrained()
-    scale = volume_scale(volume)
-    single, batched = (
-        list(score_slices(volume.read_slice, range(7), model, scale=scale, batch_size=n)) for n in (1, batch_size)
-    )
+    sizes = seen(model)
+    single, batched = (scored(volume, model, batch_size=n, together=True) for n in (1, batch_size))
+    assert sizes == [1] * 7 + [len(range(7)[k : k + batch_size]) for k in range(0, 7, batch_size)]
     for one, other in zip(single, batched, strict=True):
         assert one.index == other.index
         assert one.score == pytest.approx(other.score, abs=1e-3)
@@ -34,7 +58,46 @@ def test_batches_score_as_single_slices(disc, untrained, batch_size):
     assert len({round(s.score, 3) for s in single}) == 7  # slices that all score alike would prove nothing
 
 
-def test_memory_does_not_grow_with_the_slices(disc, untrained):
+def test_processors_score_one_slice_at_a_time_to_the_same_bits(disc, untrained, seen):
+    volume, model = from_array(disc(5)), untrained()
+    sizes = seen(model)
+    alone, batched = (scored(volume, model, batch_size=n) for n in (1, 5))
+    assert sizes == [1] * 10
+    assert [s.score for s in alone] == [s.score for s in batched]
+    assert batches(torch.device("cuda"))
+    assert not batches(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "mr"])
+def test_only_slices_of_one_size_and_grid_go_together(disc, untrained, error_file, seen, monkeypatch, kind):
+    stack = disc(7, 112, 120, background=0.02)
+    stack[2, :8] = stack[3, :8] = 0  # two slices with an empty edge of eight rows,
+    stack[4, :, :3] = 0  # and one of three columns
+    volume = from_array(stack)
+    model = mriqf.load(error_file()) if kind == "mr" else untrained()
+    lattice = Lattice(50, 50, 1000.0, (0, 0)) if kind == "jpeg" else None
+    sizes = seen(model)
+    masks = {"mask": lambda index: stack[index] > 100 + 10 * index}
+    alone = scored(volume, model, lattice=lattice, **masks)
+    sizes.clear()
+    batched = scored(volume, model, lattice=lattice, together=True, batch_size=7, **masks)
+    assert sizes == [2, 2, 1, 2]
+    for one, other in zip(alone, batched, strict=True):
+        assert one.index == other.index
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+        np.testing.assert_allclose(one.quality, other.quality, atol=1e-2)
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.foreground, other.foreground)
+        if kind == "mr":
+            np.testing.assert_allclose(one.looks, other.looks, rtol=1e-3, atol=1e-3)
+    sizes.clear()
+    monkeypatch.setattr(scoring, "TOGETHER", 112 * 120 - 1)  # what is larger than memory allows goes alone
+    scored(volume, model, lattice=lattice, together=True, batch_size=7)
+    assert sizes == [1] * 7
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_memory_does_not_grow_with_the_slices(disc, untrained, together):
     raw, model = disc(1, 64, 64)[0], untrained(width=8)
     read, alive = [], weakref.WeakSet()
 
@@ -51,7 +114,7 @@ def test_memory_does_not_grow_with_the_slices(disc, untrained):
 
     scale = volume_scale(from_array(raw))
     images, most = [], 0
-    for result in score_slices(read_slice, range(200), model, scale=scale, batch_size=4):
+    for result in score_slices(read_slice, range(200), model, scale=scale, batch_size=4, together=together):
         images.append(weakref.ref(result.image))
         most = max(most, len(alive), sum(ref() is not None for ref in images))
         assert len(read) <= result.index + 4  # nothing is read before its turn

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from mriqf import QFConfig, weights
-from mriqf.data import Augmentation, content_hash
+from mriqf.data import Augmentation, content_hash, read_manifest
 from mriqf.train import TrainConfig, likely_class, nearest_class, prediction_loss, train, validate
 
 CUI = QFConfig(arch="cui")
@@ -186,6 +187,20 @@ def test_grey_weights_cannot_start_rgb(colour_data, tmp_path, weights_file):
     with pytest.raises(ValueError, match=r"tiny\.safetensors") as caught:
         train(*colour_data, tmp_path / "a.safetensors", config, start=weights_file())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("size", "split"), [(70, "train"), (60, "val")])
+def test_images_that_are_too_small_are_told_before_training(tmp_path, texture, size, split):
+    text = 'name = "small"\n'
+    for part in ("train", "val"):
+        (tmp_path / part).mkdir()
+        n = size if part == split else 96
+        Image.fromarray(texture(n, n, channels=3)).save(tmp_path / part / "a.png")
+        text += f'[[source]]\npath = "{part}"\nsplit = "{part}"\nsha256 = "{content_hash(tmp_path / part)}"\n'
+    (tmp_path / "m.toml").write_text(text)
+    with pytest.raises(ValueError, match=rf"patch is (80|64), and manifest small.* has an image of {size}×{size}"):
+        train(read_manifest(tmp_path / "m.toml"), tmp_path, tmp_path / "a.safetensors", HISTOGRAM)
+    assert not (tmp_path / "a.safetensors").exists()
 
 
 def test_regression_loss_is_zero_at_the_truth_and_grows():

@@ -10,6 +10,7 @@ from mriqf.commands.options import say
 from mriqf.commands.study.run import carry_out, conclude
 from mriqf.data import Split
 from mriqf.studies.acceleration import FIGURES, KEY, AccelerationConfig, answer, card, columns, tasks
+from mriqf.studies.acceleration.prediction import NEEDS_SUBJECTS
 from mriqf.studies.inputs import read_inputs
 from mriqf.studies.table import Table
 
@@ -47,6 +48,8 @@ def acceleration(
         torch.set_num_threads(threads)
     if inputs:
         subjects = read_inputs(inputs, data, split=split, kspace=True, passed=say)
+        if len(subjects.subjects) < 2:
+            say(f"one subject: its curves and correlations, without intervals. {NEEDS_SUBJECTS}")
         table = Table(out, KEY, columns(config), card(subjects, config))
         carry_out(table, tasks(subjects, config, out, images))
     return conclude(out, answer, FIGURES)

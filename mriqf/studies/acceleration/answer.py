@@ -5,7 +5,14 @@ import numpy as np
 from mriqf.agreement import srcc
 from mriqf.baselines import BASELINES
 from mriqf.studies.acceleration.measure import FULL
-from mriqf.studies.acceleration.prediction import Prediction, estimators, predict, settings
+from mriqf.studies.acceleration.prediction import (
+    NEEDS_SUBJECTS,
+    Prediction,
+    enough_subjects,
+    estimators,
+    predict,
+    settings,
+)
 from mriqf.studies.claims import Claim, claims_table
 from mriqf.studies.statistics import bootstrap, by_group, group_rows
 from mriqf.studies.table import Columns, where
@@ -35,17 +42,17 @@ def scorers(table: Columns) -> list[str]:
 
 
 def within(table: Columns, score: str, against: str) -> tuple[float, float, float, tuple[float, float]]:
-    """Correlation within each curve: mean, least, greatest, and the interval of the mean over subjects."""
+    """Correlation within each curve: mean, least, greatest, and the interval of the mean over subjects.
+
+    NaN where no curve has a correlation: it takes three rates.
+    """
     columns = [table[name] for name in CURVE]
     rho = by_group(srcc, columns, table[score], table[against])
     subject = table["subject"][[rows[0] for rows in group_rows(columns)]]
-    known = np.isfinite(rho)  # a curve without values, such as one of images without background
-    return (
-        float(rho[known].mean()),
-        float(rho[known].min()),
-        float(rho[known].max()),
-        bootstrap(np.nanmean, subject, rho),
-    )
+    known = rho[np.isfinite(rho)]  # without curves that have no values, such as of images without background
+    if not known.size:
+        return np.nan, np.nan, np.nan, (np.nan, np.nan)
+    return float(known.mean()), float(known.min()), float(known.max()), bootstrap(np.nanmean, subject, rho)
 
 
 def spread(table: Columns, score: str) -> float:
@@ -64,32 +71,33 @@ def _claims(table: Columns, weights: str) -> list[Claim]:
     mean, least, greatest, interval = within(
         curves(where(table, method=method)), f"{weights} center", "effective_acceleration"
     )
+    extent = f"mean {_number(mean, interval)}, from {least:+.2f} to {greatest:+.2f}"
+    if np.isnan(mean):
+        extent = "unknown: it takes three rates"
     whole, inside = spread(table, f"{weights} whole"), spread(table, f"{weights} foreground")
 
     def reduction(rows: np.ndarray) -> float:
         drawn = {name: column[rows] for name, column in table.items()}
         return _ratio(spread(drawn, f"{weights} whole"), spread(drawn, f"{weights} foreground"))
 
-    ratio = _number(
-        whole / inside, bootstrap(reduction, table["subject"], np.arange(len(table["subject"])), n=200), ".2f"
-    )
+    interval = bootstrap(reduction, table["subject"], np.arange(len(table["subject"])), n=200)
+    times = f"{_number(whole / inside, interval, '.2f')} times less" if inside > 0 else "of one image at each R"
     return [
         Claim(
             "A7",
             "the score of the central patch falls with R on MoDL's output",
-            f"{weights}: Spearman with effective R within a slice, mean {_number(mean, interval)}, from {least:+.2f} "
-            f"to {greatest:+.2f} (bar {A7_BAR})",
+            f"{weights}: Spearman with effective R within a slice, {extent} (bar {A7_BAR})",
             f"{method}; {describe(where(table, method=method))}",
-            mean <= A7_BAR,
+            mean <= A7_BAR if np.isfinite(mean) else None,
         ),
         Claim(
             "A8",
             "the whole-image score is unstable because of the background",
-            f"{weights}: sd at equal R {whole:.2f} whole, {inside:.2f} foreground: {ratio} times less "
+            f"{weights}: sd at equal R {whole:.2f} whole, {inside:.2f} foreground: {times} "
             f"(bar {A8_BAR:g}); background scores {np.nanmean(table[f'{weights} background']):.0f}, "
             f"{100 * np.nanmean(table[f'{weights} background_low']):.0f} % of it below 50",
             describe(table),
-            _ratio(whole, inside) >= A8_BAR,
+            whole / inside >= A8_BAR if inside > 0 else None,
         ),
     ]  # fmt: skip
 
@@ -188,9 +196,9 @@ def predictions(table: Columns, *, leave_family: bool) -> dict[str, list[Predict
 
 
 def _predictions(table: Columns) -> list[str]:
-    subjects, families = np.unique(table["subject"]), np.unique(table["family"][table["family"] != FULL])
-    if len(subjects) < 2:
-        return ["Needs two subjects or more."]
+    if not enough_subjects(table):
+        return [NEEDS_SUBJECTS]
+    families = np.unique(table["family"][table["family"] != FULL])
     rates = ", ".join(f"{r:g}" for r in np.unique(table["acceleration"]))
     lines = [
         f"R among {rates}, each reconstruction by itself. Fitted on other subjects; below, on other families of masks "
@@ -219,9 +227,13 @@ def _within(found: tuple[float, float, float, tuple[float, float]] | None) -> st
     if found is None:
         return ""
     mean, least, greatest, _ = found
+    if np.isnan(mean):
+        return "unknown"
     return f"{mean:+.2f} ({greatest if mean < 0 else least:+.2f})"
 
 
 def _number(value: float, interval: tuple[float, float], form: str = "+.2f") -> str:
     low, high = interval
+    if np.isnan(value):
+        return "unknown"
     return f"{value:{form}}" + ("" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]")

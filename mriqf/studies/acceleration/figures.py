@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mriqf.studies.acceleration.answer import curves, describe, predictions, scorers, within
+from mriqf.studies.acceleration.prediction import NEEDS_SUBJECTS, enough_subjects
 from mriqf.studies.table import Columns, where
 
 TITLES = {"center": "central patch", "whole": "whole image", "foreground": "foreground"}
@@ -111,7 +112,15 @@ def draw_maps(table: Columns, path: Path) -> None:
 
 
 def draw_prediction(table: Columns, path: Path) -> None:
-    """Error of R by estimator, unseen subjects and unseen families of masks; spread of the predictions of the best."""
+    """Error of R by estimator, unseen subjects and unseen families of masks; spread of the predictions of the best.
+
+    Of one subject, the reason why there is no such figure.
+    """
+    if not enough_subjects(table):
+        figure = _figure(6.0, 1.2)
+        figure.text(0.5, 0.5, NEEDS_SUBJECTS, ha="center", va="center")
+        _save(figure, path)
+        return
     cases = [leave for leave in (False, True) if not leave or len(np.unique(table["family"])) > 2]
     figure = _figure(12.0, 4.2 * len(cases))
     axes = figure.subplots(len(cases), 2, squeeze=False, width_ratios=(3, 2))

@@ -130,7 +130,7 @@ def settings(config: AccelerationConfig) -> Iterator[tuple[str, int, int]]:
                 yield family, acceleration, seed
 
 
-Problem = tuple[Complex[Tensor, "1 c h w"], recon.Sense, Float[Tensor, "1 1 h w"], Callable[[Tensor], Tensor]]
+Problem = tuple[Complex[Tensor, "1 c h w"], recon.Sense, Float[Tensor, "1 1 y x"], Callable[[Tensor], Tensor]]
 
 
 def undersample(

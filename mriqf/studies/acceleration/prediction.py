@@ -16,6 +16,7 @@ from mriqf.studies.acceleration.measure import FULL
 from mriqf.studies.statistics import Ridge, bootstrap
 from mriqf.studies.table import Columns
 
+NEEDS_SUBJECTS = "R from one image is tried on subjects that nothing was fitted on: give two or more."
 Fit = Callable[[Columns, Bool[np.ndarray, " n"]], Callable[[Columns], Float[np.ndarray, " n"]]]
 
 
@@ -35,6 +36,11 @@ class Prediction:
     mae_interval: tuple[float, float]
     predicted: Float[np.ndarray, " n"]
     true: Float[np.ndarray, " n"]
+
+
+def enough_subjects(rows: Columns) -> bool:
+    """Whether one subject can be left out."""
+    return len(np.unique(rows["subject"])) > 1
 
 
 def estimators(scores: Sequence[str]) -> dict[str, Fit]:
@@ -68,8 +74,8 @@ def predict(rows: Columns, fit: Fit, name: str, *, leave_family: bool = False) -
     """
     subject, family, true = rows["subject"], rows["family"], rows["acceleration"]
     subjects, families = np.unique(subject), [f for f in np.unique(family) if f != FULL]
-    if len(subjects) < 2:
-        raise ValueError("R can be predicted for unseen subjects only with two subjects or more: add inputs")
+    if not enough_subjects(rows):
+        raise ValueError(NEEDS_SUBJECTS)
     if leave_family and len(families) < 2:
         raise ValueError("one family of masks cannot be left out of one: measure several")
     predicted = np.full(len(true), np.nan)

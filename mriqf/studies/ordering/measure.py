@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from mriqf import weights
-from mriqf.data import Manifest, verify
+from mriqf.data import Manifest, find_photographs, verify
 from mriqf.io import read
 from mriqf.restore import Network
 from mriqf.scale import spread
@@ -62,7 +62,7 @@ def photographs(manifest: Manifest, root: Path, config: OrderingConfig) -> list[
         folder = root / source.path
         if folder.is_dir() and source.files is None:
             verify(source, root)
-            files = sorted(folder.glob("*.webp"))
+            files = find_photographs(folder)
             kept = files if config.most is None else [files[k] for k in spread(range(len(files)), config.most)]
             found += [Subject(folder.name, file.stem, read(file)) for file in kept]
     if not found:

@@ -175,5 +175,5 @@ def test_refusals(tmp_path, weights_file, modl_file, monkeypatch):
     with pytest.raises(FileExistsError, match=r"a\.onnx exists"):
         export(weights_file("other.safetensors"), tmp_path / "a.onnx")
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r'export needs onnx .*: pip install "mriqf\[adapters\]"'):
+    with pytest.raises(ImportError, match=r"export needs onnx .*: pip install onnx onnxruntime"):
         export("qf-gray", tmp_path / "b.onnx")

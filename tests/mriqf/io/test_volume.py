@@ -61,5 +61,5 @@ def test_library_errors_become_one_line():
 
 
 def test_missing_package():
-    with pytest.raises(ReadError, match=r"^file: this format needs the package no_such: pip install \"mriqf\[io\]\"$"):
+    with pytest.raises(ReadError, match=r"^file: this format needs no_such: pip install no_such$"):
         optional("no_such", "file")

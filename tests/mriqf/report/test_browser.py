@@ -116,6 +116,7 @@ def volume(name, score, worst=1):
     return ScoredVolume(name, Path(name), slices, "w", "rms", scale, None, None, None, cut_off=80.5, limit=0.1)
 
 
+@pytest.mark.end_to_end
 def test_page_in_chromium(browser, tmp_path):
     ramp = np.broadcast_to(np.linspace(0, 1, 48, dtype=np.float32), (40, 48))
     coded = encode(ramp[None].copy(), (100 * ramp).copy(), np.ones(ramp.shape, bool))

@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -6,7 +7,7 @@ import recon
 from mriqf.baselines import BASELINES
 from mriqf.studies.acceleration import FIGURES, KEY, AccelerationConfig, answer, card, claims, columns, tasks
 from mriqf.studies.acceleration.answer import A7_BAR, curves, spread, within
-from mriqf.studies.acceleration.measure import FULL
+from mriqf.studies.acceleration.measure import FULL, undersample
 from mriqf.studies.acceleration.prediction import estimators, predict, settings
 from mriqf.studies.inputs import read_inputs
 from mriqf.studies.table import Table, read_table
@@ -116,7 +117,6 @@ def test_figures_and_answer_come_from_the_table_alone(tmp_path, knees, config):
 
 
 def test_raw_data_are_taken_as_they_are(tmp_path, disc, config):
-    pytest.importorskip("sigpy")
     image = torch.from_numpy(disc(1, 64, 64)).to(torch.complex64)[None]
     csm = recon.birdcage(4, (64, 64))
     np.save(tmp_path / "raw.npy", recon.simulate_kspace(image, csm, 0.1, 0).numpy())
@@ -124,6 +124,24 @@ def test_raw_data_are_taken_as_they_are(tmp_path, disc, config):
     full = found["acceleration"] == 1
     assert found["nrmse"][full & (found["method"] == "zero-filled")].max() < 1e-3
     assert found["nrmse"][~full].min() > 1e-3
+
+
+def test_raw_data_are_looked_at_where_the_image_is(tmp_path, disc, config):
+    """As fastMRI's are: the read-out is oversampled, and the columns are padded."""
+    image = torch.zeros(1, 1, 128, 80, dtype=torch.complex64)
+    image[..., 32:96, 8:72] = torch.from_numpy(disc(1, 64, 64)).to(torch.complex64)[None]
+    header = (
+        '<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding><reconSpace><matrixSize>'
+        "<x>64</x><y>64</y><z>1</z></matrixSize></reconSpace></encoding></ismrmrdHeader>"
+    )
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file["kspace"] = recon.simulate_kspace(image, recon.birdcage(4, (128, 80)), 0.1, 0).numpy()
+        file["ismrmrd_header"] = header.encode()
+    (subject,) = read_inputs([tmp_path / "raw.h5"], kspace=True).subjects
+    kspace, sense, truth, crop = undersample(subject, 0, FULL, 1, 0, config)
+    assert kspace.shape == (1, 4, 128, 80)
+    assert truth.shape == (1, 1, 64, 64)
+    torch.testing.assert_close(crop(recon.zero_filled(kspace, sense)).abs(), truth, rtol=1e-2, atol=10)
 
 
 def test_undersampled_data_are_refused(tmp_path, config):
@@ -208,7 +226,29 @@ def test_nothing_of_the_subject_itself_is_fitted_on():
 
 def test_one_subject_or_one_family_cannot_be_left_out():
     table = synthetic(subjects=1)
-    with pytest.raises(ValueError, match="two subjects"):
+    with pytest.raises(ValueError, match="nothing was fitted on: give two or more"):
         predict(table, estimators(["w center"])["constant (median R)"], "x")
     assert list(settings(table)) == ["modl"]
-    assert "Needs two subjects" in answer(table)
+
+
+@pytest.mark.parametrize("rates", [(1, 2, 4, 8), (1, 4)])
+def test_one_subject_gets_the_figures_and_the_answer_that_it_can_have(tmp_path, rates):
+    table = synthetic(subjects=1)
+    table = {name: column[np.isin(table["acceleration"], rates)] for name, column in table.items()}
+    text = answer(table)
+    assert "1 subjects" in text
+    assert "R from one image is tried on subjects that nothing was fitted on: give two or more." in text
+    assert ("mean -1.00, from -1.00 to -1.00" in text) is (len(rates) > 2)
+    assert ("unknown: it takes three rates" in text) is (len(rates) < 3)
+    assert "+nan" not in text
+    for name, draw in FIGURES:
+        if name != "maps.png":  # of reconstructions, which a table alone does not have
+            draw(table, tmp_path / name)
+            assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_one_slice_at_one_seed_has_no_spread_to_judge():
+    table = synthetic(subjects=1)
+    _, a8 = claims({name: column[table["slice"] == 0] for name, column in table.items()})
+    assert a8.holds is None
+    assert "of one image at each R" in a8.measured

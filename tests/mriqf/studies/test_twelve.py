@@ -240,7 +240,7 @@ def test_speed_rows(monkeypatch, weights_file):
         ("batch", 0), ("double precision", 0), ("threads", 0),
     }  # fmt: skip
     assert values["predictor", 1] > 0
-    assert values["batch", 0] == 0
+    assert values["batch", 0] < 1e-3  # points: eight slices do go through the network together
 
 
 # --------------------------------------------------------------------------------------------------- what tables say
