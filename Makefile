@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests in as many processes as there are cores, eight at most, each with one thread; files stay together.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: demo test test-all check notebooks docs dist clean
+.PHONY: demo test test-end-to-end test-all check notebooks docs dist clean
 
 demo: $(VENV)/ready
 	$(BIN)/mriqf demo --out demo_out --force
@@ -14,9 +14,11 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(PYTEST) -m 'not end_to_end'
 
-# With whole commands, trainings and processes.
-test-all: $(VENV)/ready
-	$(PYTEST)
+# Whole commands, trainings and processes.
+test-end-to-end: $(VENV)/ready
+	$(PYTEST) -m end_to_end
+
+test-all: test test-end-to-end
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .

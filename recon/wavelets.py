@@ -62,7 +62,7 @@ def wavelet(name: str, shape: tuple[int, int]) -> Wavelet:
     try:
         import pywt
     except ImportError as error:
-        raise ImportError('wavelets need PyWavelets: pip install "mriqf[recon]"') from error
+        raise ImportError("wavelets need PyWavelets: pip install pywavelets") from error
     if name not in pywt.wavelist(kind="discrete") or not pywt.Wavelet(name).orthogonal:  # pyright: ignore[reportAttributeAccessIssue]
         raise ValueError(f"wavelet={name!r} is no orthogonal wavelet: use one such as 'db4', 'sym4' or 'haar'")
     known = pywt.Wavelet(name)  # pyright: ignore[reportAttributeAccessIssue]

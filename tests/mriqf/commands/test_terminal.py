@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 MRIQF = (sys.executable, "-m", "mriqf")
-pytestmark = pytest.mark.timeout(600)  # of a busy machine
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]  # of a busy machine
 
 
 class Terminal:
