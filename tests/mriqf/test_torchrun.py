@@ -39,7 +39,7 @@ COMMANDS = {
     "qairn": f"{SMALL} --model.widths 4 4 4 4 --model.blocks 1",
     "perceptual": "srcnn-gray MANIFEST --data DATA --steps 3 --lr 0.1 --checkpoint-every 1 --batch 3 --patch 96 "
     "--lam 1 --cell 1 --variants 2 --most 1",
-    "modl": "MANIFEST --data DATA --pretrain-steps 2 --steps 2 --pretrain-lr 1 --lr 1 --pretrain-batch 3 --batch 3 "
+    "modl": "MANIFEST --data DATA --pretrain-steps 2 --steps 2 --pretrain-lr 0.1 --lr 0.1 --pretrain-batch 3 --batch 3 "
     f"--pixels 1500 --model.unrolls 2 --model.features 4 {COILS}",
     "tune-modl": "EXAMPLES/modl.safetensors MANIFEST --data DATA --steps 3 --lr 1 --checkpoint-every 1 --batch 3 "
     f"--objective held-out --lam 1 {COILS}",
