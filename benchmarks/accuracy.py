@@ -19,7 +19,7 @@ from mriqf.data import Source, read_manifest, read_source
 from mriqf.inference import Predictor, fast
 from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels
-from mriqf.lattice import estimate_quality
+from mriqf.jpeg.lattice import estimate_quality
 from mriqf.scale import foreground_mask, normalise, percentile_scale, volume_scale
 from mriqf.scoring import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice

@@ -18,8 +18,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
-from mriqf.colour import ycbcr
 from mriqf.jpeg import BLOCK
+from mriqf.jpeg.colour import ycbcr
 
 Images = Float[Tensor, "b ch h w"]
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float32
 
 from mriqf.io import Volume
-from mriqf.lattice import Lattice, grey_levels
+from mriqf.jpeg.lattice import Lattice, grey_levels
 
 _SAMPLED_SLICES = 32  # the scale of a volume comes from this many evenly spaced slices, so memory stays bounded
 _SAMPLED_PIXELS = 2**25  # or fewer, where slices are larger than 1024²

@@ -20,7 +20,7 @@ from mriqf.domain import describe
 from mriqf.error_predictor import ErrorPredictor
 from mriqf.inference import Predictor, batches, fast, predict
 from mriqf.io import Axis, Volume, as_volume, cut_along
-from mriqf.lattice import Lattice, as_8bit, estimate_quality
+from mriqf.jpeg.lattice import Lattice, as_8bit, estimate_quality
 from mriqf.pooling import POOLS, cell_weight, check_pool, pool_map, rms_error, upsample_map, weighted_mean
 from mriqf.scale import Scale, foreground_mask, normalise, spread, volume_scale
 from mriqf.weights import load_predictor

@@ -18,8 +18,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
-from mriqf.colour import halved, rgb, ycbcr
 from mriqf.jpeg import BLOCK, block_dct, block_idct
+from mriqf.jpeg.colour import halved, rgb, ycbcr
 
 Images = Float[Tensor, "b ch h w"]
 Function = Callable[[Tensor], Tensor]

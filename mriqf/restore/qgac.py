@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.colour import coded_levels, doubled, rgb
 from mriqf.jpeg import BLOCK, block_dct, block_idct
 from mriqf.jpeg import tables as standard_tables
+from mriqf.jpeg.colour import coded_levels, doubled, rgb
 from mriqf.restore.qgac_layers import FREQUENCIES, START, BlockNet, ChromaNet, Conditioning, FrequencyNet, LumaNet
 from mriqf.restore.tables import unit_tables
 

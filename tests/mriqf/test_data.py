@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mriqf import data, jpeg, lattice
+from mriqf import data, jpeg
+from mriqf.jpeg import lattice
 
 PLAIN = data.Augmentation(**dict.fromkeys((f.name for f in dataclasses.fields(data.Augmentation)), 0.0))
 

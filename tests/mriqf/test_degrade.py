@@ -8,7 +8,8 @@ import torch
 from properties import check_linear, complex_normal, relative_error
 from scipy.ndimage import gaussian_filter
 
-from mriqf import degrade, jpeg, lattice
+from mriqf import degrade, jpeg
+from mriqf.jpeg import lattice
 
 H, W = 48, 64
 

@@ -14,7 +14,7 @@ from mriqf import jpeg, scoring
 from mriqf.error_predictor import ErrorPredictor
 from mriqf.inference import batches, fast, predict_map
 from mriqf.io import from_array
-from mriqf.lattice import Lattice
+from mriqf.jpeg.lattice import Lattice
 from mriqf.pooling import cell_weight, rms_error
 from mriqf.scale import volume_scale
 from mriqf.scoring import content, enlarge, jpeg_trace, score_slices

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from mriqf import fidelity, weights
-from mriqf.colour import limited_luma
 from mriqf.data import content_hash, read_manifest
 from mriqf.jpeg import compress, compress_pixels, quantization_table
+from mriqf.jpeg.colour import limited_luma
 from mriqf.restore import ARCNN, QAIRN, QGAC, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, QGACConfig, QGCNConfig, SRCNNConfig
 from mriqf.train_restorer import (
     RestorerTrainConfig,

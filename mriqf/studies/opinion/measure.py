@@ -14,10 +14,10 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from mriqf.colour import ycbcr
 from mriqf.data import content_hash
 from mriqf.inference import Predictor, fast, predict_map
-from mriqf.lattice import estimate_quality
+from mriqf.jpeg.colour import ycbcr
+from mriqf.jpeg.lattice import estimate_quality
 from mriqf.pooling import minkowski
 from mriqf.restore import QAIRN
 from mriqf.scoring import score

@@ -23,9 +23,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mriqf.colour import limited_luma
 from mriqf.fidelity import psnr, psnr_b, ssim_gaussian, ssim_uniform
 from mriqf.jpeg import compress, compress_differentiable, tables
+from mriqf.jpeg.colour import limited_luma
 
 Restorer = Callable[[Float[Tensor, "b ch h w"], Float[Tensor, "b t 8 8"]], Float[Tensor, "b ch h w"]]
 """From decoded images in [0, 1] and their quantisation tables to restored images of the same size."""

@@ -7,8 +7,8 @@ from scipy.stats import norm
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
-from mriqf.colour import ycbcr
 from mriqf.jpeg import block_dct, block_idct, compress, tables
+from mriqf.jpeg.colour import ycbcr
 from mriqf.restore.objectives import colour_kl, divergence, draw_quantisation_noise, quantisation_variance, sure
 
 ROUNDING = 1 / (12 * 255**2)

@@ -8,8 +8,8 @@ from properties import check_adjoint
 from torch import nn
 from torch.nn import functional
 
-from mriqf.colour import rgb, ycbcr
 from mriqf.jpeg import block_dct, quantization_table
+from mriqf.jpeg.colour import rgb, ycbcr
 from mriqf.restore import QGAC, QGACConfig
 from mriqf.restore.qgac import SMALL
 from mriqf.restore.qgac_layers import RRDB, BlockLayer, FrequencyNet

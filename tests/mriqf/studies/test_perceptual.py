@@ -12,7 +12,7 @@ from mriqf import weights
 from mriqf.cli import main
 from mriqf.data import content_hash, read_manifest
 from mriqf.jpeg import compress, tables
-from mriqf.jpeg_cell import Cell, code, project
+from mriqf.jpeg.cell import Cell, code, project
 from mriqf.loss import QFLoss
 from mriqf.restore import ARCNN, ARCNNConfig
 from mriqf.studies import perceptual

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mriqf.colour import doubled, halved, rgb, ycbcr
+from mriqf.jpeg.colour import doubled, halved, rgb, ycbcr
 
 BLOCK = 8
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mriqf.colour import limited_luma, rgb, ycbcr
+from mriqf.jpeg.colour import limited_luma, rgb, ycbcr
 
 
 def random_rgb(*shape, dtype=torch.float64):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mriqf.jpeg import compress, tables
-from mriqf.jpeg_cell import code, outside, project
+from mriqf.jpeg.cell import code, outside, project
 
 each_kind = pytest.mark.parametrize("channels", [1, 3])
 

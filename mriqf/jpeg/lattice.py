@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mriqf.jpeg import BLOCK, block_dct, quantization_table
+from mriqf.jpeg.codec import BLOCK, block_dct, quantization_table
 
 
 @dataclass(frozen=True)

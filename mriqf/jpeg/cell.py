@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from mriqf.colour import coded_levels, rgb, ycbcr
-from mriqf.jpeg import BLOCK, block_dct, block_idct
+from mriqf.jpeg.codec import BLOCK, block_dct, block_idct
+from mriqf.jpeg.colour import coded_levels, rgb, ycbcr
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mriqf import jpeg, lattice
+from mriqf import jpeg
+from mriqf.jpeg import lattice
 
 
 def as_unit(pixels):
