@@ -25,7 +25,7 @@ from torch import Tensor
 import mriqf
 import recon
 from mriqf import metrics
-from mriqf.agreement import srcc
+from mriqf.metrics.correlation import srcc
 from mriqf.studies.statistics import by_group
 from recon.simulate import measure
 

@@ -12,11 +12,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf import fidelity, weights
+from mriqf import weights
 from mriqf.data import Manifest, Source, check_images, find_photographs, read_photograph, read_source, verify
 from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg.colour import limited_luma, to_8bit, ycbcr
+from mriqf.metrics import jpeg as fidelity
 from mriqf.parallel import own_device, pooled, share
 from mriqf.restore import QGAC
 

@@ -15,9 +15,10 @@ from scipy.stats import spearmanr
 
 import mriqf
 import recon
-from mriqf import fidelity, jpeg, metrics, weights
+from mriqf import jpeg, metrics, weights
 from mriqf.data import read_manifest
 from mriqf.io import from_array
+from mriqf.metrics import jpeg as fidelity
 from mriqf.restore import restore
 from mriqf.scale import normalise, volume_scale
 from recon.simulate import measure

@@ -15,10 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mriqf import fidelity, weights
+from mriqf import weights
 from mriqf.inference import Predictor
 from mriqf.io import from_array
 from mriqf.jpeg import compress, tables
+from mriqf.metrics import jpeg as fidelity
 from mriqf.restore import QAIRN, Network
 from mriqf.scale import volume_scale
 from mriqf.scoring import jpeg_trace, score_slices

@@ -7,10 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mriqf import fidelity, weights
+from mriqf import weights
 from mriqf.data import content_hash, read_manifest
 from mriqf.jpeg import compress, compress_pixels, quantization_table
 from mriqf.jpeg.colour import limited_luma
+from mriqf.metrics import jpeg as fidelity
 from mriqf.restore import ARCNN, QAIRN, QGAC, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, QGACConfig, QGCNConfig, SRCNNConfig
 from mriqf.train_restorer import (
     RestorerTrainConfig,

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mriqf.agreement import srcc
-from mriqf.baselines import BASELINES
+from mriqf.metrics.correlation import srcc
+from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies.acceleration.measure import FULL
 from mriqf.studies.acceleration.prediction import (
     NEEDS_SUBJECTS,

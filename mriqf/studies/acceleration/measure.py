@@ -20,10 +20,10 @@ from torch import Tensor
 
 import recon
 from mriqf import __version__, metrics
-from mriqf.baselines import BASELINES, baselines
 from mriqf.data import content_hash
 from mriqf.inference import Predictor, fast
 from mriqf.io import KSpace, atomic_path, find_sampling, from_array
+from mriqf.metrics.reference_free import BASELINES, baselines
 from mriqf.scale import volume_scale
 from mriqf.scoring import SliceScore, score_slices
 from mriqf.studies.inputs import Inputs, Subject

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mriqf.baselines import BASELINES
 from mriqf.isotonic import Isotonic
+from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies.acceleration.measure import FULL
 from mriqf.studies.statistics import Ridge, bootstrap
 from mriqf.studies.table import Columns

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from mriqf.agreement import srcc
+from mriqf.metrics.correlation import srcc
 from mriqf.studies.claims import Claim, claims_table
 from mriqf.studies.corruption.measure import LEVELS, N_LEVELS, UNITS
 from mriqf.studies.statistics import bootstrap, group_rows

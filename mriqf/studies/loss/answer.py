@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from mriqf.fidelity import SATURATED
+from mriqf.metrics.jpeg import SATURATED
 from mriqf.studies.claims import Claim, claims_table
 from mriqf.studies.loss.arms import GUARDS, INPUT, OWN, START
 from mriqf.studies.loss.measure import DOT, JPEG, KEY, NAN

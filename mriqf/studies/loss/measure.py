@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mriqf import fidelity, metrics
+from mriqf import metrics
 from mriqf.io import Volume
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg.cell import code, outside
 from mriqf.jpeg.colour import to_8bit, ycbcr
 from mriqf.loss import QFLoss, find_foreground
+from mriqf.metrics import jpeg as fidelity
 from mriqf.restore import Network, restore
 from mriqf.scale import normalise, spread, volume_scale
 from mriqf.studies.inputs import Subject

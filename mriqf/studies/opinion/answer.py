@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from mriqf.agreement import kcc, logistic_fit, pcc, srcc
+from mriqf.metrics.correlation import kcc, logistic_fit, pcc, srcc
 from mriqf.studies.opinion.measure import LATTICE, MAPS
 from mriqf.studies.statistics import bootstrap, group_rows
 from mriqf.studies.table import Columns, where

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mriqf.agreement import logistic_fit
+from mriqf.metrics.correlation import logistic_fit
 from mriqf.studies.opinion.answer import MEAN, sections
 from mriqf.studies.opinion.measure import MAPS
 from mriqf.studies.table import Columns

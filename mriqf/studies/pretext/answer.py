@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mriqf.agreement import srcc
+from mriqf.metrics.correlation import srcc
 from mriqf.studies.pretext.arms import CONTROLS, PRETEXT, PRETRAINED, SCRATCH, TWICE
 from mriqf.studies.pretext.measure import subject_of
 from mriqf.studies.statistics import bootstrap

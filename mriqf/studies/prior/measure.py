@@ -15,11 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from mriqf.data import content_hash
-from mriqf.fidelity import psnr
 from mriqf.inference import Predictor, fast, predict_map
 from mriqf.io import atomic_path
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg.colour import to_8bit, ycbcr
+from mriqf.metrics.jpeg import psnr
 from mriqf.restore.dip import DIPConfig
 from mriqf.restore.prior import PriorConfig, fit_prior
 from mriqf.studies.inputs import Inputs, Subject

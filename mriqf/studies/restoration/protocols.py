@@ -23,9 +23,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mriqf.fidelity import psnr, psnr_b, ssim_gaussian, ssim_uniform
 from mriqf.jpeg import compress, compress_differentiable, tables
 from mriqf.jpeg.colour import limited_luma
+from mriqf.metrics.jpeg import psnr, psnr_b, ssim_gaussian, ssim_uniform
 
 Restorer = Callable[[Float[Tensor, "b ch h w"], Float[Tensor, "b t 8 8"]], Float[Tensor, "b ch h w"]]
 """From decoded images in [0, 1] and their quantisation tables to restored images of the same size."""
@@ -43,7 +43,7 @@ class Protocol:
     upsampling: Literal["fancy", "nearest"]
     """How the decoder brings chroma to full resolution: the triangular filter of all common decoders, or repetition."""
     blocking: Literal["luma", "channels", "summed"]
-    """Definition of PSNR-B for colours, see `mriqf.fidelity.psnr_b`."""
+    """Definition of PSNR-B for colours, see `mriqf.metrics.jpeg.psnr_b`."""
     ssim_colour: Measure
     ssim_grey: Measure
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 import recon
 from mriqf import metrics, weights
-from mriqf.baselines import gradient_entropy
 from mriqf.data import Manifest, content_hash, read_slices
 from mriqf.inference import Predictor
+from mriqf.metrics.reference_free import gradient_entropy
 from mriqf.scoring import score
 from mriqf.studies.table import Task, Value
 from mriqf.studies.tuning.arms import NONE, Arm, TuningConfig, chosen, weights_path

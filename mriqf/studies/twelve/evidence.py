@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from mriqf.agreement import srcc
-from mriqf.baselines import BASELINES
+from mriqf.metrics.correlation import srcc
+from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies.acceleration.answer import CURVE, curves
 from mriqf.studies.statistics import Ridge, bootstrap, by_group, group_rows
 from mriqf.studies.table import Columns, where

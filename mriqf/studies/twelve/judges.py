@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 
-from mriqf.baselines import baselines
 from mriqf.calibration import Calibration
 from mriqf.calibration_file import attached
 from mriqf.error_predictor import ErrorPredictor
 from mriqf.inference import Predictor, fast
+from mriqf.metrics.reference_free import baselines
 from mriqf.scoring import SliceScore, check_channels, choose_pool
 from mriqf.studies.acceleration.measure import score_image
 from mriqf.studies.degraded import FAMILIES

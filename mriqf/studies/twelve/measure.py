@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mriqf.agreement import srcc
 from mriqf.io import KSpace
+from mriqf.metrics.correlation import srcc
 from mriqf.studies.acceleration.measure import find_methods, reconstruct, settings
 from mriqf.studies.degraded import FAMILIES
 from mriqf.studies.inputs import Subject

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mriqf.baselines import BASELINES
 from mriqf.calibration_file import beside
 from mriqf.data import Split, content_hash, read_manifest
+from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies.acceleration import AccelerationConfig
 from mriqf.studies.degraded import FAMILIES
 from mriqf.studies.inputs import Subject, read_inputs

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mriqf.baselines import BASELINES
+from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies.acceleration.prediction import estimators, predict, settings
 from mriqf.studies.statistics import group_rows
 from mriqf.studies.table import Columns, where

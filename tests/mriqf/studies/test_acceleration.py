@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import recon
-from mriqf.baselines import BASELINES
+from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies.acceleration import FIGURES, KEY, AccelerationConfig, answer, card, claims, columns, tasks
 from mriqf.studies.acceleration.answer import A7_BAR, curves, spread, within
 from mriqf.studies.acceleration.measure import FULL, undersample

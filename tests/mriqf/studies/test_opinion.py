@@ -13,10 +13,10 @@ from scipy import stats
 
 import mriqf
 from mriqf import weights
-from mriqf.agreement import logistic_fit
 from mriqf.cli import main
 from mriqf.inference import fast, predict_map
 from mriqf.jpeg import compress_pixels
+from mriqf.metrics.correlation import logistic_fit
 from mriqf.pooling import minkowski
 from mriqf.restore import QAIRN
 from mriqf.restore.qairn import SMALL, QAIRNPredictor

@@ -10,8 +10,8 @@ from PIL import Image
 from mriqf import weights
 from mriqf.cli import main
 from mriqf.data import content_hash, read_manifest
-from mriqf.fidelity import psnr
 from mriqf.jpeg import compress, tables
+from mriqf.metrics.jpeg import psnr
 from mriqf.restore import QAIRNConfig, QGACConfig, QGCNConfig
 from mriqf.studies.ordering import (
     COLUMNS,

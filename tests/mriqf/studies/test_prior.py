@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from mriqf.cli import main
-from mriqf.fidelity import psnr
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg.colour import ycbcr
+from mriqf.metrics.jpeg import psnr
 from mriqf.restore.dip import DIPConfig
 from mriqf.restore.prior import PriorConfig, fit_prior
 from mriqf.studies.inputs import read_inputs

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from mriqf import weights
-from mriqf.fidelity import psnr, psnr_b, ssim_gaussian, ssim_uniform
 from mriqf.jpeg import compress, compress_differentiable, compress_pixels
 from mriqf.jpeg import tables as quantisation
 from mriqf.jpeg.colour import limited_luma
+from mriqf.metrics.jpeg import psnr, psnr_b, ssim_gaussian, ssim_uniform
 from mriqf.restore import SRCNN, SRCNNConfig
 from mriqf.studies.inputs import read_inputs
 from mriqf.studies.restoration import (

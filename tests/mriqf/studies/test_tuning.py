@@ -8,8 +8,8 @@ import torch
 
 import recon
 from mriqf import metrics, score, weights
-from mriqf.baselines import gradient_entropy
 from mriqf.cli import main
+from mriqf.metrics.reference_free import gradient_entropy
 from mriqf.studies.table import Table, read_table, where
 from mriqf.studies.tuning import (
     COLUMNS,

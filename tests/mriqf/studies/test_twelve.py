@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mriqf.baselines import BASELINES
+from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies.table import Table, read_table, where
 from mriqf.studies.twelve import (
     FIGURES,

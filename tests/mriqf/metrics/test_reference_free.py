@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from mriqf.baselines import BASELINES, baselines
+from mriqf.metrics.reference_free import BASELINES, baselines
 from mriqf.scale import foreground_mask, normalise, percentile_scale
 
 IN_THE_FOREGROUND = sorted(BASELINES.keys() - {"efc", "background_sd"})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mriqf.agreement import agreement, kcc, logistic_fit, pcc, srcc
+from mriqf.metrics.correlation import agreement, kcc, logistic_fit, pcc, srcc
 
 
 def pairs(n=40):

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import correlate1d
 
 from mriqf import jpeg
-from mriqf.fidelity import hue_shift, psnr, psnr_b, ssim_gaussian, ssim_uniform
+from mriqf.metrics.jpeg import hue_shift, psnr, psnr_b, ssim_gaussian, ssim_uniform
 
 MEASURES = (psnr, ssim_gaussian, ssim_uniform, psnr_b)
 
