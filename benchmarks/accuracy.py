@@ -16,14 +16,14 @@ import torch
 from tqdm import tqdm
 
 from mriqf.data import Source, read_manifest, read_source
-from mriqf.inference import Predictor, fast
 from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels
 from mriqf.jpeg.lattice import estimate_quality
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.inference import fast
 from mriqf.scale import foreground_mask, normalise, percentile_scale, volume_scale
 from mriqf.scoring import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
-from mriqf.weights import load_predictor
 
 HERE = Path(__file__).parent.parent
 BANDS = {"all": (5, 98), "5-19": (5, 19), "20-39": (20, 39), "40-59": (40, 59), "60-79": (60, 79), "80-98": (80, 98)}

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mriqf.inference import Predictor, batches, fast
 from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.inference import batches, fast
 from mriqf.scale import normalise, volume_scale
 from mriqf.scoring import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
 from mriqf.studies.inputs import read_inputs
-from mriqf.weights import load_predictor
 
 BAR = 0.1  # points: as much as half precision may move a score
 MANIFEST = Path(__file__).parent.parent / "data_manifests" / "qf-mri.toml"

@@ -20,12 +20,12 @@ from PIL import Image
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from mriqf.inference import fast
 from mriqf.io import from_array
-from mriqf.predictor import QFConfig, QFPredictor
+from mriqf.predictors.base import load_predictor
+from mriqf.predictors.inference import fast
+from mriqf.predictors.qf import QFConfig, QFPredictor
 from mriqf.scale import volume_scale
 from mriqf.scoring import score_slices
-from mriqf.weights import load_predictor
 
 # From a process that is small itself: what a parent holds counts as the first memory of its children.
 WATCH = """

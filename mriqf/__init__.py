@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mriqf.calibration import Calibration, Expected
     from mriqf.io import ReadError, Volume, read, write_map, write_overlay
     from mriqf.loss import QFLoss, qf_loss
-    from mriqf.predictor import QFConfig, QFPredictor
+    from mriqf.predictors.qf import QFConfig, QFPredictor
     from mriqf.scoring import Score, SliceScore, score
     from mriqf.weights import load
 
@@ -41,7 +41,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Calibration", "Expected"), "mriqf.calibration"),
     **dict.fromkeys(("ReadError", "Volume", "read", "write_map", "write_overlay"), "mriqf.io"),
-    **dict.fromkeys(("QFConfig", "QFPredictor"), "mriqf.predictor"),
+    **dict.fromkeys(("QFConfig", "QFPredictor"), "mriqf.predictors.qf"),
     **dict.fromkeys(("QFLoss", "qf_loss"), "mriqf.loss"),
     **dict.fromkeys(("Score", "SliceScore", "score"), "mriqf.scoring"),
     "load": "mriqf.weights",

@@ -96,7 +96,7 @@ class Calibration:
     """What scores by one predictor's weights, pooled in one way, say of errors."""
 
     weights: str
-    """Hash of the weights: `mriqf.inference.fingerprint`."""
+    """Hash of the weights: `mriqf.predictors.inference.fingerprint`."""
     pool: str
     coverage: float
     """Share of images whose figure lies in its interval, at least, if they are drawn as the calibration's were."""

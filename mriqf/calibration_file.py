@@ -11,9 +11,10 @@ import numpy as np
 from mriqf.calibration import Calibration
 from mriqf.conformal import Band
 from mriqf.domain import Domain
-from mriqf.inference import Predictor, fingerprint
 from mriqf.io.atomic import atomic_path
 from mriqf.io.bounds import read_text
+from mriqf.predictors.base import Predictor
+from mriqf.predictors.inference import fingerprint
 from mriqf.weights import find
 
 FORMAT = "mriqf-calibration-1"

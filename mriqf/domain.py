@@ -29,7 +29,7 @@ def describe(
     Parameters
     ----------
     features
-        See `mriqf.error_predictor.ErrorPredictor.features`.
+        See `mriqf.predictors.error.ErrorPredictor.features`.
     weight
         Share of each cell that is foreground, 0–1.
     score

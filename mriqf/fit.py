@@ -244,7 +244,7 @@ def _save(
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     tensors |= {f"kept.{k}": v for k, v in kept.items()}
-    tensors |= optimiser_tensors(optimiser)
+    tensors |= weights.optimiser_tensors(optimiser)
     weights.write(path, tensors, card, force=True)
 
 
@@ -255,24 +255,8 @@ def _restore(
     part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in PARTS}
     model.load_state_dict(part["model."])
     average.load_state_dict(part["average."])
-    load_optimiser(optimiser, tensors)
+    weights.load_optimiser(optimiser, tensors)
     return step, weights.read(path)[1].get("curve", []), part["kept."] or average.state_dict()
-
-
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """State of an optimiser as named tensors of a checkpoint."""
-    states = optimiser.state_dict()["state"].items()
-    return {f"optimiser.{index}.{name}": value for index, state in states for name, value in state.items()}
-
-
-def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give an optimiser the state that it has in a checkpoint; other tensors are left aside."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 def commit() -> str:

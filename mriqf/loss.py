@@ -14,10 +14,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.inference import Predictor
-from mriqf.pooling import cell_weight, padding
+from mriqf.pooling import cell_weight
+from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.scale import foreground_mask, percentile_scale
-from mriqf.weights import load_predictor
+from mriqf.tiles import padding
 
 DARKEST = 0.9
 """Of what varied images are multiplied by, with `variants`."""

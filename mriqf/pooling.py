@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
+from mriqf.tiles import padding
+
 POOLS = ("foreground", "mean", "center", "minkowski:p")
 """Of quality maps; maps of errors have `rms_error` beside them."""
 
@@ -103,12 +105,6 @@ def check_pool(pool: str) -> tuple[str, float]:
     elif name in ("foreground", "mean", "center") and not colon:
         return name, 1.0
     raise ValueError(f"pool is {pool!r}: choose one of {', '.join(POOLS)}, for example minkowski:-2")
-
-
-def padding(shape: tuple[int, int], lead: tuple[int, int], stride: int) -> tuple[int, int, int, int]:
-    """Left, right, top, bottom: `lead` (rows, columns) in front, and behind what fills the last cell."""
-    (h, w), (top, left) = shape, lead
-    return left, -(w + left) % stride, top, -(h + top) % stride
 
 
 def cell_weight(masks: Bool[Tensor, "b h w"], stride: int, lead: tuple[int, int] = (0, 0)) -> Float[Tensor, "b 1 i j"]:

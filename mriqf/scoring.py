@@ -17,13 +17,13 @@ from torch import Tensor
 from mriqf.calibration import Calibration, Expected
 from mriqf.calibration_file import attached
 from mriqf.domain import describe
-from mriqf.error_predictor import ErrorPredictor
-from mriqf.inference import Predictor, batches, fast, predict
 from mriqf.io import Axis, Volume, as_volume, cut_along
 from mriqf.jpeg.lattice import Lattice, as_8bit, estimate_quality
 from mriqf.pooling import POOLS, cell_weight, check_pool, pool_map, rms_error, upsample_map, weighted_mean
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.error import ErrorPredictor
+from mriqf.predictors.inference import batches, fast, predict
 from mriqf.scale import Scale, foreground_mask, normalise, spread, volume_scale
-from mriqf.weights import load_predictor
 
 SMALLEST = 32
 """Pixels that an image must have each way; what a predictor lacks is reflected at the borders."""
@@ -112,7 +112,8 @@ def score_slices(
     batch_size
         Slices in memory at a time, and through the predictor at once.
     together
-        False scores one slice at a time whatever the batch; if not given, `mriqf.inference.batches` of the device.
+        False scores one slice at a time whatever the batch; if not given, as suits the device
+        (`mriqf.predictors.inference.batches`).
 
     Raises
     ------

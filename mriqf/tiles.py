@@ -27,3 +27,9 @@ def parts(shape: tuple[int, int], tile: int, reach: int, grid: int = 16) -> Iter
             place = tuple(slice(b, min(b + tile, n)) for b, n in zip(begin, shape, strict=True))
             kept = tuple(slice(p.start - n, p.stop - n) for p, n in zip(place, first, strict=True))
             yield (seen[0], seen[1]), (kept[0], kept[1]), (place[0], place[1])
+
+
+def padding(shape: tuple[int, int], lead: tuple[int, int], stride: int) -> tuple[int, int, int, int]:
+    """Left, right, top, bottom: `lead` (rows, columns) in front, and behind what fills the last cell."""
+    (h, w), (top, left) = shape, lead
+    return left, -(w + left) % stride, top, -(h + top) % stride

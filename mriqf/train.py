@@ -15,7 +15,7 @@ from mriqf.data import MARGIN, Augmentation, Law, Manifest, check_images, make_b
 from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress_pixels
 from mriqf.parallel import own_device, pooled, share
-from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
+from mriqf.predictors.qf import CLASS_QUALITIES, QFConfig, QFPredictor
 
 VALIDATED = 64  # pixels, the side of patches that are validated
 

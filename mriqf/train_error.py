@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.error_predictor import LADDER, MOST, ErrorConfig, ErrorPredictor
 from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.flaw import flaw
 from mriqf.jpeg import compress_pixels
 from mriqf.parallel import own_device, pooled, share
+from mriqf.predictors.error import LADDER, MOST, ErrorConfig, ErrorPredictor
 
 Examples = dict[str, np.ndarray]
 Labels = Literal["true", "shuffled", "constant"]

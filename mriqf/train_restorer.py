@@ -17,7 +17,7 @@ from mriqf.data import Manifest, Source, check_images, find_photographs, read_ph
 from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg.colour import limited_luma, to_8bit, ycbcr
-from mriqf.metrics import jpeg as fidelity
+from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.parallel import own_device, pooled, share
 from mriqf.restore import QGAC
 
@@ -175,7 +175,7 @@ def restoration_loss(
 ) -> Float[Tensor, ""]:
     """Mean absolute error, and `structure` times 1 − SSIM (Gaussian windows)."""
     loss = functional.l1_loss(restored, truth)
-    return loss + structure * (1 - fidelity.ssim_gaussian(restored, truth).mean()).float() if structure else loss
+    return loss + structure * (1 - jpeg_metrics.ssim_gaussian(restored, truth).mean()).float() if structure else loss
 
 
 @torch.inference_mode()
@@ -193,7 +193,7 @@ def validate(model: nn.Module, images: Sequence[Pixels], side: int = 192) -> dic
             given, steps = compress(truth, quality), tables(quality, truth.shape[1])[None]
             found = restored_half(model, given.to(where), steps.to(where)).cpu()
             found = to_8bit(found)
-            gain = (fidelity.psnr(found, truth) - fidelity.psnr(given, truth)).item()
+            gain = (jpeg_metrics.psnr(found, truth) - jpeg_metrics.psnr(given, truth)).item()
             if math.isfinite(gain):
                 gains.setdefault(f"gain{quality}", []).append(gain)
     return {name: float(np.mean(values)) for name, values in gains.items()}

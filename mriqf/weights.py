@@ -16,18 +16,15 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from mriqf.inference import Predictor
 from mriqf.io.atomic import atomic_path
 from mriqf.io.bounds import WHOLE, check_regular
-from mriqf.restore import QAIRN, Network
-from mriqf.restore.qairn import QAIRNPredictor
 
 FOLDER = Path(__file__).parent / "pretrained"
 FORMAT = "mriqf-1"
 MOST = 4096  # no number of a configuration is larger
 NETWORKS = {  # what a card may name: module, network and configuration, imported when asked for
-    "qf": ("mriqf.predictor", "QFPredictor", "QFConfig"),
-    "error": ("mriqf.error_predictor", "ErrorPredictor", "ErrorConfig"),
+    "qf": ("mriqf.predictors.qf", "QFPredictor", "QFConfig"),
+    "error": ("mriqf.predictors.error", "ErrorPredictor", "ErrorConfig"),
     "arcnn": ("mriqf.restore.arcnn", "ARCNN", "ARCNNConfig"),
     "srcnn": ("mriqf.restore.srcnn", "SRCNN", "SRCNNConfig"),
     "qgcn": ("mriqf.restore.qgcn", "QGCN", "QGCNConfig"),
@@ -100,36 +97,6 @@ def load(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Any
     return model.eval().requires_grad_(False).to(device)
 
 
-def load_predictor(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Predictor:
-    """As `load`, for weights that must be those of a network that scores: a QF or an error predictor, or a QAIRN.
-
-    Raises
-    ------
-    ValueError
-        If they are another network's.
-    """
-    model = load(name, device)
-    if isinstance(model, QAIRN):
-        return QAIRNPredictor(model).eval()
-    if not isinstance(model, Predictor):
-        raise ValueError(f"weights {str(name)!r} are a {type(model).__name__}'s, which scores nothing: choose qf-mri")
-    return model
-
-
-def load_restorer(name: str | Path, device: str | torch.device = "cpu") -> Network:
-    """As `load`, for weights that must be those of a network that restores JPEG images.
-
-    Raises
-    ------
-    ValueError
-        If they are another network's.
-    """
-    model = load(name, device)
-    if not isinstance(model, Network):
-        raise ValueError(f"weights {str(name)!r} are a {type(model).__name__}'s, which restores no JPEG: choose others")
-    return model
-
-
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and card (configuration, provenance, metrics) of a weights file or checkpoint.
 
@@ -182,6 +149,22 @@ def read_checkpoint(path: Path, recipe: dict[str, Any]) -> tuple[dict[str, Tenso
     if card["recipe"] != recipe:
         raise ValueError(f"{path} belongs to another recipe: give the same options, or remove it to start anew")
     return tensors, card["step"]
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """State of an optimiser as named tensors of a checkpoint."""
+    states = optimiser.state_dict()["state"].items()
+    return {f"optimiser.{index}.{name}": value for index, state in states for name, value in state.items()}
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimiser the state that it has in a checkpoint; other tensors are left aside."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 def tensors_hash(path: str | Path) -> str:

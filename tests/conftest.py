@@ -91,7 +91,7 @@ def weights_file(tmp_path, untrained):
 def error_file(tmp_path):
     """Writer of a small error predictor's random weights; gives the path."""
     from mriqf import weights
-    from mriqf.error_predictor import ErrorConfig, ErrorPredictor
+    from mriqf.predictors.error import ErrorConfig, ErrorPredictor
 
     def write(name="error.safetensors"):
         with torch.random.fork_rng(devices=[]):

@@ -29,12 +29,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf import __version__
-from mriqf.error_predictor import ErrorPredictor
-from mriqf.inference import Predictor
 from mriqf.io import atomic_path
-from mriqf.pooling import padding
+from mriqf.predictors.base import Predictor
+from mriqf.predictors.error import ErrorPredictor
 from mriqf.restore import ARCNN, QAIRN, SRCNN
 from mriqf.scoring import choose_pool
+from mriqf.tiles import padding
 from mriqf.weights import find, load, tensors_hash
 
 OPSET = 18

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
-from mriqf.inference import Predictor, fast
 from mriqf.io import from_array
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.inference import fast
 from mriqf.scale import volume_scale
 from mriqf.scoring import check_channels, choose_pool, jpeg_trace, score_slices
-from mriqf.weights import load_predictor
 
 
 class BatchScorer:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from mriqf.adapters.scorer import BatchScorer
-from mriqf.inference import Predictor
+from mriqf.predictors.base import Predictor
 
 try:
     from torchmetrics import Metric

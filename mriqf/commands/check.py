@@ -33,12 +33,12 @@ from mriqf.commands.options import choose_device, parse_slices, say
 from mriqf.commands.score_table import complain, nrmse_column, score_column
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import check_targets, tables
-from mriqf.inference import Predictor, fast
 from mriqf.io import KSpace, find_inputs, find_sampling, from_array, read_kspace
 from mriqf.io.bounds import named
 from mriqf.io.discovery import RAW, passed_over
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.inference import fast
 from mriqf.scale import volume_scale
-from mriqf.weights import load_predictor
 
 PRINTED = (
     "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "held_out", "missing",

@@ -17,14 +17,14 @@ from mriqf.commands.options import choose_device, say
 from mriqf.commands.score_table import complain
 from mriqf.commands.table import Column, Table
 from mriqf.commands.table_file import writing
-from mriqf.inference import predict_map
 from mriqf.io import atomic_path, find_inputs
 from mriqf.io.bounds import named
 from mriqf.io.discovery import passed_over
 from mriqf.io.jpeg_file import JPEGFile, read_jpeg
-from mriqf.restore import QGAC, Network, restore
+from mriqf.predictors.base import load_predictor
+from mriqf.predictors.inference import predict_map
+from mriqf.restore import QGAC, Network, load_restorer, restore
 from mriqf.restore.prior import PriorConfig, fit_prior
-from mriqf.weights import load_predictor, load_restorer
 
 MODELS = ("arcnn", "srcnn", "qgcn", "qgac", "qairn")
 PRIOR = "dip"  # no weights: a network is fitted to each file

@@ -24,11 +24,11 @@ from mriqf.commands.score_table import (
 from mriqf.commands.score_volume import Job, choose_cut_off, plain_name, score_volume
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import TableFile, check_targets, tables
-from mriqf.inference import fast
 from mriqf.io import Axis, find_inputs
 from mriqf.io.bounds import named
 from mriqf.io.discovery import passed_over
-from mriqf.weights import load_predictor
+from mriqf.predictors.base import load_predictor
+from mriqf.predictors.inference import fast
 
 
 def score(

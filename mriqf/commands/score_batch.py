@@ -21,11 +21,12 @@ from mriqf.cli import OutputError, UsageError
 from mriqf.commands.options import choose_device, no_interrupt_lost, parse_slices, say
 from mriqf.commands.score_table import columns, complain, failed_row, jpeg_warning, volume_row
 from mriqf.commands.score_volume import Job, choose_cut_off, map_file, overlay_file, plain_name, score_volume
-from mriqf.inference import Predictor, fast
 from mriqf.io import Axis, find_inputs
 from mriqf.io.bounds import named, words
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.inference import fast
 from mriqf.scoring import choose_pool
-from mriqf.weights import find, load_predictor, names
+from mriqf.weights import find, names
 
 KILLED = "every worker that scored it was killed: it may need more memory than they have"
 _loading = threading.Lock()

@@ -14,8 +14,8 @@ from mriqf import __version__, scoring
 from mriqf.calibration import LIMIT, Calibration, CutOff
 from mriqf.commands.score_table import expected_columns
 from mriqf.commands.table_file import writing
-from mriqf.inference import Predictor
 from mriqf.io import Axis, Volume, cut_along, read, write_map, write_overlay
+from mriqf.predictors.base import Predictor
 from mriqf.scale import volume_scale
 
 

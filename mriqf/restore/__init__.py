@@ -1,13 +1,12 @@
 """Networks that take compression artefacts out of images: one file each, images and tables in, images out."""
 
 from mriqf.restore.arcnn import ARCNN, ARCNNConfig
+from mriqf.restore.base import Network, load_restorer
 from mriqf.restore.qairn import QAIRN, QAIRNConfig
 from mriqf.restore.qgac import QGAC, QGACConfig
 from mriqf.restore.qgcn import QGCN, QGCNConfig
 from mriqf.restore.srcnn import SRCNN, SRCNNConfig
-from mriqf.restore.tiles import restore
-
-Network = ARCNN | QAIRN | QGAC | QGCN | SRCNN
+from mriqf.restore.tiled import restore
 
 __all__ = [
     "ARCNN",
@@ -21,5 +20,6 @@ __all__ = [
     "QGACConfig",
     "QGCNConfig",
     "SRCNNConfig",
+    "load_restorer",
     "restore",
 ]

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.fit import fresh, load_optimiser, optimiser_tensors
 from mriqf.restore.dip import DIP, DIPConfig
 from mriqf.restore.objectives import colour_kl, draw_quantisation_noise, quantisation_variance, sure
 
@@ -126,7 +125,10 @@ def fit_prior(
     risky = "sure" in (config.loss, config.stop)
     noise = _noise(given, config, tables) if risky else None
     seen = _input(given, config).contiguous(memory_format=torch.channels_last)
-    model = fresh(DIP, config.model, config.seed).to(given.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = DIP(config.model)
+    model = model.to(given.device)
     model = model.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.Adam(model.parameters(), config.lr)
     images = {"average": torch.zeros_like(given), "kept": torch.zeros_like(given)}
@@ -218,7 +220,7 @@ def _save(
     path: Path, state: dict[str, Any], model: nn.Module, optimiser: torch.optim.Optimizer, images: dict[str, Tensor]
 ) -> None:
     tensors = images | {f"model.{k}": v for k, v in model.state_dict().items()}
-    weights.write(path, tensors | optimiser_tensors(optimiser), state, force=True)
+    weights.write(path, tensors | weights.optimiser_tensors(optimiser), state, force=True)
 
 
 def _restore(
@@ -226,7 +228,7 @@ def _restore(
 ) -> dict[str, Any]:
     tensors, _ = weights.read_checkpoint(path, terms)
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-    load_optimiser(optimiser, tensors)
+    weights.load_optimiser(optimiser, tensors)
     for name, image in images.items():
         image.copy_(tensors[name])
     return weights.read(path)[1]

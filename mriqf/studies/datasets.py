@@ -17,15 +17,16 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from mriqf.data import content_hash
-from mriqf.inference import Predictor, fast
 from mriqf.io import Volume
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.inference import fast
 from mriqf.scale import volume_scale
 from mriqf.scoring import check_channels, jpeg_trace, score_slices
 from mriqf.studies.claims import Claim, claims_table
 from mriqf.studies.inputs import Inputs
 from mriqf.studies.statistics import bootstrap, group_rows
 from mriqf.studies.table import Columns, Task, Value
-from mriqf.weights import config_dict, find, load_predictor
+from mriqf.weights import config_dict, find
 
 KEY = ("dataset", "subject", "slice", "weights")
 COLUMNS = ("score", "network", "lattice", "jpeg")

@@ -29,7 +29,7 @@ from mriqf.jpeg.colour import to_8bit, ycbcr
 from mriqf.loss import QFLoss, find_foreground
 from mriqf.metrics.jpeg import hue_shift
 from mriqf.parallel import own_device, pooled, share
-from mriqf.restore import restore
+from mriqf.restore import load_restorer, restore
 from mriqf.scale import spread
 from mriqf.train_restorer import (
     GRID,
@@ -128,7 +128,7 @@ def train_perceptual(
         differ from the manifest, or a checkpoint from the recipe.
     """
     check_new(out, force)
-    found = weights.load_restorer(start)
+    found = load_restorer(start)
     channels = found.config.channels
     terms = perceptual_terms(start, manifest, config)
     config = replace(config, predictors=config.predictors or USUAL[channels])
@@ -179,7 +179,7 @@ def perceptual_terms(start: str | Path, manifest: Manifest, config: PerceptualCo
     ValueError
         If `start` restores nothing, or the recipe does not fit it.
     """
-    model = weights.load_restorer(start)
+    model = load_restorer(start)
     _check(config, model.config.channels)
     config = replace(config, predictors=config.predictors or USUAL[model.config.channels])
     return weights.config_dict(config) | {

@@ -12,12 +12,12 @@ from statistics import median
 
 import torch
 
-from mriqf.inference import fast, predict_map
+from mriqf.predictors.base import load_predictor
+from mriqf.predictors.inference import fast, predict_map
 from mriqf.studies import acceleration, corruption, datasets, loss
 from mriqf.studies.claims import Claim, claims_table
 from mriqf.studies.sampling.answer import claims as sampling_claims
 from mriqf.studies.table import read_table
-from mriqf.weights import load_predictor
 
 SIDE, REPEATS = 320, 20
 A10_BAR = 50.0

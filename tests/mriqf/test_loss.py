@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 import mriqf
-from mriqf.error_predictor import ErrorConfig, ErrorPredictor
 from mriqf.jpeg import compress
 from mriqf.loss import QFLoss, find_foreground, qf_loss, unit_range
-from mriqf.predictor import QFConfig, QFPredictor
+from mriqf.predictors.error import ErrorConfig, ErrorPredictor
+from mriqf.predictors.qf import QFConfig, QFPredictor
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import recon
 from mriqf import jpeg, metrics, weights
 from mriqf.data import read_manifest
 from mriqf.io import from_array
-from mriqf.metrics import jpeg as fidelity
+from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.restore import restore
 from mriqf.scale import normalise, volume_scale
 from recon.simulate import measure
@@ -221,7 +221,7 @@ def gain(name, truth, quality):
     """What a restorer adds to the PSNR of the JPEG of an image, decibels."""
     given, steps = jpeg.compress(truth, quality), jpeg.tables(quality, truth.shape[1])[None]
     found = (255 * restore(weights.load(name), given, steps).clamp(0, 1)).round() / 255
-    return (fidelity.psnr(found, truth) - fidelity.psnr(given, truth)).item()
+    return (jpeg_metrics.psnr(found, truth) - jpeg_metrics.psnr(given, truth)).item()
 
 
 @pytest.mark.parametrize("quality", [10, 30])

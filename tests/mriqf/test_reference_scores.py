@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 
 from mriqf import weights
-from mriqf.inference import Predictor
 from mriqf.io import from_array
 from mriqf.jpeg import compress, tables
-from mriqf.metrics import jpeg as fidelity
+from mriqf.metrics import jpeg as jpeg_metrics
+from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.restore import QAIRN, Network
 from mriqf.scale import volume_scale
 from mriqf.scoring import jpeg_trace, score_slices
@@ -61,7 +61,7 @@ def restored(model: Network, channels: int) -> float:
     truth = torch.from_numpy(pixels[top : top + SIDE, left : left + SIDE].copy()).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
         found = model(compress(truth, 10), tables(10, channels)[None])
-    return fidelity.psnr(found.clamp(0, 1), truth).item()
+    return jpeg_metrics.psnr(found.clamp(0, 1), truth).item()
 
 
 def value(name: str, image: str) -> float:
@@ -69,7 +69,7 @@ def value(name: str, image: str) -> float:
     model = weights.load(name)
     if image == "restored":
         return restored(model, model.config.channels)
-    model = weights.load_predictor(name)  # in full precision, which is the same on every processor
+    model = load_predictor(name)  # in full precision, which is the same on every processor
     pixels = images(model.config.channels)[image]
     volume = from_array(pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)[None], image)
     lattice = jpeg_trace(volume, [0]) if model.reads_grid else None

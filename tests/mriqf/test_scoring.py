@@ -11,14 +11,14 @@ import torch
 
 import mriqf
 from mriqf import jpeg, scoring
-from mriqf.error_predictor import ErrorPredictor
-from mriqf.inference import batches, fast, predict_map
 from mriqf.io import from_array
 from mriqf.jpeg.lattice import Lattice
 from mriqf.pooling import cell_weight, rms_error
+from mriqf.predictors.base import load_predictor
+from mriqf.predictors.error import ErrorPredictor
+from mriqf.predictors.inference import batches, fast, predict_map
 from mriqf.scale import volume_scale
 from mriqf.scoring import content, enlarge, jpeg_trace, score_slices
-from mriqf.weights import load_predictor
 
 
 @pytest.fixture

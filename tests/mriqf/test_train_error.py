@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mriqf import weights
-from mriqf.error_predictor import ErrorConfig, ErrorPredictor
+from mriqf.predictors.base import load_predictor
+from mriqf.predictors.error import ErrorConfig, ErrorPredictor
 from mriqf.train_error import (
     ErrorTrainConfig,
     cell_errors,
@@ -125,7 +126,7 @@ def test_training_learns_to_tell_noise(examples, held_out, tmp_path):
     path = train_error(examples, held_out, tmp_path / "w.safetensors", config, provenance={})
     _, card = weights.read(path)
     assert card["validation"]["pooled"] > 0.9
-    assert isinstance(weights.load_predictor(path), ErrorPredictor)
+    assert isinstance(load_predictor(path), ErrorPredictor)
 
 
 def test_cut_off_and_resumed_gives_the_same_weights(examples, held_out, config, tmp_path):

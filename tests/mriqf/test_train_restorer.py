@@ -11,7 +11,7 @@ from mriqf import weights
 from mriqf.data import content_hash, read_manifest
 from mriqf.jpeg import compress, compress_pixels, quantization_table
 from mriqf.jpeg.colour import limited_luma
-from mriqf.metrics import jpeg as fidelity
+from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.restore import ARCNN, QAIRN, QGAC, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, QGACConfig, QGCNConfig, SRCNNConfig
 from mriqf.train_restorer import (
     RestorerTrainConfig,
@@ -172,7 +172,7 @@ def test_loss_is_absolute_error_and_structure():
     a, b = torch.rand(2, 2, 1, 16, 16, generator=generator)
     plain = (a - b).abs().mean().item()
     assert restoration_loss(a, b, 0.0).item() == pytest.approx(plain)
-    expected = plain + 0.3 * (1 - fidelity.ssim_gaussian(a, b).mean().item())
+    expected = plain + 0.3 * (1 - jpeg_metrics.ssim_gaussian(a, b).mean().item())
     assert restoration_loss(a, b, 0.3).item() == pytest.approx(expected)
 
 

@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from mriqf import weights
+from mriqf.predictors.base import load_predictor
 
 
 def one_line(caught):
@@ -138,7 +139,7 @@ def test_a_modl_is_loaded_and_scores_nothing(modl_file):
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
     with pytest.raises(ValueError, match=r"modl\.safetensors' are a MoDL's, which scores nothing: choose qf-mri"):
-        weights.load_predictor(path)
+        load_predictor(path)
 
 
 def test_no_card_can_name_a_class(tmp_path):

@@ -21,14 +21,15 @@ from torch import Tensor
 import recon
 from mriqf import __version__, metrics
 from mriqf.data import content_hash
-from mriqf.inference import Predictor, fast
 from mriqf.io import KSpace, atomic_path, find_sampling, from_array
 from mriqf.metrics.reference_free import BASELINES, baselines
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.inference import fast
 from mriqf.scale import volume_scale
 from mriqf.scoring import SliceScore, score_slices
 from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.table import Task, Value
-from mriqf.weights import find, load, load_predictor
+from mriqf.weights import find, load
 from recon.simulate import measure as simulated
 
 KEY = ("dataset", "subject", "slice", "family", "acceleration", "seed", "method")

@@ -17,14 +17,15 @@ from jaxtyping import Bool, Float32
 from PIL import Image
 
 from mriqf.data import content_hash
-from mriqf.inference import Predictor, predict_map
 from mriqf.io import Volume
 from mriqf.jpeg import compress_pixels
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.inference import predict_map
 from mriqf.scale import foreground_mask, normalise, volume_scale
 from mriqf.scoring import check_channels
 from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.table import Task, Value
-from mriqf.weights import config_dict, find, load_predictor
+from mriqf.weights import config_dict, find
 
 KEY = ("dataset", "subject", "slice", "patch", "weights", "corruption", "level")
 COLUMNS = ("value", "score", "psnr")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from mriqf import weights
 from mriqf.data import Manifest, Split, content_hash, read_manifest
 from mriqf.io import Volume
-from mriqf.restore import Network
+from mriqf.restore import Network, load_restorer
 from mriqf.studies.arms import is_trained
 from mriqf.studies.inputs import Inputs, read_inputs
 from mriqf.studies.perceptual import USUAL, PerceptualConfig, perceptual_terms, train_perceptual
@@ -204,7 +204,7 @@ def train_arms(
 
 def load_arms(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[Arm, Network]:
     """The restorers."""
-    return {arm: weights.load_restorer(arm.weights(folder)) for arm in arms(parts, config)}
+    return {arm: load_restorer(arm.weights(folder)) for arm in arms(parts, config)}
 
 
 def judge_name(kind: Kind, config: LossConfig) -> str:

@@ -14,7 +14,7 @@ from mriqf.jpeg import compress, tables
 from mriqf.jpeg.cell import code, outside
 from mriqf.jpeg.colour import to_8bit, ycbcr
 from mriqf.loss import QFLoss, find_foreground
-from mriqf.metrics import jpeg as fidelity
+from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.restore import Network, restore
 from mriqf.scale import normalise, spread, volume_scale
 from mriqf.studies.inputs import Subject
@@ -99,10 +99,10 @@ def describe(
     values = {
         "psnr": psnr,
         "ssim": ssim,
-        "psnrb": fidelity.psnr_b(images, several),
+        "psnrb": jpeg_metrics.psnr_b(images, several),
         "score": score,
         "judge": judge,
-        "hue": fidelity.hue_shift(images, truth) if colour else none,
+        "hue": jpeg_metrics.hue_shift(images, truth) if colour else none,
         "dots": none if chroma is None else (chroma > DOT).double().mean((1, 2)),
         "outside": outside(images, code(several, steps)),
         "changed": ((images - given).abs().amax(1) > 1.5 / 255).double().mean((1, 2)),

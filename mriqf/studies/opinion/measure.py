@@ -15,14 +15,15 @@ from PIL import Image
 from torch import Tensor
 
 from mriqf.data import content_hash
-from mriqf.inference import Predictor, fast, predict_map
 from mriqf.jpeg.colour import ycbcr
 from mriqf.jpeg.lattice import estimate_quality
 from mriqf.pooling import minkowski
-from mriqf.restore import QAIRN
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.inference import fast, predict_map
+from mriqf.restore import QAIRN, load_restorer
 from mriqf.scoring import score
 from mriqf.studies.table import Task, Value
-from mriqf.weights import config_dict, find, load_predictor, load_restorer
+from mriqf.weights import config_dict, find
 
 KEY = ("dataset", "image", "rater", "map", "exponent")
 COLUMNS = ("score", "opinion", "std", "better", "reference")

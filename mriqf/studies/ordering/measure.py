@@ -11,7 +11,7 @@ from torch import Tensor
 from mriqf import weights
 from mriqf.data import Manifest, find_photographs, verify
 from mriqf.io import read
-from mriqf.restore import Network
+from mriqf.restore import Network, load_restorer
 from mriqf.scale import spread
 from mriqf.studies.inputs import Subject
 from mriqf.studies.ordering.arms import OrderingConfig, chosen, weights_path
@@ -41,9 +41,7 @@ def card(folder: Path, manifest: Manifest, config: OrderingConfig) -> dict[str, 
 
 def load_arms(folder: Path, config: OrderingConfig, device: str = "cpu") -> Arms:
     """The trained networks."""
-    return {
-        (arm.name, seed): weights.load_restorer(weights_path(folder, arm, seed), device) for arm, seed in chosen(config)
-    }
+    return {(arm.name, seed): load_restorer(weights_path(folder, arm, seed), device) for arm, seed in chosen(config)}
 
 
 def photographs(manifest: Manifest, root: Path, config: OrderingConfig) -> list[Subject]:

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from mriqf import weights
 from mriqf.data import Augmentation, make_batch
-from mriqf.error_predictor import ErrorConfig, ErrorPredictor
 from mriqf.fit import fit, fresh
+from mriqf.predictors.error import ErrorConfig, ErrorPredictor
 from mriqf.studies.arms import is_trained
 from mriqf.studies.degraded import FAMILIES
 from mriqf.train_error import ErrorTrainConfig, Examples, jpeg_ladder, train_error, validate

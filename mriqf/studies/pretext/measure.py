@@ -8,6 +8,7 @@ import numpy as np
 
 from mriqf import weights
 from mriqf.data import content_hash
+from mriqf.predictors.base import load_predictor
 from mriqf.studies.pretext.arms import Config, arms, weights_path
 from mriqf.studies.table import Task, Value
 from mriqf.train_error import Examples, predict_nrmse
@@ -31,7 +32,7 @@ def tasks(folder: Path, config: Config, test: Examples) -> list[Task]:
 
     def task(arm: str, seed: int) -> Task:
         def measure() -> Iterator[dict[str, Value]]:
-            predicted = predict_nrmse(weights.load_predictor(weights_path(folder, arm, seed)), test)
+            predicted = predict_nrmse(load_predictor(weights_path(folder, arm, seed)), test)
             for k, nrmse in enumerate(predicted.tolist()):
                 known = {name: test[name][k].item() for name in COLUMNS[:-1]}
                 yield {**known, "predicted": nrmse}

@@ -15,11 +15,12 @@ from PIL import Image
 from torch import Tensor
 
 from mriqf.data import content_hash
-from mriqf.inference import Predictor, fast, predict_map
 from mriqf.io import atomic_path
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg.colour import to_8bit, ycbcr
 from mriqf.metrics.jpeg import psnr
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.inference import fast, predict_map
 from mriqf.restore.dip import DIPConfig
 from mriqf.restore.prior import PriorConfig, fit_prior
 from mriqf.studies.inputs import Inputs, Subject
@@ -27,7 +28,7 @@ from mriqf.studies.ordering.measure import GRID, central
 from mriqf.studies.restoration.protocols import FBCNN, JPEG
 from mriqf.studies.restoration.study import TRUTH, channels, read_photograph
 from mriqf.studies.table import Task, Value
-from mriqf.weights import config_dict, find, load_predictor
+from mriqf.weights import config_dict, find
 
 KEY = ("part", "image", "side", "arm", "lam", "step")
 COLUMNS = ("psnr", "chroma", "ssim", "psnr_b", "loss", "sure", "score", "seconds", "quality", "fixed", "threads")

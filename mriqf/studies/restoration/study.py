@@ -16,11 +16,11 @@ from torch.nn.functional import avg_pool2d
 
 from mriqf.data import content_hash
 from mriqf.jpeg import BLOCK, tables
-from mriqf.restore import Network, restore
+from mriqf.restore import Network, load_restorer, restore
 from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.restoration.protocols import JPEG, PROTOCOLS, Restorer, measure
 from mriqf.studies.table import Task, Value
-from mriqf.weights import config_dict, find, load_restorer
+from mriqf.weights import config_dict, find
 
 KEY = ("dataset", "image", "kind", "quality", "method")
 COLUMNS = ("psnr", "ssim", "psnr_b", "seconds", "megapixels", "parameters", "protocol")

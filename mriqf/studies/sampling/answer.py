@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mriqf.metrics.correlation import srcc
-from mriqf.predictor import CLASS_QUALITIES, QFConfig, QFPredictor
+from mriqf.predictors.qf import CLASS_QUALITIES, QFConfig, QFPredictor
 from mriqf.studies.claims import Claim, claims_table
 from mriqf.studies.sampling.arms import ARMS, FIELDS, Arm
 from mriqf.studies.sampling.measure import GRID_QUALITIES, KEY, NONE

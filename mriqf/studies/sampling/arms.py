@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from mriqf import weights
 from mriqf.data import Augmentation, Law, Manifest, content_hash
-from mriqf.predictor import Arch, QFConfig, QFPredictor
+from mriqf.predictors.qf import Arch, QFConfig, QFPredictor
 from mriqf.studies.arms import is_trained
 from mriqf.studies.table import Table, Task
 from mriqf.train import TrainConfig, train

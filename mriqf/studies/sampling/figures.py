@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mriqf.predictor import CLASS_QUALITIES
+from mriqf.predictors.qf import CLASS_QUALITIES
 from mriqf.studies.sampling.answer import confusion, error, mae, measured, within
 from mriqf.studies.sampling.arms import FIELDS, Arm
 from mriqf.studies.sampling.measure import GRID_QUALITIES, NONE, SHOWN, SHOWN_ARMS

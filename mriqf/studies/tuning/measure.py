@@ -14,8 +14,8 @@ from torch import Tensor
 import recon
 from mriqf import metrics, weights
 from mriqf.data import Manifest, content_hash, read_slices
-from mriqf.inference import Predictor
 from mriqf.metrics.reference_free import gradient_entropy
+from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.scoring import score
 from mriqf.studies.table import Task, Value
 from mriqf.studies.tuning.arms import NONE, Arm, TuningConfig, chosen, weights_path
@@ -89,7 +89,7 @@ def load_arms(folder: Path, config: TuningConfig, device: str = "cpu") -> Arms:
 
 def tasks(cases: Sequence[Case], arms: Arms, config: TuningConfig) -> list[Task]:
     """One measurement a task: all arms."""
-    judges = (weights.load_predictor(config.predictor), weights.load_predictor(config.outside))
+    judges = (load_predictor(config.predictor), load_predictor(config.outside))
     begin = "a network that does nothing yet" if config.start == NONE else Path(config.start).stem
     budget = f"{config.steps} steps of {config.pixels} pixels, from {begin}"
     about = (Path(config.predictor).stem, Path(config.outside).stem, budget)

@@ -11,13 +11,13 @@ from jaxtyping import Bool, Float, Float32
 
 from mriqf.calibration import Calibration
 from mriqf.calibration_file import attached
-from mriqf.error_predictor import ErrorPredictor
-from mriqf.inference import Predictor, fast
 from mriqf.metrics.reference_free import baselines
+from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.error import ErrorPredictor
+from mriqf.predictors.inference import fast
 from mriqf.scoring import SliceScore, check_channels, choose_pool
 from mriqf.studies.acceleration.measure import score_image
 from mriqf.studies.degraded import FAMILIES
-from mriqf.weights import load_predictor
 
 EXPECTED = (
     "nrmse_expected", "nrmse_low", "nrmse_high", "ssim_expected", "ssim_low", "ssim_high",

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, UInt8
 
-from mriqf.inference import Predictor, predict_map
 from mriqf.io import Volume, from_array
 from mriqf.jpeg import compress_pixels
 from mriqf.jpeg.lattice import estimate_quality
+from mriqf.predictors.base import Predictor
+from mriqf.predictors.inference import predict_map
 from mriqf.scale import foreground_mask, normalise, percentile_scale, volume_scale
 from mriqf.scoring import score_slices
 from mriqf.studies.corruption.measure import luma, place

@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from mriqf import score, weights
 from mriqf.cli import main
-from mriqf.inference import fast, predict_map
 from mriqf.pooling import minkowski
+from mriqf.predictors.base import load_predictor
+from mriqf.predictors.inference import fast, predict_map
 from mriqf.restore import QAIRN, QAIRNConfig
 from mriqf.restore.qairn import SMALL
 
@@ -124,7 +125,7 @@ def test_score_is_the_minkowski_mean_of_the_gates_at_half_the_resolution(file, t
     path, pixels = file(), texture(48, 70, channels=3)
     pixels[0, 0], pixels[-1, -1] = 0, 255  # the whole range: normalising changes nothing
     image = torch.tensor(pixels).permute(2, 0, 1)[None] / 255
-    model = weights.load_predictor(path)
+    model = load_predictor(path)
     assert torch.allclose(predict_map(fast(model), image), 100 * weights.load(path).forward_with_maps(image)[1][1])
     for pool, exponent in (("foreground", 1), ("minkowski:-2", -2)):
         found = score(image.numpy(), path, pool=pool, mask=np.ones((48, 70)))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mriqf.inference import predict_map
 from mriqf.jpeg import compress
+from mriqf.predictors.inference import predict_map
 from mriqf.scale import normalise, volume_scale
 from mriqf.studies.corruption import COLUMNS, KEY, CorruptionConfig, answer, card, claims, draw_curves, tasks
 from mriqf.studies.corruption.answer import curves

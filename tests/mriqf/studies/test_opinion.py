@@ -14,12 +14,13 @@ from scipy import stats
 import mriqf
 from mriqf import weights
 from mriqf.cli import main
-from mriqf.inference import fast, predict_map
 from mriqf.jpeg import compress_pixels
 from mriqf.metrics.correlation import logistic_fit
 from mriqf.pooling import minkowski
+from mriqf.predictors.inference import fast, predict_map
+from mriqf.predictors.qairn import QAIRNPredictor
 from mriqf.restore import QAIRN
-from mriqf.restore.qairn import SMALL, QAIRNPredictor
+from mriqf.restore.qairn import SMALL
 from mriqf.studies.opinion import (
     COLUMNS,
     EXPONENTS,

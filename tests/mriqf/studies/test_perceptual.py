@@ -14,7 +14,7 @@ from mriqf.data import content_hash, read_manifest
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg.cell import Cell, code, project
 from mriqf.loss import QFLoss
-from mriqf.restore import ARCNN, ARCNNConfig
+from mriqf.restore import ARCNN, ARCNNConfig, load_restorer
 from mriqf.studies import perceptual
 from mriqf.studies.perceptual import PerceptualConfig, figures, lam_at, tones, train_perceptual, tuning_loss
 from mriqf.train_restorer import read_pixels
@@ -140,7 +140,7 @@ def test_of_truth_the_cell_guard_knows_the_file_alone(tune, monkeypatch):
 
 def distance(path, photographs):
     """Mean absolute difference of output and input of validation images, in grey levels."""
-    model, (manifest, root) = weights.load_restorer(path), photographs
+    model, (manifest, root) = load_restorer(path), photographs
     channels = model.config.channels
     images = [
         torch.tensor(p).permute(2, 0, 1)[None] / 255 for p in read_pixels(manifest.split("val")[0], root, channels)
@@ -162,11 +162,11 @@ def test_without_the_score_the_output_becomes_the_input_and_with_it_the_score_ri
 def test_anchor_keeps_to_what_the_network_gave_before(tune, files, photographs, tmp_path):
     pixels = next(iter(read_pixels(photographs[0].split("val")[0], photographs[1], GREY)))
     given = compress(torch.tensor(pixels).permute(2, 0, 1)[None] / 255, 20)
-    before = weights.load_restorer(files["restorer", GREY])(given)
+    before = load_restorer(files["restorer", GREY])(given)
     drift = []
     for anchor in (0.0, 1.0):
         tune(replace(STRONG, lam=0.1, consistency=1 - anchor, anchor=anchor), name=f"{anchor}")
-        now = weights.load_restorer(tmp_path / f"{anchor}.safetensors")(given)
+        now = load_restorer(tmp_path / f"{anchor}.safetensors")(given)
         drift.append(255 * (now - before).abs().mean().item())
     assert drift[0] > 1
     assert drift[1] < 0.5 * drift[0]
@@ -184,7 +184,7 @@ def test_colour_guard_keeps_the_tones(tune, photographs, tmp_path):
     drift = []
     for weight in (0.0, 100.0):
         tune(replace(STRONG, lam=1.0, colour=weight), RGB, name=f"{weight}")
-        restored = weights.load_restorer(tmp_path / f"{weight}.safetensors")(given)
+        restored = load_restorer(tmp_path / f"{weight}.safetensors")(given)
         drift.append(255 * (tones(restored) - tones(given)).abs().mean().item())
     assert drift[0] > 0.5
     assert drift[1] < 0.5 * drift[0]
@@ -198,7 +198,7 @@ def test_judge_keeps_the_checkpoint_that_it_scores_highest(tune, files, photogra
     assert judge.index(max(judge)) < len(judge) - 1  # it likes what the loss does not
     assert card["kept"] == {"step": card["curve"][judge.index(max(judge))]["step"], "best": "judge"}
     images = list(read_pixels(photographs[0].split("val")[0], photographs[1], GREY))
-    model = weights.load_restorer(tmp_path / "judged.safetensors")
+    model = load_restorer(tmp_path / "judged.safetensors")
     found = figures(model, images, {"judge": QFLoss(judged.judge)}, [20])
     assert found["judge"] == pytest.approx(max(judge), abs=0.2)
     last, card = tune(config)

@@ -7,7 +7,7 @@ import pytest
 
 from mriqf import weights
 from mriqf.data import content_hash
-from mriqf.error_predictor import ErrorConfig
+from mriqf.predictors.error import ErrorConfig
 from mriqf.studies.pretext import COLUMNS, FIGURES, KEY, Config, Sources, answer, card, tasks, train_arms
 from mriqf.studies.pretext.arms import arms, recipe, weights_path
 from mriqf.studies.table import Table, read_table

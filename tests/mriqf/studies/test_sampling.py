@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from mriqf import weights
 from mriqf.jpeg import compress_pixels
-from mriqf.predictor import QFPredictor
+from mriqf.predictors.qf import QFPredictor
 from mriqf.studies.inputs import read_inputs
 from mriqf.studies.sampling import figures, measure
 from mriqf.studies.sampling.answer import answer, claims, confusion, paired, phase_spread

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mriqf.error_predictor import LADDER, LEAST, MOST, ErrorConfig, ErrorPredictor
-from mriqf.inference import fast, predict_map
+from mriqf.predictors.error import LADDER, LEAST, MOST, ErrorConfig, ErrorPredictor
+from mriqf.predictors.inference import fast, predict_map
 
 
 @pytest.fixture

@@ -10,13 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.error_predictor import ErrorPredictor
-from mriqf.pooling import padding
-from mriqf.predictor import QFPredictor
-from mriqf.restore.qairn import QAIRNPredictor
-from mriqf.tiles import Place, parts
-
-Predictor = QFPredictor | ErrorPredictor | QAIRNPredictor
+from mriqf.predictors.base import Predictor
+from mriqf.predictors.error import ErrorPredictor
+from mriqf.predictors.qairn import QAIRNPredictor
+from mriqf.predictors.qf import QFPredictor
+from mriqf.tiles import Place, padding, parts
 
 TILE = 1024
 """Pixels, each way, that are looked at in one part, where a predictor does not need to see the whole image."""

@@ -4,9 +4,9 @@ import pytest
 import torch
 from properties import relative_error
 
-from mriqf import inference
+from mriqf.predictors import inference
+from mriqf.predictors.qairn import QAIRNPredictor
 from mriqf.restore import QAIRN, QAIRNConfig
-from mriqf.restore.qairn import QAIRNPredictor
 
 
 @pytest.fixture(params=[("histogram", 1), ("histogram", 3), ("cui", 1), ("cui-fov11", 3)], ids=str)

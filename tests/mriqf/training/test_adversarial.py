@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mriqf.restore.adversarial import (
+from mriqf.training.adversarial import (
     Discriminator,
     DiscriminatorConfig,
     OrientedEnergy,

@@ -8,7 +8,7 @@ from properties import check_finite_gradient
 from torch.nn import functional
 
 from mriqf import QFConfig, QFPredictor, weights
-from mriqf.predictor import BlockHistogram
+from mriqf.predictors.qf import BlockHistogram
 
 FIELDS = {"cui-fov11": 11, "cui-fov13": 13, "cui-fov16": 16, "cui-fov24": 24, "cui": 34}
 ARCHS = ("histogram", *FIELDS)

@@ -1,0 +1,1 @@
+"""Networks that score: images in, a map of quality out."""
