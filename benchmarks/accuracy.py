@@ -21,8 +21,9 @@ from mriqf.jpeg import compress_pixels
 from mriqf.jpeg.lattice import estimate_quality
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import fast
-from mriqf.scale import foreground_mask, normalise, percentile_scale, volume_scale
-from mriqf.scoring import jpeg_trace, score, score_slices
+from mriqf.scoring.foreground import foreground_mask
+from mriqf.scoring.scale import normalise, percentile_scale, volume_scale
+from mriqf.scoring.scorer import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
 
 HERE = Path(__file__).parent.parent

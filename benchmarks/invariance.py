@@ -19,8 +19,8 @@ from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import batches, fast
-from mriqf.scale import normalise, volume_scale
-from mriqf.scoring import jpeg_trace, score, score_slices
+from mriqf.scoring.scale import normalise, volume_scale
+from mriqf.scoring.scorer import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
 from mriqf.studies.inputs import read_inputs
 

@@ -24,8 +24,8 @@ from mriqf.io import from_array
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.inference import fast
 from mriqf.predictors.qf import QFConfig, QFPredictor
-from mriqf.scale import volume_scale
-from mriqf.scoring import score_slices
+from mriqf.scoring.scale import volume_scale
+from mriqf.scoring.scorer import score_slices
 
 # From a process that is small itself: what a parent holds counts as the first memory of its children.
 WATCH = """

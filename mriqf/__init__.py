@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mriqf.io import ReadError, Volume, read, write_map, write_overlay
     from mriqf.loss import QFLoss, qf_loss
     from mriqf.predictors.qf import QFConfig, QFPredictor
-    from mriqf.scoring import Score, SliceScore, score
+    from mriqf.scoring.result import Score, SliceScore
+    from mriqf.scoring.scorer import score
     from mriqf.weights import load
 
 __version__ = "0.1.0"
@@ -43,7 +44,8 @@ _HOME = {
     **dict.fromkeys(("ReadError", "Volume", "read", "write_map", "write_overlay"), "mriqf.io"),
     **dict.fromkeys(("QFConfig", "QFPredictor"), "mriqf.predictors.qf"),
     **dict.fromkeys(("QFLoss", "qf_loss"), "mriqf.loss"),
-    **dict.fromkeys(("Score", "SliceScore", "score"), "mriqf.scoring"),
+    **dict.fromkeys(("Score", "SliceScore"), "mriqf.scoring.result"),
+    "score": "mriqf.scoring.scorer",
     "load": "mriqf.weights",
 }
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mriqf.io.bounds import plain, read_text
 from mriqf.jpeg import compress_pixels
-from mriqf.scale import normalise, percentile_scale
+from mriqf.scoring.scale import normalise, percentile_scale
 
 Law = Literal["uniform", "log", "neglog"]
 Split = Literal["train", "val", "test"]

@@ -14,9 +14,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.pooling import cell_weight
 from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.scale import foreground_mask, percentile_scale
+from mriqf.scoring.foreground import foreground_mask
+from mriqf.scoring.pooling import cell_weight
+from mriqf.scoring.scale import percentile_scale
 from mriqf.tiles import padding
 
 DARKEST = 0.9

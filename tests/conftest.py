@@ -110,7 +110,7 @@ def calibrated_file(error_file, disc):
     """Writer of a small error predictor's weights with a calibration beside them, for images like `disc`."""
     from mriqf import load, score
     from mriqf.calibration import Scored, fit
-    from mriqf.calibration_file import beside, fingerprint, write
+    from mriqf.calibration.file import beside, fingerprint, write
 
     def make():
         path = error_file()

@@ -26,7 +26,7 @@ class QFScore:
     weights
         Name or path of trained weights, or a loaded predictor.
     pool
-        How the quality map becomes one number: see `mriqf.scoring.choose_pool`.
+        How the quality map becomes one number: see `mriqf.scoring.pooling.choose_pool`.
     """
 
     lower_better = False

@@ -9,8 +9,9 @@ from torch import Tensor
 from mriqf.io import from_array
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import fast
-from mriqf.scale import volume_scale
-from mriqf.scoring import check_channels, choose_pool, jpeg_trace, score_slices
+from mriqf.scoring.pooling import choose_pool
+from mriqf.scoring.scale import volume_scale
+from mriqf.scoring.scorer import check_channels, jpeg_trace, score_slices
 
 
 class BatchScorer:
@@ -25,7 +26,7 @@ class BatchScorer:
     weights
         Name or path of trained weights, or a loaded predictor.
     pool
-        How the quality map becomes one number: see `mriqf.scoring.choose_pool`.
+        How the quality map becomes one number: see `mriqf.scoring.pooling.choose_pool`.
     """
 
     def __init__(self, weights: str | Path | Predictor = "qf-mri", pool: str = "auto"):

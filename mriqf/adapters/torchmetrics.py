@@ -38,7 +38,7 @@ class QFScore(Metric):
     weights
         Name or path of trained weights, or a loaded predictor.
     pool
-        How the quality map becomes one number: see `mriqf.scoring.choose_pool`.
+        How the quality map becomes one number: see `mriqf.scoring.pooling.choose_pool`.
     options
         Those of every torchmetrics `Metric`, as `dist_sync_on_step`.
     """

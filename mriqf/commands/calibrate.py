@@ -8,15 +8,16 @@ import numpy as np
 from tqdm import tqdm
 
 from mriqf.calibration import Calibration, Check, Scored, fit, leave_one_out
-from mriqf.calibration_file import beside, fingerprint, write
+from mriqf.calibration.file import beside, fingerprint, write
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, say
 from mriqf.io import from_array
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.error import ErrorPredictor
 from mriqf.predictors.inference import fast
-from mriqf.scale import volume_scale
-from mriqf.scoring import choose_pool, score_slices
+from mriqf.scoring.pooling import choose_pool
+from mriqf.scoring.scale import volume_scale
+from mriqf.scoring.scorer import score_slices
 
 LIMITS = (0.05, 0.10, 0.15, 0.20)
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 import recon
-from mriqf import __version__, scoring
+from mriqf import __version__
 from mriqf.calibration import Calibration
-from mriqf.calibration_file import attached
+from mriqf.calibration.file import attached
 from mriqf.cli import UsageError
 from mriqf.commands.kspace import (
     LAM,
@@ -38,7 +38,9 @@ from mriqf.io.bounds import named
 from mriqf.io.discovery import RAW, passed_over
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import fast
-from mriqf.scale import volume_scale
+from mriqf.scoring.pooling import choose_pool
+from mriqf.scoring.scale import volume_scale
+from mriqf.scoring.scorer import score_slices
 
 PRINTED = (
     "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "held_out", "missing",
@@ -136,7 +138,7 @@ def check(
     lam, place = LAM.get(method) if lam is None else lam, choose_device(device)
     try:
         model = load_predictor(weights, place)
-        calibration = attached("auto", model, scoring.choose_pool("auto", model))
+        calibration = attached("auto", model, choose_pool("auto", model))
         judge = _Judge(fast(model), calibration, force_score)
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -232,7 +234,7 @@ class _Judge:
     def __call__(self, image: Float32[np.ndarray, "h w"]) -> dict[str, Any]:
         """Score and NRMSE to expect; of an image of an unknown kind, the reason why there are none."""
         volume = from_array(image)
-        (found,) = scoring.score_slices(
+        (found,) = score_slices(
             volume.read_slice, [0], self.predictor, scale=volume_scale(volume), calibration=self.calibration
         )
         told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": found.score}

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mriqf import scoring
-from mriqf.calibration_file import attached
+from mriqf.calibration.file import attached
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, no_interrupt_lost, parse_slices, say
 from mriqf.commands.score_batch import Archive, Options, score_batch
@@ -29,6 +28,7 @@ from mriqf.io.bounds import named
 from mriqf.io.discovery import passed_over
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.inference import fast
+from mriqf.scoring.pooling import choose_pool
 
 
 def score(
@@ -145,7 +145,7 @@ def score(
         return 1 if archive.failed else 0
     try:
         model = load_predictor(weights, choose_device(device))
-        pool = scoring.choose_pool(pool, model)
+        pool = choose_pool(pool, model)
         calibrated = attached(calibration, model, pool)
         cut = choose_cut_off(calibrated, limit)
         predictor = fast(model)

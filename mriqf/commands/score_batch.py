@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mriqf import __version__
 from mriqf.batch import Dataset, scatter, state, workers
 from mriqf.calibration import Calibration
-from mriqf.calibration_file import attached, fingerprint
+from mriqf.calibration.file import attached, fingerprint
 from mriqf.cli import OutputError, UsageError
 from mriqf.commands.options import choose_device, no_interrupt_lost, parse_slices, say
 from mriqf.commands.score_table import columns, complain, failed_row, jpeg_warning, volume_row
@@ -25,7 +25,7 @@ from mriqf.io import Axis, find_inputs
 from mriqf.io.bounds import named, words
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import fast
-from mriqf.scoring import choose_pool
+from mriqf.scoring.pooling import choose_pool
 from mriqf.weights import find, names
 
 KILLED = "every worker that scored it was killed: it may need more memory than they have"

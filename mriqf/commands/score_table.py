@@ -9,7 +9,7 @@ from typing import Any
 
 from mriqf.calibration import Calibration, CutOff, Expected
 from mriqf.commands.table import Column, Table
-from mriqf.pooling import weighted_mean
+from mriqf.scoring.pooling import weighted_mean
 
 Row = Mapping[str, Any]
 MEASURED = (

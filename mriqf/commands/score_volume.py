@@ -10,13 +10,16 @@ import numpy as np
 from jaxtyping import Float32
 from tqdm import tqdm
 
-from mriqf import __version__, scoring
+from mriqf import __version__
 from mriqf.calibration import LIMIT, Calibration, CutOff
 from mriqf.commands.score_table import expected_columns
 from mriqf.commands.table_file import writing
 from mriqf.io import Axis, Volume, cut_along, read, write_map, write_overlay
 from mriqf.predictors.base import Predictor
-from mriqf.scale import volume_scale
+from mriqf.scoring.foreground import mask_reader
+from mriqf.scoring.result import SliceScore
+from mriqf.scoring.scale import volume_scale
+from mriqf.scoring.scorer import check_channels, jpeg_trace, notes, own_scale, score_slices
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,16 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
         Is called with each slice's row: columns of `mriqf.commands.score_table.columns`.
     """
     volume = cut_along(read(source), job.axis)
-    scoring.check_channels(volume.channels, job.predictor)
-    mask = None if job.mask is None else scoring.mask_reader(cut_along(read(job.mask), job.axis), volume)
+    check_channels(volume.channels, job.predictor)
+    mask = None if job.mask is None else mask_reader(cut_along(read(job.mask), job.axis), volume)
     deep = volume.grid[0]
     chosen = range(deep)[job.slices]
     if not chosen:
         raise ValueError(f"--slices selects none of its {deep} slices: choose others")
     indices = [start + k for start in range(0, volume.n_slices, deep) for k in chosen]
-    lattice = scoring.jpeg_trace(volume, indices)
+    lattice = jpeg_trace(volume, indices)
     grid = lattice if job.predictor.reads_grid else None
-    scale = scoring.own_scale(volume_scale(volume, grid), job.predictor)
+    scale = own_scale(volume_scale(volume, grid), job.predictor)
     map_path = None if job.map_dir is None else map_file(job.map_dir, name)
     whole = {
         "input": source,
@@ -79,11 +82,11 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
         "jpeg_quality": None if lattice is None else lattice.quality,
         "map": None if map_path is None else str(map_path),
         "version": __version__,
-        "note": "; ".join(scoring.notes(volume, job.predictor)),
+        "note": "; ".join(notes(volume, job.predictor)),
     }
 
-    def scored() -> Iterator[scoring.SliceScore]:
-        found = scoring.score_slices(
+    def scored() -> Iterator[SliceScore]:
+        found = score_slices(
             volume.read_slice,
             indices,
             job.predictor,
@@ -168,7 +171,7 @@ def overlay_file(folder: Path, name: str, index: int, time: int | None) -> Path:
     return folder / (f"{name}_{index:04d}.png" if time is None else f"{name}_t{time:03d}_{index:04d}.png")
 
 
-def _maps(results: Iterator[scoring.SliceScore], volume: Volume) -> Iterator[Float32[np.ndarray, "h w"]]:
+def _maps(results: Iterator[SliceScore], volume: Volume) -> Iterator[Float32[np.ndarray, "h w"]]:
     """A map for every slice of the volume, NaN for those that were not scored."""
     empty = np.full(volume.shape, np.nan, np.float32)
     written = 0

@@ -11,7 +11,8 @@ from PIL import Image
 from mriqf.io import Volume, cut_along, read
 from mriqf.io.overlay import COLOURS
 from mriqf.report.scores import ScoredSlice, ScoredVolume
-from mriqf.scale import foreground_mask, normalise, spread
+from mriqf.scoring.foreground import foreground_mask
+from mriqf.scoring.scale import normalise, spread
 
 SIDE = 192  # greatest side of a picture, in pixels
 IMAGE, MAP = 6_000, 3_000  # bytes of a picture and of its map, at most

@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mriqf.batch.dataset import read_rows
-from mriqf.calibration import Expected, volume_nrmse
+from mriqf.calibration import Expected
 from mriqf.io import Axis, ReadError
 from mriqf.io.bounds import TEXT, read_text
 from mriqf.io.volume import find_file, reading
-from mriqf.pooling import weighted_mean
-from mriqf.scale import Scale
+from mriqf.scoring.pooling import volume_nrmse, weighted_mean
+from mriqf.scoring.scale import Scale
 
 NEEDED = ("input", "slice", "score", "pool", "weights", "foreground_fraction", "low", "high", "threshold")
 FAR = 3.0

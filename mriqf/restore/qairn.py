@@ -104,7 +104,7 @@ class QAIRN(nn.Module):
         Returns
         -------
         The restored images, and the gates of the skips at full, half and quarter resolution, 0–1, higher where the
-        decoder was needed less. The paper's quality is `mriqf.pooling.minkowski` of the second.
+        decoder was needed less. The paper's quality is `mriqf.scoring.pooling.minkowski` of the second.
 
         Raises
         ------

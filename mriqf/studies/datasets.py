@@ -20,8 +20,8 @@ from mriqf.data import content_hash
 from mriqf.io import Volume
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import fast
-from mriqf.scale import volume_scale
-from mriqf.scoring import check_channels, jpeg_trace, score_slices
+from mriqf.scoring.scale import volume_scale
+from mriqf.scoring.scorer import check_channels, jpeg_trace, score_slices
 from mriqf.studies.claims import Claim, claims_table
 from mriqf.studies.inputs import Inputs
 from mriqf.studies.statistics import bootstrap, group_rows

@@ -19,8 +19,9 @@ import recon
 from mriqf import jpeg, metrics
 from mriqf.io import atomic_path, from_array
 from mriqf.predictors.base import load_predictor
-from mriqf.scale import normalise, volume_scale
-from mriqf.scoring import SliceScore, score, score_slices
+from mriqf.scoring.result import SliceScore
+from mriqf.scoring.scale import normalise, volume_scale
+from mriqf.scoring.scorer import score, score_slices
 
 METHODS = {"zero-filled": recon.zero_filled, "CG-SENSE": lambda k, a: recon.cg_sense(k, a, lam=1e-3, tol=1e-4)}
 MASKS = {"random": recon.masks.random, "equispaced": recon.masks.equispaced}

@@ -30,7 +30,7 @@ from mriqf.loss import QFLoss, find_foreground
 from mriqf.metrics.jpeg import hue_shift
 from mriqf.parallel import own_device, pooled, share
 from mriqf.restore import load_restorer, restore
-from mriqf.scale import spread
+from mriqf.scoring.scale import spread
 from mriqf.train_restorer import (
     GRID,
     Pixels,

@@ -12,7 +12,7 @@ import torch
 
 from mriqf.data import Manifest, Split, read_slices, read_source
 from mriqf.io import atomic_path
-from mriqf.scale import percentile_scale
+from mriqf.scoring.scale import percentile_scale
 from mriqf.training.degrade import CELL, DegradeConfig, Example, Learned, draw_group
 from mriqf.training.targets import Pool, Target, TargetConfig, draw_target
 

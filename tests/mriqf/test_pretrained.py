@@ -20,7 +20,7 @@ from mriqf.data import read_manifest
 from mriqf.io import from_array
 from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.restore import restore
-from mriqf.scale import normalise, volume_scale
+from mriqf.scoring.scale import normalise, volume_scale
 from recon.simulate import measure
 
 MANIFESTS = Path(__file__).parents[2] / "data_manifests"

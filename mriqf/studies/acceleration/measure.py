@@ -25,8 +25,9 @@ from mriqf.io import KSpace, atomic_path, find_sampling, from_array
 from mriqf.metrics.reference_free import BASELINES, baselines
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import fast
-from mriqf.scale import volume_scale
-from mriqf.scoring import SliceScore, score_slices
+from mriqf.scoring.result import SliceScore
+from mriqf.scoring.scale import volume_scale
+from mriqf.scoring.scorer import score_slices
 from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.table import Task, Value
 from mriqf.weights import find, load

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mriqf.isotonic import Isotonic
+from mriqf.calibration.isotonic import Isotonic
 from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies.acceleration.measure import FULL
 from mriqf.studies.statistics import Ridge, bootstrap

@@ -21,8 +21,9 @@ from mriqf.io import Volume
 from mriqf.jpeg import compress_pixels
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import predict_map
-from mriqf.scale import foreground_mask, normalise, volume_scale
-from mriqf.scoring import check_channels
+from mriqf.scoring.foreground import foreground_mask
+from mriqf.scoring.scale import normalise, volume_scale
+from mriqf.scoring.scorer import check_channels
 from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.table import Task, Value
 from mriqf.weights import config_dict, find

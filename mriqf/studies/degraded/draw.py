@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 import recon
 from mriqf import degrade, metrics
-from mriqf.scale import normalise, percentile_scale
+from mriqf.scoring.scale import normalise, percentile_scale
 from mriqf.studies.degraded.truth import resample
 from mriqf.studies.degraded.truth import vary as truth_varied
 from recon.scale import image_scale

@@ -16,7 +16,7 @@ from mriqf.jpeg.colour import to_8bit, ycbcr
 from mriqf.loss import QFLoss, find_foreground
 from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.restore import Network, restore
-from mriqf.scale import normalise, spread, volume_scale
+from mriqf.scoring.scale import normalise, spread, volume_scale
 from mriqf.studies.inputs import Subject
 from mriqf.studies.loss.arms import CHANNELS, Arm, LossConfig, Part, judge_name
 from mriqf.studies.perceptual import USUAL, centre

@@ -17,11 +17,11 @@ from torch import Tensor
 from mriqf.data import content_hash
 from mriqf.jpeg.colour import ycbcr
 from mriqf.jpeg.lattice import estimate_quality
-from mriqf.pooling import minkowski
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import fast, predict_map
 from mriqf.restore import QAIRN, load_restorer
-from mriqf.scoring import score
+from mriqf.scoring.pooling import minkowski
+from mriqf.scoring.scorer import score
 from mriqf.studies.table import Task, Value
 from mriqf.weights import config_dict, find
 

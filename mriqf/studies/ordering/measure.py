@@ -12,7 +12,7 @@ from mriqf import weights
 from mriqf.data import Manifest, find_photographs, verify
 from mriqf.io import read
 from mriqf.restore import Network, load_restorer
-from mriqf.scale import spread
+from mriqf.scoring.scale import spread
 from mriqf.studies.inputs import Subject
 from mriqf.studies.ordering.arms import OrderingConfig, chosen, weights_path
 from mriqf.studies.restoration.protocols import FBCNN, JPEG, measure

@@ -12,7 +12,8 @@ from torch import Tensor
 from mriqf.io import Volume
 from mriqf.jpeg import compress_pixels
 from mriqf.predictors.qf import CLASS_QUALITIES, QFPredictor
-from mriqf.scale import foreground_mask, normalise, volume_scale
+from mriqf.scoring.foreground import foreground_mask
+from mriqf.scoring.scale import normalise, volume_scale
 from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.sampling.arms import Arm, Config
 from mriqf.studies.table import Task, Value

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from mriqf.isotonic import Isotonic
+from mriqf.calibration.isotonic import Isotonic
 from mriqf.studies.table import Columns, where
 from mriqf.studies.twelve.bars import COVERAGE
 from mriqf.studies.twelve.evidence import (

@@ -10,12 +10,14 @@ import torch
 from jaxtyping import Bool, Float, Float32
 
 from mriqf.calibration import Calibration
-from mriqf.calibration_file import attached
+from mriqf.calibration.file import attached
 from mriqf.metrics.reference_free import baselines
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.error import ErrorPredictor
 from mriqf.predictors.inference import fast
-from mriqf.scoring import SliceScore, check_channels, choose_pool
+from mriqf.scoring.pooling import choose_pool
+from mriqf.scoring.result import SliceScore
+from mriqf.scoring.scorer import check_channels
 from mriqf.studies.acceleration.measure import score_image
 from mriqf.studies.degraded import FAMILIES
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mriqf.calibration_file import beside
+from mriqf.calibration.file import beside
 from mriqf.data import Split, content_hash, read_manifest
 from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies.acceleration import AccelerationConfig

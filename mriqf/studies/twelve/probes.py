@@ -14,8 +14,9 @@ from mriqf.jpeg import compress_pixels
 from mriqf.jpeg.lattice import estimate_quality
 from mriqf.predictors.base import Predictor
 from mriqf.predictors.inference import predict_map
-from mriqf.scale import foreground_mask, normalise, percentile_scale, volume_scale
-from mriqf.scoring import score_slices
+from mriqf.scoring.foreground import foreground_mask
+from mriqf.scoring.scale import normalise, percentile_scale, volume_scale
+from mriqf.scoring.scorer import score_slices
 from mriqf.studies.corruption.measure import luma, place
 from mriqf.studies.inputs import Subject
 from mriqf.studies.table import Task, Value

@@ -12,11 +12,12 @@ import torch
 import mriqf
 from mriqf import weights
 from mriqf.adapters.onnx import export
-from mriqf.pooling import cell_weight
 from mriqf.predictors.inference import predict_map
 from mriqf.restore import ARCNN, QAIRN, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, QGCNConfig, SRCNNConfig
-from mriqf.scale import foreground_mask, volume_scale
-from mriqf.scoring import score_slices
+from mriqf.scoring.foreground import foreground_mask
+from mriqf.scoring.pooling import cell_weight
+from mriqf.scoring.scale import volume_scale
+from mriqf.scoring.scorer import score_slices
 from mriqf.tiles import padding
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # the checks look at sizes, which are no numbers while torch traces

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mriqf.calibration_file import read
+from mriqf.calibration.file import read
 from mriqf.cli import main
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 import mriqf
-from mriqf.calibration_file import write
+from mriqf.calibration.file import write
 from mriqf.cli import main
 
 AFFINE = np.array([[0, 2.0, 0, -5], [-1.5, 0, 0, 7], [0, 0, 3, 1], [0, 0, 0, 1]])

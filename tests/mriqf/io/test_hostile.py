@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mriqf import calibration_file, data, weights
+from mriqf import data, weights
+from mriqf.calibration import file as calibration_file
 from mriqf.cli import main
 from mriqf.io import ReadError, bounds, read, read_kspace
 from mriqf.io.jpeg_file import read_jpeg

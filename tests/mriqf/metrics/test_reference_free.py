@@ -7,7 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from mriqf.metrics.reference_free import BASELINES, baselines
-from mriqf.scale import foreground_mask, normalise, percentile_scale
+from mriqf.scoring.foreground import foreground_mask
+from mriqf.scoring.scale import normalise, percentile_scale
 
 IN_THE_FOREGROUND = sorted(BASELINES.keys() - {"efc", "background_sd"})
 

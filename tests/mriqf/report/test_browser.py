@@ -14,7 +14,7 @@ import pytest
 
 from mriqf.report import Picture, ScoredSlice, ScoredVolume, page
 from mriqf.report.pictures import encode
-from mriqf.scale import Scale
+from mriqf.scoring.scale import Scale
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "</script><img src=x onerror=\"document.title='taken over'\">.npy"

@@ -13,7 +13,7 @@ from mriqf.calibration import Expected
 from mriqf.report import Picture, ScoredSlice, ScoredVolume, page
 from mriqf.report.page import histogram
 from mriqf.report.pictures import IMAGE, MAP, SIDE, colours, encode
-from mriqf.scale import Scale
+from mriqf.scoring.scale import Scale
 
 HOSTILE = "</script><img src=x onerror=alert(1)>%SCRIPT%%DATA%<!--\u2028'\"&.npy"
 

@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from mriqf import score, weights
 from mriqf.cli import main
-from mriqf.pooling import minkowski
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.inference import fast, predict_map
 from mriqf.restore import QAIRN, QAIRNConfig
 from mriqf.restore.qairn import SMALL
+from mriqf.scoring.pooling import minkowski
 
 TINY = replace(SMALL, widths=(4, 4, 6, 8), blocks=1)
 

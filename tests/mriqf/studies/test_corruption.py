@@ -8,7 +8,7 @@ from PIL import Image
 
 from mriqf.jpeg import compress
 from mriqf.predictors.inference import predict_map
-from mriqf.scale import normalise, volume_scale
+from mriqf.scoring.scale import normalise, volume_scale
 from mriqf.studies.corruption import COLUMNS, KEY, CorruptionConfig, answer, card, claims, draw_curves, tasks
 from mriqf.studies.corruption.answer import curves
 from mriqf.studies.corruption.measure import LEVELS, corrupt, luma, place

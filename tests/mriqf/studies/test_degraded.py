@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from mriqf import metrics
 from mriqf.cli import main
 from mriqf.data import content_hash, read_manifest
-from mriqf.scale import normalise, percentile_scale
+from mriqf.scoring.scale import normalise, percentile_scale
 from mriqf.studies.degraded import FAMILIES, cache, draw, generate, local_error, read_origin, read_shards
 
 pytest.importorskip("sigpy")

@@ -113,7 +113,7 @@ def test_every_arm_is_measured_on_every_image(tmp_path, study):
 
 
 def study_truth(part):
-    from mriqf.scale import normalise, volume_scale
+    from mriqf.scoring.scale import normalise, volume_scale
 
     volume = part.inputs.subjects[0].data
     image = normalise(volume.read_slice(part.inputs.subjects[0].slices(1)[0]), volume_scale(volume))[0, :, 4:68]

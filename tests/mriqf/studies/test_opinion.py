@@ -16,11 +16,11 @@ from mriqf import weights
 from mriqf.cli import main
 from mriqf.jpeg import compress_pixels
 from mriqf.metrics.correlation import logistic_fit
-from mriqf.pooling import minkowski
 from mriqf.predictors.inference import fast, predict_map
 from mriqf.predictors.qairn import QAIRNPredictor
 from mriqf.restore import QAIRN
 from mriqf.restore.qairn import SMALL
+from mriqf.scoring.pooling import minkowski
 from mriqf.studies.opinion import (
     COLUMNS,
     EXPONENTS,

@@ -5,72 +5,37 @@ is stored with every result.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
-from torch import Tensor
+from jaxtyping import Bool, Float32
 
-from mriqf.calibration import Calibration, Expected
-from mriqf.calibration_file import attached
-from mriqf.domain import describe
+from mriqf.calibration import Calibration
+from mriqf.calibration.domain import describe
+from mriqf.calibration.file import attached
 from mriqf.io import Axis, Volume, as_volume, cut_along
 from mriqf.jpeg.lattice import Lattice, as_8bit, estimate_quality
-from mriqf.pooling import POOLS, cell_weight, check_pool, pool_map, rms_error, upsample_map, weighted_mean
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.error import ErrorPredictor
 from mriqf.predictors.inference import batches, fast, predict
-from mriqf.scale import Scale, foreground_mask, normalise, spread, volume_scale
+from mriqf.scoring.foreground import content, foreground_mask, mask_reader
+from mriqf.scoring.pooling import (
+    cell_weight,
+    choose_pool,
+    pool_predicted,
+    upsample_map,
+    weighted_mean,
+)
+from mriqf.scoring.result import Score, SliceScore
+from mriqf.scoring.scale import Scale, normalise, spread, volume_scale
 
 SMALLEST = 32
 """Pixels that an image must have each way; what a predictor lacks is reflected at the borders."""
 
 TOGETHER = 2**22  # values of slices that go through a predictor at once, which takes up to 0.2 kB for each
-
-
-@dataclass(frozen=True)
-class SliceScore:
-    """Quality of one slice."""
-
-    index: int
-    score: float
-    """Quality factor, 0–100, higher is better; NaN where there is no foreground to score."""
-    foreground_fraction: float
-    """Share of the slice's pixels that the foreground holds, 0–1."""
-    quality: Float32[np.ndarray, "h w"] = field(repr=False)
-    """Quality map at the slice's own size, 0–100."""
-    foreground: Bool[np.ndarray, "h w"] = field(repr=False)
-    image: Float32[np.ndarray, "ch h w"] = field(repr=False)
-    """The normalised slice, [0, 1]."""
-    looks: Float[np.ndarray, " m"] | None = field(repr=False, default=None)
-    """What the slice looks like to an error predictor: `mriqf.domain.describe`."""
-    expected: Expected | None = None
-    """What the score says of NRMSE and SSIM, for weights that have a calibration."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """Quality of a volume, with everything needed to get the same number again."""
-
-    value: float
-    """Mean over the scored slices, weighted by their foreground; quality factor, 0–100, higher is better."""
-    slices: tuple[SliceScore, ...] = field(repr=False)
-    pool: str
-    weights: str
-    scale: Scale
-    lattice: Lattice | None
-    """Of an earlier JPEG compression, if the pixels still show it."""
-    calibration: Calibration | None = field(repr=False, default=None)
-    notes: tuple[str, ...] = ()
-    """What makes the numbers doubtful: see `notes`."""
-
-    @property
-    def per_slice(self) -> Float[np.ndarray, " s"]:
-        """Scores of the slices, NaN where a slice has no foreground."""
-        return np.array([s.score for s in self.slices])
 
 
 def score_slices(
@@ -108,7 +73,7 @@ def score_slices(
     lattice
         Of an earlier JPEG compression, where there is one (`jpeg_trace`): cells are laid on its grid.
     calibration
-        Of the predictor and pool: `mriqf.calibration_file.attached`.
+        Of the predictor and pool: `mriqf.calibration.file.attached`.
     batch_size
         Slices in memory at a time, and through the predictor at once.
     together
@@ -194,7 +159,7 @@ def _judge(
     for k, one in enumerate(group):
         quality = maps[k : k + 1]
         weight = cell_weight(torch.from_numpy(one.inside[None]), model.stride, lead)
-        score = _pooled(model, quality[0, 0], weight[0, 0], pool)
+        score = pool_predicted(model, quality[0, 0], weight[0, 0], pool)
         looks = expected = None
         if features is not None:
             part = one.whole[:, one.box[0], one.box[1]]
@@ -253,56 +218,6 @@ def own_scale(scale: Scale, model: Predictor) -> Scale:
     return scale.from_zero() if isinstance(model, ErrorPredictor) else scale
 
 
-def content(raw: Float32[np.ndarray, "ch h w"], least: int) -> tuple[slice, slice]:
-    """Rows and columns that are not exactly zero, at least `least` of each where there are as many.
-
-    An empty canvas around an image is no part of it: what is scored does not depend on it.
-    """
-    found = []
-    for axis in (1, 2):
-        n, used = raw.shape[axis], np.flatnonzero((raw != 0).any((0, 3 - axis)))
-        first, last = (int(used[0]), int(used[-1]) + 1) if used.size else (0, n)
-        size = max(last - first, min(least, n))
-        first = min(max(first - (size - (last - first)) // 2, 0), n - size)
-        found.append(slice(first, first + size))
-    return found[0], found[1]
-
-
-def choose_pool(pool: str, model: Predictor) -> str:
-    """Pool to use; `auto` is the predictor's own.
-
-    Parameters
-    ----------
-    pool
-        One of those of `pool_map`; or `rms`, for predictors of errors, which is their own: the quality whose error is
-        the root mean square error of the object. Other predictors' own is `foreground`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such pool, or the predictor has none.
-    """
-    knows_errors = isinstance(model, ErrorPredictor)
-    if pool == "auto":
-        return "rms" if knows_errors else "foreground"
-    if pool != "rms":
-        try:
-            check_pool(pool)
-        except ValueError:
-            kinds = ", ".join((*POOLS, "rms (of predictors of errors)", "auto"))
-            raise ValueError(f"pool is {pool!r}: choose one of {kinds}, for example minkowski:-2") from None
-    elif not knows_errors:
-        raise ValueError(f"pool is 'rms', of errors, which {model.name} does not know: choose foreground, or qf-mri")
-    return pool
-
-
-def _pooled(model: Predictor, quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str) -> float:
-    if pool != "rms" or not isinstance(model, ErrorPredictor):
-        return pool_map(quality, weight, pool)
-    error = rms_error(model.error(quality), weight)
-    return model.quality(torch.tensor(error, device=model.device)).item()
-
-
 def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:
     """The JPEG lattice in a grey volume's pixels, looked for in at most three slices; None if there is none.
 
@@ -317,22 +232,6 @@ def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:
             if lattice.quality is not None and lattice.quality < 100:
                 return lattice
     return None
-
-
-def mask_reader(mask: Volume, volume: Volume) -> Callable[[int], Bool[np.ndarray, "h w"]]:
-    """Foreground of each slice from a volume of masks, not zero inside.
-
-    Raises
-    ------
-    ValueError
-        If the masks are not as many, or of another size.
-    """
-    if (mask.n_slices, mask.shape) != (volume.n_slices, volume.shape):
-        raise ValueError(
-            f"mask {mask.source} has {mask.n_slices} slices of {mask.shape[0]}×{mask.shape[1]}, the image "
-            f"{volume.n_slices} of {volume.shape[0]}×{volume.shape[1]}: give a mask of the image's size"
-        )
-    return lambda index: (mask.read_slice(index) != 0).any(0)
 
 
 def score(

@@ -1,6 +1,6 @@
 """What shipped weights make of images that come with the dependencies: the same numbers in every release.
 
-    python tests/mriqf/test_reference_scores.py > tests/reference_scores.csv
+    python tests/mriqf/scoring/test_reference_scores.py > tests/reference_scores.csv
 
 writes the table anew, where a change is meant. The images are matplotlib's: a head, and a photograph at half its size.
 """
@@ -21,8 +21,8 @@ from mriqf.jpeg import compress, tables
 from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.restore import QAIRN, Network
-from mriqf.scale import volume_scale
-from mriqf.scoring import jpeg_trace, score_slices
+from mriqf.scoring.scale import volume_scale
+from mriqf.scoring.scorer import jpeg_trace, score_slices
 from mriqf.studies.demo import embedded_slice
 
 TABLE = Path(__file__).parent.parent / "reference_scores.csv"

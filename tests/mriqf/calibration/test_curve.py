@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mriqf.conformal import fit_band, halves, least
+from mriqf.calibration.curve import fit_band, halves, least
 
 
 def draw(n, rng, noise=0.3):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mriqf.calibration import Calibration
-from mriqf.conformal import Band
-from mriqf.domain import Domain
+from mriqf.calibration.curve import Band
+from mriqf.calibration.domain import Domain
 from mriqf.io.atomic import atomic_path
 from mriqf.io.bounds import read_text
 from mriqf.predictors.base import Predictor

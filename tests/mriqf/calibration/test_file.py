@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import mriqf
-from mriqf import calibration_file, weights
+from mriqf import weights
 from mriqf.calibration import Scored, fit
-from mriqf.calibration_file import attached, beside, fingerprint, read, write
+from mriqf.calibration import file as calibration_file
+from mriqf.calibration.file import attached, beside, fingerprint, read, write
 
 
 @pytest.fixture

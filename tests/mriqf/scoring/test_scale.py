@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mriqf.io import from_array
-from mriqf.scale import Scale, foreground_mask, full_range_scale, normalise, percentile_scale, spread, volume_scale
+from mriqf.scoring.foreground import foreground_mask
+from mriqf.scoring.scale import Scale, full_range_scale, normalise, percentile_scale, spread, volume_scale
 
 
 def slices_of(volume):

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
 from mriqf.io import Volume
 from mriqf.jpeg.lattice import Lattice, grey_levels
 
 _SAMPLED_SLICES = 32  # the scale of a volume comes from this many evenly spaced slices, so memory stays bounded
 _SAMPLED_PIXELS = 2**25  # or fewer, where slices are larger than 1024²
-_SMOOTHING = 2.0  # pixels, Gaussian sigma of the foreground mask
 _OTSU_SHARE = 0.25  # of Otsu's threshold: keeps dark tissue (cortical bone, fat-suppressed marrow) inside
 
 
@@ -109,16 +108,6 @@ def full_range_scale(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> Scale:
 def normalise(raw: Float32[np.ndarray, "ch h w"], scale: Scale) -> Float32[np.ndarray, "ch h w"]:
     """Raw units to [0, 1]; what lies outside is clipped."""
     return np.clip((raw.astype(np.float64) - scale.low) / (scale.high - scale.low), 0, 1).astype(np.float32)
-
-
-def foreground_mask(image: Float32[np.ndarray, "ch h w"], threshold: float) -> Bool[np.ndarray, "h w"]:
-    """Object of a normalised slice: smoothed, thresholded, holes filled; the same for the same pixels, always."""
-    from scipy.ndimage import binary_fill_holes, gaussian_filter
-
-    if threshold <= 0:
-        return np.ones(image.shape[1:], dtype=bool)
-    smooth = gaussian_filter(image.mean(0, dtype=np.float64), _SMOOTHING)
-    return np.asarray(binary_fill_holes(smooth > threshold), dtype=bool)
 
 
 def spread(indices: Sequence[int], n: int) -> list[int]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from properties import relative_error
 
-from mriqf.pooling import cell_weight, check_pool, minkowski, pool_map, rms_error, upsample_map, weighted_mean
+from mriqf.scoring.pooling import cell_weight, check_pool, minkowski, pool_map, rms_error, upsample_map, weighted_mean
 
 GENERATOR = torch.Generator().manual_seed(0)
 QUALITY = 5 + 90 * torch.rand(12, 9, generator=GENERATOR)

@@ -10,15 +10,17 @@ import pytest
 import torch
 
 import mriqf
-from mriqf import jpeg, scoring
+from mriqf import jpeg
 from mriqf.io import from_array
 from mriqf.jpeg.lattice import Lattice
-from mriqf.pooling import cell_weight, rms_error
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.error import ErrorPredictor
 from mriqf.predictors.inference import batches, fast, predict_map
-from mriqf.scale import volume_scale
-from mriqf.scoring import content, enlarge, jpeg_trace, score_slices
+from mriqf.scoring import scorer
+from mriqf.scoring.foreground import content
+from mriqf.scoring.pooling import cell_weight, rms_error
+from mriqf.scoring.scale import volume_scale
+from mriqf.scoring.scorer import enlarge, jpeg_trace, score_slices
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def test_only_slices_of_one_size_and_grid_go_together(disc, untrained, error_fil
         if kind == "mr":
             np.testing.assert_allclose(one.looks, other.looks, rtol=1e-3, atol=1e-3)
     sizes.clear()
-    monkeypatch.setattr(scoring, "TOGETHER", 112 * 120 - 1)  # what is larger than memory allows goes alone
+    monkeypatch.setattr(scorer, "TOGETHER", 112 * 120 - 1)  # what is larger than memory allows goes alone
     scored(volume, model, lattice=lattice, together=True, batch_size=7)
     assert sizes == [1] * 7
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mriqf.calibration import Expected, Scored, fit, leave_one_out, volume_nrmse
+from mriqf.calibration import Expected, Scored, fit, leave_one_out
+from mriqf.scoring.pooling import volume_nrmse
 
 
 def scored(n=240, seed=0, n_subjects=6, reconstructions=0.5):

@@ -5,15 +5,13 @@ for, how often that is wrong, and below which score images should be rejected.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from mriqf.conformal import SMALLEST, Band, fit_band, halves, least
-from mriqf.domain import Domain, fit_domain
-from mriqf.pooling import weighted_mean
+from mriqf.calibration.curve import SMALLEST, Band, fit_band, halves, least
+from mriqf.calibration.domain import Domain, fit_domain
 
 LIMIT = 0.10
 """NRMSE above which an image is called bad, if nobody says otherwise."""
@@ -31,7 +29,7 @@ class Scored:
     ssim: Float[np.ndarray, " n"]
     subject: Shaped[np.ndarray, " n"]
     looks: Float[np.ndarray, "n m"]
-    """See `mriqf.domain.describe`."""
+    """See `mriqf.calibration.domain.describe`."""
     acceleration: Float[np.ndarray, " n"] | None = None
     """Effective; NaN for images that are no reconstructions."""
 
@@ -112,7 +110,7 @@ class Calibration:
     held_nrmse: tuple[float, ...]
 
     def expect(self, score: float, looks: Float[np.ndarray, " m"]) -> Expected:
-        """What the score of one slice says, given what the slice looks like (`mriqf.domain.describe`)."""
+        """What the score of one slice says, given what the slice looks like (`mriqf.calibration.domain.describe`)."""
         if math.isnan(score):
             return Expected(reason="no foreground")
         distance = float(self.domain.distance(looks[None])[0])
@@ -203,19 +201,6 @@ def fit(
         tuple(scored.score[~first][order].tolist()),
         tuple(scored.nrmse[~first][order].tolist()),
     )  # fmt: skip
-
-
-def volume_nrmse(slices: Sequence[tuple[Expected | None, float]]) -> tuple[float, float, float] | None:
-    """NRMSE of a volume and the ends of its interval, from its slices and their shares of foreground.
-
-    Means over the slices inside the domain; None if there is none. The ends are those of slices that all err to the
-    same side, as slices of one scan do at worst: were they independent, the interval would be narrower.
-    """
-    kept = [(e, share) for e, share in slices if e is not None and e.nrmse is not None]
-    if not kept:
-        return None
-    names = ("nrmse", "nrmse_low", "nrmse_high")
-    return tuple(weighted_mean([(getattr(e, name), share) for e, share in kept]) for name in names)  # pyright: ignore[reportReturnType]
 
 
 @dataclass(frozen=True)

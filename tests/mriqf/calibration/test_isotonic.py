@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mriqf.isotonic import Isotonic
+from mriqf.calibration.isotonic import Isotonic
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from mriqf.isotonic import Isotonic
+from mriqf.calibration.isotonic import Isotonic
 
 SMALLEST = 1e-3
 """A figure below a thousandth counts as a thousandth, which has a logarithm."""

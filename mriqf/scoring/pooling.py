@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
+from mriqf.calibration import Expected
+from mriqf.predictors.base import Predictor
+from mriqf.predictors.error import ErrorPredictor
 from mriqf.tiles import padding
 
 POOLS = ("foreground", "mean", "center", "minkowski:p")
@@ -126,3 +129,52 @@ def weighted_mean(scores: Sequence[tuple[float, float]]) -> float:
     kept = [(s, f) for s, f in scores if not math.isnan(s)]
     total = sum(f for _, f in kept)
     return sum(s * f for s, f in kept) / total if total else math.nan
+
+
+def volume_nrmse(slices: Sequence[tuple[Expected | None, float]]) -> tuple[float, float, float] | None:
+    """NRMSE of a volume and the ends of its interval, from its slices and their shares of foreground.
+
+    Means over the slices inside the domain; None if there is none. The ends are those of slices that all err to the
+    same side, as slices of one scan do at worst: were they independent, the interval would be narrower.
+    """
+    kept = [(e, share) for e, share in slices if e is not None and e.nrmse is not None]
+    if not kept:
+        return None
+    names = ("nrmse", "nrmse_low", "nrmse_high")
+    return tuple(weighted_mean([(getattr(e, name), share) for e, share in kept]) for name in names)  # pyright: ignore[reportReturnType]
+
+
+def choose_pool(pool: str, model: Predictor) -> str:
+    """Pool to use; `auto` is the predictor's own.
+
+    Parameters
+    ----------
+    pool
+        One of those of `pool_map`; or `rms`, for predictors of errors, which is their own: the quality whose error is
+        the root mean square error of the object. Other predictors' own is `foreground`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such pool, or the predictor has none.
+    """
+    knows_errors = isinstance(model, ErrorPredictor)
+    if pool == "auto":
+        return "rms" if knows_errors else "foreground"
+    if pool != "rms":
+        try:
+            check_pool(pool)
+        except ValueError:
+            kinds = ", ".join((*POOLS, "rms (of predictors of errors)", "auto"))
+            raise ValueError(f"pool is {pool!r}: choose one of {kinds}, for example minkowski:-2") from None
+    elif not knows_errors:
+        raise ValueError(f"pool is 'rms', of errors, which {model.name} does not know: choose foreground, or qf-mri")
+    return pool
+
+
+def pool_predicted(model: Predictor, quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str) -> float:
+    """Score of a quality map by a pool that `choose_pool` gave; NaN if the weights are all zero."""
+    if pool != "rms" or not isinstance(model, ErrorPredictor):
+        return pool_map(quality, weight, pool)
+    error = rms_error(model.error(quality), weight)
+    return model.quality(torch.tensor(error, device=model.device)).item()

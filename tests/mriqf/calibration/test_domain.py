@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mriqf.domain import describe, fit_domain
+from mriqf.calibration.domain import describe, fit_domain
 
 
 def looks(n, rng, shift=0.0):

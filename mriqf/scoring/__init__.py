@@ -1,0 +1,1 @@
+"""Scoring: lattice, scale, foreground, network, pooling, calibration, in this order."""

@@ -1,0 +1,52 @@
+"""Results of scoring: a slice's, a volume's, with everything needed to get the same numbers again."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+
+from mriqf.calibration import Calibration, Expected
+from mriqf.jpeg.lattice import Lattice
+from mriqf.scoring.scale import Scale
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """Quality of one slice."""
+
+    index: int
+    score: float
+    """Quality factor, 0–100, higher is better; NaN where there is no foreground to score."""
+    foreground_fraction: float
+    """Share of the slice's pixels that the foreground holds, 0–1."""
+    quality: Float32[np.ndarray, "h w"] = field(repr=False)
+    """Quality map at the slice's own size, 0–100."""
+    foreground: Bool[np.ndarray, "h w"] = field(repr=False)
+    image: Float32[np.ndarray, "ch h w"] = field(repr=False)
+    """The normalised slice, [0, 1]."""
+    looks: Float[np.ndarray, " m"] | None = field(repr=False, default=None)
+    """What the slice looks like to an error predictor: `mriqf.calibration.domain.describe`."""
+    expected: Expected | None = None
+    """What the score says of NRMSE and SSIM, for weights that have a calibration."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Quality of a volume, with everything needed to get the same number again."""
+
+    value: float
+    """Mean over the scored slices, weighted by their foreground; quality factor, 0–100, higher is better."""
+    slices: tuple[SliceScore, ...] = field(repr=False)
+    pool: str
+    weights: str
+    scale: Scale
+    lattice: Lattice | None
+    """Of an earlier JPEG compression, if the pixels still show it."""
+    calibration: Calibration | None = field(repr=False, default=None)
+    notes: tuple[str, ...] = ()
+    """What makes the numbers doubtful: see `notes`."""
+
+    @property
+    def per_slice(self) -> Float[np.ndarray, " s"]:
+        """Scores of the slices, NaN where a slice has no foreground."""
+        return np.array([s.score for s in self.slices])
