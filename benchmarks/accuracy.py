@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mriqf.data import Source, read_manifest, read_source
 from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels
 from mriqf.jpeg.lattice import estimate_quality
@@ -25,6 +24,7 @@ from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, percentile_scale, volume_scale
 from mriqf.scoring.scorer import jpeg_trace, score, score_slices
 from mriqf.studies.demo import embedded_slice
+from mriqf.training.manifest import Source, read_manifest, read_source
 
 HERE = Path(__file__).parent.parent
 BANDS = {"all": (5, 98), "5-19": (5, 19), "20-39": (20, 39), "40-59": (40, 59), "60-79": (60, 79), "80-98": (80, 98)}

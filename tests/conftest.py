@@ -151,7 +151,7 @@ def modl_file(tmp_path):
 @pytest.fixture
 def tiny_data(tmp_path, texture):
     """Manifest and root of two training subjects, one to validate and one to test, two slices each."""
-    from mriqf.data import content_hash, read_manifest
+    from mriqf.training.manifest import content_hash, read_manifest
 
     images = np.stack([texture(seed=seed) for seed in range(8)])
     np.savez(tmp_path / "scans.npz", images=images, subject=np.repeat(np.arange(4), 2))

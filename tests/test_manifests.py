@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mriqf.data import read_manifest
+from mriqf.training.manifest import read_manifest
 
 FOLDER = Path(__file__).parents[1] / "data_manifests"
 each_manifest = pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)

@@ -78,7 +78,7 @@ def calibrate(
 
 def score_examples(folders: Sequence[Path], model: Predictor) -> Scored:
     """Scores of degraded images, without those that have no foreground."""
-    from mriqf.studies.degraded import read_shards
+    from mriqf.training.degraded import read_shards
 
     parts = [_score_folder(read_shards(folder), model, folder.name) for folder in folders]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Scored.__dataclass_fields__}

@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App
 from tqdm import tqdm
 
-from mriqf.data import Manifest, Source, Split, read_manifest, verify
+from mriqf.training.manifest import Manifest, Source, Split, read_manifest, verify
 
 app = App(name="data", help="Check the data that a manifest names, list them, or degrade them to train on.")
 
@@ -86,7 +86,7 @@ def degrade(
     start, step
         Make shards start, start + step, … only: several runs can share the work.
     """
-    from mriqf.studies.degraded import generate, shard_count
+    from mriqf.training.degraded import generate, shard_count
 
     shards = range(start, shard_count(n), step)
     with tqdm(desc="degrade", total=len(shards), file=sys.stderr, disable=None, leave=False, unit="shard") as bar:

@@ -10,14 +10,14 @@ from tqdm import tqdm
 
 from mriqf.cli import UsageError
 from mriqf.commands.train_restorer import add_restorers
-from mriqf.data import content_hash, read_manifest
-from mriqf.studies.degraded import read_origin, read_shards
-from mriqf.studies.modl import train_modl
-from mriqf.studies.perceptual import PerceptualConfig, train_perceptual
-from mriqf.studies.tune_modl import TuneConfig
-from mriqf.studies.tune_modl import tune_modl as tune
-from mriqf.train import TrainConfig, train
-from mriqf.train_error import ErrorTrainConfig, train_error
+from mriqf.training.degraded import read_origin, read_shards
+from mriqf.training.error import ErrorTrainConfig, train_error
+from mriqf.training.manifest import content_hash, read_manifest
+from mriqf.training.modl import train_modl
+from mriqf.training.perceptual import PerceptualConfig, train_perceptual
+from mriqf.training.qf import TrainConfig, train
+from mriqf.training.tune_modl import TuneConfig
+from mriqf.training.tune_modl import tune_modl as tune
 from recon.train import TrainConfig as MoDLTrainConfig
 
 app = App(name="train", help="Train a model from a manifest.")

@@ -10,7 +10,6 @@ import torch
 from cyclopts import App, Parameter
 from tqdm import tqdm
 
-from mriqf.data import read_manifest
 from mriqf.restore import (
     ARCNN,
     QAIRN,
@@ -26,7 +25,8 @@ from mriqf.restore import (
     qgac,
     qgcn,
 )
-from mriqf.train_restorer import RestorerTrainConfig, train_restorer
+from mriqf.training.manifest import read_manifest
+from mriqf.training.restorer import RestorerTrainConfig, train_restorer
 
 NETWORKS = {  # network, as published, small
     "arcnn": (ARCNN, ARCNNConfig(), ARCNNConfig(residual=True)),

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from mriqf.data import content_hash
 from mriqf.io import Volume
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import fast
@@ -26,6 +25,7 @@ from mriqf.studies.claims import Claim, claims_table
 from mriqf.studies.inputs import Inputs
 from mriqf.studies.statistics import bootstrap, group_rows
 from mriqf.studies.table import Columns, Task, Value
+from mriqf.training.manifest import content_hash
 from mriqf.weights import config_dict, find
 
 KEY = ("dataset", "subject", "slice", "weights")

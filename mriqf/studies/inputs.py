@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mriqf.data import Split, content_hash, read_manifest, read_slices, verify
 from mriqf.io import KSpace, ReadError, Volume, find_inputs, from_array, read, read_kspace
 from mriqf.io.discovery import passed_over
 from mriqf.scoring.scale import spread
+from mriqf.training.manifest import Split, content_hash, read_manifest, read_slices, verify
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Training of what judges images: targets, degradations with known errors, networks."""
+"""Training of predictors, restorers and MoDL: manifests, augmentation, degraded images, the loop, one recipe a file."""

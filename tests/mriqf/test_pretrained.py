@@ -16,11 +16,11 @@ from scipy.stats import spearmanr
 import mriqf
 import recon
 from mriqf import jpeg, metrics, weights
-from mriqf.data import read_manifest
 from mriqf.io import from_array
 from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.restore import restore
 from mriqf.scoring.scale import normalise, volume_scale
+from mriqf.training.manifest import read_manifest
 from recon.simulate import measure
 
 MANIFESTS = Path(__file__).parents[2] / "data_manifests"

@@ -7,7 +7,6 @@ import torch
 from cyclopts import Parameter
 
 from mriqf.commands.study.run import carry_out, conclude
-from mriqf.data import Split
 from mriqf.studies.table import Table
 from mriqf.studies.twelve import (
     FIGURES,
@@ -21,6 +20,7 @@ from mriqf.studies.twelve import (
     read_judges,
     tasks,
 )  # fmt: skip
+from mriqf.training.manifest import Split
 
 
 def claims(

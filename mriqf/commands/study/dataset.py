@@ -8,10 +8,10 @@ from cyclopts import Parameter
 
 from mriqf.commands.options import say
 from mriqf.commands.study.run import carry_out, conclude
-from mriqf.data import Split
 from mriqf.studies.datasets import COLUMNS, KEY, DatasetConfig, answer, card, draw_histograms, tasks
 from mriqf.studies.inputs import read_inputs
 from mriqf.studies.table import Table
+from mriqf.training.manifest import Split
 
 
 def dataset(

@@ -9,9 +9,9 @@ from cyclopts import Parameter
 from mriqf.cli import UsageError
 from mriqf.commands.options import say
 from mriqf.commands.study.run import carry_out, conclude, keep_arrays, read_arrays
-from mriqf.data import Split
 from mriqf.studies import loss as study
 from mriqf.studies.table import Table
+from mriqf.training.manifest import Split
 
 
 def loss(

@@ -9,10 +9,10 @@ from cyclopts import Parameter
 from mriqf.cli import UsageError
 from mriqf.commands.options import say
 from mriqf.commands.study.run import carry_out, conclude
-from mriqf.data import content_hash, read_manifest, read_source
-from mriqf.studies.degraded import read_shards
 from mriqf.studies.pretext import COLUMNS, FIGURES, KEY, Config, Sources, answer, card, tasks, train_arms
 from mriqf.studies.table import Table
+from mriqf.training.degraded import read_shards
+from mriqf.training.manifest import content_hash, read_manifest, read_source
 
 VALIDATED = 120
 MARGIN = 16  # pixels that a part to compress has around it, whose grid may start anywhere

@@ -9,10 +9,10 @@ from cyclopts import Parameter
 
 from mriqf.commands.options import choose_device, say
 from mriqf.commands.study.run import carry_out, conclude
-from mriqf.data import Split
 from mriqf.studies import prior as study
 from mriqf.studies.inputs import read_inputs
 from mriqf.studies.table import Columns, Table
+from mriqf.training.manifest import Split
 
 
 def prior(

@@ -9,7 +9,6 @@ from cyclopts import Parameter
 
 from mriqf.commands.options import choose_device, say
 from mriqf.commands.study.run import carry_out, conclude, keep_arrays, read_arrays
-from mriqf.data import Split
 from mriqf.studies.inputs import read_inputs
 from mriqf.studies.restoration import (
     COLUMNS,
@@ -24,6 +23,7 @@ from mriqf.studies.restoration import (
     tasks,
 )
 from mriqf.studies.table import Columns, Table
+from mriqf.training.manifest import Split
 
 
 def restoration(

@@ -20,7 +20,6 @@ from torch import Tensor
 
 import recon
 from mriqf import __version__, metrics
-from mriqf.data import content_hash
 from mriqf.io import KSpace, atomic_path, find_sampling, from_array
 from mriqf.metrics.reference_free import BASELINES, baselines
 from mriqf.predictors.base import Predictor, load_predictor
@@ -30,6 +29,7 @@ from mriqf.scoring.scale import volume_scale
 from mriqf.scoring.scorer import score_slices
 from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.table import Task, Value
+from mriqf.training.manifest import content_hash
 from mriqf.weights import find, load
 from recon.simulate import measure as simulated
 

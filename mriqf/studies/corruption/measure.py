@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Bool, Float32
 from PIL import Image
 
-from mriqf.data import content_hash
 from mriqf.io import Volume
 from mriqf.jpeg import compress_pixels
 from mriqf.predictors.base import Predictor, load_predictor
@@ -26,6 +25,7 @@ from mriqf.scoring.scale import normalise, volume_scale
 from mriqf.scoring.scorer import check_channels
 from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.table import Task, Value
+from mriqf.training.manifest import content_hash
 from mriqf.weights import config_dict, find
 
 KEY = ("dataset", "subject", "slice", "patch", "weights", "corruption", "level")

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mriqf import weights
-from mriqf.data import Manifest, Split, content_hash, read_manifest
 from mriqf.io import Volume
 from mriqf.restore import Network, load_restorer
 from mriqf.studies.arms import is_trained
 from mriqf.studies.inputs import Inputs, read_inputs
-from mriqf.studies.perceptual import USUAL, PerceptualConfig, perceptual_terms, train_perceptual
+from mriqf.training.manifest import Manifest, Split, content_hash, read_manifest
+from mriqf.training.perceptual import USUAL, PerceptualConfig, perceptual_terms, train_perceptual
 from mriqf.weights import config_dict
 
 Kind = Literal["grey", "rgb"]

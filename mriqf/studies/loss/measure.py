@@ -19,8 +19,8 @@ from mriqf.restore import Network, restore
 from mriqf.scoring.scale import normalise, spread, volume_scale
 from mriqf.studies.inputs import Subject
 from mriqf.studies.loss.arms import CHANNELS, Arm, LossConfig, Part, judge_name
-from mriqf.studies.perceptual import USUAL, centre
 from mriqf.studies.table import Task, Value
+from mriqf.training.perceptual import USUAL, centre
 
 KEY = ("kind", "network", "arm", "lam", "dataset", "subject", "slice", "quality")
 COLUMNS = ("psnr", "ssim", "psnrb", "score", "judge", "hue", "dots", "outside", "changed")

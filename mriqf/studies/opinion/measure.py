@@ -14,7 +14,6 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from mriqf.data import content_hash
 from mriqf.jpeg.colour import ycbcr
 from mriqf.jpeg.lattice import estimate_quality
 from mriqf.predictors.base import Predictor, load_predictor
@@ -23,6 +22,7 @@ from mriqf.restore import QAIRN, load_restorer
 from mriqf.scoring.pooling import minkowski
 from mriqf.scoring.scorer import score
 from mriqf.studies.table import Task, Value
+from mriqf.training.manifest import content_hash
 from mriqf.weights import config_dict, find
 
 KEY = ("dataset", "image", "rater", "map", "exponent")

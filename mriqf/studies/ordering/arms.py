@@ -8,10 +8,10 @@ from typing import Any, Literal
 from torch import nn
 
 from mriqf import weights
-from mriqf.data import Manifest
 from mriqf.restore import QAIRN, QGAC, QGCN, qairn, qgac, qgcn
 from mriqf.studies.arms import is_trained
-from mriqf.train_restorer import RestorerTrainConfig, train_restorer
+from mriqf.training.manifest import Manifest
+from mriqf.training.restorer import RestorerTrainConfig, train_restorer
 
 Family = Literal["qgcn", "qgac", "qairn"]
 

@@ -9,7 +9,6 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from mriqf import weights
-from mriqf.data import Manifest, find_photographs, verify
 from mriqf.io import read
 from mriqf.restore import Network, load_restorer
 from mriqf.scoring.scale import spread
@@ -18,6 +17,7 @@ from mriqf.studies.ordering.arms import OrderingConfig, chosen, weights_path
 from mriqf.studies.restoration.protocols import FBCNN, JPEG, measure
 from mriqf.studies.restoration.study import check_qualities, read_photograph, restorer
 from mriqf.studies.table import Task, Value
+from mriqf.training.manifest import Manifest, find_photographs, verify
 
 KEY = ("dataset", "image", "quality", "arm", "seed")
 COLUMNS = ("psnr", "jpeg", "parameters", "budget")

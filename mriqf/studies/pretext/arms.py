@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.data import Augmentation, make_batch
-from mriqf.fit import fit, fresh
 from mriqf.predictors.error import ErrorConfig, ErrorPredictor
 from mriqf.studies.arms import is_trained
-from mriqf.studies.degraded import FAMILIES
-from mriqf.train_error import ErrorTrainConfig, Examples, jpeg_ladder, train_error, validate
+from mriqf.training.augment import Augmentation, make_batch
+from mriqf.training.degraded import FAMILIES
+from mriqf.training.error import ErrorTrainConfig, Examples, jpeg_ladder, train_error, validate
+from mriqf.training.loop import fit, fresh
 
 PRETEXT, PRETRAINED, SCRATCH, TWICE = "jpeg", "pretrained", "scratch", "scratch-twice"
 CONTROLS = ("shuffled", "constant")

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from mriqf import weights
-from mriqf.data import content_hash
 from mriqf.predictors.base import load_predictor
 from mriqf.studies.pretext.arms import Config, arms, weights_path
 from mriqf.studies.table import Task, Value
-from mriqf.train_error import Examples, predict_nrmse
+from mriqf.training.error import Examples, predict_nrmse
+from mriqf.training.manifest import content_hash
 
 KEY = ("arm", "seed", "example")
 COLUMNS = ("dataset", "subject", "family", "level", "nrmse", "predicted")

@@ -14,7 +14,6 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from mriqf.data import content_hash
 from mriqf.io import atomic_path
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg.colour import to_8bit, ycbcr
@@ -28,6 +27,7 @@ from mriqf.studies.ordering.measure import GRID, central
 from mriqf.studies.restoration.protocols import FBCNN, JPEG
 from mriqf.studies.restoration.study import TRUTH, channels, read_photograph
 from mriqf.studies.table import Task, Value
+from mriqf.training.manifest import content_hash
 from mriqf.weights import config_dict, find
 
 KEY = ("part", "image", "side", "arm", "lam", "step")

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from mriqf.data import content_hash
 from mriqf.jpeg import BLOCK, tables
 from mriqf.restore import Network, load_restorer, restore
 from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.restoration.protocols import JPEG, PROTOCOLS, Restorer, measure
 from mriqf.studies.table import Task, Value
+from mriqf.training.manifest import content_hash
 from mriqf.weights import config_dict, find
 
 KEY = ("dataset", "image", "kind", "quality", "method")

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mriqf import weights
-from mriqf.data import Augmentation, Law, Manifest, content_hash
 from mriqf.predictors.qf import Arch, QFConfig, QFPredictor
 from mriqf.studies.arms import is_trained
 from mriqf.studies.table import Table, Task
-from mriqf.train import TrainConfig, train
+from mriqf.training.augment import Augmentation, Law
+from mriqf.training.manifest import Manifest, content_hash
+from mriqf.training.qf import TrainConfig, train
 
 Arm = Literal["uniform", "log", "neglog", "classes", "fov11", "fov13", "fov16", "fov24"]
 ARMS: dict[Arm, tuple[Law, Literal["regression", "classes"], Arch]] = {

@@ -17,7 +17,7 @@ from mriqf.scoring.scale import normalise, volume_scale
 from mriqf.studies.inputs import Inputs, Subject
 from mriqf.studies.sampling.arms import Arm, Config
 from mriqf.studies.table import Task, Value
-from mriqf.train import likely_class
+from mriqf.training.qf import likely_class
 
 Models = Mapping[tuple[Arm, int], QFPredictor]
 

@@ -11,10 +11,10 @@ from torch import nn
 
 import recon
 from mriqf import weights
-from mriqf.data import Manifest, read_slices
-from mriqf.fit import commit, fresh
 from mriqf.studies.arms import is_trained
-from mriqf.studies.tune_modl import Objective, TuneConfig, draw, tune_modl, tuning_terms
+from mriqf.training.loop import commit, fresh
+from mriqf.training.manifest import Manifest, read_slices
+from mriqf.training.tune_modl import Objective, TuneConfig, draw, tune_modl, tuning_terms
 from recon.simulate import KNOWN_MAPS
 
 START = "start"

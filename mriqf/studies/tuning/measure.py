@@ -13,12 +13,12 @@ from torch import Tensor
 
 import recon
 from mriqf import metrics, weights
-from mriqf.data import Manifest, content_hash, read_slices
 from mriqf.metrics.reference_free import gradient_entropy
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.scoring.scorer import score
 from mriqf.studies.table import Task, Value
 from mriqf.studies.tuning.arms import NONE, Arm, TuningConfig, chosen, weights_path
+from mriqf.training.manifest import Manifest, content_hash, read_slices
 from recon.simulate import Problem, measure
 
 KEY = ("dataset", "subject", "slice", "family", "acceleration", "seed", "arm", "lam")

@@ -12,9 +12,9 @@ from mriqf import metrics
 from mriqf.io import KSpace
 from mriqf.studies.acceleration import AccelerationConfig
 from mriqf.studies.acceleration.measure import FULL, Solved, undersample
-from mriqf.studies.degraded import draw
-from mriqf.studies.degraded.draw import local_error
 from mriqf.studies.inputs import Subject
+from mriqf.training.degraded import draw
+from mriqf.training.degraded.draw import local_error
 from recon.scale import image_scale
 from recon.simulate import measure as simulated
 

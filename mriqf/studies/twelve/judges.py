@@ -19,7 +19,7 @@ from mriqf.scoring.pooling import choose_pool
 from mriqf.scoring.result import SliceScore
 from mriqf.scoring.scorer import check_channels
 from mriqf.studies.acceleration.measure import score_image
-from mriqf.studies.degraded import FAMILIES
+from mriqf.training.degraded import FAMILIES
 
 EXPECTED = (
     "nrmse_expected", "nrmse_low", "nrmse_high", "ssim_expected", "ssim_low", "ssim_high",

@@ -12,12 +12,12 @@ import numpy as np
 from mriqf.io import KSpace
 from mriqf.metrics.correlation import srcc
 from mriqf.studies.acceleration.measure import find_methods, reconstruct, settings
-from mriqf.studies.degraded import FAMILIES
 from mriqf.studies.inputs import Subject
 from mriqf.studies.table import Task, Value
 from mriqf.studies.twelve import cases, probes
 from mriqf.studies.twelve.judges import Judges, auroc, pearson
 from mriqf.studies.twelve.plan import PARTS, Data, TwelveConfig, columns
+from mriqf.training.degraded import FAMILIES
 
 TRAP_R = 4
 """Where reconstructions are over-smoothed on purpose."""

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from mriqf.calibration.file import beside
-from mriqf.data import Split, content_hash, read_manifest
 from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies.acceleration import AccelerationConfig
-from mriqf.studies.degraded import FAMILIES
 from mriqf.studies.inputs import Subject, read_inputs
 from mriqf.studies.twelve.judges import EXPECTED, Judges
+from mriqf.training.degraded import FAMILIES
+from mriqf.training.manifest import Split, content_hash, read_manifest
 from mriqf.weights import config_dict, find
 
 KEY = ("part", "split", "dataset", "subject", "slice", "family", "level", "seed", "method")

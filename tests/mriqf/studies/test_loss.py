@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from mriqf import metrics, weights
-from mriqf.data import content_hash, read_manifest
 from mriqf.jpeg import compress
 from mriqf.loss import QFLoss
 from mriqf.restore import ARCNN, ARCNNConfig
@@ -34,6 +33,7 @@ from mriqf.studies.loss import (
 from mriqf.studies.loss.arms import GUARDS
 from mriqf.studies.loss.measure import describe
 from mriqf.studies.table import Table, read_table, where
+from mriqf.training.manifest import content_hash, read_manifest
 from mriqf.weights import tensors_hash
 
 NAN = float("nan")

@@ -9,7 +9,6 @@ from PIL import Image
 
 from mriqf import weights
 from mriqf.cli import main
-from mriqf.data import content_hash, read_manifest
 from mriqf.jpeg import compress, tables
 from mriqf.metrics.jpeg import psnr
 from mriqf.restore import QAIRNConfig, QGACConfig, QGCNConfig
@@ -32,6 +31,7 @@ from mriqf.studies.ordering.measure import central
 from mriqf.studies.restoration.protocols import FBCNN
 from mriqf.studies.restoration.study import read_photograph
 from mriqf.studies.table import Table, read_table
+from mriqf.training.manifest import content_hash, read_manifest
 
 TINY = {
     "qgcn": QGCNConfig(width=4, blocks=1, global_width=1),

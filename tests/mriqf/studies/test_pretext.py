@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from mriqf import weights
-from mriqf.data import content_hash
 from mriqf.predictors.error import ErrorConfig
 from mriqf.studies.pretext import COLUMNS, FIGURES, KEY, Config, Sources, answer, card, tasks, train_arms
 from mriqf.studies.pretext.arms import arms, recipe, weights_path
 from mriqf.studies.table import Table, read_table
+from mriqf.training.manifest import content_hash
 
 SMALL = Config(
     seeds=(0, 1), steps=2, sides=(64,), pixels=64**2, left_out=("noise",), model=ErrorConfig((4, 6, 8), spectra=4)

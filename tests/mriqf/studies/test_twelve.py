@@ -41,7 +41,7 @@ def few_draws(monkeypatch):
 
 @pytest.fixture
 def manifest(tmp_path, disc):
-    from mriqf.data import content_hash
+    from mriqf.training.manifest import content_hash
 
     images = np.concatenate([disc(2, 136, 136, seed=s, background=0.05) for s in range(4)])
     np.savez(tmp_path / "scans.npz", images=images, subject=np.repeat(np.arange(4), 2))

@@ -21,17 +21,17 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, l1_loss
 
 from mriqf import weights
-from mriqf.data import Manifest, content_hash
-from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg.cell import Cell, code, outside, project
 from mriqf.jpeg.colour import to_8bit, ycbcr
 from mriqf.loss import QFLoss, find_foreground
 from mriqf.metrics.jpeg import hue_shift
-from mriqf.parallel import own_device, pooled, share
 from mriqf.restore import load_restorer, restore
 from mriqf.scoring.scale import spread
-from mriqf.train_restorer import (
+from mriqf.training.loop import check_new, fit, fresh, origin
+from mriqf.training.manifest import Manifest, content_hash
+from mriqf.training.parallel import own_device, pooled, share
+from mriqf.training.restorer import (
     GRID,
     Pixels,
     RestorerTrainConfig,

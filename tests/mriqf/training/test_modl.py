@@ -6,9 +6,9 @@ import torch
 
 from mriqf import weights
 from mriqf.cli import main
-from mriqf.data import content_hash
-from mriqf.studies import modl
-from mriqf.studies.modl import train_modl
+from mriqf.training import modl
+from mriqf.training.manifest import content_hash
+from mriqf.training.modl import train_modl
 from recon import MoDL, MoDLConfig
 from recon.simulate import SimulationConfig
 from recon.train import TrainConfig

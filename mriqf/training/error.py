@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.fit import check_new, fit, fresh, origin
-from mriqf.flaw import flaw
 from mriqf.jpeg import compress_pixels
-from mriqf.parallel import own_device, pooled, share
 from mriqf.predictors.error import LADDER, MOST, ErrorConfig, ErrorPredictor
+from mriqf.training.local_degradation import flaw
+from mriqf.training.loop import check_new, fit, fresh, origin
+from mriqf.training.parallel import own_device, pooled, share
 
 Examples = dict[str, np.ndarray]
 Labels = Literal["true", "shuffled", "constant"]
@@ -74,7 +74,7 @@ def train_error(
     Parameters
     ----------
     examples, held_out
-        Degraded images and their errors, as `mriqf.studies.degraded.read_shards` gives them: to train on, to validate.
+        Degraded images and their errors, as `mriqf.training.degraded.read_shards` gives them: to train on, to validate.
         Subjects that are held out are not trained on, whatever the examples hold.
     out
         The weights file to write.

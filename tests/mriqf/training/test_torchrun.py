@@ -18,11 +18,12 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from mriqf import train_restorer, weights
+from mriqf import weights
 from mriqf.cli import main
 from mriqf.commands.train import app
-from mriqf.data import content_hash
-from mriqf.studies import modl
+from mriqf.training import modl
+from mriqf.training import restorer as train_restorer
+from mriqf.training.manifest import content_hash
 from recon import MoDL, MoDLConfig
 
 BATCH = "--batch 3 --patch 16"  # of which one process has two examples, and the other one
@@ -50,10 +51,10 @@ from functools import partial
 from pathlib import Path
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from mriqf import train_restorer
+from mriqf.training import restorer as train_restorer
 from mriqf.cli import main
-from mriqf.parallel import processes
-from mriqf.studies import modl
+from mriqf.training.parallel import processes
+from mriqf.training import modl
 
 steps, draw_batch = itertools.count(), train_restorer.draw_batch
 def draw(*given):

@@ -9,9 +9,9 @@ from scipy.ndimage import gaussian_filter
 
 from mriqf import metrics
 from mriqf.cli import main
-from mriqf.data import content_hash, read_manifest
 from mriqf.scoring.scale import normalise, percentile_scale
-from mriqf.studies.degraded import FAMILIES, cache, draw, generate, local_error, read_origin, read_shards
+from mriqf.training.degraded import FAMILIES, cache, draw, generate, local_error, read_origin, read_shards
+from mriqf.training.manifest import content_hash, read_manifest
 
 pytest.importorskip("sigpy")
 H, W = 56, 64

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.data import Manifest, Source, check_images, find_photographs, read_photograph, read_source, verify
-from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg.colour import limited_luma, to_8bit, ycbcr
 from mriqf.metrics import jpeg as jpeg_metrics
-from mriqf.parallel import own_device, pooled, share
 from mriqf.restore import QGAC
+from mriqf.training.augment import check_images
+from mriqf.training.loop import check_new, fit, fresh, origin
+from mriqf.training.manifest import Manifest, Source, find_photographs, read_photograph, read_source, verify
+from mriqf.training.parallel import own_device, pooled, share
 
 GRID = 16  # a 4:2:0 unit: parts of images start and end with one
 QUALITIES = (10, 20, 30, 40)  # that are validated

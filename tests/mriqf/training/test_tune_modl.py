@@ -9,8 +9,8 @@ import torch
 from mriqf import QFConfig, QFPredictor, weights
 from mriqf.cli import main
 from mriqf.loss import QFLoss
-from mriqf.studies import modl
-from mriqf.studies.tune_modl import TuneConfig, draw, hold_out, tune_modl, tuning_loss
+from mriqf.training import modl
+from mriqf.training.tune_modl import TuneConfig, draw, hold_out, tune_modl, tuning_loss
 from recon import MoDL, MoDLConfig
 from recon.operator import Sense
 from recon.simulate import SimulationConfig, simulate

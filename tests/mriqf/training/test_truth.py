@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from mriqf.studies.degraded.truth import as_slice, resample, vary
+from mriqf.training.degraded.truth import as_slice, resample, vary
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 
 from mriqf import weights
-from mriqf.data import content_hash, read_manifest
 from mriqf.jpeg import compress, compress_pixels, quantization_table
 from mriqf.jpeg.colour import limited_luma
 from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.restore import ARCNN, QAIRN, QGAC, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, QGACConfig, QGCNConfig, SRCNNConfig
-from mriqf.train_restorer import (
+from mriqf.training.manifest import content_hash, read_manifest
+from mriqf.training.restorer import (
     RestorerTrainConfig,
     draw_batch,
     read_pixels,

@@ -18,11 +18,11 @@ from torch import Tensor
 
 import recon
 from mriqf import weights
-from mriqf.data import Manifest, content_hash, read_slices
-from mriqf.fit import check_new, fit, origin
 from mriqf.loss import QFLoss, find_foreground, unit_range
-from mriqf.parallel import own_device, pooled
-from mriqf.studies.modl import part, validate, validation_problems
+from mriqf.training.loop import check_new, fit, origin
+from mriqf.training.manifest import Manifest, content_hash, read_slices
+from mriqf.training.modl import part, validate, validation_problems
+from mriqf.training.parallel import own_device, pooled
 from recon.held_out import central
 from recon.operator import Sense
 from recon.simulate import KNOWN_MAPS, Problem, SimulationConfig, simulate

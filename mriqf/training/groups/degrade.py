@@ -19,8 +19,8 @@ from torch.nn.functional import avg_pool2d, pad
 
 import recon
 from mriqf import degrade, metrics
-from mriqf.resolution import crop_to_support
-from mriqf.training.targets import Image, Target
+from mriqf.training.groups.resolution import crop_to_support
+from mriqf.training.groups.targets import Image, Target
 from recon.coils import white_noise
 
 RECONSTRUCTIONS = ("zero-filled", "cg-sense", "l1-wavelet", "total-variation", "learned")
@@ -41,7 +41,7 @@ class Example:
     """A degraded image, as a predictor sees it, and what is wrong with it."""
 
     image: Float[Tensor, "h w"]
-    """Magnitude, any unit, at its own resolution (`mriqf.resolution`)."""
+    """Magnitude, any unit, at its own resolution (`mriqf.training.groups.resolution`)."""
     total: Float[Tensor, "i j"]
     """Mean square of the relative error against the target, of each cell; -1 outside the object, NaN if not known."""
     excess: Float[Tensor, "i j"]
@@ -104,7 +104,7 @@ def draw_group(
     Parameters
     ----------
     target
-        See `mriqf.training.targets.draw_target`.
+        See `mriqf.training.groups.targets.draw_target`.
     learned
         Names and reconstructions of what the family ``learned`` draws from; without any, it is left out.
     """
@@ -344,7 +344,7 @@ def _oversmoothed(kspace: Kspace, level: float, scanner: Scanner, rng: np.random
         return _median(noisy, size)
     if kind == 3:
         return bilateral(noisy, _geometric(level, 0.03, 0.8), int(rng.integers(1, 4)))
-    from mriqf.training.targets import denoise
+    from mriqf.training.groups.targets import denoise
 
     return denoise(noisy, _geometric(level, 0.005, 0.5), 4)
 

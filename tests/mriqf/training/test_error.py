@@ -7,7 +7,7 @@ import torch
 from mriqf import weights
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.error import ErrorConfig, ErrorPredictor
-from mriqf.train_error import (
+from mriqf.training.error import (
     ErrorTrainConfig,
     cell_errors,
     choose,

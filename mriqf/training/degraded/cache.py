@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from mriqf import metrics
-from mriqf.data import Manifest, Source, Split, read_slices, read_source
 from mriqf.io import atomic_path
-from mriqf.studies.degraded.draw import FAMILIES, LEAST_OBJECT, SIDE, Example, draw
-from mriqf.studies.degraded.truth import as_slice
+from mriqf.training.degraded.draw import FAMILIES, LEAST_OBJECT, SIDE, Example, draw
+from mriqf.training.degraded.truth import as_slice
+from mriqf.training.manifest import Manifest, Source, Split, read_slices, read_source
 
 Truths = np.ndarray | list[np.ndarray]
 

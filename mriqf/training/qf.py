@@ -11,11 +11,12 @@ from torch import nn
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.data import MARGIN, Augmentation, Law, Manifest, check_images, make_batch, read_source
-from mriqf.fit import check_new, fit, fresh, origin
 from mriqf.jpeg import compress_pixels
-from mriqf.parallel import own_device, pooled, share
 from mriqf.predictors.qf import CLASS_QUALITIES, QFConfig, QFPredictor
+from mriqf.training.augment import MARGIN, Augmentation, Law, check_images, make_batch
+from mriqf.training.loop import check_new, fit, fresh, origin
+from mriqf.training.manifest import Manifest, read_source
+from mriqf.training.parallel import own_device, pooled, share
 
 VALIDATED = 64  # pixels, the side of patches that are validated
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mriqf import flaw as module
-from mriqf.flaw import KINDS, SIGMA, flaw
+from mriqf.training import local_degradation as module
+from mriqf.training.local_degradation import KINDS, SIGMA, flaw
 
 
 @pytest.fixture

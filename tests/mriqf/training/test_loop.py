@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-import mriqf.fit as fit_module
 from mriqf import weights
-from mriqf.fit import commit, fit
+from mriqf.training import loop
+from mriqf.training.loop import commit, fit
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,13 @@ def test_run_that_breaks_at_once_has_nothing_to_keep(tmp_path):
 @pytest.fixture
 def copied(tmp_path, monkeypatch):
     """The module as it lies in a copy of the package, in a folder within a git repository of somebody else."""
-    folder = tmp_path / "project" / "mriqf"
+    folder = tmp_path / "project" / "mriqf" / "training"
     folder.mkdir(parents=True)
-    (folder / "fit.py").write_text(Path(fit_module.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(fit_module, "__file__", str(folder / "fit.py"))
+    (folder / "loop.py").write_text(Path(loop.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(loop, "__file__", str(folder / "loop.py"))
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
-    return folder.parent
+    return folder.parents[1]
 
 
 def git(folder, *words):
@@ -129,7 +129,7 @@ def test_commit_is_that_of_the_repository_that_holds_the_code_and_of_no_other(co
     assert commit() == git(copied, "rev-parse", "HEAD")
     inner = copied / "vendor" / "mriqf"
     shutil.copytree(copied / "mriqf", inner)
-    monkeypatch.setattr(fit_module, "__file__", str(inner / "fit.py"))
+    monkeypatch.setattr(loop, "__file__", str(inner / "training" / "loop.py"))
     assert commit() == "unknown"
 
 

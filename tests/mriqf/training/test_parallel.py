@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mriqf.parallel import check_same, own_device, pooled, processes, share
+from mriqf.training.parallel import check_same, own_device, pooled, processes, share
 
 
 def test_outside_of_torchrun_nothing_is_shared():

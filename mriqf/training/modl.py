@@ -11,9 +11,9 @@ from torch.nn.functional import interpolate
 
 import recon
 from mriqf import metrics, weights
-from mriqf.data import Manifest, Source, read_slices, read_source
-from mriqf.fit import commit, origin
-from mriqf.parallel import check_batch, check_same, joined, own_device, pooled, processes, share
+from mriqf.training.loop import commit, origin
+from mriqf.training.manifest import Manifest, Source, read_slices, read_source
+from mriqf.training.parallel import check_batch, check_same, joined, own_device, pooled, processes, share
 from recon.operator import Sense
 from recon.simulate import Problem, measure
 from recon.train import TrainConfig, train

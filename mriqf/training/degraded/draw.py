@@ -16,8 +16,8 @@ from torch.nn.functional import interpolate
 import recon
 from mriqf import degrade, metrics
 from mriqf.scoring.scale import normalise, percentile_scale
-from mriqf.studies.degraded.truth import resample
-from mriqf.studies.degraded.truth import vary as truth_varied
+from mriqf.training.degraded.truth import resample
+from mriqf.training.degraded.truth import vary as truth_varied
 from recon.scale import image_scale
 from recon.simulate import SimulationConfig
 

@@ -207,7 +207,7 @@ def denoise(image: Image, noise: float, shifts: int = 4) -> Image:
 
 def _own_resolution(image: Image) -> Image:
     """The image at the resolution that it was acquired at, if its scanner interpolated it."""
-    from mriqf.resolution import crop_to_support
+    from mriqf.training.groups.resolution import crop_to_support
 
     return crop_to_support(image)[0]
 

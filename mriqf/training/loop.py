@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from mriqf import weights
-from mriqf.data import content_hash
-from mriqf.parallel import check_same, joined, processes, wait
+from mriqf.training.manifest import content_hash
+from mriqf.training.parallel import check_same, joined, processes, wait
 
 WARM_UP = 200  # steps
 PARTS = ("model.", "average.", "kept.")  # of a checkpoint, beside the optimiser's
@@ -270,4 +270,4 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     prefix, head, _ = found.stdout.splitlines()
-    return head if prefix == f"{here.parent.name}/" else "unknown"
+    return head if prefix == f"{here.parents[1].name}/{here.parent.name}/" else "unknown"

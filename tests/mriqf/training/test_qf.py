@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from mriqf import QFConfig, weights
-from mriqf.data import Augmentation, content_hash, read_manifest
-from mriqf.train import TrainConfig, likely_class, nearest_class, prediction_loss, train, validate
+from mriqf.training.augment import Augmentation
+from mriqf.training.manifest import content_hash, read_manifest
+from mriqf.training.qf import TrainConfig, likely_class, nearest_class, prediction_loss, train, validate
 
 CUI = QFConfig(arch="cui")
 SMALL = TrainConfig(steps=4, pixels=4 * 64**2, patch_sizes=(64, 32), checkpoint_every=2, model=CUI)
@@ -152,7 +153,7 @@ def test_training_leaves_the_callers_random_numbers(tiny_data, tmp_path):
 def colour_data(tmp_path, texture):
     from PIL import Image
 
-    from mriqf.data import content_hash, read_manifest
+    from mriqf.training.manifest import content_hash, read_manifest
 
     text = 'name = "colour"\n'
     for seed, split in enumerate(("train", "val")):

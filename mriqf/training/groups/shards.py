@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from mriqf.data import Manifest, Split, read_slices, read_source
 from mriqf.io import atomic_path
 from mriqf.scoring.scale import percentile_scale
-from mriqf.training.degrade import CELL, DegradeConfig, Example, Learned, draw_group
-from mriqf.training.targets import Pool, Target, TargetConfig, draw_target
+from mriqf.training.groups.degrade import CELL, DegradeConfig, Example, Learned, draw_group
+from mriqf.training.groups.targets import Pool, Target, TargetConfig, draw_target
+from mriqf.training.manifest import Manifest, Split, read_slices, read_source
 
 GROUPS = 25
 """Groups of images of a shard."""
@@ -81,7 +81,7 @@ def generate(
     seed
         Of all shards.
     learned
-        See `mriqf.training.degrade.draw_group`.
+        See `mriqf.training.groups.degrade.draw_group`.
     start, step
         Take shards start, start + step, …: several processes can share the work.
     report

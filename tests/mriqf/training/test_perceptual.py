@@ -10,14 +10,14 @@ from PIL import Image
 
 from mriqf import weights
 from mriqf.cli import main
-from mriqf.data import content_hash, read_manifest
 from mriqf.jpeg import compress, tables
 from mriqf.jpeg.cell import Cell, code, project
 from mriqf.loss import QFLoss
 from mriqf.restore import ARCNN, ARCNNConfig, load_restorer
-from mriqf.studies import perceptual
-from mriqf.studies.perceptual import PerceptualConfig, figures, lam_at, tones, train_perceptual, tuning_loss
-from mriqf.train_restorer import read_pixels
+from mriqf.training import perceptual
+from mriqf.training.manifest import content_hash, read_manifest
+from mriqf.training.perceptual import PerceptualConfig, figures, lam_at, tones, train_perceptual, tuning_loss
+from mriqf.training.restorer import read_pixels
 
 SHORT = PerceptualConfig(steps=3, checkpoint_every=1, batch=2, patch=16, best=20)
 STRONG = PerceptualConfig(steps=40, lr=1e-2, ema=0.9, checkpoint_every=40, batch=4, patch=32, worst=20, best=20)
