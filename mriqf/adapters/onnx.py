@@ -9,7 +9,8 @@ out. The rest of scoring is no network, and has to be done around it. For a slic
 2. The network. Its input is `(batch, 1, height, width)`, float32.
 3. After: the weight of a cell is the share of its `stride`×`stride` pixels that are foreground
    (`mriqf.scoring.foreground.foreground_mask`, or your own mask). With the metadata's `pool` `foreground`, the score
-   is the weighted mean of `quality`. With `rms` it is the quality of the error `e = log10(sqrt(sum(w 10^(2 min(log_error, 0))) /
+   is the weighted mean of `quality`. With `rms` it is the quality of the error
+   `e = log10(sqrt(sum(w 10^(2 min(log_error, 0))) /
    sum(w)))`: that which lies at `e` on the straight lines between the points `ladder_log_error`, `ladder_quality` of
    the metadata, below the last one `q 10^(e_last - e)`, above the first one `100 - (100 - q) 10^(e - e_first)`.
 

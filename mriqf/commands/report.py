@@ -10,8 +10,8 @@ from mriqf.commands.options import say
 from mriqf.commands.score_table import complain
 from mriqf.commands.table import show
 from mriqf.commands.table_file import writing
+from mriqf.html import Picture, ScoredVolume, draw, page, read_tables
 from mriqf.io import atomic_path
-from mriqf.report import Picture, ScoredVolume, draw, page, read_tables
 
 
 def report(*scores: Path, out: Path, pictures: int = 12, force: bool = False) -> int:

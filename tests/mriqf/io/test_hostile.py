@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from mriqf import weights
 from mriqf.calibration import file as calibration_file
 from mriqf.cli import main
+from mriqf.html import read_scores
 from mriqf.io import ReadError, bounds, read, read_kspace
 from mriqf.io.jpeg_file import read_jpeg
-from mriqf.report import read_scores
 from mriqf.studies.table import read_table
 from mriqf.training import manifest as data
 

@@ -19,9 +19,9 @@ from PIL import Image
 
 from mriqf.batch import Dataset, read_rows, scatter, state, workers
 from mriqf.cli import main
+from mriqf.html import read_scores
 from mriqf.io import ReadError
 from mriqf.jpeg import compress_pixels
-from mriqf.report import read_scores
 
 SETTINGS = "0123456789abcdef"
 ROW = {

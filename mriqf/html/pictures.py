@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 
+from mriqf.html.scores import ScoredSlice, ScoredVolume
 from mriqf.io import Volume, cut_along, read
 from mriqf.io.overlay import COLOURS
-from mriqf.report.scores import ScoredSlice, ScoredVolume
 from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, spread
 

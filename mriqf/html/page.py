@@ -16,8 +16,8 @@ import numpy as np
 
 from mriqf import __version__
 from mriqf.calibration import Expected
-from mriqf.report.pictures import Picture, colours
-from mriqf.report.scores import FAR, LEAST, ScoredSlice, ScoredVolume, deviations, worst_first
+from mriqf.html.pictures import Picture, colours
+from mriqf.html.scores import FAR, LEAST, ScoredSlice, ScoredVolume, deviations, worst_first
 
 WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5)  # of the histogram's bins, of which there are at most BINS
 BINS = 25
@@ -74,7 +74,7 @@ def page(
     }
     # Ratings are kept by the browser under this name: those of other scores are not taken for them.
     data["id"] = hashlib.sha256(repr([(v["name"], v["score"]) for v in data["volumes"]]).encode()).hexdigest()[:16]
-    own = files("mriqf.report")
+    own = files("mriqf.html")
     style, script, markup = (own.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html"))
     policy = (f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
               "base-uri 'none'; form-action 'none'")  # fmt: skip

@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
+from mriqf.html import deviations, read_scores, read_tables, worst_first
 from mriqf.io import ReadError
-from mriqf.report import deviations, read_scores, read_tables, worst_first
 
 HEAD = "input,slice,score,pool,weights,foreground_fraction,foreground,low,high,threshold,jpeg_quality,map,version"
 

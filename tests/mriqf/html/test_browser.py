@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mriqf.report import Picture, ScoredSlice, ScoredVolume, page
-from mriqf.report.pictures import encode
+from mriqf.html import Picture, ScoredSlice, ScoredVolume, page
+from mriqf.html.pictures import encode
 from mriqf.scoring.scale import Scale
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from mriqf.calibration import Expected
-from mriqf.report import Picture, ScoredSlice, ScoredVolume, page
-from mriqf.report.page import histogram
-from mriqf.report.pictures import IMAGE, MAP, SIDE, colours, encode
+from mriqf.html import Picture, ScoredSlice, ScoredVolume, page
+from mriqf.html.page import histogram
+from mriqf.html.pictures import IMAGE, MAP, SIDE, colours, encode
 from mriqf.scoring.scale import Scale
 
 HOSTILE = "</script><img src=x onerror=alert(1)>%SCRIPT%%DATA%<!--\u2028'\"&.npy"

@@ -1,8 +1,8 @@
 """One page that shows what `mriqf score` found: table, distribution, and slices under their quality maps."""
 
-from mriqf.report.page import page
-from mriqf.report.pictures import Picture, draw
-from mriqf.report.scores import ScoredSlice, ScoredVolume, deviations, read_scores, read_tables, worst_first
+from mriqf.html.page import page
+from mriqf.html.pictures import Picture, draw
+from mriqf.html.scores import ScoredSlice, ScoredVolume, deviations, read_scores, read_tables, worst_first
 
 __all__ = [
     "Picture",
