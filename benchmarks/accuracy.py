@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from mriqf.commands.demo import embedded_slice
 from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels
 from mriqf.jpeg.lattice import estimate_quality
@@ -23,7 +24,6 @@ from mriqf.predictors.inference import fast
 from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, percentile_scale, volume_scale
 from mriqf.scoring.scorer import jpeg_trace, score, score_slices
-from mriqf.studies.demo import embedded_slice
 from mriqf.training.manifest import Source, read_manifest, read_source
 
 HERE = Path(__file__).parent.parent

@@ -26,7 +26,7 @@ import mriqf
 import recon
 from mriqf import metrics
 from mriqf.metrics.correlation import srcc
-from mriqf.studies.statistics import by_group
+from mriqf.studies._frame.statistics import by_group
 from recon.simulate import measure
 
 METHODS = ("zero-filled", "cg-sense", "l1-wavelet", "modl")

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mriqf.commands.demo import embedded_slice
 from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import batches, fast
 from mriqf.scoring.scale import normalise, volume_scale
 from mriqf.scoring.scorer import jpeg_trace, score, score_slices
-from mriqf.studies.demo import embedded_slice
-from mriqf.studies.inputs import read_inputs
+from mriqf.studies._frame.inputs import read_inputs
 
 BAR = 0.1  # points: as much as half precision may move a score
 MANIFEST = Path(__file__).parent.parent / "data_manifests" / "qf-mri.toml"

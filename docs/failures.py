@@ -16,8 +16,8 @@ from jaxtyping import Float32
 import mriqf
 import recon
 from mriqf import degrade, metrics
+from mriqf.commands.demo import embedded_slice, reconstruct_and_score
 from mriqf.scoring.result import SliceScore
-from mriqf.studies.demo import embedded_slice, reconstruct_and_score
 
 Image = Float32[np.ndarray, "h w"]
 

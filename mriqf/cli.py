@@ -27,7 +27,7 @@ app.command("mriqf.commands.report:report", name="report", help="Show scores as 
 app.command("mriqf.commands.recon:reconstruct", name="recon", help="Reconstruct k-space.")
 app.command("mriqf.commands.restore:restore_files", name="restore", help="Take compression artefacts out of JPEGs.")
 app.command("mriqf.commands.check:check", name="check", help="Check a reconstruction against its k-space.")
-app.command("mriqf.studies.demo:demo", name="demo", help="Score an MR slice, undersampled more and more.")
+app.command("mriqf.commands.demo:demo", name="demo", help="Score an MR slice, undersampled more and more.")
 app.command("mriqf.commands.weights:app", name="weights", help="List the trained weights, or say where they are.")
 app.command("mriqf.commands.calibrate:calibrate", name="calibrate", help="Learn what a score says of errors.")
 app.command("mriqf.commands.export:export", name="export", help="Write a network as ONNX.")

@@ -7,8 +7,8 @@ import torch
 from cyclopts import Parameter
 
 from mriqf.commands.study.run import carry_out, conclude
-from mriqf.studies.table import Table
-from mriqf.studies.twelve import (
+from mriqf.studies._frame.table import Table
+from mriqf.studies.benchmark import (
     FIGURES,
     KEY,
     TwelveConfig,

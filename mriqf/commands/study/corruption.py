@@ -8,9 +8,9 @@ from cyclopts import Parameter
 
 from mriqf.commands.options import say
 from mriqf.commands.study.run import carry_out, conclude
-from mriqf.studies.corruption import COLUMNS, KEY, CorruptionConfig, answer, card, draw_curves, tasks
-from mriqf.studies.inputs import read_inputs
-from mriqf.studies.table import Table
+from mriqf.studies._frame.inputs import read_inputs
+from mriqf.studies._frame.table import Table
+from mriqf.studies.jpeg_report.corruption import COLUMNS, KEY, CorruptionConfig, answer, card, draw_curves, tasks
 from mriqf.training.manifest import Split
 
 

@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from mriqf.cli import UsageError
 from mriqf.commands.options import say
 from mriqf.commands.study.run import carry_out, conclude, keep_arrays, read_arrays
-from mriqf.studies import loss as study
-from mriqf.studies.table import Table
+from mriqf.studies._frame.table import Table
+from mriqf.studies.jpeg_report import loss as study
 from mriqf.training.manifest import Split
 
 

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from mriqf.commands.options import choose_device
 from mriqf.commands.study.run import carry_out, conclude
+from mriqf.studies._frame.table import Table
 from mriqf.studies.opinion import (
     COLUMNS,
     KEY,
@@ -21,7 +22,6 @@ from mriqf.studies.opinion import (
     read_opinions,
     tasks,
 )
-from mriqf.studies.table import Table
 
 
 def opinion(

@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, say
 from mriqf.commands.study.run import carry_out, conclude
-from mriqf.studies import ordering as study
-from mriqf.studies.table import Table
+from mriqf.studies._frame.table import Table
+from mriqf.studies.restorers import ordering as study
 from mriqf.training.manifest import read_manifest
 
 

@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from mriqf.cli import UsageError
 from mriqf.commands.options import say
 from mriqf.commands.study.run import carry_out, conclude
-from mriqf.studies.pretext import COLUMNS, FIGURES, KEY, Config, Sources, answer, card, tasks, train_arms
-from mriqf.studies.table import Table
+from mriqf.studies._frame.table import Table
+from mriqf.studies.transfer import COLUMNS, FIGURES, KEY, Config, Sources, answer, card, tasks, train_arms
 from mriqf.training.degraded import read_shards
 from mriqf.training.manifest import content_hash, read_manifest, read_source
 

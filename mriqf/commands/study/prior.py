@@ -9,9 +9,9 @@ from cyclopts import Parameter
 
 from mriqf.commands.options import choose_device, say
 from mriqf.commands.study.run import carry_out, conclude
-from mriqf.studies import prior as study
-from mriqf.studies.inputs import read_inputs
-from mriqf.studies.table import Columns, Table
+from mriqf.studies._frame.inputs import read_inputs
+from mriqf.studies._frame.table import Columns, Table
+from mriqf.studies.restorers import prior as study
 from mriqf.training.manifest import Split
 
 

@@ -8,10 +8,10 @@ from cyclopts import Parameter
 
 from mriqf.commands.options import say
 from mriqf.commands.study.run import carry_out, conclude
-from mriqf.studies.acceleration import FIGURES, KEY, AccelerationConfig, answer, card, columns, tasks
-from mriqf.studies.acceleration.prediction import NEEDS_SUBJECTS
-from mriqf.studies.inputs import read_inputs
-from mriqf.studies.table import Table
+from mriqf.studies._frame.inputs import read_inputs
+from mriqf.studies._frame.table import Table
+from mriqf.studies.jpeg_report.acceleration import FIGURES, KEY, AccelerationConfig, answer, card, columns, tasks
+from mriqf.studies.jpeg_report.acceleration.prediction import NEEDS_SUBJECTS
 from mriqf.training.manifest import Split
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mriqf.io import atomic_path
-from mriqf.studies.report import report as make
+from mriqf.studies.jpeg_report.summary import report as make
 
 
 def report(

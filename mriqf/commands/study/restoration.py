@@ -9,8 +9,9 @@ from cyclopts import Parameter
 
 from mriqf.commands.options import choose_device, say
 from mriqf.commands.study.run import carry_out, conclude, keep_arrays, read_arrays
-from mriqf.studies.inputs import read_inputs
-from mriqf.studies.restoration import (
+from mriqf.studies._frame.inputs import read_inputs
+from mriqf.studies._frame.table import Columns, Table
+from mriqf.studies.restorers.restoration import (
     COLUMNS,
     KEY,
     RestorationConfig,
@@ -22,7 +23,6 @@ from mriqf.studies.restoration import (
     pictures,
     tasks,
 )
-from mriqf.studies.table import Columns, Table
 from mriqf.training.manifest import Split
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mriqf.io import atomic_path
-from mriqf.studies.table import Columns, Table, Task, read_table
+from mriqf.studies._frame.table import Columns, Table, Task, read_table
 
 
 def carry_out(table: Table, tasks: Sequence[Task]) -> None:

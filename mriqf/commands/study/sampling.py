@@ -9,11 +9,11 @@ from cyclopts import Parameter
 from mriqf.cli import UsageError
 from mriqf.commands.options import say
 from mriqf.commands.study.run import carry_out, conclude, keep_arrays, read_arrays
-from mriqf.studies.inputs import read_inputs
-from mriqf.studies.sampling import figures, measure
-from mriqf.studies.sampling.answer import answer
-from mriqf.studies.sampling.arms import Config, card, curve_table, curve_tasks, load_arms
-from mriqf.studies.table import Table, read_table
+from mriqf.studies._frame.inputs import read_inputs
+from mriqf.studies._frame.table import Table, read_table
+from mriqf.studies.jpeg_report.sampling import figures, measure
+from mriqf.studies.jpeg_report.sampling.answer import answer
+from mriqf.studies.jpeg_report.sampling.arms import Config, card, curve_table, curve_tasks, load_arms
 from mriqf.training.manifest import read_manifest
 
 

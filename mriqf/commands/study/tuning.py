@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, say
 from mriqf.commands.study.run import carry_out, conclude, keep_arrays, read_arrays
-from mriqf.studies import tuning as study
-from mriqf.studies.table import Table
+from mriqf.studies import selfsup as study
+from mriqf.studies._frame.table import Table
 from mriqf.training.manifest import read_manifest
 
 

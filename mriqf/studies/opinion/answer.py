@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from mriqf.metrics.correlation import kcc, logistic_fit, pcc, srcc
+from mriqf.studies._frame.statistics import bootstrap, group_rows
+from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.opinion.measure import LATTICE, MAPS
-from mriqf.studies.statistics import bootstrap, group_rows
-from mriqf.studies.table import Columns, where
 
 MEAN = 1
 """Exponent of the arithmetic mean."""

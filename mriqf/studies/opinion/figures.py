@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from mriqf.metrics.correlation import logistic_fit
+from mriqf.studies._frame.table import Columns
 from mriqf.studies.opinion.answer import MEAN, sections
 from mriqf.studies.opinion.measure import MAPS
-from mriqf.studies.table import Columns
 
 BEST = 3
 STYLES = ("-", "--", ":", "-.")

@@ -21,7 +21,7 @@ from mriqf.predictors.inference import fast, predict_map
 from mriqf.restore import QAIRN, load_restorer
 from mriqf.scoring.pooling import minkowski
 from mriqf.scoring.scorer import score
-from mriqf.studies.table import Task, Value
+from mriqf.studies._frame.table import Task, Value
 from mriqf.training.manifest import content_hash
 from mriqf.weights import config_dict, find
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import recon
 from mriqf.cli import app, main
-from mriqf.studies.demo import embedded_slice
+from mriqf.commands.demo import embedded_slice
 from mriqf.training.manifest import content_hash
 
 pytestmark = pytest.mark.end_to_end

@@ -22,7 +22,7 @@ from mriqf.cli import main
 from mriqf.html import read_scores
 from mriqf.io import ReadError, bounds, read, read_kspace
 from mriqf.io.jpeg_file import read_jpeg
-from mriqf.studies.table import read_table
+from mriqf.studies._frame.table import read_table
 from mriqf.training import manifest as data
 
 QUICK = settings(

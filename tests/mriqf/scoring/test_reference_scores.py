@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from mriqf import weights
+from mriqf.commands.demo import embedded_slice
 from mriqf.io import from_array
 from mriqf.jpeg import compress, tables
 from mriqf.metrics import jpeg as jpeg_metrics
@@ -23,7 +24,6 @@ from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.restore import QAIRN, Network
 from mriqf.scoring.scale import volume_scale
 from mriqf.scoring.scorer import jpeg_trace, score_slices
-from mriqf.studies.demo import embedded_slice
 
 TABLE = Path(__file__).parent.parent / "reference_scores.csv"
 TOLERANCE = 1e-3

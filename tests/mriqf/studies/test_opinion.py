@@ -21,6 +21,8 @@ from mriqf.predictors.qairn import QAIRNPredictor
 from mriqf.restore import QAIRN
 from mriqf.restore.qairn import SMALL
 from mriqf.scoring.pooling import minkowski
+from mriqf.studies._frame.statistics import bootstrap
+from mriqf.studies._frame.table import Columns, Table, read_table
 from mriqf.studies.opinion import (
     COLUMNS,
     EXPONENTS,
@@ -38,8 +40,6 @@ from mriqf.studies.opinion import (
 )
 from mriqf.studies.opinion.answer import best, claims, sections
 from mriqf.studies.opinion.measure import read_pixels, seen_by
-from mriqf.studies.statistics import bootstrap
-from mriqf.studies.table import Columns, Table, read_table
 
 QUALITIES = (5, 20, 60, 95)  # too few for a logistic, whose search would take its time
 TINY = replace(SMALL, widths=(4, 4, 6, 8), blocks=1)

@@ -1,0 +1,12 @@
+"""Twelve claims that a score without reference must live up to, each with bars fixed before the held-out run."""
+
+from mriqf.studies.benchmark.answer import answer
+from mriqf.studies.benchmark.figures import FIGURES
+from mriqf.studies.benchmark.gallery import keep_failures
+from mriqf.studies.benchmark.judges import read_judges
+from mriqf.studies.benchmark.measure import tasks
+from mriqf.studies.benchmark.plan import KEY, TwelveConfig, card, columns, read_data
+
+__all__ = [
+    "FIGURES", "KEY", "TwelveConfig", "answer", "card", "columns", "keep_failures", "read_data", "read_judges", "tasks",
+]  # fmt: skip

@@ -1,0 +1,224 @@
+"""The images of the twelve claims: degraded ones with their errors, clean ones that were changed, local flaws."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32
+
+import recon
+from mriqf import metrics
+from mriqf.io import KSpace
+from mriqf.studies._frame.inputs import Subject
+from mriqf.studies.jpeg_report.acceleration import AccelerationConfig
+from mriqf.studies.jpeg_report.acceleration.measure import FULL, Solved, undersample
+from mriqf.training.degraded import draw
+from mriqf.training.degraded.draw import local_error
+from recon.scale import image_scale
+from recon.simulate import measure as simulated
+
+Image = Float32[np.ndarray, "h w"]
+Other = Float32[np.ndarray, "p q"]
+"""An image of another size."""
+
+TRAPS = (0.05, 0.2)
+"""Penalties of L1-wavelet that smooth too much: 10 and 40 times the default."""
+QUADRANTS = 4
+BLUR = 2.0  # sigma of the local blur, pixels
+ALIASING = 3  # R of the local aliasing
+EDGE = 3.0  # sigma of the edge of what is pasted, pixels
+LESION = 0.5  # brightness of a lesion, of the image's scale
+RADII = (6, 10)  # of lesions, pixels
+
+
+@dataclass(frozen=True)
+class Case:
+    """A degraded image, and what is wrong with it."""
+
+    image: Image
+    """Magnitude, any unit."""
+    error: Float32[np.ndarray, "h w"]
+    """`local_error` in the object, -1 outside."""
+    inside: Bool[np.ndarray, "h w"]
+    """The object of the truth."""
+    nrmse: float
+    ssim: float
+    pixels: Float[np.ndarray, "h w"] | None = None
+    """Magnitude of the error of each pixel, after the best scaling; of reconstructions only."""
+
+
+def magnitude(subject: Subject, index: int) -> Image:
+    """Fully sampled magnitude image of a slice, of raw data with ESPIRiT's maps."""
+    if isinstance(subject.data, KSpace):
+        return undersample(subject, index, FULL, 1, 0, AccelerationConfig())[2][0, 0].numpy()
+    return np.array(subject.data.read_slice(index)[0])
+
+
+def degraded(truth: Image, family: str, level: int | float, seed: int) -> Case:
+    """A slice degraded by one of the families on whole images, none turned, cut or degraded twice."""
+    found = draw(truth, family, level, seed, vary=False, side=max(truth.shape))
+    return Case(found.image, found.error, found.foreground, found.nrmse, found.ssim)
+
+
+def reconstructed(solved: Solved) -> dict[str, Case]:
+    """Reconstructions of one measurement, by method."""
+    return {name: compare(image, solved.truth) for name, image in solved.images.items()}
+
+
+def compare(image: Image, truth: Image) -> Case:
+    """An image against its truth, after the best scaling, in the object."""
+    target = torch.from_numpy(truth)[None, None]
+    region = metrics.object_mask(target)
+    matched = metrics.match_scale(torch.from_numpy(image)[None, None], target, region)
+    inside = region[0, 0].numpy()
+    return Case(
+        image,
+        local_error(matched[0, 0].numpy(), truth, inside),
+        inside,
+        metrics.nrmse(matched, target, region).item(),
+        metrics.ssim(matched, target, region).item(),
+        (matched - target).abs()[0, 0].numpy(),
+    )
+
+
+def over_smoothed(
+    subject: Subject, index: int, acceleration: int, lam: float, config: AccelerationConfig
+) -> tuple[Case, float]:
+    """L1-wavelet with too strong a penalty, on the data of the first family and seed; and the effective R."""
+    kspace, sense, truth, crop = undersample(subject, index, config.families[0], acceleration, 0, config)
+    image = crop(recon.l1_wavelet(kspace, sense, lam)).abs()[0, 0].numpy()
+    return compare(image, truth[0, 0].numpy()), recon.effective_acceleration(sense.mask)
+
+
+def _padded(image: Image, rng: np.random.Generator) -> Other:  # noqa: ARG001 (one signature for all)
+    return np.pad(image, [(n // 4, n // 4) for n in image.shape])
+
+
+def _cropped(image: Image, rng: np.random.Generator) -> Other:  # noqa: ARG001
+    return image[tuple(slice(round(0.1 * n), n - round(0.1 * n)) for n in image.shape)]
+
+
+def _rounded(bits: int) -> Callable[[Image, np.random.Generator], Image]:
+    def change(image: Image, rng: np.random.Generator) -> Image:  # noqa: ARG001
+        levels = 2**bits - 1
+        return np.round(image / image.max() * levels).astype(np.float32)
+
+    return change
+
+
+def _noisier(image: Image, rng: np.random.Generator) -> Image:
+    added = 3**0.5 * noise_level(image) * rng.standard_normal((2, *image.shape))
+    return np.hypot(image + added[0], added[1]).astype(np.float32)
+
+
+def _quieter(image: Image, rng: np.random.Generator) -> Other:  # noqa: ARG001
+    h, w = (n - n % 2 for n in image.shape)
+    return image[:h, :w].reshape(h // 2, 2, w // 2, 2).mean((1, 3))
+
+
+CHANGES: Mapping[str, Callable[[Image, np.random.Generator], Other]] = {
+    "as is": lambda image, _: image,
+    "scale × 0.1": lambda image, _: image * np.float32(0.1),
+    "scale × 10": lambda image, _: image * np.float32(10),
+    "padded × 1.5": _padded,
+    "cropped to 80 %": _cropped,
+    "8 bit": _rounded(8),
+    "12 bit": _rounded(12),
+    "16 bit": _rounded(16),
+    "flipped up-down": lambda image, _: image[::-1],
+    "flipped left-right": lambda image, _: image[:, ::-1],
+    "transposed": lambda image, _: image.T,
+    "noise × 0.5": _quieter,
+    "noise × 2": _noisier,
+}
+"""What a clean slice is put through. Noise × 2 adds complex Gaussian noise of √3 times the slice's own. Noise × 0.5
+cannot be had from one measurement at the same resolution: the slice is averaged over 2×2 pixels, which halves white
+noise, and the matrix with it."""
+UNCHANGED = ("scale × 0.1", "scale × 10", "padded × 1.5", "flipped up-down", "flipped left-right", "transposed")
+"""Changes under which a score shall stay."""
+
+
+def changed(image: Image, change: str, seed: int) -> Other:
+    """A clean slice after one of `CHANGES`."""
+    return np.ascontiguousarray(CHANGES[change](image, np.random.default_rng(seed)), np.float32)
+
+
+def noise_level(image: Float[np.ndarray, "h w"]) -> float:
+    """Standard deviation of an image's noise, by the median of its diagonal Haar coefficients where there is signal.
+
+    References
+    ----------
+    Donoho and Johnstone, Ideal spatial adaptation by wavelet shrinkage, Biometrika 1994, doi:10.1093/biomet/81.3.425.
+    """
+    h, w = (n - n % 2 for n in image.shape)
+    blocks = image[:h, :w].astype(np.float64).reshape(h // 2, 2, w // 2, 2)
+    diagonal = (blocks[:, 0, :, 0] - blocks[:, 0, :, 1] - blocks[:, 1, :, 0] + blocks[:, 1, :, 1]) / 2
+    mean = blocks.mean((1, 3))
+    signal = np.abs(diagonal[mean > 0.25 * mean.max()])
+    return float(np.median(signal) / 0.6745) if signal.size else 0.0
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """An image with something wrong in one quadrant of the object."""
+
+    image: Image
+    wrong: Bool[np.ndarray, "h w"]
+    inside: Bool[np.ndarray, "h w"]
+
+
+def flawed(truth: Image, kind: str, quadrant: int, seed: int) -> Flaw:
+    """Something wrong in one quadrant.
+
+    Parameters
+    ----------
+    truth
+        Clean slice.
+    kind
+        One of `FLAWS`. A missing lesion is in the truth and not in the image, which shows nothing wrong: no map
+        without a reference can find it, and none is expected to. An invented one is in the image alone.
+    quadrant
+        0 to 3: of the object's bounding box.
+    seed
+        Of coils, phase and noise, or of the lesion's place and size.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    inside = metrics.object_mask(torch.from_numpy(truth)[None, None])[0, 0].numpy()
+    part = _quadrant(inside, quadrant)
+    if kind in ("missing lesion", "invented lesion"):
+        disc = _disc(inside & part, np.random.default_rng(seed))
+        scale = image_scale(torch.from_numpy(truth)[None, None]).item()
+        lesion = LESION * scale * gaussian_filter(disc.astype(np.float32), 1.0)
+        return Flaw(truth if kind == "missing lesion" else truth + lesion, disc & inside, inside)
+    if kind == "blur":
+        flaw = gaussian_filter(truth, BLUR)
+    else:
+        found = simulated(truth, "equispaced", ALIASING, seed)
+        aliased = recon.zero_filled(found.kspace, found.sense).abs()
+        target = torch.from_numpy(truth)[None, None]
+        flaw = metrics.match_scale(aliased, target, torch.from_numpy(inside)[None, None])[0, 0].numpy()
+    share = gaussian_filter(part.astype(np.float32), EDGE)
+    return Flaw(((1 - share) * truth + share * flaw).astype(np.float32), part & inside, inside)
+
+
+FLAWS = ("blur", "aliasing", "missing lesion", "invented lesion")
+
+
+def _quadrant(inside: Bool[np.ndarray, "h w"], quadrant: int) -> Bool[np.ndarray, "h w"]:
+    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    down, across = int(rows[0] + rows[-1] + 1) // 2, int(columns[0] + columns[-1] + 1) // 2
+    y, x = np.indices(inside.shape)
+    return ((y >= down) == bool(quadrant // 2)) & ((x >= across) == bool(quadrant % 2))
+
+
+def _disc(where: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> Bool[np.ndarray, "h w"]:
+    from scipy.ndimage import distance_transform_edt
+
+    radius = int(rng.integers(RADII[0], RADII[1] + 1))
+    depth = np.asarray(distance_transform_edt(np.pad(where, 1)))[1:-1, 1:-1]
+    rows, columns = np.nonzero(depth >= min(radius, depth.max()))  # wholly in the quadrant, where it is large enough
+    k = int(rng.integers(len(rows)))
+    y, x = np.indices(where.shape)
+    return (y - rows[k]) ** 2 + (x - columns[k]) ** 2 <= radius**2

@@ -1,0 +1,259 @@
+"""Figures of every judge for claims 1 to 5, from the table alone; what all claims share.
+
+Predictors are held to their sign: a score that rises with the error counts against them. A classical measure gets the
+sign that suits it best on the very rows that it is judged on, and so looks better here than it could in use.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from mriqf.metrics.correlation import srcc
+from mriqf.metrics.reference_free import BASELINES
+from mriqf.studies._frame.statistics import Ridge, bootstrap, by_group, group_rows
+from mriqf.studies._frame.table import Columns, where
+from mriqf.studies.benchmark.bars import claim
+from mriqf.studies.jpeg_report.acceleration.answer import CURVE, curves
+
+RIDGE = "ridge"
+SLICE = ("dataset", "subject", "slice")
+DRAWS = 200
+"""Of the bootstrap."""
+UNKNOWN = float("nan")
+LEAST = 1e-3  # of NRMSE, where its logarithm is taken
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval; no interval where there are fewer than three units to draw from."""
+
+    value: float
+    low: float = UNKNOWN
+    high: float = UNKNOWN
+
+    def text(self, form: str = ".3f") -> str:
+        """For a table."""
+        if np.isnan(self.value):
+            return "—"
+        return f"{self.value:{form}}" + ("" if np.isnan(self.low) else f" [{self.low:{form}}, {self.high:{form}}]")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure of one claim, of every judge."""
+
+    claim: int
+    measure: str
+    """Which of the claim's bars it must pass."""
+    what: str
+    data: str
+    """On how many images of how many subjects."""
+    estimates: dict[str, Estimate]
+    """By the judges' columns."""
+    rises: bool = True
+    """Whether a larger figure is a better one."""
+    form: str = ".3f"
+    target: float | None = None
+    """What the figure should be, where more is not better."""
+
+    def verdicts(self, judge: str) -> tuple[str, str]:
+        """Against the proposed and the harder bar; empty where there is none."""
+        value = self.estimates[judge].value if judge in self.estimates else UNKNOWN
+        found = ("" if bar is None else bar.verdict(value) for bar in claim(self.claim).bars[self.measure])
+        return tuple(found)  # pyright: ignore[reportReturnType]
+
+    def best_baseline(self) -> str | None:
+        """The classical measure, or ridge on all, with the best figure."""
+        known = [n for n in (*BASELINES, RIDGE) if n in self.estimates and not np.isnan(self.estimates[n].value)]
+        return max(known, key=lambda n: self._merit(self.estimates[n].value), default=None)
+
+    def _merit(self, value: float) -> float:
+        if self.target is not None:
+            return -abs(value - self.target)
+        return value if self.rises else -value
+
+    def separated(self, judge: str) -> bool | None:
+        """Whether the judge's interval lies on the good side of the best classical measure's; None without both."""
+        best = self.best_baseline()
+        if best is None or judge not in self.estimates or self.target is not None:
+            return None
+        mine, other = self.estimates[judge], self.estimates[best]
+        if np.isnan([mine.low, other.low]).any():
+            return None
+        return bool(mine.low > other.high if self.rises else mine.high < other.low)
+
+
+def prepare(table: Columns) -> Columns:
+    """The table with one more judge: ridge on the classical measures, fitted to log NRMSE of the training rows."""
+    features = np.stack([table[name].astype(float) for name in BASELINES], 1)
+    known = np.asarray(np.isfinite(features).any(1))
+    train = known & np.isin(table["part"], ("degraded", "recon")) & (table["split"] == "train")
+    ridge = np.full(len(features), UNKNOWN)
+    if train.any():
+        mean = np.array([known_mean(column) for column in features[train].T])
+        filled = np.where(np.isfinite(features), features, np.nan_to_num(mean))
+        fitted = Ridge(filled[train], np.log10(np.maximum(table["nrmse"][train], LEAST)))
+        ridge[known] = -fitted(filled[known])
+    return {**table, RIDGE: ridge}
+
+
+def known_mean(values: Shaped[np.ndarray, " n"]) -> float:
+    """Mean of what is known; NaN if nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else UNKNOWN
+
+
+def judges(table: Columns) -> list[str]:
+    """Columns of all judges of every image: predictors, controls, classical measures, ridge; the first is on trial."""
+    names = [name for name in table if name.startswith(("score ", "control "))]
+    return [*names, *BASELINES, RIDGE]
+
+
+def label(judge: str) -> str:
+    """Name of a judge for people."""
+    return judge.removeprefix("score ").replace("_", " ")
+
+
+def held_out(table: Columns, part: str) -> Columns:
+    """Rows of a part that nothing was fitted on."""
+    rows = where(table, part=part)
+    return take(rows, rows["split"] != "train")
+
+
+def take(rows: Columns, chosen: Shaped[np.ndarray, " n"]) -> Columns:
+    """Some of the rows."""
+    return {name: column[chosen] for name, column in rows.items()}
+
+
+def units(rows: Columns) -> Shaped[np.ndarray, " n"]:
+    """What the bootstrap draws: subjects, or slices where a data set has fewer than three subjects."""
+    found = np.array([f"{d}/{s}" for d, s in zip(rows["dataset"], rows["subject"], strict=True)], dtype=object)
+    for dataset in np.unique(rows["dataset"]):
+        mine = rows["dataset"] == dataset
+        if len(np.unique(found[mine])) < 3:
+            found[mine] = [f"{u}/{i:g}" for u, i in zip(found[mine], rows["slice"][mine], strict=True)]
+    return found.astype(str)
+
+
+def goodness(rows: Columns, judge: str) -> Float[np.ndarray, " n"]:
+    """A judge's score, larger for better images: a predictor's as it is, a classical measure's as it suits it."""
+    values = rows[judge].astype(float)
+    if judge not in BASELINES:
+        return values
+    return -values if srcc(values, rows["nrmse"]) > 0 else values
+
+
+def describe(rows: Columns, what: str = "images") -> str:
+    """How many of how many slices and subjects."""
+    slices, subjects = (len(group_rows([rows[k] for k in SLICE[:n]])) for n in (3, 2))
+    return f"{len(rows['subject'])} {what}, {slices} slices, {subjects} subject{'' if subjects == 1 else 's'}"
+
+
+def over(
+    unit: Shaped[np.ndarray, " n"], statistic: Callable[..., float], *values: Shaped[np.ndarray, " n"]
+) -> Estimate:
+    """A statistic of values with its interval over units; rows without a value are left out."""
+    known = np.all([np.isfinite(v) for v in values], 0)
+    if not known.any():
+        return Estimate(UNKNOWN)
+    kept = [v[known] for v in values]
+    return Estimate(float(statistic(*kept)), *bootstrap(statistic, unit[known], *kept, n=DRAWS))
+
+
+def pooled(rows: Columns, judge: str) -> Estimate:
+    """Minus Spearman's correlation of score and NRMSE over all rows: 1 is perfect."""
+    return over(units(rows), lambda s, e: -srcc(s, e), goodness(rows, judge), rows["nrmse"])
+
+
+def groups_of(table: Columns, rows: Columns) -> Iterator[tuple[str, str, Columns]]:
+    """Name, kind and rows of all data sets together, and of each with more than one unit; seen in training or not."""
+    yield "all", "all", rows
+    seen = set(where(table, split="train")["dataset"].tolist())
+    for dataset in dict.fromkeys(rows["dataset"].tolist()):
+        mine = where(rows, dataset=dataset)
+        if len(np.unique(units(mine))) > 1:
+            kind = "seen" if dataset in seen else "unseen"
+            yield f"{dataset} ({'other subjects' if kind == 'seen' else 'contrast never trained on'})", kind, mine
+
+
+def within_slice(table: Columns) -> list[Finding]:
+    """Claim 1."""
+    rows = held_out(table, "recon")
+    if not len(rows["nrmse"]):
+        return []
+    curve = curves(rows)
+    keys = [curve[name] for name in ("dataset", *CURVE, "method")]
+    first = [g[0] for g in group_rows(keys)]
+    heads = take(curve, np.array(first))
+    rho = {}
+    for judge in judges(table):
+        values = -by_group(srcc, keys, curve[judge].astype(float), curve["nrmse"])
+        rho[judge] = -values if judge in BASELINES and np.nanmean(np.append(values, 0)) < 0 else values
+    found = []
+    methods = dict.fromkeys(heads["method"].tolist())
+    for name, mine in (("all methods", np.ones(len(first), bool)), *((m, heads["method"] == m) for m in methods)):
+        part = take(heads, mine)
+        data = describe(part, "curves")
+        unit = units(part)
+        found += [
+            Finding(1, "mean", f"mean, {name}", data, {j: over(unit, np.mean, r[mine]) for j, r in rho.items()}),
+            Finding(1, "least", f"least, {name}", data, {j: Estimate(_least(r[mine])) for j, r in rho.items()}),
+        ]
+    return found
+
+
+def _least(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.min()) if known.size else UNKNOWN
+
+
+def across_subjects(table: Columns) -> list[Finding]:
+    """Claim 2."""
+    rows = held_out(table, "recon")
+    if not len(rows["nrmse"]):
+        return []
+    sets = [(name, kind, part) for name, kind, part in groups_of(table, rows)]
+    for method in dict.fromkeys(rows["method"].tolist()):
+        part = where(rows, method=method)
+        sets.append((f"{method} alone", "modl" if method == "modl" else "other", part))
+    return [
+        Finding(2, kind, name, describe(part), {j: pooled(part, j) for j in judges(table)}) for name, kind, part in sets
+    ]
+
+
+def across_families(table: Columns) -> list[Finding]:
+    """Claim 3."""
+    rows = held_out(table, "degraded")
+    if not len(rows["nrmse"]):
+        return []
+    names, found = judges(table), []
+    parts = list(groups_of(table, rows))
+    for name, kind, part in parts:
+        found.append(Finding(3, kind, f"all families, {name}", describe(part), {j: pooled(part, j) for j in names}))
+    families = list(dict.fromkeys(rows["family"].tolist()))
+    for (name, _, part), family in itertools.product(parts[1:] or parts, families):
+        mine = where(part, family=family)
+        if len(mine["nrmse"]):
+            found.append(Finding(3, "family", f"{family}, {name}", describe(mine), {j: pooled(mine, j) for j in names}))
+    for family in families:
+        mine = where(rows, family=family)
+        keys = [mine[name] for name in (*SLICE, "seed")]
+        unit = units(take(mine, np.array([g[0] for g in group_rows(keys)])))
+        shares = {}
+        for judge in names:
+            rho = -by_group(srcc, keys, goodness(mine, judge), mine["nrmse"])
+            shares[judge] = over(unit, np.mean, np.where(np.isfinite(rho), (rho > 0).astype(float), UNKNOWN))
+        found.append(Finding(3, "sign", f"slices with the right sign, {family}", describe(mine), shares, form=".2f"))
+    for column in (name for name in table if name.startswith("left-out ")):
+        family = column.removeprefix("left-out ")
+        for name, _, part in parts:
+            mine = where(part, family=family)
+            if len(mine["nrmse"]) and np.isfinite(mine[column]).any():
+                mark = {names[0]: pooled(mine, column)} | {j: pooled(mine, j) for j in names[1:]}
+                found.append(
+                    Finding(3, "left out", f"{family} by a network never shown it, {name}", describe(mine), mark)
+                )
+    return found

@@ -1,0 +1,134 @@
+"""Claims 4 and 5: which of two images is the better one."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from mriqf.studies._frame.statistics import group_rows
+from mriqf.studies._frame.table import Columns
+from mriqf.studies.benchmark.bars import CLEAR, GAP
+from mriqf.studies.benchmark.evidence import (
+    SLICE,
+    UNKNOWN,
+    Finding,
+    describe,
+    goodness,
+    groups_of,
+    held_out,
+    judges,
+    over,
+    take,
+    units,
+)
+from mriqf.studies.jpeg_report.acceleration.answer import curves
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two rows at a time: which ones, and how far apart their errors are."""
+
+    a: Shaped[np.ndarray, " n"]
+    b: Shaped[np.ndarray, " n"]
+    gap: Float[np.ndarray, " n"]
+    """NRMSE of b less that of a."""
+
+    def right(self, score: Float[np.ndarray, " m"], sign: Float[np.ndarray, " n"] | None = None) -> np.ndarray:
+        """1 where the score has the pair in the right order, 0 where not, or where it ties; NaN without scores."""
+        moved = score[self.b] - score[self.a]
+        order = -np.sign(self.gap) if sign is None else sign
+        return np.where(np.isfinite(moved), (moved * order > 0).astype(float), UNKNOWN)
+
+    def part(self, chosen: np.ndarray) -> "Pairs":
+        """Some of the pairs."""
+        return Pairs(self.a[chosen], self.b[chosen], self.gap[chosen])
+
+
+def adjacent(rows: Columns, group: Sequence[str]) -> Pairs:
+    """Rows of one group at neighbouring levels."""
+    pairs = []
+    for members in group_rows([rows[name] for name in group]):
+        ordered = members[np.argsort(rows["level"][members], kind="stable")]
+        pairs += itertools.pairwise(ordered.tolist())
+    return _pairs(pairs, rows)
+
+
+def rivals(rows: Columns, group: Sequence[str]) -> Pairs:
+    """All pairs of rows of one group."""
+    pairs = []
+    for members in group_rows([rows[name] for name in group]):
+        pairs += itertools.combinations(members.tolist(), 2)
+    return _pairs(pairs, rows)
+
+
+def _pairs(pairs: list[tuple[int, int]], rows: Columns) -> Pairs:
+    a, b = np.array(pairs, int).reshape(-1, 2).T
+    return Pairs(a, b, rows["nrmse"][b] - rows["nrmse"][a])
+
+
+def steps(table: Columns, part: str) -> tuple[Columns, Pairs]:
+    """Held-out rows of a part, and their neighbouring levels."""
+    rows = held_out(table, part)
+    if part == "recon" and len(rows["nrmse"]):
+        rows = curves(rows)
+    return rows, adjacent(rows, (*SLICE, "family", "seed", "method"))
+
+
+def monotone(table: Columns) -> list[Finding]:
+    """Claim 4."""
+    found = []
+    for part in ("degraded", "recon"):
+        rows, pairs = steps(table, part)
+        pairs = pairs.part(np.abs(pairs.gap) >= GAP)
+        if not len(pairs.gap):
+            continue
+        column = "family" if part == "degraded" else "method"
+        which = rows[column][pairs.a]
+        sets = [(f"{part}, all", np.ones(len(which), bool))]
+        for name, _, mine in list(groups_of(table, rows))[1:]:
+            sets.append((f"{part}, {name}", rows["dataset"][pairs.a] == mine["dataset"][0]))
+        sets += [(f"{part}, {name}", which == name) for name in dict.fromkeys(which.tolist())]
+        found += [_ranked(4, part, name, rows, pairs.part(mine), judges(table)) for name, mine in sets if mine.any()]
+    return found
+
+
+def _ranked(number: int, measure: str, name: str, rows: Columns, pairs: Pairs, names: Sequence[str]) -> Finding:
+    heads = take(rows, pairs.a)
+    estimates = {j: over(units(heads), np.mean, pairs.right(goodness(rows, j))) for j in names}
+    return Finding(number, measure, name, describe(heads, "pairs"), estimates)
+
+
+def better_reconstruction(table: Columns) -> list[Finding]:
+    """Claim 5."""
+    rows, names = held_out(table, "recon"), judges(table)
+    rows = take(rows, rows["level"] > 1)
+    group = (*SLICE, "family", "level", "seed")
+    pairs = rivals(rows, group)
+    if not len(pairs.gap):
+        return []
+    found = [_ranked(5, "pairs", "all pairs", rows, pairs, names)]
+    for name, _, mine in list(groups_of(table, rows))[1:]:
+        chosen = rows["dataset"][pairs.a] == mine["dataset"][0]
+        found.append(_ranked(5, "pairs", f"all pairs, {name}", rows, pairs.part(chosen), names))
+    clear = np.abs(pairs.gap) > CLEAR
+    if clear.any():
+        found.append(_ranked(5, "clear", f"pairs with NRMSE {CLEAR} or more apart", rows, pairs.part(clear), names))
+    for a, b in itertools.combinations(dict.fromkeys(rows["method"].tolist()), 2):
+        both = np.isin(rows["method"][pairs.a], (a, b)) & np.isin(rows["method"][pairs.b], (a, b))
+        if both.any():
+            found.append(_ranked(5, "clear", f"{a} or {b}", rows, pairs.part(both), names))
+    heads, order = take(rows, pairs.a), np.sign(rows["ssim"][pairs.b] - rows["ssim"][pairs.a])
+    right = {j: over(units(heads), np.mean, pairs.right(goodness(rows, j), order)) for j in names}
+    found.append(Finding(5, "ssim", "all pairs, by SSIM", describe(heads, "pairs"), right))
+    traps = held_out(table, "traps")
+    if len(traps["nrmse"]):
+        both = {name: np.concatenate([rows[name], traps[name]]) for name in rows}
+        against = rivals(both, group)
+        is_trap = np.arange(len(both["nrmse"])) >= len(rows["nrmse"])
+        chosen = is_trap[against.a] ^ is_trap[against.b]
+        if chosen.any():
+            what = "over-smoothed L1-wavelet against each method"
+            found.append(_ranked(5, "traps", what, both, against.part(chosen), names))
+    return found

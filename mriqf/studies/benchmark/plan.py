@@ -1,0 +1,126 @@
+"""What the study of the twelve claims is made of: options, subjects, columns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mriqf.calibration.file import beside
+from mriqf.metrics.reference_free import BASELINES
+from mriqf.studies._frame.inputs import Subject, read_inputs
+from mriqf.studies.benchmark.judges import EXPECTED, Judges
+from mriqf.studies.jpeg_report.acceleration import AccelerationConfig
+from mriqf.training.degraded import FAMILIES
+from mriqf.training.manifest import Split, content_hash, read_manifest
+from mriqf.weights import config_dict, find
+
+KEY = ("part", "split", "dataset", "subject", "slice", "family", "level", "seed", "method")
+"""`family`: of degradations or masks, a change, a flaw; `level`: severity, R, quality; `method`: of reconstruction."""
+PARTS = ("speed", "clean", "local", "jpeg", "degraded", "recon", "traps")
+
+
+@dataclass(frozen=True)
+class TwelveConfig:
+    """What judges which images."""
+
+    weights: tuple[str, ...] = ("qf-mri", "qf-gray")
+    """Names or paths of predictors; the claims are about the first."""
+    controls: tuple[str, ...] = ()
+    """Networks that were taught nothing, such as on shuffled labels: they should fail."""
+    left_out: tuple[str, ...] = ()
+    """Networks trained without one family, in files called without-<family>; each judges that one alone."""
+    parts: tuple[str, ...] = PARTS
+    """What is measured now, of speed, clean, local, jpeg, degraded, recon, traps; others may follow in the folder."""
+    slices: int = 4
+    """Of each subject: degraded and flawed."""
+    lone_slices: int = 10
+    """The same, where a data set has one subject."""
+    training_slices: int = 12
+    """Of all training subjects together, for what is fitted for the classical measures; reconstructed half as many."""
+    levels: int = 8
+    """Severities of each family, evenly from 0 to 1."""
+    families: tuple[str, ...] = FAMILIES
+    """Of degradations."""
+    accelerations: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8)
+    """Nominal undersampling rates R."""
+    masks: tuple[str, ...] = ("random", "equispaced", "poisson")
+    """Families of sampling masks."""
+    methods: tuple[str, ...] = ("zero-filled", "cg-sense", "l1-wavelet", "modl")
+    """Reconstructions."""
+    modl: str = "modl-knee"
+    """Weights of the MoDL."""
+    recon_slices: int = 3
+    """Of each subject: reconstructed."""
+    recon_seeds: int = 2
+    """Draws of mask, coils, phase and noise for each slice."""
+    clean_step: tuple[int, int] = (2, 4)
+    """Every which slice of held-out subjects is a clean one, of data sets with several subjects and with one."""
+    training_step: int = 4
+    """The same of training subjects."""
+    flaws: int = 4
+    """Places of each local flaw in a slice, from quadrant to quadrant."""
+    qualities: int = 3
+    """JPEG qualities of each image, range and grid."""
+
+    @property
+    def reconstruction(self) -> AccelerationConfig:
+        """As the study of R has it, whose kept reconstructions serve."""
+        return AccelerationConfig(
+            self.masks, self.accelerations, self.methods, modl=self.modl, slices=self.recon_slices,
+            seeds=self.recon_seeds,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training subjects, to fit what classical measures need, and those that everything is tested on."""
+
+    train: tuple[Subject, ...]
+    test: tuple[Subject, ...]
+    split: Split
+    hashes: dict[str, str]
+
+
+def read_data(paths: Sequence[str | Path], root: Path | None, split: Split = "test") -> Data:
+    """Subjects of manifests' training part and of the part to test on; other files are tested on.
+
+    Raises
+    ------
+    ValueError
+        If nothing is there to test on, or the split is the training part.
+    """
+    if split == "train":
+        raise ValueError("split is train: what is fitted there cannot be tested there; choose val or test")
+    train, hashes = (), {}
+    manifests = [Path(path) for path in paths if Path(path).suffix == ".toml" and Path(path).is_file()]
+    tested = [p for p in map(Path, paths) if p not in manifests or read_manifest(p).split(split)]
+    fitted = [p for p in manifests if read_manifest(p).split("train")]
+    if not tested:
+        raise ValueError(f"{', '.join(map(str, paths))} has nothing marked {split}: choose another split")
+    found = read_inputs(tested, root, split=split, kspace=True)
+    hashes |= found.hashes
+    if fitted:
+        fit = read_inputs(fitted, root, split="train", kspace=True)
+        train, hashes = fit.subjects, hashes | fit.hashes
+    return Data(train, found.subjects, split, hashes)
+
+
+def columns(judges: Judges) -> tuple[str, ...]:
+    """What is measured of each image, as far as it applies to it."""
+    maps = judges.maps
+    return (
+        "effective_acceleration", "nrmse", "ssim", "value", "lattice", *BASELINES, *judges.scores, *EXPECTED,
+        *(f"r {name}" for name in maps), "rank r", "sharp r", *(f"auroc {name}" for name in maps),
+    )  # fmt: skip
+
+
+def card(data: Data, config: TwelveConfig) -> dict[str, Any]:
+    """What makes two tables of this study the same."""
+    names = (*config.weights, *config.controls, *config.left_out, *([config.modl] if "modl" in config.methods else []))
+    weights = {str(name): content_hash(find(name)) for name in names}
+    calibration = beside(config.weights[0])
+    if calibration is not None and calibration.is_file():
+        weights[calibration.name] = content_hash(calibration)
+    # Parts may be measured one after the other: speed when nobody else is at work.
+    options = {name: value for name, value in config_dict(config).items() if name != "parts"}
+    return {"study": "claims", "config": options, "split": data.split, "data": data.hashes, "weights": weights}

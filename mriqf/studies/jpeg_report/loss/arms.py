@@ -1,0 +1,238 @@
+"""The restorers that the study compares: a shipped one, and what fine-tuning by the score makes of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from mriqf import weights
+from mriqf.io import Volume
+from mriqf.restore import Network, load_restorer
+from mriqf.studies._frame.arms import is_trained
+from mriqf.studies._frame.inputs import Inputs, read_inputs
+from mriqf.training.manifest import Manifest, Split, content_hash, read_manifest
+from mriqf.training.perceptual import USUAL, PerceptualConfig, perceptual_terms, train_perceptual
+from mriqf.weights import config_dict
+
+Kind = Literal["grey", "rgb"]
+CHANNELS: dict[Kind, int] = {"grey": 1, "rgb": 3}
+
+START = "start"
+"""The arm that is not fine-tuned."""
+INPUT, OWN = "input", "own"
+"""What holds an arm: its own input, as in the report, or what the network gave before."""
+OWN_OUTPUT = {"consistency": 0.0, "anchor": 1.0}
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What else may hold a fine-tuning, or judge it."""
+
+    name: str
+    words: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the recipe."""
+    only: Kind | None = None
+    """Kind of images that it exists for; both if not given."""
+
+
+GUARDS = (
+    Guard("ramp", "λ rises from 0 over the first half", {"schedule": "ramp"}),
+    Guard("cell", "held to the input, and to the quantisation cell", {"cell": 10.0}),
+    Guard("cell-alone", "held to the quantisation cell alone", {"cell": 10.0, "consistency": 0.0}),
+    Guard("variants", "scored as three shifted, darker copies", {"variants": 3}),
+    Guard("ensemble", "scored by two predictors", {"predictors": ("qf-gray", "qf-gray-cui")}, "grey"),
+    Guard("colour", "tones held to the input's", {"colour": 10.0}, "rgb"),
+    Guard("judge", "stopped where the judge's score is highest", {"judge": ""}),
+    Guard(
+        "all", "held to its own output, the cell and tones; scored as three copies",
+        OWN_OUTPUT | {"cell": 10.0, "colour": 10.0, "variants": 3},
+    ),
+)  # fmt: skip
+"""Each changes the report's set-up at one weight of the score."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is trained, and what it is measured on."""
+
+    networks: tuple[str, ...] = ("arcnn",)
+    """Restorers: names of shipped weights without what follows the last dash, arcnn for arcnn-gray and arcnn-rgb."""
+    lams: tuple[float, ...] = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)
+    """Weights of 1 − score/100 beside the mean absolute difference of output and input; 0 is the control."""
+    own_lams: tuple[float, ...] = (0.003, 0.03, 0.3)
+    """The same beside the difference of the output and what the network gave before it was fine-tuned."""
+    guards: tuple[str, ...] = tuple(guard.name for guard in GUARDS)
+    """Guards that are tried, each alone."""
+    guard_lam: float = 0.03
+    """Weight of 1 − score/100 with the guards."""
+    gray_judge: str = "qf-mri"
+    """Name or path of what judges grey images, beside the predictor that is trained with."""
+    rgb_judge: str = "qairn-rgb"
+    """The same for RGB images."""
+    steps: int = 300
+    """Optimiser steps of each fine-tuning."""
+    lr: float = 3e-4
+    """Their peak learning rate."""
+    batch: int = 8
+    """Patches a step."""
+    patch: int = 128
+    """Their side, pixels."""
+    seed: int = 0
+    """Of every batch."""
+    qualities: tuple[int, ...] = (10, 20, 40)
+    """JPEG qualities of the test images; training draws from the lowest to the highest."""
+    side: int = 192
+    """Of the central part of a test image that is compressed and restored, pixels, at most."""
+    slices: int = 4
+    """Of each test volume, evenly spaced."""
+    most: int | None = None
+    """Test subjects of a data set, evenly spaced; all if not given."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A manifest of the study, of grey or of RGB images."""
+
+    kind: Kind
+    manifest: Manifest
+    inputs: Inputs
+    """What is measured."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A restorer of the study."""
+
+    kind: Kind
+    network: str
+    name: str
+    """`START`, `INPUT`, `OWN`, or a guard's."""
+    lam: float
+    """Weight of the score; NaN of what is not fine-tuned."""
+    recipe: PerceptualConfig | None = None
+    """Nothing of what is not fine-tuned."""
+
+    @property
+    def start(self) -> str:
+        """Name of the weights that are fine-tuned."""
+        return f"{self.network}-{'gray' if self.kind == 'grey' else 'rgb'}"
+
+    def weights(self, folder: Path) -> str | Path:
+        """Where the arm's weights are."""
+        if self.recipe is None:
+            return self.start
+        return folder / "arms" / f"{self.kind}-{self.network}-{self.name}-{self.lam:g}.safetensors"
+
+
+def arms(parts: Sequence[Part], config: LossConfig) -> list[Arm]:
+    """All restorers, in the order of training.
+
+    Raises
+    ------
+    ValueError
+        If the control is not among the weights of the score, or a guard is unknown.
+    """
+    if 0 not in config.lams or min((*config.lams, *config.own_lams)) < 0:
+        raise ValueError(f"lams is {config.lams}: give weights of 0 and more, 0 among them, the control")
+    known = {guard.name: guard for guard in GUARDS}
+    if unknown := [name for name in config.guards if name not in known]:
+        raise ValueError(f"guards has {unknown[0]}: choose from {', '.join(known)}")
+    found: list[Arm] = []
+    for part in parts:
+        for network in config.networks:
+            found.append(Arm(part.kind, network, START, float("nan")))
+            for name, changes, lams in ((INPUT, {}, config.lams), (OWN, OWN_OUTPUT, config.own_lams)):
+                found += [Arm(part.kind, network, name, lam, _recipe(part.kind, config, lam, changes)) for lam in lams]
+            for guard in (known[name] for name in config.guards):
+                if guard.only in (None, part.kind):
+                    recipe = _recipe(part.kind, config, config.guard_lam, guard.changes)
+                    found.append(Arm(part.kind, network, guard.name, config.guard_lam, recipe))
+    return found
+
+
+def read_parts(paths: Sequence[Path], root: Path, config: LossConfig, split: Split = "test") -> list[Part]:
+    """Open the manifests, one of each kind at most.
+
+    Raises
+    ------
+    ValueError
+        If a manifest mixes grey and RGB images, two have the same kind, an image is too small, or the files differ
+        from the manifest.
+    """
+    if config.side < 64:
+        raise ValueError(f"side is {config.side}: give 64 pixels or more")
+    found: dict[Kind, Part] = {}
+    for path in paths:
+        inputs = read_inputs([path], root, split=split, most=config.most)
+        kinds: set[Kind] = set()
+        for subject in inputs.subjects:
+            if not isinstance(subject.data, Volume) or min(subject.data.shape) < 64:
+                raise ValueError(f"{subject.name} is raw data, or smaller than 64×64: give images")
+            kinds.add("rgb" if subject.data.channels == 3 else "grey")
+        if len(kinds) > 1:
+            raise ValueError(f"{path} has grey and RGB images marked {split}: measure them in manifests of their own")
+        (kind,) = kinds
+        if kind in found:
+            raise ValueError(f"{path} is a second manifest of {kind} images: give one of each kind")
+        found[kind] = Part(kind, read_manifest(path), inputs)
+    return list(found.values())
+
+
+def train_arms(
+    folder: Path, parts: Sequence[Part], root: Path, config: LossConfig, report: Callable[[str], None] = lambda _: None
+) -> None:
+    """Fine-tune what is missing, and keep it in `folder`; a run that was cut off goes on from its last checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If an arm in the folder was trained otherwise.
+    """
+    manifests = {part.kind: part.manifest for part in parts}
+    for arm in arms(parts, config):
+        if arm.recipe is None:
+            continue
+        path = Path(arm.weights(folder))
+        if is_trained(path, perceptual_terms(arm.start, manifests[arm.kind], arm.recipe)):
+            continue
+        train_perceptual(
+            arm.start, manifests[arm.kind], root, path, arm.recipe,
+            report=lambda line, name=path.stem: report(f"{name}: {line}"),
+        )  # fmt: skip
+
+
+def load_arms(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[Arm, Network]:
+    """The restorers."""
+    return {arm: load_restorer(arm.weights(folder)) for arm in arms(parts, config)}
+
+
+def judge_name(kind: Kind, config: LossConfig) -> str:
+    """What judges images of one kind."""
+    return config.gray_judge if kind == "grey" else config.rgb_judge
+
+
+def card(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[str, Any]:
+    """What the table is made from."""
+    names = [name for part in parts for name in (*USUAL[CHANNELS[part.kind]], judge_name(part.kind, config))]
+    return {
+        "study": "loss",
+        "config": config_dict(config),
+        "data": {name: sha256 for part in parts for name, sha256 in part.inputs.hashes.items()},
+        "weights": {name: content_hash(weights.find(name)) for name in names}
+        | {
+            Path(p).stem: weights.tensors_hash(weights.find(p))
+            for p in (a.weights(folder) for a in arms(parts, config))
+        },
+    }
+
+
+def _recipe(kind: Kind, config: LossConfig, lam: float, changes: Mapping[str, Any]) -> PerceptualConfig:
+    judge = {"judge": judge_name(kind, config), "checkpoint_every": max(config.steps // 6, 1)}
+    plain = PerceptualConfig(
+        steps=config.steps, lr=config.lr, batch=config.batch, patch=config.patch, seed=config.seed, lam=lam,
+        worst=min(config.qualities), best=max(config.qualities), checkpoint_every=config.steps, most=8,
+        predictors=USUAL[CHANNELS[kind]],
+    )  # fmt: skip
+    changes = {name: value for name, value in changes.items() if name != "colour" or kind == "rgb"}
+    return replace(plain, **changes | (judge if "judge" in changes else {}))

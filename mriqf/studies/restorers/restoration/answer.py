@@ -1,0 +1,131 @@
+"""What the table says of restorers: the papers' rows, gains over JPEG, and how even the gain is over qualities."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from mriqf.studies._frame.statistics import bootstrap
+from mriqf.studies._frame.table import Columns, where
+from mriqf.studies.restorers.restoration.jpeg_rows import PRINTED, Means
+from mriqf.studies.restorers.restoration.protocols import JPEG
+
+LIVE1 = 29
+"""Photographs in the set that papers print."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows of one data set, of luma or of colours."""
+
+    dataset: str
+    kind: str
+    rows: Columns
+
+    @property
+    def qualities(self) -> list[int]:
+        """From the lowest."""
+        return sorted({int(q) for q in self.rows["quality"]})
+
+    @property
+    def methods(self) -> list[str]:
+        """JPEG first."""
+        return [str(m) for m in dict.fromkeys(self.rows["method"].tolist())]
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        return len(set(self.rows["image"].tolist()))
+
+    def of(self, method: str) -> Columns:
+        """Rows of a method."""
+        return where(self.rows, method=method)
+
+    def figures(self, method: str, quality: int, name: str) -> Float[np.ndarray, " n"]:
+        """One figure of every image, images in order."""
+        chosen = where(self.rows, method=method, quality=quality)
+        return chosen[name][np.argsort(chosen["image"])]
+
+    def means(self, method: str, quality: int) -> Means:
+        """Over the images."""
+        return Means(*(float(self.figures(method, quality, name).mean()) for name in Means._fields))
+
+    def gains(self, method: str, quality: int) -> Float[np.ndarray, " n"]:
+        """PSNR over that of JPEG, decibels, of every image."""
+        return self.figures(method, quality, "psnr") - self.figures(JPEG, quality, "psnr")
+
+    def gain(self, method: str, quality: int) -> tuple[float, float, float]:
+        """Mean gain in PSNR over the images, decibels, and its 95 % interval; NaN for less than three images."""
+        gains = self.gains(method, quality)
+        return float(gains.mean()), *bootstrap(np.mean, np.arange(len(gains)), gains)
+
+    @property
+    def printed(self) -> dict[int, Means]:
+        """What the paper of the protocol prints for JPEG, where it prints this set; by quality."""
+        if "".join(filter(str.isalnum, self.dataset.lower())) != "live1" or self.n != LIVE1:
+            return {}
+        protocol, colour = str(self.rows["protocol"][0]), self.kind == "colour"
+        return {q: PRINTED[protocol, colour, q] for q in self.qualities if (protocol, colour, q) in PRINTED}
+
+
+def sections(columns: Columns) -> Iterator[Section]:
+    """Grey and colour rows of each data set."""
+    for dataset, kind in dict.fromkeys(zip(columns["dataset"].tolist(), columns["kind"].tolist(), strict=True)):
+        yield Section(str(dataset), str(kind), where(columns, dataset=dataset, kind=kind))
+
+
+def answer(columns: Columns) -> str:
+    """The study's answer, markdown."""
+    lines = [
+        "# Restoration of JPEG images",
+        "",
+        f"Compressed, decoded and compared as in the tables of {str(columns['protocol'][0]).upper()}; figures of other "
+        "protocols are no figures to compare with. Restorers are given decoded pixels and quantisation tables. Results "
+        "are rounded to 8 bit. Intervals are 95 %, over images.",
+    ]
+    for section in sections(columns):
+        lines += ["", f"## {section.dataset}, {section.kind}: {section.n} images", "", *_means(section)]
+        lines += ["", *_gains(section)] if len(section.methods) > 1 else []
+    return "\n".join(lines)
+
+
+def _means(section: Section) -> Iterator[str]:
+    yield "PSNR (dB) / SSIM / PSNR-B (dB), means over images; time is the median over images and qualities."
+    yield ""
+    yield from _head(section, "parameters", "ms per megapixel")
+    for method in section.methods:
+        cells = " | ".join(_cell(section.means(method, quality)) for quality in section.qualities)
+        rows = section.of(method)
+        known = ["", ""]
+        if method != JPEG:
+            known = [f"{rows['parameters'][0]:,.0f}", f"{1e3 * np.median(rows['seconds'] / rows['megapixels']):.0f}"]
+        yield f"| {method} | {' | '.join(known)} | {cells} |"
+        if method == JPEG and section.printed:
+            cells = " | ".join(_cell(section.printed[q]) if q in section.printed else "" for q in section.qualities)
+            yield f"| {JPEG}, as printed | | | {cells} |"
+
+
+def _gains(section: Section) -> Iterator[str]:
+    yield "Gain in PSNR over JPEG, dB; its spread is the largest mean less the smallest."
+    yield ""
+    yield from _head(section, "spread")
+    for method in section.methods[1:]:
+        gains = [section.gain(method, quality) for quality in section.qualities]
+        spread = max(g[0] for g in gains) - min(g[0] for g in gains)
+        yield f"| {method} | {spread:.2f} | {' | '.join(map(_interval, gains))} |"
+
+
+def _head(section: Section, *names: str) -> Iterator[str]:
+    heads = ["method", *names, *(f"quality {q}" for q in section.qualities)]
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+
+
+def _cell(means: Means) -> str:
+    return f"{means.psnr:.2f} / {means.ssim:.4f} / {means.psnr_b:.2f}"
+
+
+def _interval(gain: tuple[float, float, float]) -> str:
+    mean, low, high = gain
+    return f"{mean:+.2f}" if np.isnan(low) else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"

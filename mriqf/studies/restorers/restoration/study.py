@@ -1,0 +1,198 @@
+"""What the study of restorers measures on which photographs: rows of a table, and pictures to look at."""
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from mriqf.jpeg import BLOCK, tables
+from mriqf.restore import Network, load_restorer, restore
+from mriqf.studies._frame.inputs import Inputs, Subject
+from mriqf.studies._frame.table import Task, Value
+from mriqf.studies.restorers.restoration.protocols import JPEG, PROTOCOLS, Restorer, measure
+from mriqf.training.manifest import content_hash
+from mriqf.weights import config_dict, find
+
+KEY = ("dataset", "image", "kind", "quality", "method")
+COLUMNS = ("psnr", "ssim", "psnr_b", "seconds", "megapixels", "parameters", "protocol")
+
+Kind = Literal["grey", "colour"]
+CHANNELS: dict[Kind, int] = {"grey": 1, "colour": 3}
+
+SIDE = 128  # of the pictures, pixels
+TRUTH = "truth"
+
+
+@dataclass(frozen=True)
+class RestorationConfig:
+    """What is restored by which weights, and how it is compared."""
+
+    protocol: Literal["fbcnn", "qgac", "qgcn"] = "fbcnn"
+    """Whose way to compress, decode and compare: figures of one are no figures of another."""
+    weights: tuple[str, ...] = ()
+    """Names or paths of restorers, each for the rows of its channels; none measures JPEG alone."""
+    qualities: tuple[int, ...] = (10, 20, 30, 40)
+    """JPEG qualities, 1–100."""
+    only: Kind | None = None
+    """Luma or colours alone; both if not given."""
+    most: int | None = None
+    """Images of a data set, evenly spaced; all if not given."""
+    half: bool = False
+    """Convolve in bfloat16: half the time where the processor can, and the same figures to a hundredth of a decibel."""
+    device: str = "cpu"
+    """auto, cpu or cuda."""
+
+
+def card(inputs: Inputs, config: RestorationConfig) -> dict[str, Any]:
+    """What is measured on what."""
+    weights = {name: content_hash(find(name)) for name in config.weights}
+    return {"study": "restoration", "config": config_dict(config), "data": inputs.hashes, "weights": weights}
+
+
+def load_methods(config: RestorationConfig) -> dict[Kind, dict[str, Network]]:
+    """The restorers of grey and of colour images, by the stem of their name.
+
+    Raises
+    ------
+    ValueError
+        If weights restore nothing, two have the same stem, or one restores what is not measured.
+    """
+    found: dict[Kind, dict[str, Network]] = {kind: {} for kind in CHANNELS if config.only in (None, kind)}
+    for name in config.weights:
+        model, stem = load_restorer(name, config.device), Path(name).stem
+        kind: Kind | None = next((k for k in found if CHANNELS[k] == model.config.channels), None)
+        if kind is None:
+            raise ValueError(
+                f"weights {name!r} restore {model.config.channels} channels: leave out --only {config.only}"
+            )
+        if stem in found[kind] or stem in (JPEG, TRUTH):
+            raise ValueError(f"weights {name!r}: the name {stem} is taken: rename the file")
+        found[kind][stem] = model
+    return found
+
+
+def tasks(inputs: Inputs, methods: Mapping[Kind, Mapping[str, Network]], config: RestorationConfig) -> list[Task]:
+    """A task for the luma and one for the colours of each photograph: all qualities by all methods.
+
+    Raises
+    ------
+    ValueError
+        If an input is no photograph of 8 bit, or the qualities are not.
+    """
+    check_qualities(config.qualities)
+    found = []
+    for subject in inputs.subjects:
+        for kind, models in methods.items():
+            if channels(subject) >= CHANNELS[kind]:
+                keys = tuple(
+                    (subject.dataset, subject.name, kind, quality, method)
+                    for quality in config.qualities
+                    for method in (JPEG, *models)
+                )
+                found.append(Task(keys, functools.partial(_measure, subject, kind, models, config)))
+    return found
+
+
+def check_qualities(qualities: Sequence[int]) -> None:
+    """Raise ValueError unless they are different JPEG qualities, at least one."""
+    if not qualities or len(set(qualities)) < len(qualities) or not all(1 <= q <= 100 for q in qualities):
+        raise ValueError(f"qualities are {', '.join(map(str, qualities)) or 'none'}: give different ones, 1 to 100")
+
+
+def _measure(
+    subject: Subject, kind: Kind, models: Mapping[str, Network], config: RestorationConfig
+) -> Iterator[dict[str, Value]]:
+    pixels = read_photograph(subject)
+    restorers = {name: restorer(model, config.half) for name, model in models.items()}
+    sizes = {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()}
+    images = [(subject.name, pixels)]
+    for row in measure(PROTOCOLS[config.protocol], images, config.qualities, restorers, kind == "colour"):
+        yield {
+            "psnr": row.psnr,
+            "ssim": row.ssim,
+            "psnr_b": row.psnr_b,
+            "seconds": row.seconds,
+            "megapixels": pixels[0].numel() / 1e6,
+            "parameters": sizes.get(row.method, 0),
+            "protocol": config.protocol,
+        }
+
+
+def pictures(
+    inputs: Inputs, methods: Mapping[Kind, Mapping[str, Network]], config: RestorationConfig
+) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
+    """A part of the first photograph at the lowest quality, there where JPEG does most harm.
+
+    Returns
+    -------
+    Pixels by ``grey, quality 10/truth``, ``…/jpeg``, ``…/`` and each method; the same of ``colour``.
+    """
+    protocol, quality, found = PROTOCOLS[config.protocol], min(config.qualities), {}
+    for kind, models in methods.items():
+        first = next((s for s in inputs.subjects if channels(s) >= CHANNELS[kind]), None)
+        if first is None:
+            continue
+        truth = protocol.reference(read_photograph(first)[None], kind == "colour")
+        decoded, steps = protocol.decoded(truth, quality), tables(quality, truth.shape[1])[None]
+        shown = {TRUTH: truth, JPEG: decoded}
+        shown |= {name: restorer(model, config.half)(decoded, steps) for name, model in models.items()}
+        side = min(SIDE, *truth.shape[2:])
+        harm = avg_pool2d((decoded - truth).square().mean(1), side, stride=BLOCK)[0]
+        y, x = (BLOCK * int(k) for k in divmod(int(harm.argmax()), harm.shape[1]))
+        for name, image in shown.items():
+            part = (255 * image[0, :, y : y + side, x : x + side].clamp(0, 1)).round().to(torch.uint8)
+            found[f"{kind}, quality {quality}/{name}"] = part.permute(1, 2, 0).numpy()
+    return found
+
+
+def channels(subject: Subject) -> int:
+    """1 or 3, by the head of a photograph's file.
+
+    Raises
+    ------
+    ValueError
+        If it is no picture of 8 bit, grey or RGB.
+    """
+    with _opened(subject) as image:
+        return len(image.getbands())
+
+
+def read_photograph(subject: Subject) -> UInt8[Tensor, "ch h w"]:
+    """Pixels as they are stored: a photograph in grey that is stored in colour has three channels.
+
+    Raises
+    ------
+    ValueError
+        If it is no picture of 8 bit, grey or RGB.
+    """
+    with _opened(subject) as image:
+        pixels = np.array(image).reshape(image.height, image.width, -1)
+    return torch.from_numpy(np.moveaxis(pixels, -1, 0).copy())
+
+
+@contextmanager
+def _opened(subject: Subject) -> Iterator[Image.Image]:
+    source = getattr(subject.data, "source", subject.name)
+    try:
+        image = Image.open(source)
+    except OSError:
+        raise ValueError(f"{source} is no picture: give photographs that were never compressed") from None
+    with image:
+        if image.mode not in ("L", "RGB"):
+            raise ValueError(f"{source} is a picture in {image.mode}: give grey or RGB ones of 8 bit")
+        yield image
+
+
+def restorer(model: Network, half: bool) -> Restorer:
+    """A network as protocols call one: images and tables in, images out, on the processor."""
+    where = next(model.parameters()).device
+    return lambda images, steps: restore(model, images.to(where), steps.to(where), half=half).cpu()

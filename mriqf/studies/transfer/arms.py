@@ -1,0 +1,138 @@
+"""The networks that are compared, and their training: one network, one recipe, other things to learn from."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mriqf import weights
+from mriqf.predictors.error import ErrorConfig, ErrorPredictor
+from mriqf.studies._frame.arms import is_trained
+from mriqf.training.augment import Augmentation, make_batch
+from mriqf.training.degraded import FAMILIES
+from mriqf.training.error import ErrorTrainConfig, Examples, jpeg_ladder, train_error, validate
+from mriqf.training.loop import fit, fresh
+
+PRETEXT, PRETRAINED, SCRATCH, TWICE = "jpeg", "pretrained", "scratch", "scratch-twice"
+CONTROLS = ("shuffled", "constant")
+WHOLE_GRID = Augmentation(resampled=0.0)  # large parts leave no room to sample them more sparsely
+BEST_QUALITY = 99.5  # an image that was not compressed has no error, and no logarithm of it
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is trained."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """The arms of the question are trained once with each; controls and left-out families with the first."""
+    steps: int = 800
+    """Optimiser steps on MR degradations, and as many on JPEG before or instead; `scratch-twice` has twice as many."""
+    sides: tuple[int, ...] = (128, 224)
+    """Of the square parts of images that are trained on, pixels."""
+    pixels: int = 200_000
+    """Of all parts of a step."""
+    left_out: tuple[str, ...] = FAMILIES
+    """Families that a network each is trained without."""
+    model: ErrorConfig = field(default_factory=ErrorConfig)
+    """The network of all arms."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is learned from."""
+
+    examples: Examples
+    """Degraded MR images with their errors."""
+    held_out: Examples
+    """Those that validate: of other subjects."""
+    pools: list[list[np.ndarray]]
+    """Images that are compressed, in [0, 1], source by source; each with 16 pixels more than the largest part."""
+    shares: list[float]
+    """How often each source is drawn."""
+    provenance: dict[str, Any]
+    """Hashes of all that."""
+
+
+def arms(config: Config) -> Iterator[tuple[str, int]]:
+    """Name and seed of every network, in the order of training."""
+    for seed in config.seeds:
+        for name in (SCRATCH, PRETEXT, PRETRAINED, TWICE):
+            yield name, seed
+    for name in (*CONTROLS, *(f"without-{family}" for family in config.left_out)):
+        yield name, config.seeds[0]
+
+
+def weights_path(folder: Path, arm: str, seed: int) -> Path:
+    """Where an arm's weights are kept."""
+    return folder / "arms" / f"{arm}-{seed}.safetensors"
+
+
+def recipe(arm: str, seed: int, config: Config) -> ErrorTrainConfig:
+    """How an arm is trained on MR degradations."""
+    steps = 2 * config.steps if arm == TWICE else config.steps
+    plain = ErrorTrainConfig(
+        steps=steps, sides=config.sides, pixels=config.pixels, seed=seed, checkpoint_every=steps, model=config.model
+    )
+    if arm in CONTROLS:
+        return replace(plain, labels=arm)
+    return replace(plain, without=arm.removeprefix("without-")) if arm.startswith("without-") else plain
+
+
+def train_arms(
+    folder: Path, config: Config, sources: Sources, device: str = "cpu", report: Callable[[str], None] = lambda _: None
+) -> None:
+    """Train what is not trained yet; a network that was cut off goes on from its last checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If weights in the folder were trained otherwise.
+    """
+    for arm, seed in arms(config):
+        path, wanted = weights_path(folder, arm, seed), recipe(arm, seed, config)
+        if is_trained(path, weights.config_dict(wanted) | sources.provenance):
+            continue
+        heard = _named(arm, seed, report)
+        if arm == PRETEXT:
+            _train_pretext(path, wanted, sources, device, heard)
+        else:
+            start = weights_path(folder, PRETEXT, seed) if arm == PRETRAINED else None
+            train_error(
+                sources.examples, sources.held_out, path, wanted,
+                provenance=sources.provenance, device=device, start=start, report=heard,
+            )  # fmt: skip
+
+
+def _named(arm: str, seed: int, report: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda line: report(f"{arm}-{seed}: {line}")
+
+
+def _train_pretext(
+    path: Path, wanted: ErrorTrainConfig, sources: Sources, device: str, report: Callable[[str], None]
+) -> None:
+    """The report's task in the same unit: tell the quality at which an image was compressed."""
+    model = fresh(ErrorPredictor, wanted.model, wanted.seed)
+    model.ladder_error = jpeg_ladder(sources.examples)
+    model = model.to(torch.device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def loss(step: int) -> Tensor:
+        side = wanted.sides[step % len(wanted.sides)]
+        rng = np.random.default_rng((wanted.seed, step))
+        n = max(wanted.pixels // side**2, 1)
+        images, quality = make_batch(sources.pools, sources.shares, rng, n, side, "uniform", WHOLE_GRID)
+        with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
+            predicted = model.log_error(images.to(device).contiguous(memory_format=torch.channels_last)).float()
+        target = model.error(quality.to(device).clamp(1, BEST_QUALITY))[:, None, None, None].expand_as(predicted)
+        whole = functional.smooth_l1_loss(predicted.mean((1, 2, 3)), target.mean((1, 2, 3)), beta=0.1)
+        return functional.smooth_l1_loss(predicted, target, beta=0.1) + whole
+
+    fit(
+        model, path, wanted, loss=loss, validate=lambda average: validate(average, sources.held_out), report=report,
+        terms=weights.config_dict(wanted) | sources.provenance,
+        card={"network": "error", "config": weights.config_dict(wanted.model)},
+    )  # fmt: skip

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from mriqf.io import KSpace, Volume
+from mriqf.studies._frame.inputs import read_inputs
+
+
+@pytest.fixture
+def photos(tmp_path, texture):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(5):
+        Image.fromarray(texture(64, 72, seed=seed, channels=3)).save(folder / f"p{seed}.png")
+    return folder
+
+
+def test_a_file_is_a_subject_and_a_folder_a_data_set(tmp_path, photos, disc):
+    np.save(tmp_path / "knee.npy", disc(7))
+    found = read_inputs([tmp_path / "knee.npy", photos])
+    assert [(s.dataset, s.name) for s in found.subjects] == [
+        ("knee", "knee"), *(("photos", f"p{k}") for k in range(5))
+    ]  # fmt: skip
+    assert found.subjects[1].data.channels == 3
+    assert found.subjects[0].slices(3) == [2, 3, 4]
+    assert found.subjects[0].slices(99) == list(range(7))
+    assert set(found.hashes) == {"knee.npy", "photos"}
+
+
+def test_hashes_follow_the_content(tmp_path, disc):
+    path = tmp_path / "knee.npy"
+    np.save(path, disc(2))
+    before = read_inputs([path]).hashes
+    np.save(path, disc(2, seed=1))
+    assert read_inputs([path]).hashes != before
+
+
+def test_a_manifest_gives_one_split_subject_by_subject(tiny_data):
+    manifest, root = tiny_data
+    found = read_inputs([root / "tiny.toml"], root, split="train")
+    assert [s.name for s in found.subjects] == ["scans-0", "scans-1"]
+    assert [s.data.n_slices for s in found.subjects] == [2, 2]
+    assert found.hashes == {"tiny.toml": manifest.sha256}
+    with pytest.raises(ValueError, match="--data"):
+        read_inputs([root / "tiny.toml"])
+
+
+def test_most_keeps_evenly_spaced_subjects(photos):
+    assert [s.name for s in read_inputs([photos], most=3).subjects] == ["p0", "p2", "p4"]
+
+
+def test_raw_data_are_k_space_only_where_asked_for(tmp_path):
+    rng = np.random.default_rng(0)
+    kspace = (rng.standard_normal((3, 2, 40, 36)) + 1j).astype(np.complex64)
+    np.save(tmp_path / "raw.npy", kspace)
+    (subject,) = read_inputs([tmp_path / "raw.npy"], kspace=True).subjects
+    assert isinstance(subject.data, KSpace)
+    assert subject.data.n_coils == 2
+    np.save(tmp_path / "image.npy", np.abs(kspace[:, 0]))
+    (subject,) = read_inputs([tmp_path / "image.npy"], kspace=True).subjects
+    assert isinstance(subject.data, Volume)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda _: [], "no inputs"),
+        (lambda p: [p / "none.npy"], "does not exist"),
+        (lambda p: [p / "none.toml"], "does not exist"),
+        (lambda p: [p / "empty"], "nothing to read is in it"),
+        (lambda p: [p / "photos", p / "photos"], "two inputs"),
+    ],
+)
+@pytest.mark.usefixtures("photos")
+def test_errors_are_one_line(tmp_path, make, message):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=message) as error:
+        read_inputs(make(tmp_path))
+    assert "\n" not in str(error.value)
