@@ -1,6 +1,7 @@
 """Who may import whom, and what an import costs."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -15,18 +16,41 @@ HEAVY = {
 }  # fmt: skip
 
 
-def imported(path: Path) -> set[str]:
-    """Names of the modules that a file imports anywhere, also in functions and by `import_module`."""
+def imports(path: Path) -> set[str]:
+    """Modules that a file imports anywhere, also in functions and by `import_module`, and names taken from them."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            names.add(node.module)
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
             names |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
-    return {name.split(".")[0] for name in names}
+    return names
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level modules that a file imports."""
+    return {name.split(".")[0] for name in imports(path)}
+
+
+def packages() -> dict[str, set[str]]:
+    """Which packages and modules directly below `mriqf` import which others; those below `mriqf.studies` apart."""
+    rooms = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES}
+    graph: dict[str, set[str]] = {}
+    for path in SOURCES:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[0] == "mriqf" and parts != ("mriqf", "__init__"):
+            known = {name for name in imports(path) if name in rooms or f"{name}.__init__" in rooms}
+            graph.setdefault(room(".".join(parts)), set()).update(map(room, known - {"mriqf"}))
+    return {name: others - {name} for name, others in graph.items()}
+
+
+def room(module: str) -> str:
+    """Package that a module of `mriqf` belongs to."""
+    parts = module.split(".")
+    return ".".join(parts[: 3 if parts[1:2] == ["studies"] else 2])
 
 
 def loaded(code: str) -> set[str]:
@@ -45,13 +69,23 @@ def test_imports_point_one_way(path):
         assert not names & {"torchmetrics", "deepinv", "onnx", "onnxruntime"}
     if package == "recon":
         assert "mriqf" not in names
-    elif parts[0] not in ("training", "studies", "commands", "cli.py"):
+    elif parts[0] not in ("training", "studies", "commands"):
         assert "recon" not in names
+
+
+def test_no_package_imports_one_that_imports_it():
+    graphlib.TopologicalSorter(packages()).prepare()  # raises CycleError, which names the circle
+
+
+def test_restore_needs_no_training_and_weights_know_no_network():
+    graph = packages()
+    assert graph["mriqf.restore"] <= {"mriqf.jpeg", "mriqf.tiles", "mriqf.weights"}
+    assert graph["mriqf.weights"] <= {"mriqf.io"}
 
 
 def test_sources_are_found():
     assert len([path for path in SOURCES if path.parts[-2] == "mriqf"]) > 5
-    assert "torch" in imported(ROOT / "mriqf" / "predictor.py")
+    assert "torch" in imported(ROOT / "mriqf" / "predictors" / "qf.py")
 
 
 def test_only_commands_know_adapters():

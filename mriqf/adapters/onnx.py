@@ -11,7 +11,8 @@ out. The rest of scoring is no network, and has to be done around it. For a slic
    (`mriqf.scoring.foreground.foreground_mask`, or your own mask). With the metadata's `pool` `foreground`, the score
    is the weighted mean of `quality`. With `rms` it is the quality of the error
    `e = log10(sqrt(sum(w 10^(2 min(log_error, 0))) / sum(w)))`: that which lies at `e` on the straight lines between
-   the points `ladder_log_error`, `ladder_quality` of the metadata, below the last one `q 10^(e_last - e)`, above the first one `100 - (100 - q) 10^(e - e_first)`.
+   the points `ladder_log_error`, `ladder_quality` of the metadata, below the last one `q 10^(e_last - e)`, above the
+   first one `100 - (100 - q) 10^(e - e_first)`.
 
 Of photographs, 8-bit values are divided by 255, and all is foreground. `mriqf score` also runs most layers in half
 precision where that is fast, and finds the grid of an earlier JPEG, where there is one, for the predictors of JPEG
