@@ -133,14 +133,16 @@ def compare(
     } | predicted
 
 
-def summary(table: list[dict[str, str]]) -> None:
+def summary(
+    table: list[dict[str, str]], families: tuple[str, ...] = FAMILIES, multicoil: tuple[str, ...] = MULTICOIL
+) -> None:
     """Print a line for each set, mask, acceleration and method, and the means over the multi-coil sets."""
     names = ("data", "family", "R", "effective R", "method", "PSNR", "SSIM", "NRMSE", "above l1-wavelet, dB", "n")
     print("\t".join(names))
     methods = list(dict.fromkeys(row["method"] for row in table))
     gains: dict[tuple[str, str, str], list[float]] = {}
     for data in dict.fromkeys(row["data"] for row in table):
-        for family, acceleration in itertools.product(FAMILIES, map(str, ACCELERATIONS)):
+        for family, acceleration in itertools.product(families, map(str, ACCELERATIONS)):
             part = [r for r in table if (r["data"], r["family"], r["acceleration"]) == (data, family, acceleration)]
             base = [float(row["psnr"]) for row in part if row["method"] == "l1-wavelet"]
             for method in methods:
@@ -149,7 +151,7 @@ def summary(table: list[dict[str, str]]) -> None:
                     continue
                 values = {k: [float(row[k]) for row in chosen] for k in COLUMNS[len(KEY) :]}
                 gain = mean(values["psnr"]) - mean(base) if base else float("nan")
-                if data in MULTICOIL:
+                if data in multicoil:
                     gains.setdefault((family, acceleration, method), []).append(gain)
                 cells = (
                     data, family, acceleration, f"{mean(values['effective_acceleration']):.2f}", method,
@@ -157,7 +159,7 @@ def summary(table: list[dict[str, str]]) -> None:
                     f"{gain:+.2f}", len(chosen),
                 )  # fmt: skip
                 print(*cells, sep="\t")
-    print("\nmean over the real multi-coil sets of what a method has above l1-wavelet, dB (and the least of a set)")
+    print("\nmean over the multi-coil sets of what a method has above l1-wavelet, dB (and the least of a set)")
     for (family, acceleration, method), values in gains.items():
         if method in ("modl", "varnet", "total-variation"):
             print(family, acceleration, method, f"{mean(values):+.2f} ({min(values):+.2f})", sep="\t")
