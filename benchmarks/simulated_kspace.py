@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mriqf.training.manifest import read_manifest, read_slices
 
 import recon
 import recon.pipeline
 import recon.weights
 from benchmarks.real_kspace import KEY, METHODS, append, compare, evenly, rows, summary
-from mriqf.data import read_manifest, read_slices
 from recon.simulate import measure
 
 MANIFEST = Path(__file__).parents[1] / "data_manifests/modl.toml"
