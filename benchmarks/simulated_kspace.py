@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mriqf.training.manifest import read_manifest, read_slices
 
 import recon
 import recon.pipeline
 import recon.weights
 from benchmarks.real_kspace import KEY, METHODS, append, compare, evenly, rows, summary
+from mriqf.training.manifest import Split, read_manifest, read_slices
 from recon.simulate import measure
 
 MANIFEST = Path(__file__).parents[1] / "data_manifests/modl.toml"
@@ -64,7 +64,7 @@ def main() -> None:
     )
 
 
-def read(data: Path, split: str, most: int, n_slices: int) -> dict[str, list[np.ndarray]]:
+def read(data: Path, split: Split, most: int, n_slices: int) -> dict[str, list[np.ndarray]]:
     """Magnitude images of each anatomy, the first word of its files: some slices of some subjects."""
     images: dict[str, list[np.ndarray]] = {}
     for source in read_manifest(MANIFEST).split(split):

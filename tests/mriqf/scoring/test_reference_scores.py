@@ -23,9 +23,10 @@ from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.restore import QAIRN, Network
 from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import jpeg_trace, score_slices
+from mriqf.scoring.scorer import jpeg_trace
+from mriqf.scoring.slices import score_slices
 
-TABLE = Path(__file__).parent.parent / "reference_scores.csv"
+TABLE = Path(__file__).parents[2] / "reference_scores.csv"
 TOLERANCE = 1e-3
 QUALITIES = (20, 60, 95)
 SIDE = 192  # of what is restored, pixels
