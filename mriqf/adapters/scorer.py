@@ -8,10 +8,8 @@ from torch import Tensor
 
 from mriqf.io import from_array
 from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.inference import fast
 from mriqf.scoring.pooling import choose_pool
-from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import check_channels, jpeg_trace, score_slices
+from mriqf.scoring.scorer import Scorer
 
 
 class BatchScorer:
@@ -30,9 +28,9 @@ class BatchScorer:
     """
 
     def __init__(self, weights: str | Path | Predictor = "qf-mri", pool: str = "auto"):
-        model = weights if isinstance(weights, Predictor) else load_predictor(weights)
-        self.pool = choose_pool(pool, model)
-        self.predictor = fast(model)
+        self._model = weights if isinstance(weights, Predictor) else load_predictor(weights)
+        self._pool = choose_pool(pool, self._model)
+        self._scorers: dict[torch.device, Scorer] = {}
 
     def __call__(self, images: Num[Tensor, "b ch h w"]) -> Float[Tensor, " b"]:
         """Score, NaN where an image has no foreground.
@@ -48,17 +46,14 @@ class BatchScorer:
         ValueError
             If an image is empty, constant, not finite, smaller than the predictor sees, or has other channels.
         """
-        shown = magnitude(images)
-        check_channels(shown.shape[1], self.predictor)
-        self.predictor.to(images.device)
-        return torch.tensor([self._score(image) for image in shown.cpu()], dtype=torch.float32, device=images.device)
-
-    def _score(self, image: Float[Tensor, "ch h w"]) -> float:
-        volume = from_array(image[None], "image")
-        lattice = jpeg_trace(volume, [0]) if self.predictor.reads_grid else None
-        scale = volume_scale(volume, lattice)
-        (found,) = score_slices(volume.read_slice, [0], self.predictor, pool=self.pool, scale=scale, lattice=lattice)
-        return found.score
+        shown = magnitude(images).cpu()
+        if (device := images.device) not in self._scorers:  # each device has a precision that is fast on it
+            self._scorers[device] = Scorer(self._model, pool=self._pool, calibration=None, device=device)
+        scorer = self._scorers[device]
+        scores = [
+            slice_score.score for image in shown for slice_score in scorer.slices(from_array(image[None], "image"))
+        ]
+        return torch.tensor(scores, dtype=torch.float32, device=device)
 
 
 def magnitude(images: Num[Tensor, "b ch h w"]) -> Float[Tensor, "b ch2 h w"]:

@@ -18,10 +18,9 @@ from torch import Tensor
 import recon
 from mriqf import jpeg, metrics
 from mriqf.io import atomic_path, from_array
-from mriqf.predictors.base import load_predictor
 from mriqf.scoring.result import SliceScore
 from mriqf.scoring.scale import normalise, volume_scale
-from mriqf.scoring.scorer import score, score_slices
+from mriqf.scoring.scorer import Scorer, score
 
 METHODS = {"zero-filled": recon.zero_filled, "CG-SENSE": lambda k, a: recon.cg_sense(k, a, lam=1e-3, tol=1e-4)}
 MASKS = {"random": recon.masks.random, "equispaced": recon.masks.equispaced}
@@ -115,7 +114,7 @@ def reconstruct_and_score(
     shape = (image.shape[0], image.shape[1])
     csm = recon.birdcage(n_coils, shape)
     kspace = recon.simulate_kspace(truth * recon.smooth_phase(shape, seed), csm, noise_std=0.002, seed=seed)
-    model = load_predictor(weights)
+    scorer = Scorer(weights, calibration=None, exact=True)
     rows = []
     for name, method in METHODS.items():
         for acceleration in accelerations:
@@ -124,8 +123,7 @@ def reconstruct_and_score(
             columns = MASKS[mask](image.shape[1], acceleration, fraction, seed)
             sense = recon.Sense(columns, csm)
             volume = from_array(method(sense.mask * kspace, sense).abs()[:, 0])
-            scale = volume_scale(volume)
-            (result,) = score_slices(volume.read_slice, [0], model, scale=scale)
+            (result,) = scorer.slices(volume)
             inside = torch.from_numpy(result.foreground)[None, None]
             found, truth = torch.from_numpy(volume.read_slice(0))[None], image[None, None]
             nrmse = metrics.nrmse(metrics.match_scale(found, truth, inside), truth, inside).item()

@@ -158,16 +158,15 @@ def choose_pool(pool: str, model: Predictor) -> str:
     ValueError
         If there is no such pool, or the predictor has none.
     """
-    knows_errors = isinstance(model, ErrorPredictor)
     if pool == "auto":
-        return "rms" if knows_errors else "foreground"
+        return model.default_pool
     if pool != "rms":
         try:
             check_pool(pool)
         except ValueError:
             kinds = ", ".join((*POOLS, "rms (of predictors of errors)", "auto"))
             raise ValueError(f"pool is {pool!r}: choose one of {kinds}, for example minkowski:-2") from None
-    elif not knows_errors:
+    elif model.default_pool != "rms":
         raise ValueError(f"pool is 'rms', of errors, which {model.name} does not know: choose foreground, or qf-mri")
     return pool
 

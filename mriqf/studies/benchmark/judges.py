@@ -14,7 +14,7 @@ from mriqf.calibration.file import attached
 from mriqf.metrics.reference_free import baselines
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.error import ErrorPredictor
-from mriqf.predictors.inference import fast
+from mriqf.predictors.inference import for_inference
 from mriqf.scoring.pooling import choose_pool
 from mriqf.scoring.result import SliceScore
 from mriqf.scoring.scorer import check_channels
@@ -99,7 +99,7 @@ def read_judges(weights: Sequence[str], controls: Sequence[str], left_out: Seque
         raise ValueError("weights has no name: give one or more, such as qf-mri")
     groups = []
     for names in (weights, controls):
-        groups.append({Path(name).stem: fast(load_predictor(name)) for name in names})
+        groups.append({Path(name).stem: for_inference(load_predictor(name)) for name in names})
         if len(groups[-1]) < len(names):
             raise ValueError(f"weights {', '.join(names)} share a name: rename one")
     families = {}
@@ -108,7 +108,7 @@ def read_judges(weights: Sequence[str], controls: Sequence[str], left_out: Seque
         family = re.sub(r"-\d+$", "", rest)
         if prefix != "without" or family not in FAMILIES:
             raise ValueError(f"left-out weights {name!r} do not say what they lack: call the file without-<family>")
-        families[family] = fast(load_predictor(name))
+        families[family] = for_inference(load_predictor(name))
     for model in (*groups[0].values(), *groups[1].values(), *families.values()):
         check_channels(1, model)
     first = load_predictor(weights[0])

@@ -16,7 +16,7 @@ from mriqf.predictors.base import Predictor
 from mriqf.predictors.inference import predict_map
 from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, percentile_scale, volume_scale
-from mriqf.scoring.scorer import score_slices
+from mriqf.scoring.slices import score_slices
 from mriqf.studies._frame.inputs import Subject
 from mriqf.studies._frame.table import Task, Value
 from mriqf.studies.benchmark.cases import magnitude

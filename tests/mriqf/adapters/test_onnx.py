@@ -17,7 +17,7 @@ from mriqf.restore import ARCNN, QAIRN, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, Q
 from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.pooling import cell_weight
 from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import score_slices
+from mriqf.scoring.slices import score_slices
 from mriqf.tiles import padding
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # the checks look at sizes, which are no numbers while torch traces

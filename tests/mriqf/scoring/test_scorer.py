@@ -15,12 +15,13 @@ from mriqf.io import from_array
 from mriqf.jpeg.lattice import Lattice
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.error import ErrorPredictor
-from mriqf.predictors.inference import batches, fast, predict_map
-from mriqf.scoring import scorer
+from mriqf.predictors.inference import batches, for_inference, predict_map
+from mriqf.scoring import slices
 from mriqf.scoring.foreground import content
 from mriqf.scoring.pooling import cell_weight, rms_error
 from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import enlarge, jpeg_trace, score_slices
+from mriqf.scoring.scorer import jpeg_trace
+from mriqf.scoring.slices import enlarge, score_slices
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_only_slices_of_one_size_and_grid_go_together(disc, untrained, error_fil
         if kind == "mr":
             np.testing.assert_allclose(one.looks, other.looks, rtol=1e-3, atol=1e-3)
     sizes.clear()
-    monkeypatch.setattr(scorer, "TOGETHER", 112 * 120 - 1)  # what is larger than memory allows goes alone
+    monkeypatch.setattr(slices, "TOGETHER", 112 * 120 - 1)  # what is larger than memory allows goes alone
     scored(volume, model, lattice=lattice, together=True, batch_size=7)
     assert sizes == [1] * 7
 
@@ -245,7 +246,7 @@ def test_small_images_are_continued_by_reflection(disc, error_file, shape):
     around = [(n // 2 // 8 * 8, n - n // 2 // 8 * 8) for n in lacking]
     inside = np.pad(np.ones(shape, bool), around)
     wide = found.image[0] if not any(lacking) else np.pad(found.image[0], around, mode="reflect")
-    by_hand = predict_map(fast(model), torch.from_numpy(wide[None, None]))
+    by_hand = predict_map(for_inference(model), torch.from_numpy(wide[None, None]))
     weight = cell_weight(torch.from_numpy((inside & np.pad(found.foreground, around))[None]), 8)
     error = rms_error(model.error(by_hand[0, 0]), weight[0, 0])
     assert found.score == pytest.approx(model.quality(torch.tensor(error)).item(), abs=1e-4)
