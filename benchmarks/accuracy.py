@@ -86,7 +86,7 @@ def read(what: str, pixels: np.ndarray, quality: int, models: dict[str, Predicto
     scale = volume_scale(volume, lattice) if whole else None
     for name, model in models.items():
         if scale is not None:
-            value = next(score_slices(volume.read_slice, [0], model, scale=scale, lattice=lattice)).score
+            value = next(score_slices(volume.read_slice, [0], model, scale=scale, lattice=lattice)).value
         else:
             value = float(model(planes / 255).mean())
         found[what, name].append((quality, value - quality))

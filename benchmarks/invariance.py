@@ -108,7 +108,7 @@ def in_batches(stack: np.ndarray, model: Predictor, *, together: bool) -> np.nda
     found = score_slices(
         volume.read_slice, range(len(stack)), for_inference(model), scale=scale, lattice=lattice, together=together
     )
-    return np.array([s.score for s in found])
+    return np.array([s.value for s in found])
 
 
 if __name__ == "__main__":

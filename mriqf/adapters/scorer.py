@@ -9,6 +9,7 @@ from torch import Tensor
 from mriqf.io import from_array
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.scoring.pooling import choose_pool
+from mriqf.scoring.quality import magnitude
 from mriqf.scoring.scorer import Scorer
 
 
@@ -46,34 +47,11 @@ class BatchScorer:
         ValueError
             If an image is empty, constant, not finite, smaller than the predictor sees, or has other channels.
         """
-        shown = magnitude(images).cpu()
+        shown = magnitude(images.detach()).cpu()
         if (device := images.device) not in self._scorers:  # each device has a precision that is fast on it
             self._scorers[device] = Scorer(self._model, pool=self._pool, calibration=None, device=device)
         scorer = self._scorers[device]
         scores = [
-            slice_score.score for image in shown for slice_score in scorer.slices(from_array(image[None], "image"))
+            slice_score.value for image in shown for slice_score in scorer.slices(from_array(image[None], "image"))
         ]
         return torch.tensor(scores, dtype=torch.float32, device=device)
-
-
-def magnitude(images: Num[Tensor, "b ch h w"]) -> Float[Tensor, "b ch2 h w"]:
-    """One channel of magnitude, or three of colours, in single precision.
-
-    Raises
-    ------
-    ValueError
-        If the images are neither.
-    """
-    if images.ndim == 4:
-        plain = images.detach()
-        match images.shape[1], plain.is_complex():
-            case 1, True:
-                return plain.abs().float()
-            case ((1 | 3), False):
-                return plain.float()
-            case 2, False:
-                return torch.linalg.vector_norm(plain.float(), dim=1, keepdim=True)
-    raise ValueError(
-        f"images are {tuple(images.shape)} of {images.dtype}: give (b, 1, h, w), real or complex, (b, 2, h, w) with "
-        "real and imaginary part, or RGB as (b, 3, h, w)"
-    )

@@ -87,7 +87,7 @@ def _score_folder(examples: dict[str, np.ndarray], scorer: Scorer, name: str) ->
     for k in tqdm(range(n), name, file=sys.stderr, disable=None, leave=False, unit="image"):
         h, w = examples["shape"][k]
         found = scorer.image(examples["image"][k][:h, :w].astype(np.float32))
-        score[k] = found.score
+        score[k] = found.value
         looks.append(found.looks)
     subject = np.array([f"{d}/{s}" for d, s in zip(examples["dataset"], examples["subject"], strict=True)])
     acceleration = np.asarray(examples.get("acceleration", np.full(n, np.nan)), np.float64)

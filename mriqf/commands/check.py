@@ -227,7 +227,7 @@ class _Judge:
     def __call__(self, image: Float32[np.ndarray, "h w"]) -> dict[str, Any]:
         """Score and NRMSE to expect; of an image of an unknown kind, the reason why there are none."""
         found = self.scorer.image(image)
-        told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": found.score}
+        told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": found.value}
         if (expected := found.expected) is not None:
             told |= {key: getattr(expected, key) for key in JUDGED[:3]} | {"domain": expected.reason or "ok"}
             if expected.unlike and not self.force_score:

@@ -79,7 +79,7 @@ def demo(
     rows = reconstruct_and_score(image, mask, accelerations, center_fraction, weights, seed)
     lines = ["method\tR\teffective R\tNRMSE\tscore"]
     lines += [
-        f"{r.method}\t{r.acceleration}\t{r.effective_acceleration:.2f}\t{r.nrmse:.3f}\t{r.result.score:.1f}"
+        f"{r.method}\t{r.acceleration}\t{r.effective_acceleration:.2f}\t{r.nrmse:.3f}\t{r.result.value:.1f}"
         for r in rows
     ]
     ladder = jpeg_ladder(image, weights)
@@ -162,9 +162,9 @@ def draw(rows: Sequence[Row], ladder: Sequence[tuple[int, float]], path: Path, f
             row = chosen[column]
             top.imshow(row.result.image[0], cmap="gray", vmin=0, vmax=1)
             top.set_title(
-                f"{method}, R = {row.acceleration}\nscore {row.result.score:.0f}, NRMSE {row.nrmse:.2f}", fontsize=9
+                f"{method}, R = {row.acceleration}\nscore {row.result.value:.0f}, NRMSE {row.nrmse:.2f}", fontsize=9
             )
-            inside = np.where(row.result.foreground, row.result.quality, math.nan)
+            inside = np.where(row.result.foreground, row.result.map, math.nan)
             shown = below.imshow(inside, cmap="viridis", vmin=0, vmax=100)
     if shown is not None:
         pictures.colorbar(shown, ax=axes[:, -1], label="quality map (foreground), 0–100", shrink=0.5)
@@ -172,7 +172,7 @@ def draw(rows: Sequence[Row], ladder: Sequence[tuple[int, float]], path: Path, f
     for method in methods:
         mine = sorted((r for r in rows if r.method == method), key=lambda r: r.effective_acceleration)
         rate = [r.effective_acceleration for r in mine]
-        score_axis.plot(rate, [r.result.score for r in mine], "o-", label=method)
+        score_axis.plot(rate, [r.result.value for r in mine], "o-", label=method)
         error_axis.plot(rate, [r.nrmse for r in mine], "o-", label=method)
     score_axis.set(xlabel="effective R", ylabel="score (higher is better)", ylim=(0, 102))
     error_axis.set(ylabel="NRMSE in the foreground", xlabel="effective R", ylim=(0, None))

@@ -87,7 +87,7 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
             row: dict[str, Any] = {
                 **whole,
                 **place,
-                "score": result.score,
+                "score": result.value,
                 "foreground_fraction": result.foreground_fraction,
             }
             if job.scorer.calibration is not None and result.expected is not None:
@@ -97,13 +97,13 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
             tell(row)
             if job.overlay_dir is not None:
                 told = f"slice {row['slice']}" + ("" if row["time"] is None else f"  time {row['time']}")
-                shown = row.get("domain", "ok") if row["score"] is None else f"quality {result.score:.1f}"
+                shown = row.get("domain", "ok") if row["score"] is None else f"quality {result.value:.1f}"
                 picture = overlay_file(job.overlay_dir, name, row["slice"], row["time"])
                 with writing(picture):
                     write_overlay(
                         picture,
                         result.image,
-                        result.quality,
+                        result.map,
                         result.foreground,
                         rows_up=volume.rows_up,
                         title=f"{Path(source).name}  {told}  {shown}",
@@ -162,7 +162,7 @@ def _maps(results: Iterator[SliceScore], volume: Volume) -> Iterator[Float32[np.
     for result in results:
         for _ in range(result.index - written):
             yield empty
-        yield result.quality
+        yield result.map
         written = result.index + 1
     for _ in range(volume.n_slices - written):
         yield empty

@@ -149,7 +149,7 @@ class Scorer:
         indices = range(volume.n_slices) if indices is None else indices
         setting = self.prepare(volume, indices)
         results = tuple(self.slices(volume, indices, setting=setting, mask=mask))
-        value = weighted_mean([(s.score, s.foreground_fraction) for s in results])
+        value = weighted_mean([(s.value, s.foreground_fraction) for s in results])
         return Score(
             value, results, self.pool, self.predictor.name, setting.scale, setting.lattice, self.calibration,
             notes(volume, self.predictor),
@@ -197,7 +197,7 @@ def score(
     --------
     >>> import numpy as np, mriqf
     >>> result = mriqf.score(np.random.default_rng(0).random((2, 64, 64)))
-    >>> result.per_slice.shape, result.slices[0].quality.shape
+    >>> result.per_slice.shape, result.slices[0].map.shape
     ((2,), (64, 64))
     >>> result.pool, result.weights
     ('rms', 'qf-mri')

@@ -117,8 +117,7 @@ def _see(
     part = np.ascontiguousarray(whole[:, box[0], box[1]])
     foreground = foreground_mask(part, scale.threshold) if given is None else given[box]
     image, inside, frame = enlarge(part, foreground, model)
-    y, x = (0, 0) if lattice is None else ((b.start - p) % 8 for b, p in zip(box, lattice.phase, strict=True))
-    return _Seen(index, whole, box, image, inside, frame, foreground, given, (y, x))
+    return _Seen(index, whole, box, image, inside, frame, foreground, given, grid_offset(box, lattice))
 
 
 def _alike(seen: Sequence[_Seen]) -> Iterator[list[_Seen]]:
@@ -143,7 +142,7 @@ def _judge(
     for k, one in enumerate(group):
         quality = maps[k : k + 1]
         weight = cell_weight(torch.from_numpy(one.inside[None]), model.stride, lead)
-        score = pool_predicted(model, quality[0, 0], weight[0, 0], pool)
+        score = pool_predicted(model, quality[0, 0], weight[0, 0], pool).item()
         looks = expected = None
         if features is not None:
             part = one.whole[:, one.box[0], one.box[1]]
@@ -154,6 +153,14 @@ def _judge(
         foreground = np.pad(one.foreground, around) if one.given is None else one.given
         quality = np.pad(full, around, mode="edge")
         yield SliceScore(one.index, score, float(foreground.mean()), quality, foreground, one.whole, looks, expected)
+
+
+def grid_offset(box: tuple[slice, slice], lattice: Lattice | None) -> tuple[int, int]:
+    """Rows and columns by which cells begin before a box: those of the JPEG block that holds its first pixel."""
+    if lattice is None:
+        return 0, 0
+    y, x = ((b.start - p) % 8 for b, p in zip(box, lattice.phase, strict=True))
+    return y, x
 
 
 def enlarge(

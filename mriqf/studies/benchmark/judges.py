@@ -62,14 +62,14 @@ class Judges:
         found |= {f"control {name}": score_image(image, model) for name, model in self.controls.items()}
         first = next(iter(found.values()))
         row = dict.fromkeys((*self.scores, *EXPECTED), float("nan"))
-        row |= {column: slice_score.score for column, slice_score in found.items()}
+        row |= {column: slice_score.value for column, slice_score in found.items()}
         if family in self.left_out:
-            row[f"left-out {family}"] = score_image(image, self.left_out[family]).score
+            row[f"left-out {family}"] = score_image(image, self.left_out[family]).value
         row |= baselines(first.image[0], first.foreground) | _expected(first, self.calibration)
         names = (*self.weights, *self.controls)
         models = (*self.weights.values(), *self.controls.values())
         errors = {
-            name: error_map(model, slice_score.quality)
+            name: error_map(model, slice_score.map)
             for name, model, slice_score in zip(names, models, found.values(), strict=True)
         }
         return Judged(row, errors | plain_maps(first.image[0]), first)
@@ -161,7 +161,7 @@ def _expected(found: SliceScore, calibration: Calibration | None) -> dict[str, f
     """What the calibration says of a score: numbers inside its domain, and the distance from it."""
     if calibration is None or found.looks is None:
         return {}
-    expected = calibration.expect(found.score, found.looks)
+    expected = calibration.expect(found.value, found.looks)
     values = {name: getattr(expected, name.removesuffix("_expected")) for name in EXPECTED[:-1]}
     known = {name: float(value) for name, value in values.items() if value is not None}
     return known | {"in_domain": float(expected.in_domain)}

@@ -82,9 +82,9 @@ def _measure(
     try:
         setting, alone = scorer.prepare(volume, indices), scorer.prepare(volume, indices, search=False)
         lattice = setting.lattice
-        scores = network = [s.score for s in scorer.slices(volume, indices, setting=alone)]
+        scores = network = [s.value for s in scorer.slices(volume, indices, setting=alone)]
         if setting.grid is not None:
-            scores = [s.score for s in scorer.slices(volume, indices, setting=setting)]
+            scores = [s.value for s in scorer.slices(volume, indices, setting=setting)]
     except ValueError as error:
         report(f"warning: {error}; {volume.source} is left out")
         lattice, scores, network = None, *[[float("nan")] * len(indices)] * 2

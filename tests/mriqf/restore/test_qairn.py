@@ -135,7 +135,7 @@ def test_score_is_the_minkowski_mean_of_the_gates_at_half_the_resolution(file, t
         gates = 100 * weights.load(path).forward_with_maps(normalised)[1][1]
         assert found.value == pytest.approx(minkowski(gates[0, 0].double(), exponent).item(), rel=1e-5)
         assert gates.std() > 0.1
-        assert found.slices[0].quality.shape == (48, 70)
+        assert found.slices[0].map.shape == (48, 70)
 
 
 def test_command_scores_a_picture(file, texture, tmp_path, capsys):

@@ -247,7 +247,7 @@ def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps:
                 kept[f"{name}/image"] = found.image[0].astype(np.float16)
                 kept[f"{name}/error"] = (matched - truth)[0, 0].abs().numpy() / float(truth.max())
             row |= {f"{weights} {r}": value for r, value in regions(found).items()}
-            kept[f"{name}/{weights}"] = found.quality.astype(np.float16)
+            kept[f"{name}/{weights}"] = found.map.astype(np.float16)
         rows.append(row)
     if maps is not None:
         with atomic_path(maps, force=True) as temporary:
@@ -265,13 +265,13 @@ def regions(found: SliceScore) -> dict[str, float]:
 
     `background_low` is the share of background pixels below 50.
     """
-    quality = found.quality
+    quality = found.map
     inner = quality[tuple(slice(n // 4, n - n // 4) for n in quality.shape)]
     outside = quality[~found.foreground]
     return {
         "center": float(inner.mean()),
         "whole": float(quality.mean()),
-        "foreground": found.score,
+        "foreground": found.value,
         "background": float(outside.mean()) if outside.size else float("nan"),
         "background_low": float((outside < LOW).mean()) if outside.size else float("nan"),
     }
