@@ -203,10 +203,10 @@ def guide_pages():
 
 def test_guide_leads_links_of_the_repository_to_its_own_pages():
     pages, results = guide_pages(), ROOT / "docs" / "results"
-    text = "[a](../../mriqf/pretrained/qf-mri.md#b) [c](../../notebooks/06_qf_as_loss.ipynb) [d](../score.md) [e](../../Makefile)"
-    assert pages.relink(text, results, results) == (
-        "[a](../generated/qf-mri.md#b) [c](../generated/gallery.md#06_qf_as_loss) [d](../score.md) e"
-    )
+    text = "[a](../../mriqf/pretrained/qf-mri.md#b) [c](../../notebooks/06_qf_as_loss.ipynb) [d](../score.md) [e](../x)"
+    moved = "[a](../generated/qf-mri.md#b) [c](../generated/gallery.md#06_qf_as_loss) [d](../score.md) [e](../x)"
+    assert pages.relink(text, results, results) == moved
+    assert pages.relink("[a](../../LICENSE)", results, results) == "a"
     kept = "![a](../../x.png) [b](https://example.org/x) [c](#d)"
     assert pages.relink(kept, results, results) == kept
 
