@@ -1,4 +1,4 @@
-"""The figures that the README claims, by one command; or by name, some of them.
+"""The figures of docs/results, by one command; or by name, some of them.
 
     python -m benchmarks --data FOLDER --out FOLDER [--only accuracy speed …] [--list]
 

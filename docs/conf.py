@@ -1,10 +1,15 @@
 """How Sphinx builds these pages: make docs."""
 
 import importlib
+import sys
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
 import mriqf
+
+sys.path.insert(0, str(Path(__file__).parent))
+import pages
 
 project = "mriqf"
 author = copyright = "The mriqf developers"  # noqa: A001 (Sphinx's name)
@@ -51,6 +56,14 @@ def plain_attributes(app: Sphinx, what: str, name: str, obj: object, options: ob
         lines[:0] = ["..", ""]
 
 
+def repository_links(app: Sphinx, docname: str, source: list[str]) -> None:  # noqa: ARG001
+    """Lead links into the repository, which work where the page is read there, to pages of the guide."""
+    if not docname.startswith("generated/"):
+        folder = (pages.DOCS / docname).parent
+        source[0] = pages.relink(source[0], folder, folder)
+
+
 def setup(app: Sphinx) -> None:
     """Connect the above, before Napoleon."""
+    app.connect("source-read", repository_links)
     app.connect("autodoc-process-docstring", plain_attributes, priority=400)

@@ -1,4 +1,4 @@
-"""Pages that are made of other files of the repository: README, model cards, manifests, pictures of the notebooks.
+"""Pages that are made of other files of the repository: model cards, manifests, changes, pictures of the notebooks.
 
 python docs/pages.py [FOLDER]
 """
@@ -6,40 +6,53 @@ python docs/pages.py [FOLDER]
 import argparse
 import base64
 import json
+import os
 import re
 from pathlib import Path
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)")
+GENERATED = DOCS / "generated"
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)")
+COPIED = {
+    ROOT / "CHANGELOG.md": "changes.md",
+    ROOT / "data_manifests" / "README.md": "manifests.md",
+    **{card: card.name for card in sorted((ROOT / "mriqf" / "pretrained").glob("*.md"))},
+}
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PLACES = {path: GENERATED / name for path, name in COPIED.items()} | dict.fromkeys(NOTEBOOKS, GENERATED / "gallery.md")
+"""Files of the repository, and the pages of the guide that show them."""
 
 
 def main() -> None:
     """Write all pages."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=DOCS / "generated")
+    parser.add_argument("folder", nargs="?", type=Path, default=GENERATED)
     folder = parser.parse_args().folder
-    cards = sorted((ROOT / "mriqf" / "pretrained").glob("*.md"))
-    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    pages = {ROOT / "README.md": "readme.md", ROOT / "CHANGELOG.md": "changes.md"}
-    pages |= {ROOT / "data_manifests" / "README.md": "manifests.md"} | {card: f"{card.stem}.md" for card in cards}
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
-    places = pages | {path: f"gallery.md#{path.stem}" for path in notebooks}
-    for path, name in pages.items():
-        (folder / name).write_text(moved(path, places), encoding="utf-8")
-    gallery = "\n".join(pictures(path, folder / "notebooks") for path in notebooks)
+    for path, name in COPIED.items():
+        text = path.read_text(encoding="utf-8")
+        (folder / name).write_text(relink(text, path.parent, GENERATED), encoding="utf-8")
+    gallery = "\n".join(pictures(path, folder / "notebooks") for path in NOTEBOOKS)
     (folder / "gallery.md").write_text(f"# Gallery\n\n{GALLERY}\n\n{gallery}", encoding="utf-8")
 
 
-def moved(path: Path, places: dict[Path, str]) -> str:
-    """Text of a page whose links to other pages lead to where these lie now; other links become plain text."""
+def relink(text: str, origin: Path, folder: Path) -> str:
+    """Text whose links, relative to `origin`, lead to pages of the guide, relative to `folder`.
 
-    def link(found: re.Match) -> str:
-        text, target, _ = found.groups()
-        place = places.get((path.parent / target).resolve())
-        return f"[{text}]({place})" if place else text
+    Links to files of the repository that the guide does not show become plain text.
+    """
 
-    return LINK.sub(link, path.read_text(encoding="utf-8"))
+    def link(match: re.Match) -> str:
+        words, target, anchor = match.groups()
+        path = (origin / target).resolve()
+        page = PLACES.get(path, path)
+        if not page.is_relative_to(DOCS):
+            return words
+        anchor = f"#{path.stem}" if path in NOTEBOOKS else anchor or ""
+        return f"[{words}]({Path(os.path.relpath(page, folder)).as_posix()}{anchor})"
+
+    return LINK.sub(link, text)
 
 
 GALLERY = (
