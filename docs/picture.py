@@ -7,9 +7,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from mriqf.commands.demo import demo
 from PIL import Image
-
-from mriqf.studies.demo import demo
 
 WIDTH, COLOURS = 1200, 256
 
