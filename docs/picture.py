@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mriqf.studies.demo import demo
+from mriqf.commands.demo import demo
 
 WIDTH, COLOURS = 1200, 256
 
