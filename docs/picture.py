@@ -7,8 +7,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from mriqf.commands.demo import demo
 from PIL import Image
+
+from mriqf.commands.demo import demo
 
 WIDTH, COLOURS = 1200, 256
 

@@ -114,7 +114,8 @@ def draw_group(
     kspace = clean + white_noise(clean.shape, scanner.noise_std, _seed(rng))
     reference = scanner.combine(kspace)
     known_families = [f for f in config.families if f != "learned" or learned]
-    reconstructions = [f for f in known_families if f in RECONSTRUCTIONS]
+    reconstructions = [f for f in known_families if f in RECONSTRUCTIONS] or known_families
+    others = [f for f in known_families if f not in RECONSTRUCTIONS]
     kind = int(rng.choice(3, p=config.kinds))
     one = str(rng.choice(known_families))
     levels = _levels(config.versions, rng)
@@ -125,8 +126,8 @@ def draw_group(
         else:
             family = one if kind == 1 else str(rng.choice(known_families))
         found = _degrade(kspace, reference, family, level, scanner, rng, learned, config)
-        if rng.random() < config.second:
-            other = str(rng.choice([f for f in known_families if f not in (*RECONSTRUCTIONS, family)]))
+        if rng.random() < config.second and set(others) - {family}:
+            other = str(rng.choice([f for f in others if f != family]))
             shown = (found.image.shape[2], found.image.shape[3])
             phase = recon.smooth_phase(shown, _seed(rng), 1.0, 3)
             quiet = Scanner(torch.ones(1, 1, *shown, dtype=torch.complex64), phase, 0.0, False)

@@ -30,7 +30,7 @@ def support(image: Float[Tensor, "1 1 h w"]) -> tuple[int, int]:
         Magnitude, any unit.
     """
     size = [image.shape[2], image.shape[3]]
-    least = [max(LEAST * n, FEWEST) for n in size]
+    least = [max(LEAST * n, float(FEWEST)) for n in size]
     for _ in range(3):  # an image that was interpolated twice has two rims
         part = _cropped(image, (size[0], size[1]))
         found = _once(part, least)

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from mriqf import metrics
 from recon.coils import smooth_phase
 
-Image = Float[Tensor, "1 1 h w"]
+Image = Float[Tensor, "1 1 _ _"]
 
 LEAST_OBJECT = 0.12
 """Part of a target's area that the object takes, at least."""
