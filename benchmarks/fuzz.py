@@ -3,8 +3,8 @@
     pip install atheris
     python -m benchmarks.fuzz NAME [--seconds 60]
 
-NAME is a file of `tests/hostile.py`, such as one.nii, whose reader is tried; without it, all are listed. What cannot be
-read must be refused by one line. `benchmarks.hostile` damages files of all formats at random.
+NAME is a file of `benchmarks/hostile_files.py`, such as one.nii, whose reader is tried; without it, all are listed.
+What cannot be read must be refused by one line. `benchmarks.hostile` damages files of all formats at random.
 """
 
 import argparse
@@ -21,9 +21,7 @@ def main() -> None:
     """Run until a reader fails, or the time is over."""
     atheris: Any = importlib.import_module("atheris")  # typed for other versions than this
     with atheris.instrument_imports(include=["mriqf", "nibabel", "pydicom"]):
-        sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-        from tests.hostile import COMMANDS, IMAGES, OTHERS, RAW
-        from tests.mriqf.io.test_hostile import READERS
+        from benchmarks.hostile_files import COMMANDS, IMAGES, OTHERS, RAW, READERS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", choices=sorted(COMMANDS))

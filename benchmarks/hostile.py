@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.hostile import COMMANDS, CRAFTED, DAMAGES, IMAGES, KSPACE, OTHERS, RAW, STACK, damage
+from benchmarks.hostile_files import COMMANDS, CRAFTED, DAMAGES, IMAGES, KSPACE, OTHERS, RAW, STACK, damage
 
 SECONDS = 10  # of a processor
 PATIENCE = 60  # on a machine that others use as well

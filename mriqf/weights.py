@@ -135,8 +135,8 @@ def write(path: str | Path, tensors: dict[str, Tensor], card: dict[str, Any], *,
         temporary.write_bytes(data)
 
 
-def read_checkpoint(path: Path, recipe: dict[str, Any]) -> tuple[dict[str, Tensor], int]:
-    """Tensors and step of a training that was cut off.
+def read_checkpoint(path: Path, recipe: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and card of a training that was cut off; the card has its `step`.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def read_checkpoint(path: Path, recipe: dict[str, Any]) -> tuple[dict[str, Tenso
         raise ValueError(f"{path} is no checkpoint: remove it to start anew")
     if card["recipe"] != recipe:
         raise ValueError(f"{path} belongs to another recipe: give the same options, or remove it to start anew")
-    return tensors, card["step"]
+    return tensors, card
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

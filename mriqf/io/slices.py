@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Complex64, Float32
 from torch import Tensor
 
+from mriqf.io.hdf5 import check_stored, member, unpacked
 from mriqf.io.rawdata import TARGETS, read_kspace
+from mriqf.io.volume import reading
 
 
 class KSpaceSlices:
@@ -25,7 +27,7 @@ class KSpaceSlices:
     Raises
     ------
     ReadError
-        When a file is missing or holds no k-space.
+        When a file is missing or holds no k-space; or, of a slice, when its image is incomplete or lies in other files.
     """
 
     def __init__(self, paths: Iterable[str | Path]):
@@ -54,8 +56,9 @@ def _target(path: Path, index: int) -> Float32[np.ndarray, "x y"] | None:
 
     if not h5py.is_hdf5(path):
         return None
-    with h5py.File(path) as file:
+    with reading(path), h5py.File(path) as file:
         for key in TARGETS[:2]:
-            if isinstance(images := file.get(key), h5py.Dataset):
-                return np.asarray(images[index], np.float32)
+            if isinstance(images := member(file, key), h5py.Dataset):
+                check_stored(path, key, images)
+                return unpacked(path, key, images, (index,)).astype(np.float32)
     return None

@@ -226,12 +226,12 @@ def _save(
 def _restore(
     path: Path, terms: dict[str, Any], model: nn.Module, optimiser: torch.optim.Optimizer, images: dict[str, Tensor]
 ) -> dict[str, Any]:
-    tensors, _ = weights.read_checkpoint(path, terms)
+    tensors, card = weights.read_checkpoint(path, terms)
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     weights.load_optimiser(optimiser, tensors)
     for name, image in images.items():
         image.copy_(tensors[name])
-    return weights.read(path)[1]
+    return card
 
 
 def _check(given: Image, config: PriorConfig, score: Callable[[Tensor], float] | None) -> None:

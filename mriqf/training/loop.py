@@ -251,12 +251,12 @@ def _save(
 def _restore(
     path: Path, terms: dict, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> tuple[int, list[dict], dict[str, Tensor]]:
-    tensors, step = weights.read_checkpoint(path, terms)
+    tensors, card = weights.read_checkpoint(path, terms)
     part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in PARTS}
     model.load_state_dict(part["model."])
     average.load_state_dict(part["average."])
     weights.load_optimiser(optimiser, tensors)
-    return step, weights.read(path)[1].get("curve", []), part["kept."] or average.state_dict()
+    return card["step"], card.get("curve", []), part["kept."] or average.state_dict()
 
 
 def commit() -> str:

@@ -73,7 +73,8 @@ def train_modl(
     checkpoint = out.with_suffix(".checkpoint")
     step, tensors = 0, None if start is None else _weights(start, config)
     if checkpoint.exists():
-        tensors, step = weights.read_checkpoint(checkpoint, recipe)
+        tensors, card = weights.read_checkpoint(checkpoint, recipe)
+        step = card["step"]
     problems = validation_problems(held_out)  # once: masks and coil maps take seconds each
 
     total, where = config.pretrain_steps + config.steps, own_device(device)

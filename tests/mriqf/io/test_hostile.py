@@ -10,20 +10,18 @@ import time
 from pathlib import Path
 
 import h5py
-import hostile
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from benchmarks import hostile_files as hostile
+from benchmarks.hostile_files import READERS, read_images
 from mriqf import weights
-from mriqf.calibration import file as calibration_file
 from mriqf.cli import main
 from mriqf.html import read_scores
-from mriqf.io import ReadError, bounds, read, read_kspace
-from mriqf.io.jpeg_file import read_jpeg
+from mriqf.io import ReadError, bounds, read
 from mriqf.studies._frame.table import read_table
-from mriqf.training import manifest as data
 
 QUICK = settings(
     max_examples=25,
@@ -33,33 +31,6 @@ QUICK = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-
-
-def images(path):
-    volume = read(path)
-    for index in range(min(volume.n_slices, 3)):
-        pixels = volume.read_slice(index)
-        assert pixels.shape == (volume.channels, *volume.shape)
-        assert np.isfinite(pixels).all()
-    assert np.isfinite(volume.affine).all()
-
-
-def kspace(path):
-    found = read_kspace(path)
-    for index in range(min(found.n_slices, 3)):
-        assert np.isfinite(found.read_slice(index)).all()
-
-
-READERS = {
-    "score": images,
-    "recon": kspace,
-    "restore": lambda path: read_jpeg(path, coefficients=False),
-    "report": lambda path: read_scores([path]),
-    "dataset": lambda path: read_scores([path.parent]),
-    "manifest": data.read_manifest,
-    "weights": weights.load,
-    "calibration": calibration_file.read,
-}
 
 
 def refused(command, path):
@@ -126,7 +97,7 @@ def test_malicious_files(tmp_path, monkeypatch, number):
 def test_cause_is_said(tmp_path, make, word):
     path = make(tmp_path)
     with pytest.raises(ReadError, match=word) as error:
-        images(path)
+        read_images(path)
     assert str(path) in str(error.value)
 
 

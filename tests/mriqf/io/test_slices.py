@@ -60,3 +60,21 @@ def test_files_are_closed(paths):
 def test_missing_file(tmp_path):
     with pytest.raises(ReadError, match=r"no\.h5: does not exist"):
         KSpaceSlices([tmp_path / "no.h5"])
+
+
+def test_links_into_other_files_are_not_followed(paths):
+    with h5py.File(paths[1], "r+") as file:
+        file["reconstruction_rss"] = h5py.ExternalLink(str(paths[0]), "reconstruction_rss")
+    assert KSpaceSlices(paths[1:2])[0][1] is None
+
+
+def test_images_in_other_files_or_never_written_are_refused(paths):
+    with h5py.File(paths[1], "r+") as file:
+        file.create_dataset("reconstruction_rss", (1, 5, 6), np.float32, external=[(str(paths[3]), 0, 120)])
+    with pytest.raises(ReadError, match="lies in other files"):
+        KSpaceSlices(paths[1:2])[0]
+    with h5py.File(paths[1], "r+") as file:
+        del file["reconstruction_rss"]
+        file.create_dataset("reconstruction_rss", (1, 5, 6), np.float32, chunks=(1, 5, 6))
+    with pytest.raises(ReadError, match="was never written"):
+        KSpaceSlices(paths[1:2])[0]

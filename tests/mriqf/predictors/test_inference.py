@@ -39,6 +39,20 @@ def test_folding_changes_nothing(predictor, monkeypatch):
     assert relative_error(inference.for_inference(quick).logits(images), expected) < 1e-5
 
 
+def test_a_copy_for_inference_is_not_made_again(predictor):
+    quick = inference.for_inference(predictor)
+    assert inference.for_inference(quick) is quick
+    assert quick is not predictor
+
+
+def test_precision_is_that_of_the_device_it_goes_to(predictor, monkeypatch):
+    asked = []
+    monkeypatch.setattr(inference, "_dtype", lambda device: asked.append(device.type) or torch.float32)
+    assert inference.for_inference(predictor, torch.device("meta")).device.type == "meta"
+    assert asked == ["meta"]
+    assert predictor.device.type == "cpu"
+
+
 def test_half_precision_stays_close(predictor):
     images = noise(2, predictor.config.channels, 96, 64)
     assert inference.for_inference(predictor)(images).dtype == torch.float32

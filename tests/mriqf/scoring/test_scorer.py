@@ -20,7 +20,7 @@ from mriqf.scoring import slices
 from mriqf.scoring.foreground import content
 from mriqf.scoring.pooling import cell_weight, rms_error
 from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import jpeg_trace
+from mriqf.scoring.scorer import Scorer, jpeg_trace
 from mriqf.scoring.slices import enlarge, score_slices
 
 
@@ -376,3 +376,19 @@ def test_content_is_what_is_not_zero_and_not_too_small():
     raw[0, 90:, 85:] = 1
     raw[0, :90] = 0
     assert content(raw, 64) == (slice(36, 100), slice(10, 90))
+
+
+def test_scorer_is_made_once(disc, untrained, monkeypatch):
+    made = Scorer(untrained(), pool="mean")
+    monkeypatch.setattr("mriqf.scoring.scorer.for_inference", None)
+    found, alone = mriqf.score(disc(2), made), made.image(disc(2)[1])
+    assert found.pool == "mean"
+    assert found.map.shape == (2, 96, 96)
+    assert np.array_equal(found.map[1], found.slices[1].map)
+    assert alone.value == pytest.approx(found.slices[1].value, abs=10)  # on its own scale
+
+
+def test_earlier_names_of_results(disc, untrained):
+    (found,) = mriqf.score(disc(1), untrained()).slices
+    assert found.score == found.value
+    assert found.quality is found.map

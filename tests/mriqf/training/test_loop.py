@@ -48,7 +48,7 @@ def run(out, *, best="", broken=None, gradient=None, stop=None, figures=(1.0, 3.
             raise KeyboardInterrupt
 
     checkpoint = out.with_suffix(".checkpoint")
-    seen: list = [None] * (weights.read_checkpoint(checkpoint, {})[1] if checkpoint.exists() else 0)
+    seen: list = [None] * (weights.read_checkpoint(checkpoint, {})[1]["step"] if checkpoint.exists() else 0)
     try:
         fit(model, out, Recipe(), loss=loss, validate=validate, terms={}, card={}, best=best, report=report)
     finally:
@@ -136,3 +136,13 @@ def test_commit_is_that_of_the_repository_that_holds_the_code_and_of_no_other(co
 def test_training_does_without_git(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert run(tmp_path / "a.safetensors")[1]["commit"] == "unknown"
+
+
+def test_checkpoint_is_read_once(tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a.safetensors", stop=2)
+    read, names = weights.read, []
+    monkeypatch.setattr(weights, "read", lambda path: names.append(Path(path).name) or read(path))
+    model = nn.Linear(2, 1)
+    loop._restore(tmp_path / "a.checkpoint", {}, model, model, torch.optim.AdamW(model.parameters()))
+    assert names == ["a.checkpoint"]

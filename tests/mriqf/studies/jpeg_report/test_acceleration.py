@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 import torch
 
+import mriqf
 import recon
+from mriqf import jpeg
 from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies._frame.inputs import read_inputs
 from mriqf.studies._frame.table import Table, read_table
@@ -18,7 +20,7 @@ from mriqf.studies.jpeg_report.acceleration import (
     tasks,
 )
 from mriqf.studies.jpeg_report.acceleration.answer import A7_BAR, curves, spread, within
-from mriqf.studies.jpeg_report.acceleration.measure import FULL, undersample
+from mriqf.studies.jpeg_report.acceleration.measure import FULL, score_image, undersample
 from mriqf.studies.jpeg_report.acceleration.prediction import estimators, predict, settings
 
 
@@ -261,3 +263,12 @@ def test_one_slice_at_one_seed_has_no_spread_to_judge():
     _, a8 = claims({name: column[table["slice"] == 0] for name, column in table.items()})
     assert a8.holds is None
     assert "of one image at each R" in a8.measured
+
+
+def test_images_are_scored_as_the_command_does(texture):
+    """The grid of an earlier JPEG compression is looked for."""
+    pixels = torch.from_numpy(texture(128, 128)).float()[None, None] / 255
+    shown = (255 * jpeg.compress(pixels, 40)).round()[0, 0, 3:, 5:].numpy()
+    model = mriqf.load("qf-gray")
+    assert mriqf.score(shown, model).lattice is not None
+    assert score_image(shown, model).value == mriqf.score(shown, model).slices[0].value

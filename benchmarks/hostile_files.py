@@ -23,6 +23,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from mriqf import weights
+from mriqf.calibration import file as calibration_file
+from mriqf.html import read_scores
+from mriqf.io import read, read_kspace
+from mriqf.io.jpeg_file import read_jpeg
+from mriqf.training.manifest import read_manifest
+
 RNG = np.random.default_rng(0)
 SIDE = 64
 STACK = RNG.uniform(1, 200, (2, SIDE, SIDE)).astype(np.float32)
@@ -595,3 +602,33 @@ CRAFTED: list[tuple[str, str, Callable[[Path], Path]]] = [
     *[("text", "report", lambda f, text=text: _text(f, "s.json", text)) for text in (
         "{", "[]", "[1]", DEEP, "[{}]", '[{"input": [1]}]', "1" * 9999)],
 ]  # fmt: skip
+
+
+def read_images(path: Path) -> None:
+    """Read the first slices of a volume."""
+    volume = read(path)
+    for index in range(min(volume.n_slices, 3)):
+        pixels = volume.read_slice(index)
+        assert pixels.shape == (volume.channels, *volume.shape)
+        assert np.isfinite(pixels).all()
+    assert np.isfinite(volume.affine).all()
+
+
+def read_raw(path: Path) -> None:
+    """Read the first slices of k-space."""
+    found = read_kspace(path)
+    for index in range(min(found.n_slices, 3)):
+        assert np.isfinite(found.read_slice(index)).all()
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "score": read_images,
+    "recon": read_raw,
+    "restore": lambda path: read_jpeg(path, coefficients=False),
+    "report": lambda path: read_scores([path]),
+    "dataset": lambda path: read_scores([path.parent]),
+    "manifest": read_manifest,
+    "weights": weights.load,
+    "calibration": calibration_file.read,
+}
+"""What each command reads files by."""
