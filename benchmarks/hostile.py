@@ -104,7 +104,7 @@ def arguments(command: str, path: Path, folder: Path) -> list[str]:
         case "dataset":
             return ["report", str(path.parent), "--out", out + ".html", "--force"]
         case "manifest":
-            return ["data", "list", given, "--root", str(folder)]
+            return ["data", "list", given, "--data", str(folder)]
         case "weights":
             return ["score", str(folder / "good.npy"), "--weights", given]
         case _:

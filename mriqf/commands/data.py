@@ -3,17 +3,19 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from tqdm import tqdm
 
 from mriqf.training.manifest import Manifest, Source, Split, read_manifest, verify
 
 app = App(name="data", help="Check the data that a manifest names, list them, or degrade them to train on.")
+Folder = Annotated[Path, Parameter(alias="--root")]  # its name in earlier releases
 
 
 @app.command(name="verify")
-def verify_data(manifest: Path, *, root: Path) -> int:
+def verify_data(manifest: Path, *, data: Folder) -> int:
     """Check that every source of a manifest is there, whole, and in one split only.
 
     Prints one tab-separated line a source: ok, missing or changed, split, path, and what is wrong.
@@ -22,7 +24,7 @@ def verify_data(manifest: Path, *, root: Path) -> int:
     ----------
     manifest
         Which data: see data_manifests/.
-    root
+    data
         Folder that the manifest's paths start from.
 
     Returns
@@ -30,28 +32,28 @@ def verify_data(manifest: Path, *, root: Path) -> int:
     0, or 1 if anything is wrong.
     """
     wrong = 0
-    for source, state, reason in check(read_manifest(manifest), root):
+    for source, state, reason in check(read_manifest(manifest), data):
         wrong += state != "ok"
         print(state, source.split, source.path, reason, sep="\t", flush=True)  # noqa: T201
     return 1 if wrong else 0
 
 
 @app.command(name="list")
-def list_data(manifest: Path, *, root: Path, split: Split | None = None) -> None:
+def list_data(manifest: Path, *, data: Folder, split: Split | None = None) -> None:
     """Print the files of a manifest that are there, one a line.
 
     Parameters
     ----------
     manifest
         Which data: see data_manifests/.
-    root
+    data
         Folder that the manifest's paths start from.
     split
         train, val or test; all if not given.
     """
     chosen = read_manifest(manifest)
     sources = chosen.sources if split is None else chosen.split(split)
-    for file in dict.fromkeys(file for source in sources for file in source.find(root)):
+    for file in dict.fromkeys(file for source in sources for file in source.find(data)):
         print(file)  # noqa: T201
 
 
@@ -59,7 +61,7 @@ def list_data(manifest: Path, *, root: Path, split: Split | None = None) -> None
 def degrade(
     manifest: Path,
     *,
-    root: Path,
+    data: Folder,
     out: Path,
     n: int = 4000,
     split: Split = "train",
@@ -73,7 +75,7 @@ def degrade(
     ----------
     manifest
         Which magnitude images, which subjects: see data_manifests/.
-    root
+    data
         Folder that the manifest's paths start from.
     out
         Folder for the shards of 40 examples; those that are there are kept.
@@ -90,7 +92,7 @@ def degrade(
 
     shards = range(start, shard_count(n), step)
     with tqdm(desc="degrade", total=len(shards), file=sys.stderr, disable=None, leave=False, unit="shard") as bar:
-        generate(read_manifest(manifest), root, split, out, n, seed, start=start, step=step, report=bar.update)
+        generate(read_manifest(manifest), data, split, out, n, seed, start=start, step=step, report=bar.update)
 
 
 def check(manifest: Manifest, root: Path) -> Iterator[tuple[Source, str, str]]:

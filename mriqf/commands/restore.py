@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from cyclopts import Parameter
 from jaxtyping import Float, UInt8
 from PIL import Image
 from tqdm import tqdm
@@ -34,7 +36,7 @@ PRINTED = ("input", "output", "weights", "sampling")
 
 def restore_files(
     *inputs: Path,
-    model: str = "qgcn",
+    weights: Annotated[str, Parameter(alias="--model")] = "qgcn",  # its name in earlier releases
     out: Path,
     prior: PriorConfig = PriorConfig(),  # noqa: B008 (frozen)
     header: bool = False,
@@ -51,7 +53,7 @@ def restore_files(
     ----------
     inputs
         JPEG files, and folders of them, which are searched with all that is below: results lie in such folders, too.
-    model
+    weights
         arcnn, srcnn, qgcn, qgac or qairn, of which the weights for grey or colour are taken as each file needs them; a
         name or path of weights; or dip, a deep image prior, which needs minutes a file: a run that was cut off goes on.
     out
@@ -83,9 +85,9 @@ def restore_files(
         raise FileExistsError(f"{taken} exists: choose another folder or pass --force")
     place = choose_device(device)
     try:
-        models = {} if model in (*MODELS, PRIOR) else {model: load_restorer(model, place)}
+        models = {} if weights in (*MODELS, PRIOR) else {weights: load_restorer(weights, place)}
     except ValueError as error:
-        raise UsageError(f"--model: {error}; or choose {', '.join(MODELS)}, {PRIOR}") from None
+        raise UsageError(f"--weights: {error}; or choose {', '.join(MODELS)}, {PRIOR}") from None
     out.mkdir(parents=True, exist_ok=True)
     for problem in failed:
         say(f"error: {problem}")
@@ -93,9 +95,9 @@ def restore_files(
     for path, target in tqdm(targets.items(), "restore", file=sys.stderr, disable=None, leave=False):
         try:
             jpeg = read_jpeg(path, coefficients=False)
-            name = f"{model}-{'gray' if len(jpeg.pixels) == 1 else 'rgb'}" if model in MODELS else model
+            name = f"{weights}-{'gray' if len(jpeg.pixels) == 1 else 'rgb'}" if weights in MODELS else weights
             target.parent.mkdir(parents=True, exist_ok=True)
-            if model == PRIOR:
+            if weights == PRIOR:
                 pixels = fit_file(jpeg, prior, place, target.with_suffix(".checkpoint"))
             else:
                 if name not in models:

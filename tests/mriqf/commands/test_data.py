@@ -39,7 +39,7 @@ sha256 = "{sha256}"
 @pytest.fixture
 def run(folder, capsys):
     def data(command, *options):
-        status = main(["data", command, str(folder / "m.toml"), "--root", str(folder), *options])
+        status = main(["data", command, str(folder / "m.toml"), "--data", str(folder), *options])
         printed = capsys.readouterr()
         return status, [line.split("\t") for line in printed.out.splitlines()], printed.err
 

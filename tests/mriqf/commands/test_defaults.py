@@ -60,9 +60,9 @@ COMMANDS = {
     "train tune-modl": "modl-knee MANIFEST --data ROOT --steps 1 --out OUT/new.safetensors",
     "calibrate": "DEGRADED/val DEGRADED/test --out OUT/new.calibration.json",
     "export": "qf-mri --out OUT/qf-mri.onnx",
-    "data verify": "MANIFEST --root ROOT",
-    "data list": "MANIFEST --root ROOT",
-    "data degrade": "MANIFEST --root ROOT --out OUT --n 40",
+    "data verify": "MANIFEST --data DATA",
+    "data list": "MANIFEST --data DATA",
+    "data degrade": "MANIFEST --data DATA --out OUT --n 40",
 }
 
 
@@ -90,7 +90,7 @@ def places(tmp_path_factory):
         shutil.copytree(root / "photos", root / split)
     manifest(root / "photographs.toml", {split: (split, None) for split in sources})
     for split in sources:
-        words = ["data", "degrade", root / "heads.toml", "--root", root, "--out", root / "degraded" / split]
+        words = ["data", "degrade", root / "heads.toml", "--data", root, "--out", root / "degraded" / split]
         assert main([str(w) for w in (*words, "--split", split, "--n", 40)]) == 0
     shutil.copytree(root / "photos", root / "opinions")
     (root / "opinions" / "scores.csv").write_text("image,score\nbox,40\nlogo,60\n")

@@ -75,7 +75,7 @@ def run(tmp_path, capsys):
     """Runner of `mriqf restore`: exit status, fields of standard output, lines of standard error."""
 
     def restore(*inputs, model="srcnn", out=tmp_path / "out", options=()):
-        status = main(["restore", *map(str, inputs), "--model", str(model), "--out", str(out), *options])
+        status = main(["restore", *map(str, inputs), "--weights", str(model), "--out", str(out), *options])
         printed = capsys.readouterr()
         return status, [line.split("\t") for line in printed.out.splitlines()], printed.err.splitlines()
 
@@ -308,11 +308,11 @@ def test_prior_goes_on_where_it_was_cut_off(save, tmp_path, monkeypatch):
         keep(*given)
         raise KeyboardInterrupt
 
-    restore_files(file, model="dip", out=tmp_path / "whole", prior=config)
+    restore_files(file, weights="dip", out=tmp_path / "whole", prior=config)
     with monkeypatch.context() as patch:
         patch.setattr(prior, "_save", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            restore_files(file, model="dip", out=tmp_path / "out", prior=config)
+            restore_files(file, weights="dip", out=tmp_path / "out", prior=config)
     assert (tmp_path / "out" / "a.checkpoint").exists()
-    restore_files(file, model="dip", out=tmp_path / "out", prior=config)
+    restore_files(file, weights="dip", out=tmp_path / "out", prior=config)
     assert (tmp_path / "out" / "a.png").read_bytes() == (tmp_path / "whole" / "a.png").read_bytes()

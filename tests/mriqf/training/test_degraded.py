@@ -198,7 +198,7 @@ def test_other_splits_and_seeds_are_other_shards(small_data, tmp_path):
 
 def test_command(small_data, tmp_path, capsys):
     out = tmp_path / "cache"
-    arguments = ["--root", str(small_data[1]), "--out", str(out), "--n", "10", "--split", "val", "--seed", "4"]
+    arguments = ["--data", str(small_data[1]), "--out", str(out), "--n", "10", "--split", "val", "--seed", "4"]
     assert main(["data", "degrade", str(tmp_path / "small.toml"), *arguments]) == 0, capsys.readouterr().err
     assert set(read_shards(out)["subject"]) == {"2"}
     assert main(["data", "degrade", str(tmp_path / "small.toml"), *arguments, "--start", "1", "--step", "2"]) == 0
