@@ -20,10 +20,11 @@ from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels
 from mriqf.jpeg.lattice import estimate_quality
 from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.inference import fast
+from mriqf.predictors.inference import for_inference
 from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, percentile_scale, volume_scale
-from mriqf.scoring.scorer import jpeg_trace, score, score_slices
+from mriqf.scoring.scorer import jpeg_trace, score
+from mriqf.scoring.slices import score_slices
 from mriqf.training.manifest import Source, read_manifest, read_source
 
 HERE = Path(__file__).parent.parent
@@ -58,7 +59,7 @@ def measure(images: list[np.ndarray], source: Source, models: dict[str, Predicto
     """Pairs (quality, error) for each (what, model)."""
     rng = np.random.default_rng(20)
     found = defaultdict(list)
-    quick = {name: fast(model) for name, model in models.items()}
+    quick = {name: for_inference(model) for name, model in models.items()}
     for image in tqdm(images, source.path, leave=False):
         planes = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
         inside = foreground_mask(planes, percentile_scale([planes]).threshold if image.ndim == 2 else 0.0)
@@ -85,7 +86,7 @@ def read(what: str, pixels: np.ndarray, quality: int, models: dict[str, Predicto
     scale = volume_scale(volume, lattice) if whole else None
     for name, model in models.items():
         if scale is not None:
-            value = next(score_slices(volume.read_slice, [0], model, scale=scale, lattice=lattice)).score
+            value = next(score_slices(volume.read_slice, [0], model, scale=scale, lattice=lattice)).value
         else:
             value = float(model(planes / 255).mean())
         found[what, name].append((quality, value - quality))

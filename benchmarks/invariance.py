@@ -19,9 +19,10 @@ from mriqf.commands.demo import embedded_slice
 from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels
 from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.inference import batches, fast
+from mriqf.predictors.inference import batches, for_inference
 from mriqf.scoring.scale import normalise, volume_scale
-from mriqf.scoring.scorer import jpeg_trace, score, score_slices
+from mriqf.scoring.scorer import jpeg_trace, score
+from mriqf.scoring.slices import score_slices
 from mriqf.studies._frame.inputs import read_inputs
 
 BAR = 0.1  # points: as much as half precision may move a score
@@ -105,9 +106,9 @@ def in_batches(stack: np.ndarray, model: Predictor, *, together: bool) -> np.nda
     lattice = jpeg_trace(volume, range(len(stack))) if model.reads_grid else None
     scale = volume_scale(volume, lattice)
     found = score_slices(
-        volume.read_slice, range(len(stack)), fast(model), scale=scale, lattice=lattice, together=together
+        volume.read_slice, range(len(stack)), for_inference(model), scale=scale, lattice=lattice, together=together
     )
-    return np.array([s.score for s in found])
+    return np.array([s.value for s in found])
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mriqf.io import from_array
 from mriqf.predictors.base import load_predictor
-from mriqf.predictors.inference import fast
+from mriqf.predictors.inference import for_inference
 from mriqf.predictors.qf import QFConfig, QFPredictor
 from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import score_slices
+from mriqf.scoring.slices import score_slices
 
 # From a process that is small itself: what a parent holds counts as the first memory of its children.
 WATCH = """
@@ -54,7 +54,7 @@ def main() -> None:
 def steady(weights: str, size: int, batch: int = 8) -> None:
     """Slices a second of the predictor alone and of all of scoring, and the share of the convolution peak."""
     model = load_predictor(weights)
-    quick = fast(model)
+    quick = for_inference(model)
     images = torch.from_numpy(_phantom(batch, size))
     volume = from_array(images[:, 0] * 1000)
     scale = volume_scale(volume)

@@ -149,15 +149,15 @@ def draw(case: Case, folder: Path) -> str:
     error = f", NRMSE {nrmse(case, first.foreground):.2f}" if case.error else ""
     for axis, found, more in ((axes[0], first, ""), (axes[1], second, error)):
         axis.imshow(found.image[0], cmap="gray", vmin=0, vmax=1)
-        axis.set_title(f"score {found.score:.1f}{more}\n{expected(found)}", fontsize=9)
-    inside = np.where(second.foreground, second.quality, np.nan)
+        axis.set_title(f"score {found.value:.1f}{more}\n{expected(found)}", fontsize=9)
+    inside = np.where(second.foreground, second.map, np.nan)
     shown = axes[2].imshow(inside, cmap="viridis", vmin=0, vmax=100)
     axes[2].set_title("quality map of the second", fontsize=9)
     for axis in axes:
         axis.set_axis_off()
     figure.colorbar(shown, ax=axes[2], shrink=0.8)
     figure.savefig(folder / f"{case.name}.png", dpi=100)
-    caption = f"{case.title}: {first.score:.1f} and {second.score:.1f} by {case.weights}{error}."
+    caption = f"{case.title}: {first.value:.1f} and {second.value:.1f} by {case.weights}{error}."
     return f"### {case.title}\n\n{case.text}\n\n![{caption}]({folder.name}/{case.name}.png)\n\n*{caption}*\n"
 
 

@@ -82,7 +82,8 @@ class QFLoss(nn.Module):
     def forward(
         self,
         images: Float[Tensor, "b ch h w"],
-        foreground: Bool[Tensor, "b h w"] | None = None,
+        *,
+        mask: Bool[Tensor, "b h w"] | None = None,
         seed: int | Sequence[int] = 0,
     ) -> Float[Tensor, ""]:
         """Loss of images in [0, 1], as the predictors were trained on: of MR magnitudes, see `unit_range`.
@@ -91,7 +92,7 @@ class QFLoss(nn.Module):
         ----------
         images
             Grey or RGB; in [0, 1], but for what a restorer adds beyond.
-        foreground
+        mask
             The object. If not given, that of each grey image as scoring finds it, and all of RGB images. An image
             without foreground counts nothing.
         seed
@@ -108,8 +109,7 @@ class QFLoss(nn.Module):
                 f"images are {tuple(images.shape)}: these predictors take {self.channels} channels "
                 f"and sides of at least {least} pixels"
             )
-        if foreground is None:
-            foreground = find_foreground(images)
+        foreground = find_foreground(images) if mask is None else mask
         shown = images.clamp(0, 1)
         rng, losses = np.random.default_rng(seed), []
         for model in self.predictors:
@@ -126,13 +126,14 @@ class QFLoss(nn.Module):
 def qf_loss(
     images: Float[Tensor, "b ch h w"],
     predictor: str | Path | nn.Module = "qf-mri",
-    foreground: Bool[Tensor, "b h w"] | None = None,
+    *,
+    mask: Bool[Tensor, "b h w"] | None = None,
 ) -> Float[Tensor, ""]:
     """1 − quality / 100, mean over the foreground of images in [0, 1]; lower is better, and it has a gradient.
 
     `QFLoss` keeps its predictor between calls.
     """
-    return QFLoss(predictor)(images, foreground)
+    return QFLoss(predictor)(images, mask=mask)
 
 
 def unit_range(magnitudes: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:

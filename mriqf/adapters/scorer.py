@@ -8,10 +8,9 @@ from torch import Tensor
 
 from mriqf.io import from_array
 from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.inference import fast
 from mriqf.scoring.pooling import choose_pool
-from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import check_channels, jpeg_trace, score_slices
+from mriqf.scoring.quality import magnitude
+from mriqf.scoring.scorer import Scorer
 
 
 class BatchScorer:
@@ -30,9 +29,9 @@ class BatchScorer:
     """
 
     def __init__(self, weights: str | Path | Predictor = "qf-mri", pool: str = "auto"):
-        model = weights if isinstance(weights, Predictor) else load_predictor(weights)
-        self.pool = choose_pool(pool, model)
-        self.predictor = fast(model)
+        self._model = weights if isinstance(weights, Predictor) else load_predictor(weights)
+        self._pool = choose_pool(pool, self._model)
+        self._scorers: dict[torch.device, Scorer] = {}
 
     def __call__(self, images: Num[Tensor, "b ch h w"]) -> Float[Tensor, " b"]:
         """Score, NaN where an image has no foreground.
@@ -48,37 +47,11 @@ class BatchScorer:
         ValueError
             If an image is empty, constant, not finite, smaller than the predictor sees, or has other channels.
         """
-        shown = magnitude(images)
-        check_channels(shown.shape[1], self.predictor)
-        self.predictor.to(images.device)
-        return torch.tensor([self._score(image) for image in shown.cpu()], dtype=torch.float32, device=images.device)
-
-    def _score(self, image: Float[Tensor, "ch h w"]) -> float:
-        volume = from_array(image[None], "image")
-        lattice = jpeg_trace(volume, [0]) if self.predictor.reads_grid else None
-        scale = volume_scale(volume, lattice)
-        (found,) = score_slices(volume.read_slice, [0], self.predictor, pool=self.pool, scale=scale, lattice=lattice)
-        return found.score
-
-
-def magnitude(images: Num[Tensor, "b ch h w"]) -> Float[Tensor, "b ch2 h w"]:
-    """One channel of magnitude, or three of colours, in single precision.
-
-    Raises
-    ------
-    ValueError
-        If the images are neither.
-    """
-    if images.ndim == 4:
-        plain = images.detach()
-        match images.shape[1], plain.is_complex():
-            case 1, True:
-                return plain.abs().float()
-            case ((1 | 3), False):
-                return plain.float()
-            case 2, False:
-                return torch.linalg.vector_norm(plain.float(), dim=1, keepdim=True)
-    raise ValueError(
-        f"images are {tuple(images.shape)} of {images.dtype}: give (b, 1, h, w), real or complex, (b, 2, h, w) with "
-        "real and imaginary part, or RGB as (b, 3, h, w)"
-    )
+        shown = magnitude(images.detach()).cpu()
+        if (device := images.device) not in self._scorers:  # each device has a precision that is fast on it
+            self._scorers[device] = Scorer(self._model, pool=self._pool, calibration=None, device=device)
+        scorer = self._scorers[device]
+        scores = [
+            slice_score.value for image in shown for slice_score in scorer.slices(from_array(image[None], "image"))
+        ]
+        return torch.tensor(scores, dtype=torch.float32, device=device)

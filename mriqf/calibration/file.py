@@ -29,7 +29,7 @@ def attached(calibration: Calibration | str | Path | None, model: Predictor, poo
         One, or the file of one; `auto` is that beside the predictor's weights, if there is one and it is of this pool;
         `none` or None is none.
     model
-        As it was loaded, or the copy that `fast` makes of it.
+        As it was loaded, or the copy that `for_inference` makes of it.
     pool
         How its maps become scores.
 

@@ -11,13 +11,8 @@ from mriqf.calibration import Calibration, Check, Scored, fit, leave_one_out
 from mriqf.calibration.file import beside, fingerprint, write
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, say
-from mriqf.io import from_array
-from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.error import ErrorPredictor
-from mriqf.predictors.inference import fast
-from mriqf.scoring.pooling import choose_pool
-from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import score_slices
+from mriqf.predictors.base import load_predictor
+from mriqf.scoring.scorer import Scorer
 
 LIMITS = (0.05, 0.10, 0.15, 0.20)
 
@@ -60,15 +55,15 @@ def calibrate(
     if not 0 < coverage < 1:
         raise UsageError(f"--coverage is {coverage:g}: give a share between 0 and 1")
     model = load_predictor(weights, choose_device(device))
-    if not isinstance(model, ErrorPredictor):
+    if model.default_pool != "rms":
         raise UsageError(f"weights {weights} know no errors: choose qf-mri, or others by mriqf train error")
     path = out or beside(weights)
     if path is None or (path.exists() and not force):
         raise FileExistsError(f"{path} exists: choose another name or pass --force")
-    quick = fast(model)
+    quick = Scorer(model, calibration=None)
     scored = score_examples(examples, quick)
     known = score_examples(familiar, quick).looks if familiar else None
-    found = fit(scored, weights=fingerprint(model), pool=choose_pool("auto", model), coverage=coverage, familiar=known)
+    found = fit(scored, weights=fingerprint(model), pool=quick.pool, coverage=coverage, familiar=known)
     write(path, found, force=force)
     for line in _report(found, leave_one_out(scored, coverage=coverage, familiar=known)):
         print(line)  # noqa: T201
@@ -76,24 +71,23 @@ def calibrate(
     return 0
 
 
-def score_examples(folders: Sequence[Path], model: Predictor) -> Scored:
+def score_examples(folders: Sequence[Path], scorer: Scorer) -> Scored:
     """Scores of degraded images, without those that have no foreground."""
     from mriqf.training.degraded import read_shards
 
-    parts = [_score_folder(read_shards(folder), model, folder.name) for folder in folders]
+    parts = [_score_folder(read_shards(folder), scorer, folder.name) for folder in folders]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Scored.__dataclass_fields__}
     scored = Scored(**columns)
     return scored.part(np.isfinite(scored.score))
 
 
-def _score_folder(examples: dict[str, np.ndarray], model: Predictor, name: str) -> Scored:
+def _score_folder(examples: dict[str, np.ndarray], scorer: Scorer, name: str) -> Scored:
     n = len(examples["nrmse"])
     score, looks = np.empty(n), []
     for k in tqdm(range(n), name, file=sys.stderr, disable=None, leave=False, unit="image"):
         h, w = examples["shape"][k]
-        volume = from_array(examples["image"][k][:h, :w].astype(np.float32))
-        (found,) = score_slices(volume.read_slice, [0], model, scale=volume_scale(volume))
-        score[k] = found.score
+        found = scorer.image(examples["image"][k][:h, :w].astype(np.float32))
+        score[k] = found.value
         looks.append(found.looks)
     subject = np.array([f"{d}/{s}" for d, s in zip(examples["dataset"], examples["subject"], strict=True)])
     acceleration = np.asarray(examples.get("acceleration", np.full(n, np.nan)), np.float64)

@@ -16,7 +16,6 @@ from tqdm import tqdm
 import recon
 from mriqf import __version__
 from mriqf.calibration import Calibration
-from mriqf.calibration.file import attached
 from mriqf.cli import UsageError
 from mriqf.commands.kspace import (
     LAM,
@@ -33,14 +32,10 @@ from mriqf.commands.options import choose_device, parse_slices, say
 from mriqf.commands.score_table import complain, nrmse_column, score_column
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import check_targets, tables
-from mriqf.io import KSpace, find_inputs, find_sampling, from_array, read_kspace
+from mriqf.io import KSpace, find_inputs, find_sampling, read_kspace
 from mriqf.io.bounds import named
 from mriqf.io.discovery import RAW, passed_over
-from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.inference import fast
-from mriqf.scoring.pooling import choose_pool
-from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import score_slices
+from mriqf.scoring.scorer import Scorer
 
 PRINTED = (
     "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "held_out", "missing",
@@ -137,13 +132,12 @@ def check(
     check_targets(csv, force=force)
     lam, place = LAM.get(method) if lam is None else lam, choose_device(device)
     try:
-        model = load_predictor(weights, place)
-        calibration = attached("auto", model, choose_pool("auto", model))
-        judge = _Judge(fast(model), calibration, force_score)
+        scorer = Scorer(weights, device=place)
+        judge = _Judge(scorer, force_score)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if model.config.channels != 1:
-        raise UsageError(f"--weights {weights} takes {model.config.channels} channels: choose one for grey images")
+    if (channels := scorer.predictor.config.channels) != 1:
+        raise UsageError(f"--weights {weights} takes {channels} channels: choose one for grey images")
     reconstruction = choose_method(method, lam, modl, place, "--modl")
     used = {
         "method": method, "weights": weights, "modl": modl if method == "modl" else None, "lam": lam, "folds": folds,
@@ -157,7 +151,7 @@ def check(
         say(f"error: {line}")
 
     found = list(find_inputs(kspace, fail, skipped.__setitem__, RAW).values())
-    printed = _slice_table(found, calibration, header)
+    printed = _slice_table(found, scorer.calibration, header)
     volumes: list[list[dict[str, Any]]] = []
     with tables(csv, None, ("input", "slice", *USED, *FOUND), force=force) as files:
         try:
@@ -187,7 +181,7 @@ def check(
             say("interrupted" + "".join(f"; {file.count} rows are in {file.path}" for file in files))
             raise
     if printed.aligned:
-        _print_volumes([rows for rows in volumes if len(rows) > 1], calibration)
+        _print_volumes([rows for rows in volumes if len(rows) > 1], scorer.calibration)
     for line in passed_over(skipped):
         say(f"skipped: {line}")
     return 1 if failures else 0
@@ -227,17 +221,13 @@ def _shown(calibration: Calibration | None) -> list[Column]:
 class _Judge:
     """Says of an image alone how good it is."""
 
-    predictor: Predictor
-    calibration: Calibration | None
+    scorer: Scorer
     force_score: bool
 
     def __call__(self, image: Float32[np.ndarray, "h w"]) -> dict[str, Any]:
         """Score and NRMSE to expect; of an image of an unknown kind, the reason why there are none."""
-        volume = from_array(image)
-        (found,) = score_slices(
-            volume.read_slice, [0], self.predictor, scale=volume_scale(volume), calibration=self.calibration
-        )
-        told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": found.score}
+        found = self.scorer.image(image)
+        told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": found.value}
         if (expected := found.expected) is not None:
             told |= {key: getattr(expected, key) for key in JUDGED[:3]} | {"domain": expected.reason or "ok"}
             if expected.unlike and not self.force_score:

@@ -18,10 +18,9 @@ from torch import Tensor
 import recon
 from mriqf import jpeg, metrics
 from mriqf.io import atomic_path, from_array
-from mriqf.predictors.base import load_predictor
 from mriqf.scoring.result import SliceScore
 from mriqf.scoring.scale import normalise, volume_scale
-from mriqf.scoring.scorer import score, score_slices
+from mriqf.scoring.scorer import Scorer, score
 
 METHODS = {"zero-filled": recon.zero_filled, "CG-SENSE": lambda k, a: recon.cg_sense(k, a, lam=1e-3, tol=1e-4)}
 MASKS = {"random": recon.masks.random, "equispaced": recon.masks.equispaced}
@@ -80,7 +79,7 @@ def demo(
     rows = reconstruct_and_score(image, mask, accelerations, center_fraction, weights, seed)
     lines = ["method\tR\teffective R\tNRMSE\tscore"]
     lines += [
-        f"{r.method}\t{r.acceleration}\t{r.effective_acceleration:.2f}\t{r.nrmse:.3f}\t{r.result.score:.1f}"
+        f"{r.method}\t{r.acceleration}\t{r.effective_acceleration:.2f}\t{r.nrmse:.3f}\t{r.result.value:.1f}"
         for r in rows
     ]
     ladder = jpeg_ladder(image, weights)
@@ -115,7 +114,7 @@ def reconstruct_and_score(
     shape = (image.shape[0], image.shape[1])
     csm = recon.birdcage(n_coils, shape)
     kspace = recon.simulate_kspace(truth * recon.smooth_phase(shape, seed), csm, noise_std=0.002, seed=seed)
-    model = load_predictor(weights)
+    scorer = Scorer(weights, calibration=None, exact=True)
     rows = []
     for name, method in METHODS.items():
         for acceleration in accelerations:
@@ -124,8 +123,7 @@ def reconstruct_and_score(
             columns = MASKS[mask](image.shape[1], acceleration, fraction, seed)
             sense = recon.Sense(columns, csm)
             volume = from_array(method(sense.mask * kspace, sense).abs()[:, 0])
-            scale = volume_scale(volume)
-            (result,) = score_slices(volume.read_slice, [0], model, scale=scale)
+            (result,) = scorer.slices(volume)
             inside = torch.from_numpy(result.foreground)[None, None]
             found, truth = torch.from_numpy(volume.read_slice(0))[None], image[None, None]
             nrmse = metrics.nrmse(metrics.match_scale(found, truth, inside), truth, inside).item()
@@ -164,9 +162,9 @@ def draw(rows: Sequence[Row], ladder: Sequence[tuple[int, float]], path: Path, f
             row = chosen[column]
             top.imshow(row.result.image[0], cmap="gray", vmin=0, vmax=1)
             top.set_title(
-                f"{method}, R = {row.acceleration}\nscore {row.result.score:.0f}, NRMSE {row.nrmse:.2f}", fontsize=9
+                f"{method}, R = {row.acceleration}\nscore {row.result.value:.0f}, NRMSE {row.nrmse:.2f}", fontsize=9
             )
-            inside = np.where(row.result.foreground, row.result.quality, math.nan)
+            inside = np.where(row.result.foreground, row.result.map, math.nan)
             shown = below.imshow(inside, cmap="viridis", vmin=0, vmax=100)
     if shown is not None:
         pictures.colorbar(shown, ax=axes[:, -1], label="quality map (foreground), 0–100", shrink=0.5)
@@ -174,7 +172,7 @@ def draw(rows: Sequence[Row], ladder: Sequence[tuple[int, float]], path: Path, f
     for method in methods:
         mine = sorted((r for r in rows if r.method == method), key=lambda r: r.effective_acceleration)
         rate = [r.effective_acceleration for r in mine]
-        score_axis.plot(rate, [r.result.score for r in mine], "o-", label=method)
+        score_axis.plot(rate, [r.result.value for r in mine], "o-", label=method)
         error_axis.plot(rate, [r.nrmse for r in mine], "o-", label=method)
     score_axis.set(xlabel="effective R", ylabel="score (higher is better)", ylim=(0, 102))
     error_axis.set(ylabel="NRMSE in the foreground", xlabel="effective R", ylim=(0, None))

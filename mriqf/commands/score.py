@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mriqf.calibration.file import attached
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, no_interrupt_lost, parse_slices, say
 from mriqf.commands.score_batch import Archive, Options, score_batch
@@ -26,9 +25,7 @@ from mriqf.commands.table_file import TableFile, check_targets, tables
 from mriqf.io import Axis, find_inputs
 from mriqf.io.bounds import named
 from mriqf.io.discovery import passed_over
-from mriqf.predictors.base import load_predictor
-from mriqf.predictors.inference import fast
-from mriqf.scoring.pooling import choose_pool
+from mriqf.scoring.scorer import Scorer
 
 
 def score(
@@ -144,11 +141,10 @@ def score(
         _print_archive(archive, header)
         return 1 if archive.failed else 0
     try:
-        model = load_predictor(weights, choose_device(device))
-        pool = choose_pool(pool, model)
-        calibrated = attached(calibration, model, pool)
-        cut = choose_cut_off(calibrated, limit)
-        predictor = fast(model)
+        scorer = Scorer(
+            weights, pool=pool, calibration=calibration, batch_size=batch_size, device=choose_device(device)
+        )
+        cut = choose_cut_off(scorer.calibration, limit)
     except ValueError as error:
         raise UsageError(str(error)) from None
     for folder in (map_dir, overlay_dir):
@@ -157,12 +153,9 @@ def score(
     skipped: dict[str, str] = {}
     problems: list[str] = []
     found = list(find_inputs(inputs, problems.append, skipped.__setitem__).values())
-    job = Job(
-        predictor, weights, pool, calibrated, cut, mask, axis, chosen, batch_size, map_dir, overlay_dir, force_score,
-        force,
-    )  # fmt: skip
-    with tables(csv, json, columns(calibrated is not None), force=force) as files:
-        run = _Run(job, SliceTable(found, calibrated, header=header), files)
+    job = Job(scorer, weights, cut, mask, axis, chosen, map_dir, overlay_dir, force_score, force)
+    with tables(csv, json, columns(scorer.calibration is not None), force=force) as files:
+        run = _Run(job, SliceTable(found, scorer.calibration, header=header), files)
         try:
             for problem in problems:
                 run.fail(problem)
@@ -203,7 +196,7 @@ class _Run:
             score_volume(self.job, source, name, tell)
         except (ValueError, OSError, ImportError) as error:
             reason = complain(source, named(error))
-            self._keep(failed_row(source, reason, columns(self.job.calibration is not None)))
+            self._keep(failed_row(source, reason, columns(self.job.scorer.calibration is not None)))
             self.fail(reason, source)
             return
         whole = volume_row(rows)
@@ -227,8 +220,8 @@ class _Run:
         if self._table.aligned:
             if self._volumes:
                 show("")
-                print_volumes(self._volumes, self.job.calibration)
-                for line in legend(self.job.calibration, self.job.cut):
+                print_volumes(self._volumes, self.job.scorer.calibration)
+                for line in legend(self.job.scorer.calibration, self.job.cut):
                     show(line)
             for line in self.failures:
                 say(f"not scored: {line}")

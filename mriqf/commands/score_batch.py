@@ -24,8 +24,8 @@ from mriqf.commands.score_volume import Job, choose_cut_off, map_file, overlay_f
 from mriqf.io import Axis, find_inputs
 from mriqf.io.bounds import named, words
 from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.inference import fast
 from mriqf.scoring.pooling import choose_pool
+from mriqf.scoring.scorer import Scorer
 from mriqf.weights import find, names
 
 KILLED = "every worker that scored it was killed: it may need more memory than they have"
@@ -245,15 +245,12 @@ def _loaded(options: Options) -> Job:
         None if path is None else Path(path) for path in (options.mask, options.map_dir, options.overlay_dir)
     )
     return Job(
-        fast(model),
+        Scorer(model, pool=options.pool, calibration=calibration, batch_size=options.batch_size),
         options.weights,
-        options.pool,
-        calibration,
         choose_cut_off(calibration, None),
         mask,
         options.axis,
         parse_slices(options.slices),
-        options.batch_size,
         map_dir,
         overlay_dir,
         options.force_score,

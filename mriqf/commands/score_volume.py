@@ -15,26 +15,21 @@ from mriqf.calibration import LIMIT, Calibration, CutOff
 from mriqf.commands.score_table import expected_columns
 from mriqf.commands.table_file import writing
 from mriqf.io import Axis, Volume, cut_along, read, write_map, write_overlay
-from mriqf.predictors.base import Predictor
 from mriqf.scoring.foreground import mask_reader
 from mriqf.scoring.result import SliceScore
-from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import check_channels, jpeg_trace, notes, own_scale, score_slices
+from mriqf.scoring.scorer import Scorer, check_channels, notes
 
 
 @dataclass(frozen=True)
 class Job:
     """What is the same for all volumes."""
 
-    predictor: Predictor
+    scorer: Scorer
     weights: str
-    pool: str
-    calibration: Calibration | None
     cut: CutOff | None
     mask: Path | None
     axis: Axis
     slices: slice
-    batch_size: int
     map_dir: Path | None
     overlay_dir: Path | None
     force_score: bool
@@ -59,20 +54,19 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
         Is called with each slice's row: columns of `mriqf.commands.score_table.columns`.
     """
     volume = cut_along(read(source), job.axis)
-    check_channels(volume.channels, job.predictor)
+    check_channels(volume.channels, job.scorer.predictor)
     mask = None if job.mask is None else mask_reader(cut_along(read(job.mask), job.axis), volume)
     deep = volume.grid[0]
     chosen = range(deep)[job.slices]
     if not chosen:
         raise ValueError(f"--slices selects none of its {deep} slices: choose others")
     indices = [start + k for start in range(0, volume.n_slices, deep) for k in chosen]
-    lattice = jpeg_trace(volume, indices)
-    grid = lattice if job.predictor.reads_grid else None
-    scale = own_scale(volume_scale(volume, grid), job.predictor)
+    setting = job.scorer.prepare(volume, indices)
+    scale, lattice = setting.scale, setting.lattice
     map_path = None if job.map_dir is None else map_file(job.map_dir, name)
     whole = {
         "input": source,
-        "pool": job.pool,
+        "pool": job.scorer.pool,
         "weights": job.weights,
         "foreground": "automatic" if mask is None else str(job.mask),
         "axis": job.axis,
@@ -82,44 +76,34 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
         "jpeg_quality": None if lattice is None else lattice.quality,
         "map": None if map_path is None else str(map_path),
         "version": __version__,
-        "note": "; ".join(notes(volume, job.predictor)),
+        "note": "; ".join(notes(volume, job.scorer.predictor)),
     }
 
     def scored() -> Iterator[SliceScore]:
-        found = score_slices(
-            volume.read_slice,
-            indices,
-            job.predictor,
-            pool=job.pool,
-            scale=scale,
-            mask=mask,
-            lattice=grid,
-            calibration=job.calibration,
-            batch_size=job.batch_size,
-        )
+        found = job.scorer.slices(volume, indices, setting=setting, mask=mask)
         hidden = True if job.quiet else None  # None: where nobody watches
         for result in tqdm(found, name, len(indices), file=sys.stderr, disable=hidden, leave=False, unit="slice"):
             place = {"slice": result.index % deep, "time": result.index // deep if volume.n_slices > deep else None}
             row: dict[str, Any] = {
                 **whole,
                 **place,
-                "score": result.score,
+                "score": result.value,
                 "foreground_fraction": result.foreground_fraction,
             }
-            if job.calibration is not None and result.expected is not None:
+            if job.scorer.calibration is not None and result.expected is not None:
                 row |= expected_columns(result.expected, job.cut)
                 if result.expected.unlike and not job.force_score:
                     row["score"] = None  # it would be read as if it said something
             tell(row)
             if job.overlay_dir is not None:
                 told = f"slice {row['slice']}" + ("" if row["time"] is None else f"  time {row['time']}")
-                shown = row.get("domain", "ok") if row["score"] is None else f"quality {result.score:.1f}"
+                shown = row.get("domain", "ok") if row["score"] is None else f"quality {result.value:.1f}"
                 picture = overlay_file(job.overlay_dir, name, row["slice"], row["time"])
                 with writing(picture):
                     write_overlay(
                         picture,
                         result.image,
-                        result.quality,
+                        result.map,
                         result.foreground,
                         rows_up=volume.rows_up,
                         title=f"{Path(source).name}  {told}  {shown}",
@@ -178,7 +162,7 @@ def _maps(results: Iterator[SliceScore], volume: Volume) -> Iterator[Float32[np.
     for result in results:
         for _ in range(result.index - written):
             yield empty
-        yield result.quality
+        yield result.map
         written = result.index + 1
     for _ in range(volume.n_slices - written):
         yield empty

@@ -1,5 +1,5 @@
 """Image metrics with a reference (of MR, of JPEG images) and without one, and correlations between scores."""
 
-from mriqf.metrics.mri import match_scale, nrmse, object_mask, psnr, ssim
+from mriqf.metrics.mri import match_scale, nmse, nrmse, object_mask, psnr, ssim
 
-__all__ = ["match_scale", "nrmse", "object_mask", "psnr", "ssim"]
+__all__ = ["match_scale", "nmse", "nrmse", "object_mask", "psnr", "ssim"]

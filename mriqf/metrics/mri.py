@@ -25,6 +25,13 @@ def psnr(
     return 10 * torch.log10(peak.square() / _mean((image - truth).square(), region))
 
 
+def nmse(
+    image: Float[Tensor, "b 1 h w"], truth: Float[Tensor, "b 1 h w"], region: Region = None
+) -> Float[Tensor, " b"]:
+    """Mean squared error over the truth's mean square, of each image, as fastMRI has it; 0 is perfect."""
+    return _mean((image - truth).square(), region) / _mean(truth.square(), region)
+
+
 def nrmse(
     image: Float[Tensor, "b 1 h w"], truth: Float[Tensor, "b 1 h w"], region: Region = None
 ) -> Float[Tensor, " b"]:

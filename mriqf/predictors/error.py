@@ -48,6 +48,11 @@ class ErrorPredictor(nn.Module):
     reads_grid = False
     """Whether an earlier JPEG's own grey levels and grid help it: it was trained on images that kept neither."""
     score_range = (0, 100)
+    default_pool = "rms"
+    """The quality of the root mean square error of the object: this network knows errors."""
+    zero_based = True
+    """How high a noise floor lies says how bad an image is: raw zero stays 0."""
+    sees_whole = True
     stride = 8
     receptive_field = 64
     halves = ("trunk",)

@@ -20,25 +20,40 @@ TILE = 1024
 """Pixels, each way, that are looked at in one part, where a predictor does not need to see the whole image."""
 
 
-def fast(model: Predictor) -> Predictor:
-    """A copy for inference that gives the same map, sooner.
+def for_inference(model: Predictor, device: torch.device | None = None) -> Predictor:
+    """A copy for inference that gives the same map, sooner; a copy that was made before is given back as it is.
 
     On processors and GPUs with bfloat16 arithmetic the judging layers run in it; the scores of slices move by less
-    than 0.1 (`benchmarks/speed.py` prints by how much). The original is left as it is; a copy stays as it is, too.
+    than 0.1 (`benchmarks/speed.py` prints by how much). The original is left as it is.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    device
+        Where the copy goes, and whose arithmetic it is made for; that of the model if not given.
+
+    Raises
+    ------
+    ValueError
+        If the model is in training mode.
     """
+    where = model.device if device is None else device
+    if isinstance(getattr(model, "fingerprint", None), str) and model.device == where:
+        return model
     if model.training:
         raise ValueError("predictor is in training mode: call eval() first")
-    quick = copy.deepcopy(model).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    quick = copy.deepcopy(model).to(where).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     quick.fingerprint = fingerprint(model)  # of the weights that it stands for, not of the folded ones
     for name in quick.halves:
-        setattr(quick, name, _fold(getattr(quick, name)).to(_dtype(model.device)))
+        setattr(quick, name, _fold(getattr(quick, name)).to(_dtype(where)))
     return quick
 
 
 def fingerprint(model: Predictor) -> str:
     """SHA-256 of a predictor's configuration and tensors, wherever its file lies and whatever its card says.
 
-    A copy by `fast` has that of its original.
+    A copy by `for_inference` has that of its original.
     """
     if isinstance(known := getattr(model, "fingerprint", None), str):
         return known
@@ -86,7 +101,7 @@ def predict(
     padded = functional.pad(images, padding((h, w), lead, model.stride), mode="replicate")
     size = len(padded) if (batches(model.device) if together is None else together) else 1
     each = [part.to(model.device) for part in padded.split(size)]
-    if isinstance(model, ErrorPredictor):
+    if isinstance(model, ErrorPredictor):  # sees the whole image, and shows its features
         maps, features = zip(*(model.quality_and_features(part) for part in each), strict=True)
         return torch.cat(maps).cpu(), torch.cat(features).cpu()
     return torch.cat([_in_parts(model, part) for part in each]), None

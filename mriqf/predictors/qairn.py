@@ -24,6 +24,9 @@ class QAIRNPredictor(nn.Module):
     reads_grid = True
     """Whether an earlier JPEG's grid, where it is known, helps it: it was trained on blocks from the first pixel on."""
     score_range = (0, 100)
+    default_pool = "foreground"
+    zero_based = False
+    sees_whole = False
     stride = 2
     receptive_field = STRIDE
 

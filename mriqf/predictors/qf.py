@@ -82,6 +82,12 @@ class QFPredictor(nn.Module):
     reads_grid = True
     """Whether an earlier JPEG's own grey levels and grid, where they are known, help it."""
     score_range = (0, 100)
+    default_pool = "foreground"
+    """How a map becomes one number, unless said otherwise."""
+    zero_based = False
+    """Whether images are scaled with raw zero at 0."""
+    sees_whole = False
+    """Whether a cell depends on the whole image, which then is not cut into parts."""
 
     def __init__(self, config: QFConfig = QFConfig()):
         super().__init__()

@@ -36,19 +36,23 @@ def pool_map(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: 
     ValueError
         If `pool` is none of these.
     """
+    return float(_pooled(quality, weight, pool))
+
+
+def _pooled(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str) -> Float[Tensor, ""]:
     quality, weight = quality.double(), weight.double()
     name, order = check_pool(pool)
     if name == "center":
         rows, columns = (slice(n // 4, n - n // 4) for n in quality.shape)
-        return float(quality[rows, columns].mean())
+        return quality[rows, columns].mean()
     if name == "mean":
-        return float(quality.mean())
+        return quality.mean()
     total = weight.sum()
     if total == 0:
-        return math.nan
+        return quality.new_tensor(math.nan)
     if name == "foreground":
-        return float((quality * weight).sum() / total)
-    return float(minkowski(quality.clamp_min(1e-3), order, weight))
+        return (quality * weight).sum() / total
+    return minkowski(quality.clamp_min(1e-3), order, weight)
 
 
 def minkowski(
@@ -92,8 +96,12 @@ def rms_error(log_error: Float[Tensor, "i j"], weight: Float[Tensor, "i j"]) -> 
     weight
         Share of each cell that is foreground, 0–1.
     """
+    return float(_rms(log_error, weight))
+
+
+def _rms(log_error: Float[Tensor, "i j"], weight: Float[Tensor, "i j"]) -> Float[Tensor, ""]:
     square = 10 ** (2 * log_error.double().clamp_max(0))
-    return float(0.5 * ((square * weight).sum() / weight.double().sum()).log10())
+    return 0.5 * ((square * weight).sum() / weight.double().sum()).log10()
 
 
 def check_pool(pool: str) -> tuple[str, float]:
@@ -158,23 +166,23 @@ def choose_pool(pool: str, model: Predictor) -> str:
     ValueError
         If there is no such pool, or the predictor has none.
     """
-    knows_errors = isinstance(model, ErrorPredictor)
     if pool == "auto":
-        return "rms" if knows_errors else "foreground"
+        return model.default_pool
     if pool != "rms":
         try:
             check_pool(pool)
         except ValueError:
             kinds = ", ".join((*POOLS, "rms (of predictors of errors)", "auto"))
             raise ValueError(f"pool is {pool!r}: choose one of {kinds}, for example minkowski:-2") from None
-    elif not knows_errors:
+    elif model.default_pool != "rms":
         raise ValueError(f"pool is 'rms', of errors, which {model.name} does not know: choose foreground, or qf-mri")
     return pool
 
 
-def pool_predicted(model: Predictor, quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str) -> float:
-    """Score of a quality map by a pool that `choose_pool` gave; NaN if the weights are all zero."""
+def pool_predicted(
+    model: Predictor, quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str
+) -> Float[Tensor, ""]:
+    """Score of a quality map by a pool that `choose_pool` gave, with its gradient; NaN without foreground."""
     if pool != "rms" or not isinstance(model, ErrorPredictor):
-        return pool_map(quality, weight, pool)
-    error = rms_error(model.error(quality), weight)
-    return model.quality(torch.tensor(error, device=model.device)).item()
+        return _pooled(quality, weight, pool)
+    return model.quality(_rms(model.error(quality), weight).float().to(model.device))

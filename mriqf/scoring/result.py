@@ -15,11 +15,11 @@ class SliceScore:
     """Quality of one slice."""
 
     index: int
-    score: float
+    value: float
     """Quality factor, 0–100, higher is better; NaN where there is no foreground to score."""
     foreground_fraction: float
     """Share of the slice's pixels that the foreground holds, 0–1."""
-    quality: Float32[np.ndarray, "h w"] = field(repr=False)
+    map: Float32[np.ndarray, "h w"] = field(repr=False)
     """Quality map at the slice's own size, 0–100."""
     foreground: Bool[np.ndarray, "h w"] = field(repr=False)
     image: Float32[np.ndarray, "ch h w"] = field(repr=False)
@@ -28,6 +28,16 @@ class SliceScore:
     """What the slice looks like to an error predictor: `mriqf.calibration.domain.describe`."""
     expected: Expected | None = None
     """What the score says of NRMSE and SSIM, for weights that have a calibration."""
+
+    @property
+    def score(self) -> float:
+        """Earlier name of `value`, for one release."""
+        return self.value
+
+    @property
+    def quality(self) -> Float32[np.ndarray, "h w"]:
+        """Earlier name of `map`, for one release."""
+        return self.map
 
 
 @dataclass(frozen=True)
@@ -49,4 +59,9 @@ class Score:
     @property
     def per_slice(self) -> Float[np.ndarray, " s"]:
         """Scores of the slices, NaN where a slice has no foreground."""
-        return np.array([s.score for s in self.slices])
+        return np.array([s.value for s in self.slices])
+
+    @property
+    def map(self) -> Float32[np.ndarray, "s h w"]:
+        """Quality maps of the scored slices at their own size, 0–100."""
+        return np.stack([s.map for s in self.slices])

@@ -1,7 +1,7 @@
-"""From raw slices to a score: normalisation, foreground, pooling.
+"""Scores of volumes.
 
-All three are part of the score: the same predictor gives other numbers under another scale or mask, so what was used
-is stored with every result.
+Lattice, scale, foreground and pool are part of a score: the same predictor gives other numbers under others, so what
+was used is stored with every result.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,232 +11,154 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Shaped
 
 from mriqf.calibration import Calibration
-from mriqf.calibration.domain import describe
 from mriqf.calibration.file import attached
-from mriqf.io import Axis, Volume, as_volume, cut_along
+from mriqf.io import Axis, Volume, as_volume, cut_along, from_array
 from mriqf.jpeg.lattice import Lattice, as_8bit, estimate_quality
 from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.error import ErrorPredictor
-from mriqf.predictors.inference import batches, fast, predict
-from mriqf.scoring.foreground import content, foreground_mask, mask_reader
-from mriqf.scoring.pooling import (
-    cell_weight,
-    choose_pool,
-    pool_predicted,
-    upsample_map,
-    weighted_mean,
-)
+from mriqf.predictors.inference import for_inference
+from mriqf.scoring.foreground import mask_reader
+from mriqf.scoring.pooling import choose_pool, weighted_mean
 from mriqf.scoring.result import Score, SliceScore
-from mriqf.scoring.scale import Scale, normalise, spread, volume_scale
-
-SMALLEST = 32
-"""Pixels that an image must have each way; what a predictor lacks is reflected at the borders."""
-
-TOGETHER = 2**22  # values of slices that go through a predictor at once, which takes up to 0.2 kB for each
-
-
-def score_slices(
-    read_slice: Callable[[int], Float32[np.ndarray, "ch h w"]],
-    indices: Sequence[int],
-    model: Predictor,
-    *,
-    pool: str = "auto",
-    scale: Scale,
-    mask: Callable[[int], Bool[np.ndarray, "h w"]] | None = None,
-    lattice: Lattice | None = None,
-    calibration: Calibration | None = None,
-    batch_size: int = 8,
-    together: bool | None = None,
-) -> Iterator[SliceScore]:
-    """Score slices one batch at a time, holding no more than a batch in memory.
-
-    On a GPU, slices of a batch that are equally large go through the predictor together, and their scores move by
-    rounding with the batch. On a processor they go one at a time: no score depends on the batch.
-
-    Parameters
-    ----------
-    read_slice
-        Gives one slice in raw units.
-    indices
-        Which slices, in this order.
-    model
-        A predictor with as many channels as the slices.
-    pool
-        See `choose_pool`.
-    scale
-        Of the whole volume: `volume_scale`.
-    mask
-        The user's own foreground of a slice, instead of the automatic one.
-    lattice
-        Of an earlier JPEG compression, where there is one (`jpeg_trace`): cells are laid on its grid.
-    calibration
-        Of the predictor and pool: `mriqf.calibration.file.attached`.
-    batch_size
-        Slices in memory at a time, and through the predictor at once.
-    together
-        False scores one slice at a time whatever the batch; if not given, as suits the device
-        (`mriqf.predictors.inference.batches`).
-
-    Raises
-    ------
-    ValueError
-        If a slice has less than 32 pixels each way.
-    """
-    pool = choose_pool(pool, model)
-    scale = own_scale(scale, model)
-    if not (batches(model.device) if together is None else together):
-        batch_size = 1
-    for start in range(0, len(indices), batch_size):
-        seen = [
-            _see(index, read_slice(index), mask(index) if mask else None, model, scale, lattice)
-            for index in indices[start : start + batch_size]
-        ]
-        for group in _alike(seen):
-            yield from _judge(group, model, pool, calibration)
+from mriqf.scoring.scale import Scale, spread, volume_scale
+from mriqf.scoring.slices import own_scale, score_slices
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A slice as the predictor sees it: its content, normalised."""
+class Setting:
+    """What all slices of a volume are scored by."""
 
-    index: int
-    whole: Float32[np.ndarray, "ch h w"]
-    """The normalised slice with what is empty around it."""
-    box: tuple[slice, slice]
-    image: Float32[np.ndarray, "ch m n"]
-    """The content, continued by reflection where it is smaller than the predictor sees."""
-    inside: Bool[np.ndarray, "m n"]
-    """The foreground of that."""
-    frame: tuple[slice, slice]
-    """Where in it the content is."""
-    foreground: Bool[np.ndarray, "i j"]
-    """That of the content."""
-    given: Bool[np.ndarray, "h w"] | None
-    """The user's own foreground of the whole slice."""
-    lead: tuple[int, int]
-    """Pixels by which cells begin before the content: those of the JPEG block that holds its first pixel."""
+    scale: Scale
+    lattice: Lattice | None
+    """Of an earlier JPEG compression, if the pixels still show it."""
+    grid: Lattice | None
+    """The same, if the predictor was trained on that: cells are laid on it."""
 
 
-def _see(
-    index: int,
-    raw: Float32[np.ndarray, "ch h w"],
-    given: Bool[np.ndarray, "h w"] | None,
-    model: Predictor,
-    scale: Scale,
-    lattice: Lattice | None,
-) -> _Seen:
-    box = content(raw, model.receptive_field)
-    whole = normalise(raw, scale)
-    part = np.ascontiguousarray(whole[:, box[0], box[1]])
-    foreground = foreground_mask(part, scale.threshold) if given is None else given[box]
-    image, inside, frame = enlarge(part, foreground, model)
-    y, x = (0, 0) if lattice is None else ((b.start - p) % 8 for b, p in zip(box, lattice.phase, strict=True))
-    return _Seen(index, whole, box, image, inside, frame, foreground, given, (y, x))
+class Scorer:
+    """Scores of volumes: JPEG lattice, intensity scale, foreground, network, pooling and calibration, in this order.
 
-
-def _alike(seen: Sequence[_Seen]) -> Iterator[list[_Seen]]:
-    """Neighbours in groups that the predictor can see together: equally large, and no more than memory allows."""
-    group: list[_Seen] = []
-    for one in seen:
-        unlike = group and (one.image.shape, one.lead) != (group[0].image.shape, group[0].lead)
-        full = (len(group) + 1) * one.image.size > TOGETHER
-        if group and (unlike or full):
-            yield group
-            group = []
-        group.append(one)
-    yield group
-
-
-def _judge(
-    group: Sequence[_Seen], model: Predictor, pool: str, calibration: Calibration | None
-) -> Iterator[SliceScore]:
-    lead = group[0].lead
-    images = torch.from_numpy(np.stack([one.image for one in group]))
-    maps, features = predict(model, images, lead, together=True)
-    for k, one in enumerate(group):
-        quality = maps[k : k + 1]
-        weight = cell_weight(torch.from_numpy(one.inside[None]), model.stride, lead)
-        score = pool_predicted(model, quality[0, 0], weight[0, 0], pool)
-        looks = expected = None
-        if features is not None:
-            part = one.whole[:, one.box[0], one.box[1]]
-            looks = describe(features[k], weight[0, 0], score, part, one.foreground)
-            expected = calibration.expect(score, looks) if calibration else None
-        full = upsample_map(quality, one.image.shape[1:], model.stride, lead)[0][one.frame]
-        around = [(b.start, n - b.stop) for b, n in zip(one.box, one.whole.shape[1:], strict=True)]
-        foreground = np.pad(one.foreground, around) if one.given is None else one.given
-        quality = np.pad(full, around, mode="edge")
-        yield SliceScore(one.index, score, float(foreground.mean()), quality, foreground, one.whole, looks, expected)
-
-
-def enlarge(
-    image: Float32[np.ndarray, "ch h w"], foreground: Bool[np.ndarray, "h w"], model: Predictor
-) -> tuple[Float32[np.ndarray, "ch m n"], Bool[np.ndarray, "m n"], tuple[slice, slice]]:
-    """An image as large as a predictor sees at once, by reflection at its borders, which are no foreground.
-
-    Returns
-    -------
-    Image and foreground, and where in them the image was; all of it for one that is large enough.
+    Parameters
+    ----------
+    weights
+        Name or path of trained weights, or a loaded predictor.
+    pool
+        How the quality map becomes one number: see `choose_pool`.
+    calibration
+        What a score says of errors (`mriqf calibrate`), or its file; by default that of the weights, if there is one.
+    batch_size
+        Slices in memory at a time, and through the predictor at once on a GPU.
+    device
+        Where the network goes; where it is, if not given.
+    exact
+        Leave the network in full precision, with its batch norms.
 
     Raises
     ------
     ValueError
-        If it has less than 32 pixels either way.
+        If there are no such weights or pool, or the calibration is of others.
     """
-    h, w = image.shape[1:]
-    if min(h, w) < min(SMALLEST, model.receptive_field):
-        raise ValueError(
-            f"image is {h}×{w}: smaller than {SMALLEST}×{SMALLEST} pixels there is nothing to judge, "
-            "give it a larger image (do not enlarge it by interpolation)"
-        )
-    lacking = [max(model.receptive_field - n, 0) for n in (h, w)]
-    before = [n // 2 // model.stride * model.stride for n in lacking]  # whole cells: they begin where the image does
-    around = [(b, n - b) for b, n in zip(before, lacking, strict=True)]
-    frame = slice(before[0], before[0] + h), slice(before[1], before[1] + w)
-    if not any(lacking):
-        return image, foreground, frame
-    return np.pad(image, ((0, 0), *around), mode="reflect"), np.pad(foreground, around), frame
 
+    def __init__(
+        self,
+        weights: str | Path | Predictor = "qf-mri",
+        *,
+        pool: str = "auto",
+        calibration: Calibration | str | Path | None = "auto",
+        batch_size: int = 8,
+        device: str | torch.device | None = None,
+        exact: bool = False,
+    ):
+        model = weights if isinstance(weights, Predictor) else load_predictor(weights)
+        self.pool = choose_pool(pool, model)
+        self.calibration = attached(calibration, model, self.pool)
+        self.batch_size = batch_size
+        where = model.device if device is None else torch.device(device)
+        self.predictor = model.to(where) if exact else for_inference(model, where)
 
-def notes(volume: Volume, model: Predictor) -> tuple[str, ...]:
-    """What makes a volume's scores doubtful: slices smaller than a predictor sees, pixels that are not square."""
-    said = []
-    if min(volume.shape) < (least := model.receptive_field):
-        h, w = volume.shape
-        said.append(f"{h}×{w} pixels, continued by reflection to the {least}×{least} that the weights see at once")
-    across, down = np.linalg.norm(volume.affine[:3, :2], axis=0)
-    if max(across, down) > 1.02 * min(across, down):
-        said.append(f"pixels are {down:.3g}×{across:.3g} mm, those of training were square")
-    return tuple(said)
+    def prepare(self, volume: Volume, indices: Sequence[int] | None = None, *, search: bool = True) -> Setting:
+        """Lattice and scale of a volume.
 
+        Parameters
+        ----------
+        volume
+            What is scored.
+        indices
+            Slices in which an earlier JPEG's lattice is looked for; all if not given.
+        search
+            Whether it is looked for.
 
-def own_scale(scale: Scale, model: Predictor) -> Scale:
-    """The scale that a predictor was trained on: those of errors see raw zero as 0."""
-    return scale.from_zero() if isinstance(model, ErrorPredictor) else scale
+        Raises
+        ------
+        ValueError
+            If the volume is empty or constant, or has other channels than the predictor takes.
+        """
+        check_channels(volume.channels, self.predictor)
+        lattice = jpeg_trace(volume, range(volume.n_slices) if indices is None else indices) if search else None
+        grid = lattice if self.predictor.reads_grid else None
+        return Setting(own_scale(volume_scale(volume, grid), self.predictor), lattice, grid)
 
+    def slices(
+        self,
+        volume: Volume,
+        indices: Sequence[int] | None = None,
+        *,
+        setting: Setting | None = None,
+        mask: Callable[[int], Bool[np.ndarray, "h w"]] | None = None,
+    ) -> Iterator[SliceScore]:
+        """Scores of slices, one batch at a time.
 
-def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:
-    """The JPEG lattice in a grey volume's pixels, looked for in at most three slices; None if there is none.
+        Parameters
+        ----------
+        volume
+            What is scored.
+        indices
+            Which slices, in this order; all if not given.
+        setting
+            That of `prepare`, if it is there already.
+        mask
+            The user's own foreground of a slice, instead of the automatic one.
 
-    Only images with at most 256 evenly spaced values can show one: any other has been processed since.
-    """
-    if volume.channels != 1:
-        return None
-    for index in spread(indices, 3):
-        levels = as_8bit(torch.tensor(volume.read_slice(index)[0]))
-        if levels is not None and min(levels.shape) >= 16:
-            lattice = estimate_quality(levels, unknown_phase=True, max_blocks=512)
-            if lattice.quality is not None and lattice.quality < 100:
-                return lattice
-    return None
+        Raises
+        ------
+        ValueError
+            If a slice has less than 32 pixels each way, or as `prepare`.
+        """
+        indices = range(volume.n_slices) if indices is None else indices
+        setting = self.prepare(volume, indices) if setting is None else setting
+        return score_slices(
+            volume.read_slice, indices, self.predictor, pool=self.pool, scale=setting.scale, mask=mask,
+            lattice=setting.grid, calibration=self.calibration, batch_size=self.batch_size,
+        )  # fmt: skip
+
+    def image(self, image: Shaped[np.ndarray, "*ch h w"]) -> SliceScore:
+        """Score of one image by itself: magnitude `(h, w)` in any unit, or RGB `(3, h, w)`."""
+        (found,) = self.slices(from_array(image if image.ndim == 2 else image[None], "image"))
+        return found
+
+    def __call__(
+        self,
+        volume: Volume,
+        indices: Sequence[int] | None = None,
+        *,
+        mask: Callable[[int], Bool[np.ndarray, "h w"]] | None = None,
+    ) -> Score:
+        """Score of a volume, from its `slices`."""
+        indices = range(volume.n_slices) if indices is None else indices
+        setting = self.prepare(volume, indices)
+        results = tuple(self.slices(volume, indices, setting=setting, mask=mask))
+        value = weighted_mean([(s.value, s.foreground_fraction) for s in results])
+        return Score(
+            value, results, self.pool, self.predictor.name, setting.scale, setting.lattice, self.calibration,
+            notes(volume, self.predictor),
+        )  # fmt: skip
 
 
 def score(
     images: Any,
-    weights: str | Path | Predictor = "qf-mri",
+    weights: "str | Path | Predictor | Scorer" = "qf-mri",
     *,
     pool: str = "auto",
     mask: Any = None,
@@ -252,7 +174,8 @@ def score(
         A path or a `Volume` (see `mriqf.read`), a nibabel image, or an array or tensor: `(h, w)` or `(s, h, w)`
         magnitude in any unit (complex values become magnitude), or `(s, 3, h, w)` RGB.
     weights
-        Name or path of trained weights, or a loaded predictor.
+        Name or path of trained weights, a loaded predictor, or a `Scorer`, which has a pool and a calibration of its
+        own: it loads and folds its network once, where each call with a name or a predictor does so again.
     pool
         How the quality map becomes one number: see `choose_pool`.
     mask
@@ -274,34 +197,43 @@ def score(
     --------
     >>> import numpy as np, mriqf
     >>> result = mriqf.score(np.random.default_rng(0).random((2, 64, 64)))
-    >>> result.per_slice.shape, result.slices[0].quality.shape
+    >>> result.per_slice.shape, result.slices[0].map.shape
     ((2,), (64, 64))
     >>> result.pool, result.weights
     ('rms', 'qf-mri')
     """
     volume = cut_along(as_volume(images), axis)
-    model = weights if isinstance(weights, Predictor) else load_predictor(weights)
-    pool = choose_pool(pool, model)
-    calibration = attached(calibration, model, pool)
-    check_channels(volume.channels, model)
+    scorer = weights if isinstance(weights, Scorer) else Scorer(weights, pool=pool, calibration=calibration)
     masks = None if mask is None else cut_along(as_volume(mask, "mask"), axis)
-    indices = range(volume.n_slices) if slices is None else slices
-    lattice = jpeg_trace(volume, indices)
-    grid = lattice if model.reads_grid else None
-    scale = volume_scale(volume, grid)
-    found = score_slices(
-        volume.read_slice,
-        indices,
-        fast(model),
-        pool=pool,
-        scale=scale,
-        lattice=grid,
-        calibration=calibration,
-        mask=None if masks is None else mask_reader(masks, volume),
-    )
-    results = tuple(found)
-    value = weighted_mean([(s.score, s.foreground_fraction) for s in results])
-    return Score(value, results, pool, model.name, own_scale(scale, model), lattice, calibration, notes(volume, model))
+    return scorer(volume, slices, mask=None if masks is None else mask_reader(masks, volume))
+
+
+def notes(volume: Volume, model: Predictor) -> tuple[str, ...]:
+    """What makes a volume's scores doubtful: slices smaller than a predictor sees, pixels that are not square."""
+    said = []
+    if min(volume.shape) < (least := model.receptive_field):
+        h, w = volume.shape
+        said.append(f"{h}×{w} pixels, continued by reflection to the {least}×{least} that the weights see at once")
+    across, down = np.linalg.norm(volume.affine[:3, :2], axis=0)
+    if max(across, down) > 1.02 * min(across, down):
+        said.append(f"pixels are {down:.3g}×{across:.3g} mm, those of training were square")
+    return tuple(said)
+
+
+def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:
+    """The JPEG lattice in a grey volume's pixels, looked for in at most three slices; None if there is none.
+
+    Only images with at most 256 evenly spaced values can show one: any other has been processed since.
+    """
+    if volume.channels != 1:
+        return None
+    for index in spread(indices, 3):
+        levels = as_8bit(torch.tensor(volume.read_slice(index)[0]))
+        if levels is not None and min(levels.shape) >= 16:
+            lattice = estimate_quality(levels, unknown_phase=True, max_blocks=512)
+            if lattice.quality is not None and lattice.quality < 100:
+                return lattice
+    return None
 
 
 def check_channels(channels: int, model: Predictor) -> None:

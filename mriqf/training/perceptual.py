@@ -225,7 +225,7 @@ def tuning_loss(
     if lam:
         foreground = find_foreground(given)
         scored = foreground.flatten(1).any(1).sum()  # images without foreground count nothing
-        loss = loss + lam * pooled(score(restored, foreground, (config.seed, step)), scored)
+        loss = loss + lam * pooled(score(restored, mask=foreground, seed=(config.seed, step)), scored)
     return loss
 
 
@@ -271,7 +271,7 @@ def figures(
         steps = torch.stack([tables(q, truth.shape[1]) for q in qualities]).to(where)
         restored = to_8bit(restore(model, given, steps, half=True))
         foreground = find_foreground(given)
-        found = {name: 100 * (1 - score(restored, foreground)) for name, score in scores.items()}
+        found = {name: 100 * (1 - score(restored, mask=foreground)) for name, score in scores.items()}
         found["outside"] = outside(restored, code(several, steps)).mean()
         if truth.shape[1] == 3 and not (shift := hue_shift(restored, truth).mean()).isnan():  # of what has colours
             found["hue"] = shift

@@ -190,7 +190,7 @@ def tuning_loss(
         return loss
     shown = unit_range(image.abs())
     foreground = find_foreground(shown)
-    missing = judge(shown, foreground, int(rng.integers(2**31)))
+    missing = judge(shown, mask=foreground, seed=int(rng.integers(2**31)))
     return loss + config.lam * pooled(missing, foreground.flatten(1).any(1).sum())
 
 

@@ -37,7 +37,7 @@ def test_loss_is_what_the_score_lacks(texture):
     everything = torch.ones(1, 128, 128, dtype=torch.bool)
     model = mriqf.load("qf-gray")
     quality = model(pixels).mean().item()
-    assert qf_loss(pixels, model, everything).item() == pytest.approx(1 - quality / 100, abs=1e-5)
+    assert qf_loss(pixels, model, mask=everything).item() == pytest.approx(1 - quality / 100, abs=1e-5)
 
 
 def test_loss_grows_with_compression(images):
@@ -53,13 +53,13 @@ def test_gradient_is_that_of_finite_differences(texture, predictor):
     loss = QFLoss(predictor)
     inside = (0.1 + 0.8 * torch.from_numpy(texture(128, 128)).float()[None, None] / 255).requires_grad_()
     foreground = torch.ones(1, 128, 128, dtype=torch.bool)
-    (gradient,) = torch.autograd.grad(loss(inside, foreground), inside)
+    (gradient,) = torch.autograd.grad(loss(inside, mask=foreground), inside)
     assert gradient.isfinite().all()
     assert gradient.abs().max() > 0
     direction = gradient / gradient.norm()
     step = 3e-4
     with torch.no_grad():
-        found = [loss(inside + s * step * direction, foreground).item() for s in (1, -1)]
+        found = [loss(inside + s * step * direction, mask=foreground).item() for s in (1, -1)]
     assert (found[0] - found[1]) / (2 * step) == pytest.approx(gradient.norm().item(), rel=0.1)
 
 
@@ -89,11 +89,11 @@ def test_background_counts_nothing(images, predictor):
     wanted = images.clone().requires_grad_()
     foreground = torch.zeros(2, 128, 128, dtype=torch.bool)
     foreground[0, 32:96, 32:96] = True  # and none in the second
-    value = loss(wanted, foreground)
+    value = loss(wanted, mask=foreground)
     value.backward()
     assert wanted.grad is not None
     assert wanted.grad[1].abs().max() == 0
-    alone = loss(images[:1], foreground[:1])
+    alone = loss(images[:1], mask=foreground[:1])
     assert value.item() == pytest.approx(alone.item(), rel=1e-4)
 
 
@@ -141,3 +141,9 @@ def test_errors_name_the_cure(images):
             QFLoss(grey)(wrong)
     with pytest.raises(ValueError, match="constant"):
         unit_range(torch.ones(1, 1, 8, 8))
+
+
+def test_second_image_is_no_mask(images, predictor):
+    """Losses of other packages take a target in second place: here it must not become a mask unnoticed."""
+    with pytest.raises(TypeError):
+        QFLoss(predictor)(images, images)

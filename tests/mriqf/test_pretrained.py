@@ -131,7 +131,7 @@ def test_map_shows_where(gray, compressed):
     image = compressed[0].copy()
     image[:, :128] = compressed[4][:, :128]
     found = mriqf.score(image, gray).slices[0]
-    left, right = (found.quality[:, part][found.foreground[:, part]].mean() for part in (slice(96), slice(160, None)))
+    left, right = (found.map[:, part][found.foreground[:, part]].mean() for part in (slice(96), slice(160, None)))
     assert right > left + 40
 
 

@@ -14,7 +14,7 @@ from mriqf.calibration.file import attached
 from mriqf.metrics.reference_free import baselines
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.error import ErrorPredictor
-from mriqf.predictors.inference import fast
+from mriqf.predictors.inference import for_inference
 from mriqf.scoring.pooling import choose_pool
 from mriqf.scoring.result import SliceScore
 from mriqf.scoring.scorer import check_channels
@@ -62,14 +62,14 @@ class Judges:
         found |= {f"control {name}": score_image(image, model) for name, model in self.controls.items()}
         first = next(iter(found.values()))
         row = dict.fromkeys((*self.scores, *EXPECTED), float("nan"))
-        row |= {column: slice_score.score for column, slice_score in found.items()}
+        row |= {column: slice_score.value for column, slice_score in found.items()}
         if family in self.left_out:
-            row[f"left-out {family}"] = score_image(image, self.left_out[family]).score
+            row[f"left-out {family}"] = score_image(image, self.left_out[family]).value
         row |= baselines(first.image[0], first.foreground) | _expected(first, self.calibration)
         names = (*self.weights, *self.controls)
         models = (*self.weights.values(), *self.controls.values())
         errors = {
-            name: error_map(model, slice_score.quality)
+            name: error_map(model, slice_score.map)
             for name, model, slice_score in zip(names, models, found.values(), strict=True)
         }
         return Judged(row, errors | plain_maps(first.image[0]), first)
@@ -99,7 +99,7 @@ def read_judges(weights: Sequence[str], controls: Sequence[str], left_out: Seque
         raise ValueError("weights has no name: give one or more, such as qf-mri")
     groups = []
     for names in (weights, controls):
-        groups.append({Path(name).stem: fast(load_predictor(name)) for name in names})
+        groups.append({Path(name).stem: for_inference(load_predictor(name)) for name in names})
         if len(groups[-1]) < len(names):
             raise ValueError(f"weights {', '.join(names)} share a name: rename one")
     families = {}
@@ -108,7 +108,7 @@ def read_judges(weights: Sequence[str], controls: Sequence[str], left_out: Seque
         family = re.sub(r"-\d+$", "", rest)
         if prefix != "without" or family not in FAMILIES:
             raise ValueError(f"left-out weights {name!r} do not say what they lack: call the file without-<family>")
-        families[family] = fast(load_predictor(name))
+        families[family] = for_inference(load_predictor(name))
     for model in (*groups[0].values(), *groups[1].values(), *families.values()):
         check_channels(1, model)
     first = load_predictor(weights[0])
@@ -161,7 +161,7 @@ def _expected(found: SliceScore, calibration: Calibration | None) -> dict[str, f
     """What the calibration says of a score: numbers inside its domain, and the distance from it."""
     if calibration is None or found.looks is None:
         return {}
-    expected = calibration.expect(found.score, found.looks)
+    expected = calibration.expect(found.value, found.looks)
     values = {name: getattr(expected, name.removesuffix("_expected")) for name in EXPECTED[:-1]}
     known = {name: float(value) for name, value in values.items() if value is not None}
     return known | {"in_domain": float(expected.in_domain)}

@@ -16,7 +16,7 @@ from mriqf.predictors.base import Predictor
 from mriqf.predictors.inference import predict_map
 from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, percentile_scale, volume_scale
-from mriqf.scoring.scorer import score_slices
+from mriqf.scoring.slices import score_slices
 from mriqf.studies._frame.inputs import Subject
 from mriqf.studies._frame.table import Task, Value
 from mriqf.studies.benchmark.cases import magnitude
@@ -112,7 +112,7 @@ def moved(model: Predictor) -> dict[str, float]:
 
     def scores(batch: int, read: Callable = volume.read_slice) -> np.ndarray:
         found = score_slices(read, range(BATCH), model, scale=scale, batch_size=batch, together=True)
-        return np.array([s.score for s in found])
+        return np.array([s.value for s in found])
 
     threads = torch.get_num_threads()
     try:
@@ -126,7 +126,7 @@ def moved(model: Predictor) -> dict[str, float]:
     again = score_slices(double.read_slice, range(BATCH), model, scale=volume_scale(double))
     return {
         "batch": float(np.abs(scores(BATCH) - scores(1)).max()),
-        "double precision": float(np.abs(np.array([s.score for s in again]) - scores(1)).max()),
+        "double precision": float(np.abs(np.array([s.value for s in again]) - scores(1)).max()),
         "threads": float(np.abs(two - one).max()),
     }
 

@@ -17,10 +17,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from mriqf.io import Volume
-from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.inference import fast
-from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import check_channels, jpeg_trace, score_slices
+from mriqf.scoring.scorer import Scorer, check_channels
 from mriqf.studies._frame.inputs import Inputs
 from mriqf.studies._frame.reporting import Claim, claims_table
 from mriqf.studies._frame.statistics import bootstrap, group_rows
@@ -64,31 +61,30 @@ def tasks(inputs: Inputs, config: DatasetConfig, report: Callable[[str], None]) 
     report
         Gets a line on each subject that cannot be scored; its rows are left without numbers.
     """
-    models = {1: fast(load_predictor(config.gray_weights)), 3: fast(load_predictor(config.rgb_weights))}
-    for channels, model in models.items():
-        check_channels(channels, model)
+    scorers = {1: Scorer(config.gray_weights, calibration=None), 3: Scorer(config.rgb_weights, calibration=None)}
+    for channels, scorer in scorers.items():
+        check_channels(channels, scorer.predictor)
     found = []
     for subject in inputs.subjects:
         volume = subject.data
         if not isinstance(volume, Volume):
             raise ValueError(f"{subject.name} is raw data: reconstruct it first")
-        model, indices = models[volume.channels], subject.slices(config.slices)
-        keys = tuple((subject.dataset, subject.name, index, model.name) for index in indices)
-        found.append(Task(keys, functools.partial(_measure, volume, indices, model, report)))
+        scorer, indices = scorers[volume.channels], subject.slices(config.slices)
+        keys = tuple((subject.dataset, subject.name, index, scorer.predictor.name) for index in indices)
+        found.append(Task(keys, functools.partial(_measure, volume, indices, scorer, report)))
     return found
 
 
 def _measure(
-    volume: Volume, indices: Sequence[int], model: Predictor, report: Callable[[str], None]
+    volume: Volume, indices: Sequence[int], scorer: Scorer, report: Callable[[str], None]
 ) -> Iterator[dict[str, Value]]:
     jpeg = int(is_jpeg(volume.source))
     try:
-        lattice = jpeg_trace(volume, indices)
-        scale = volume_scale(volume)
-        scores = network = [s.score for s in score_slices(volume.read_slice, indices, model, scale=scale)]
-        if lattice is not None and model.reads_grid:
-            scale = volume_scale(volume, lattice)
-            scores = [s.score for s in score_slices(volume.read_slice, indices, model, scale=scale, lattice=lattice)]
+        setting, alone = scorer.prepare(volume, indices), scorer.prepare(volume, indices, search=False)
+        lattice = setting.lattice
+        scores = network = [s.value for s in scorer.slices(volume, indices, setting=alone)]
+        if setting.grid is not None:
+            scores = [s.value for s in scorer.slices(volume, indices, setting=setting)]
     except ValueError as error:
         report(f"warning: {error}; {volume.source} is left out")
         lattice, scores, network = None, *[[float("nan")] * len(indices)] * 2

@@ -13,7 +13,7 @@ from statistics import median
 import torch
 
 from mriqf.predictors.base import load_predictor
-from mriqf.predictors.inference import fast, predict_map
+from mriqf.predictors.inference import for_inference, predict_map
 from mriqf.studies._frame.reporting import Claim, claims_table
 from mriqf.studies._frame.table import read_table
 from mriqf.studies.jpeg_report import acceleration, corruption, datasets, loss
@@ -72,7 +72,7 @@ def report(folders: Mapping[str, Path | None], weights: Sequence[str]) -> str:
 def light(name: str) -> Claim:
     """Size and speed of a predictor on one processor core: median of 20 images, after a warm-up."""
     model = load_predictor(name)
-    quick = fast(model)
+    quick = for_inference(model)
     image = torch.rand(1, model.config.channels, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

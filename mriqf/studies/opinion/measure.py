@@ -17,7 +17,7 @@ from torch import Tensor
 from mriqf.jpeg.colour import ycbcr
 from mriqf.jpeg.lattice import estimate_quality
 from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.inference import fast, predict_map
+from mriqf.predictors.inference import for_inference, predict_map
 from mriqf.restore import QAIRN, load_restorer
 from mriqf.scoring.pooling import minkowski
 from mriqf.scoring.scorer import score
@@ -220,7 +220,7 @@ def predictor_raters(name: str, model: Predictor) -> list[Rater]:
 
     The map is of the picture as it is: no stretch of grey levels, no foreground, no search for a lattice.
     """
-    quick, channels = fast(model), model.config.channels
+    quick, channels = for_inference(model), model.config.channels
 
     def scored(pixels: Tensor) -> list[float]:
         return [score(seen_by(pixels, channels)[None], quick).value]

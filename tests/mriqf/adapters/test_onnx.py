@@ -17,7 +17,7 @@ from mriqf.restore import ARCNN, QAIRN, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, Q
 from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.pooling import cell_weight
 from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import score_slices
+from mriqf.scoring.slices import score_slices
 from mriqf.tiles import padding
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # the checks look at sizes, which are no numbers while torch traces
@@ -116,7 +116,7 @@ def test_score_by_hand(tmp_path, weights_file, error_file, disc, kind):
     model = mriqf.load(path)
     scale = volume_scale(volume)
     scale = scale.from_zero() if kind == "error" else scale
-    expected = [s.score for s in score_slices(volume.read_slice, [0, 1], model, scale=scale)]
+    expected = [s.value for s in score_slices(volume.read_slice, [0, 1], model, scale=scale)]
     for k, found in enumerate(zip(*run(tmp_path / "a.onnx", images).values(), strict=True)):
         inside = foreground_mask(images[k], scale.threshold)
         weight = cell_weight(torch.from_numpy(inside[None]), int(told["stride"]))[0, 0].numpy()

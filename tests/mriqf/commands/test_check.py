@@ -214,7 +214,7 @@ def test_error_to_expect_stands_before_the_score(full, tmp_path, volume, capsys,
         assert header.index("nrmse") < header.index("score")
         if limit > 1:
             assert (row["nrmse"], row["note"]) == ("0.0600", "")
-            assert float(row["score"]) == pytest.approx(known.score, abs=0.01)
+            assert float(row["score"]) == pytest.approx(known.value, abs=0.01)
         else:
             assert (row["nrmse"], row["score"]) == ("", "")
             assert row["note"].startswith("score: unlike calibration (distance 2.00 > 1)")

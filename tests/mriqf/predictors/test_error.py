@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mriqf.predictors.error import LADDER, LEAST, MOST, ErrorConfig, ErrorPredictor
-from mriqf.predictors.inference import fast, predict_map
+from mriqf.predictors.inference import for_inference, predict_map
 
 
 @pytest.fixture
@@ -83,6 +83,6 @@ def test_gradients_reach_every_pixel(model, images):
 
 def test_inference_gives_nearly_the_same_map_and_leaves_the_model_alone(model, images):
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    found = predict_map(fast(model), images)
+    found = predict_map(for_inference(model), images)
     assert (found - model(images)).abs().mean() < 1.0
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())

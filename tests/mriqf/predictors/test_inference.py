@@ -29,25 +29,25 @@ def test_folding_changes_nothing(predictor, monkeypatch):
     monkeypatch.setattr(inference, "_dtype", lambda _: torch.float32)
     images = noise(2, predictor.config.channels, 96, 64)
     state = {k: v.clone() for k, v in predictor.state_dict().items()}
-    quick = inference.fast(predictor)
+    quick = inference.for_inference(predictor)
     expected = predictor.logits(images)
     assert expected.std() > 0.01
     assert relative_error(quick.logits(images), expected) < 1e-5
     norms, left = (sum(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules()) for net in (predictor, quick))
     assert left <= 1 < norms  # the first may stand behind a stem that is left alone
     assert all(torch.equal(v, state[k]) for k, v in predictor.state_dict().items())
-    assert relative_error(inference.fast(quick).logits(images), expected) < 1e-5
+    assert relative_error(inference.for_inference(quick).logits(images), expected) < 1e-5
 
 
 def test_half_precision_stays_close(predictor):
     images = noise(2, predictor.config.channels, 96, 64)
-    assert inference.fast(predictor)(images).dtype == torch.float32
-    assert relative_error(inference.fast(predictor).logits(images).float(), predictor.logits(images)) < 0.03
+    assert inference.for_inference(predictor)(images).dtype == torch.float32
+    assert relative_error(inference.for_inference(predictor).logits(images).float(), predictor.logits(images)) < 0.03
 
 
 def test_training_mode_is_refused(untrained):
     with pytest.raises(ValueError, match=r"training mode: call eval\(\) first"):
-        inference.fast(untrained().train())
+        inference.for_inference(untrained().train())
 
 
 @pytest.mark.parametrize("arch", ["histogram", "cui", "cui-fov11"])

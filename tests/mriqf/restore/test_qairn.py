@@ -13,7 +13,7 @@ from torch.nn import functional
 from mriqf import score, weights
 from mriqf.cli import main
 from mriqf.predictors.base import load_predictor
-from mriqf.predictors.inference import fast, predict_map
+from mriqf.predictors.inference import for_inference, predict_map
 from mriqf.restore import QAIRN, QAIRNConfig
 from mriqf.restore.qairn import SMALL
 from mriqf.scoring.pooling import minkowski
@@ -126,14 +126,16 @@ def test_score_is_the_minkowski_mean_of_the_gates_at_half_the_resolution(file, t
     pixels[0, 0], pixels[-1, -1] = 0, 255  # the whole range: normalising changes nothing
     image = torch.tensor(pixels).permute(2, 0, 1)[None] / 255
     model = load_predictor(path)
-    assert torch.allclose(predict_map(fast(model), image), 100 * weights.load(path).forward_with_maps(image)[1][1])
+    assert torch.allclose(
+        predict_map(for_inference(model), image), 100 * weights.load(path).forward_with_maps(image)[1][1]
+    )
     for pool, exponent in (("foreground", 1), ("minkowski:-2", -2)):
         found = score(image.numpy(), path, pool=pool, mask=np.ones((48, 70)))
         normalised = torch.from_numpy(found.slices[0].image[None])
         gates = 100 * weights.load(path).forward_with_maps(normalised)[1][1]
         assert found.value == pytest.approx(minkowski(gates[0, 0].double(), exponent).item(), rel=1e-5)
         assert gates.std() > 0.1
-        assert found.slices[0].quality.shape == (48, 70)
+        assert found.slices[0].map.shape == (48, 70)
 
 
 def test_command_scores_a_picture(file, texture, tmp_path, capsys):

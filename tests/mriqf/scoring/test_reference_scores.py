@@ -75,7 +75,7 @@ def value(name: str, image: str) -> float:
     volume = from_array(pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)[None], image)
     lattice = jpeg_trace(volume, [0]) if model.reads_grid else None
     (found,) = score_slices(volume.read_slice, [0], model, scale=volume_scale(volume, lattice), lattice=lattice)
-    return found.score
+    return found.value
 
 
 def rows() -> list[tuple[str, str]]:

@@ -15,12 +15,13 @@ from mriqf.io import from_array
 from mriqf.jpeg.lattice import Lattice
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.error import ErrorPredictor
-from mriqf.predictors.inference import batches, fast, predict_map
-from mriqf.scoring import scorer
+from mriqf.predictors.inference import batches, for_inference, predict_map
+from mriqf.scoring import slices
 from mriqf.scoring.foreground import content
 from mriqf.scoring.pooling import cell_weight, rms_error
 from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import enlarge, jpeg_trace, score_slices
+from mriqf.scoring.scorer import jpeg_trace
+from mriqf.scoring.slices import enlarge, score_slices
 
 
 @pytest.fixture
@@ -54,10 +55,10 @@ def test_batches_score_as_single_slices(disc, untrained, seen, batch_size):
     assert sizes == [1] * 7 + [len(range(7)[k : k + batch_size]) for k in range(0, 7, batch_size)]
     for one, other in zip(single, batched, strict=True):
         assert one.index == other.index
-        assert one.score == pytest.approx(other.score, abs=1e-3)
+        assert one.value == pytest.approx(other.value, abs=1e-3)
         assert one.foreground_fraction == other.foreground_fraction
-        np.testing.assert_allclose(one.quality, other.quality, atol=1e-2)
-    assert len({round(s.score, 3) for s in single}) == 7  # slices that all score alike would prove nothing
+        np.testing.assert_allclose(one.map, other.map, atol=1e-2)
+    assert len({round(s.value, 3) for s in single}) == 7  # slices that all score alike would prove nothing
 
 
 def test_processors_score_one_slice_at_a_time_to_the_same_bits(disc, untrained, seen):
@@ -65,7 +66,7 @@ def test_processors_score_one_slice_at_a_time_to_the_same_bits(disc, untrained, 
     sizes = seen(model)
     alone, batched = (scored(volume, model, batch_size=n) for n in (1, 5))
     assert sizes == [1] * 10
-    assert [s.score for s in alone] == [s.score for s in batched]
+    assert [s.value for s in alone] == [s.value for s in batched]
     assert batches(torch.device("cuda"))
     assert not batches(torch.device("cpu"))
 
@@ -86,14 +87,14 @@ def test_only_slices_of_one_size_and_grid_go_together(disc, untrained, error_fil
     assert sizes == [2, 2, 1, 2]
     for one, other in zip(alone, batched, strict=True):
         assert one.index == other.index
-        assert one.score == pytest.approx(other.score, abs=1e-3)
-        np.testing.assert_allclose(one.quality, other.quality, atol=1e-2)
+        assert one.value == pytest.approx(other.value, abs=1e-3)
+        np.testing.assert_allclose(one.map, other.map, atol=1e-2)
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.foreground, other.foreground)
         if kind == "mr":
             np.testing.assert_allclose(one.looks, other.looks, rtol=1e-3, atol=1e-3)
     sizes.clear()
-    monkeypatch.setattr(scorer, "TOGETHER", 112 * 120 - 1)  # what is larger than memory allows goes alone
+    monkeypatch.setattr(slices, "TOGETHER", 112 * 120 - 1)  # what is larger than memory allows goes alone
     scored(volume, model, lattice=lattice, together=True, batch_size=7)
     assert sizes == [1] * 7
 
@@ -170,10 +171,10 @@ def test_chosen_slices_keep_the_scale_of_the_volume(disc, untrained):
 @pytest.mark.parametrize("shape", [(64, 64), (70, 91), (129, 65)])
 def test_map_has_the_slices_own_size(disc, untrained, shape):
     (found,) = mriqf.score(disc(1, *shape), untrained()).slices
-    assert found.quality.shape == found.foreground.shape == shape
+    assert found.map.shape == found.foreground.shape == shape
     assert found.image.shape == (1, *shape)
     assert found.foreground_fraction == pytest.approx(found.foreground.mean())
-    assert 0 <= found.quality.min() <= found.score <= found.quality.max() <= 100
+    assert 0 <= found.map.min() <= found.value <= found.map.max() <= 100
 
 
 def test_users_mask_takes_the_place_of_the_foreground(disc, untrained):
@@ -185,7 +186,7 @@ def test_users_mask_takes_the_place_of_the_foreground(disc, untrained):
     assert math.isnan(result.per_slice[2])
     maps = mriqf.score(volume, model, mask=np.ones_like(mask))
     assert maps.per_slice == pytest.approx(mriqf.score(volume, model, pool="mean").per_slice, abs=1e-6)
-    cells = torch.nn.functional.interpolate(torch.from_numpy(maps.slices[0].quality)[None, None], scale_factor=1 / 16)
+    cells = torch.nn.functional.interpolate(torch.from_numpy(maps.slices[0].map)[None, None], scale_factor=1 / 16)
     assert result.per_slice[0] == pytest.approx(cells[0, 0, :2, :3].mean().item(), abs=5)
 
 
@@ -237,7 +238,7 @@ def test_small_images_are_continued_by_reflection(disc, error_file, shape):
     model, image = mriqf.load(error_file()), disc(1)[0][tuple(slice(20, 20 + n) for n in shape)]
     result = mriqf.score(image, model)
     (found,) = result.slices
-    assert found.quality.shape == found.foreground.shape == shape
+    assert found.map.shape == found.foreground.shape == shape
     assert result.notes == (
         f"{shape[0]}×{shape[1]} pixels, continued by reflection to the 64×64 that the weights see at once",
     )
@@ -245,7 +246,7 @@ def test_small_images_are_continued_by_reflection(disc, error_file, shape):
     around = [(n // 2 // 8 * 8, n - n // 2 // 8 * 8) for n in lacking]
     inside = np.pad(np.ones(shape, bool), around)
     wide = found.image[0] if not any(lacking) else np.pad(found.image[0], around, mode="reflect")
-    by_hand = predict_map(fast(model), torch.from_numpy(wide[None, None]))
+    by_hand = predict_map(for_inference(model), torch.from_numpy(wide[None, None]))
     weight = cell_weight(torch.from_numpy((inside & np.pad(found.foreground, around))[None]), 8)
     error = rms_error(model.error(by_hand[0, 0]), weight[0, 0])
     assert found.score == pytest.approx(model.quality(torch.tensor(error)).item(), abs=1e-4)
@@ -299,7 +300,7 @@ def test_error_predictors_score_the_error_of_the_object(disc, error_file, batch_
     found = list(score_slices(volume.read_slice, range(5), model, scale=scale, batch_size=batch_size))
     alone = list(score_slices(volume.read_slice, range(5), model, scale=scale, batch_size=1, pool="rms"))
     for one, other in zip(found, alone, strict=True):
-        assert one.score == other.score
+        assert one.value == other.value
         np.testing.assert_array_equal(one.looks, other.looks)
         images = torch.from_numpy(one.image)[None]
         error = predict_map(model, images, lead := (0, 0))[0, 0]
@@ -308,7 +309,7 @@ def test_error_predictors_score_the_error_of_the_object(disc, error_file, batch_
         assert one.score == pytest.approx(model.quality(square.sqrt().log10().float()).item(), abs=1e-3)
         features = model.features(images)[0].double()
         np.testing.assert_allclose(one.looks[:-8], (features * weight).sum((1, 2)) / weight.sum(), rtol=1e-4, atol=1e-5)
-        assert one.looks[-8] == one.score
+        assert one.looks[-8] == one.value
         assert one.expected is None
     assert mriqf.score(volume, model).pool == "rms"
     assert mriqf.score(volume, model, pool="mean").pool == "mean"
@@ -321,7 +322,7 @@ def test_slices_carry_what_to_expect(disc, calibrated_file):
     result = mriqf.score(volume, path)
     assert result.calibration == made
     first, empty, last = (s.expected for s in result.slices)
-    assert first == made.expect(result.slices[0].score, result.slices[0].looks)
+    assert first == made.expect(result.slices[0].value, result.slices[0].looks)
     assert first.in_domain
     assert last.in_domain
     assert (empty.in_domain, empty.reason, empty.nrmse) == (False, "no foreground", None)
@@ -358,8 +359,8 @@ def test_an_empty_canvas_changes_nothing(disc, untrained, error_file, around):
         found, same = (mriqf.score(v, model, calibration=None) for v in (padded, volume))
         assert np.array_equal(found.per_slice, same.per_slice)
         inner = (slice(around[0], around[0] + 96), slice(around[1], around[1] + 96))
-        assert np.array_equal(found.slices[0].quality[inner], same.slices[0].quality)
-        assert found.slices[0].quality.shape == padded.shape[1:]
+        assert np.array_equal(found.slices[0].map[inner], same.slices[0].map)
+        assert found.slices[0].map.shape == padded.shape[1:]
         assert np.array_equal(found.slices[0].foreground[inner], same.slices[0].foreground)
         assert found.slices[0].foreground.sum() == same.slices[0].foreground.sum()
 

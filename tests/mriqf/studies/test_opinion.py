@@ -16,7 +16,7 @@ from mriqf import weights
 from mriqf.cli import main
 from mriqf.jpeg import compress_pixels
 from mriqf.metrics.correlation import logistic_fit
-from mriqf.predictors.inference import fast, predict_map
+from mriqf.predictors.inference import for_inference, predict_map
 from mriqf.predictors.qairn import QAIRNPredictor
 from mriqf.restore import QAIRN
 from mriqf.restore.qairn import SMALL
@@ -160,7 +160,7 @@ def test_a_predictors_score_is_the_one_that_users_get(folder, untrained):
     score, mapped = predictor_raters("tiny", model)
     pixels = read_pixels(path)
     assert score.rate(pixels)[0] == mriqf.score(mriqf.read(path), model).value
-    expected = predict_map(fast(model), pixels[None].float() / 255).mean().item()
+    expected = predict_map(for_inference(model), pixels[None].float() / 255).mean().item()
     assert mapped.rate(pixels)[0] == pytest.approx(expected)
     assert [score.name, mapped.name] == ["tiny", "tiny, map"]
 

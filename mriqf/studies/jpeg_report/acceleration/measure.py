@@ -20,13 +20,12 @@ from torch import Tensor
 
 import recon
 from mriqf import __version__, metrics
-from mriqf.io import KSpace, atomic_path, find_sampling, from_array
+from mriqf.io import KSpace, atomic_path, find_sampling
 from mriqf.metrics.reference_free import BASELINES, baselines
 from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.inference import fast
+from mriqf.predictors.inference import for_inference
 from mriqf.scoring.result import SliceScore
-from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import score_slices
+from mriqf.scoring.scorer import Scorer
 from mriqf.studies._frame.inputs import Inputs, Subject
 from mriqf.studies._frame.table import Task, Value
 from mriqf.training.manifest import content_hash
@@ -104,7 +103,7 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path
         If the configuration names what there is not.
     """
     methods = find_methods(config)
-    models = {Path(name).stem: fast(load_predictor(name)) for name in config.weights}
+    models = {Path(name).stem: for_inference(load_predictor(name)) for name in config.weights}
     if unknown := next((f for f in config.families if f not in recon.masks.FAMILIES), None):
         raise ValueError(f"families has {unknown!r}: choose among {', '.join(recon.masks.FAMILIES)}")
     if (least := min(config.accelerations)) < 1:
@@ -248,7 +247,7 @@ def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps:
                 kept[f"{name}/image"] = found.image[0].astype(np.float16)
                 kept[f"{name}/error"] = (matched - truth)[0, 0].abs().numpy() / float(truth.max())
             row |= {f"{weights} {r}": value for r, value in regions(found).items()}
-            kept[f"{name}/{weights}"] = found.quality.astype(np.float16)
+            kept[f"{name}/{weights}"] = found.map.astype(np.float16)
         rows.append(row)
     if maps is not None:
         with atomic_path(maps, force=True) as temporary:
@@ -258,9 +257,7 @@ def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps:
 
 def score_image(image: Float32[np.ndarray, "h w"], model: Predictor) -> SliceScore:
     """One magnitude image, any unit, scored by itself as `mriqf score` would."""
-    volume = from_array(image)
-    (found,) = score_slices(volume.read_slice, [0], model, scale=volume_scale(volume))
-    return found
+    return Scorer(model, calibration=None).image(image)
 
 
 def regions(found: SliceScore) -> dict[str, float]:
@@ -268,13 +265,13 @@ def regions(found: SliceScore) -> dict[str, float]:
 
     `background_low` is the share of background pixels below 50.
     """
-    quality = found.quality
+    quality = found.map
     inner = quality[tuple(slice(n // 4, n - n // 4) for n in quality.shape)]
     outside = quality[~found.foreground]
     return {
         "center": float(inner.mean()),
         "whole": float(quality.mean()),
-        "foreground": found.score,
+        "foreground": found.value,
         "background": float(outside.mean()) if outside.size else float("nan"),
         "background_low": float((outside < LOW).mean()) if outside.size else float("nan"),
     }

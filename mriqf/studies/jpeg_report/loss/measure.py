@@ -93,7 +93,7 @@ def describe(
     foreground = find_foreground(given)
     alone = [slice(k, k + 1) for k in range(len(images))]
     psnr, ssim = (torch.cat([f(luma[k], true, region) for k in alone]) for f in (metrics.psnr, metrics.ssim))
-    score, judge = (torch.stack([100 * (1 - f(images[k], foreground[k])) for k in alone]) for f in scores)
+    score, judge = (torch.stack([100 * (1 - f(images[k], mask=foreground[k])) for k in alone]) for f in scores)
     none = torch.full((len(images),), NAN)
     chroma = 255 * (ycbcr(images) - ycbcr(several))[:, 1:].abs().amax(1) if colour else None
     values = {

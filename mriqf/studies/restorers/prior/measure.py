@@ -19,7 +19,7 @@ from mriqf.jpeg import compress, tables
 from mriqf.jpeg.colour import to_8bit, ycbcr
 from mriqf.metrics.jpeg import psnr
 from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.inference import fast, predict_map
+from mriqf.predictors.inference import for_inference, predict_map
 from mriqf.restore.dip import DIPConfig
 from mriqf.restore.prior import PriorConfig, fit_prior
 from mriqf.studies._frame.inputs import Inputs, Subject
@@ -153,7 +153,7 @@ def tasks(subjects: Sequence[Subject], config: PriorStudyConfig, pictures: Path)
     pictures
         Folder for the pictures of the first photographs; made when the first is there.
     """
-    predictor = fast(load_predictor(config.weights))
+    predictor = for_inference(load_predictor(config.weights))
     found = []
     for index, subject in enumerate(subjects):
         name, kept = f"{subject.dataset}/{subject.name}", pictures / f"{index}" if index < config.shown else None

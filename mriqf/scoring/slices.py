@@ -1,0 +1,197 @@
+"""Slices to scores, a batch at a time: normalisation, foreground, network, pooling, calibration."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32
+
+from mriqf.calibration import Calibration
+from mriqf.calibration.domain import describe
+from mriqf.jpeg.lattice import Lattice
+from mriqf.predictors.base import Predictor
+from mriqf.predictors.inference import batches, predict
+from mriqf.scoring.foreground import content, foreground_mask
+from mriqf.scoring.pooling import cell_weight, choose_pool, pool_predicted, upsample_map
+from mriqf.scoring.result import SliceScore
+from mriqf.scoring.scale import Scale, normalise
+
+SMALLEST = 32
+"""Pixels that an image must have each way; what a predictor lacks is reflected at the borders."""
+TOGETHER = 2**22  # values of slices that go through a predictor at once, which takes up to 0.2 kB for each
+
+
+def score_slices(
+    read_slice: Callable[[int], Float32[np.ndarray, "ch h w"]],
+    indices: Sequence[int],
+    model: Predictor,
+    *,
+    pool: str = "auto",
+    scale: Scale,
+    mask: Callable[[int], Bool[np.ndarray, "h w"]] | None = None,
+    lattice: Lattice | None = None,
+    calibration: Calibration | None = None,
+    batch_size: int = 8,
+    together: bool | None = None,
+) -> Iterator[SliceScore]:
+    """Score slices one batch at a time, holding no more than a batch in memory.
+
+    On a GPU, slices of a batch that are equally large go through the predictor together, and their scores move by
+    rounding with the batch. On a processor they go one at a time: no score depends on the batch.
+
+    Parameters
+    ----------
+    read_slice
+        Gives one slice in raw units.
+    indices
+        Which slices, in this order.
+    model
+        A predictor with as many channels as the slices.
+    pool
+        See `choose_pool`.
+    scale
+        Of the whole volume: `volume_scale`.
+    mask
+        The user's own foreground of a slice, instead of the automatic one.
+    lattice
+        Of an earlier JPEG compression, where there is one (`jpeg_trace`): cells are laid on its grid.
+    calibration
+        Of the predictor and pool: `mriqf.calibration.file.attached`.
+    batch_size
+        Slices in memory at a time, and through the predictor at once.
+    together
+        False scores one slice at a time whatever the batch; if not given, as suits the device
+        (`mriqf.predictors.inference.batches`).
+
+    Raises
+    ------
+    ValueError
+        If a slice has less than 32 pixels each way.
+    """
+    pool = choose_pool(pool, model)
+    scale = own_scale(scale, model)
+    if not (batches(model.device) if together is None else together):
+        batch_size = 1
+    for start in range(0, len(indices), batch_size):
+        seen = [
+            _see(index, read_slice(index), mask(index) if mask else None, model, scale, lattice)
+            for index in indices[start : start + batch_size]
+        ]
+        for group in _alike(seen):
+            yield from _judge(group, model, pool, calibration)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A slice as the predictor sees it: its content, normalised."""
+
+    index: int
+    whole: Float32[np.ndarray, "ch h w"]
+    """The normalised slice with what is empty around it."""
+    box: tuple[slice, slice]
+    image: Float32[np.ndarray, "ch m n"]
+    """The content, continued by reflection where it is smaller than the predictor sees."""
+    inside: Bool[np.ndarray, "m n"]
+    """The foreground of that."""
+    frame: tuple[slice, slice]
+    """Where in it the content is."""
+    foreground: Bool[np.ndarray, "i j"]
+    """That of the content."""
+    given: Bool[np.ndarray, "h w"] | None
+    """The user's own foreground of the whole slice."""
+    lead: tuple[int, int]
+    """Pixels by which cells begin before the content: those of the JPEG block that holds its first pixel."""
+
+
+def _see(
+    index: int,
+    raw: Float32[np.ndarray, "ch h w"],
+    given: Bool[np.ndarray, "h w"] | None,
+    model: Predictor,
+    scale: Scale,
+    lattice: Lattice | None,
+) -> _Seen:
+    box = content(raw, model.receptive_field)
+    whole = normalise(raw, scale)
+    part = np.ascontiguousarray(whole[:, box[0], box[1]])
+    foreground = foreground_mask(part, scale.threshold) if given is None else given[box]
+    image, inside, frame = enlarge(part, foreground, model)
+    return _Seen(index, whole, box, image, inside, frame, foreground, given, grid_offset(box, lattice))
+
+
+def _alike(seen: Sequence[_Seen]) -> Iterator[list[_Seen]]:
+    """Neighbours in groups that the predictor can see together: equally large, and no more than memory allows."""
+    group: list[_Seen] = []
+    for one in seen:
+        unlike = group and (one.image.shape, one.lead) != (group[0].image.shape, group[0].lead)
+        full = (len(group) + 1) * one.image.size > TOGETHER
+        if group and (unlike or full):
+            yield group
+            group = []
+        group.append(one)
+    yield group
+
+
+def _judge(
+    group: Sequence[_Seen], model: Predictor, pool: str, calibration: Calibration | None
+) -> Iterator[SliceScore]:
+    lead = group[0].lead
+    images = torch.from_numpy(np.stack([one.image for one in group]))
+    maps, features = predict(model, images, lead, together=True)
+    for k, one in enumerate(group):
+        quality = maps[k : k + 1]
+        weight = cell_weight(torch.from_numpy(one.inside[None]), model.stride, lead)
+        score = pool_predicted(model, quality[0, 0], weight[0, 0], pool).item()
+        looks = expected = None
+        if features is not None:
+            part = one.whole[:, one.box[0], one.box[1]]
+            looks = describe(features[k], weight[0, 0], score, part, one.foreground)
+            expected = calibration.expect(score, looks) if calibration else None
+        full = upsample_map(quality, one.image.shape[1:], model.stride, lead)[0][one.frame]
+        around = [(b.start, n - b.stop) for b, n in zip(one.box, one.whole.shape[1:], strict=True)]
+        foreground = np.pad(one.foreground, around) if one.given is None else one.given
+        quality = np.pad(full, around, mode="edge")
+        yield SliceScore(one.index, score, float(foreground.mean()), quality, foreground, one.whole, looks, expected)
+
+
+def grid_offset(box: tuple[slice, slice], lattice: Lattice | None) -> tuple[int, int]:
+    """Rows and columns by which cells begin before a box: those of the JPEG block that holds its first pixel."""
+    if lattice is None:
+        return 0, 0
+    y, x = ((b.start - p) % 8 for b, p in zip(box, lattice.phase, strict=True))
+    return y, x
+
+
+def enlarge(
+    image: Float32[np.ndarray, "ch h w"], foreground: Bool[np.ndarray, "h w"], model: Predictor
+) -> tuple[Float32[np.ndarray, "ch m n"], Bool[np.ndarray, "m n"], tuple[slice, slice]]:
+    """An image as large as a predictor sees at once, by reflection at its borders, which are no foreground.
+
+    Returns
+    -------
+    Image and foreground, and where in them the image was; all of it for one that is large enough.
+
+    Raises
+    ------
+    ValueError
+        If it has less than 32 pixels either way.
+    """
+    h, w = image.shape[1:]
+    if min(h, w) < min(SMALLEST, model.receptive_field):
+        raise ValueError(
+            f"image is {h}×{w}: smaller than {SMALLEST}×{SMALLEST} pixels there is nothing to judge, "
+            "give it a larger image (do not enlarge it by interpolation)"
+        )
+    lacking = [max(model.receptive_field - n, 0) for n in (h, w)]
+    before = [n // 2 // model.stride * model.stride for n in lacking]  # whole cells: they begin where the image does
+    around = [(b, n - b) for b, n in zip(before, lacking, strict=True)]
+    frame = slice(before[0], before[0] + h), slice(before[1], before[1] + w)
+    if not any(lacking):
+        return image, foreground, frame
+    return np.pad(image, ((0, 0), *around), mode="reflect"), np.pad(foreground, around), frame
+
+
+def own_scale(scale: Scale, model: Predictor) -> Scale:
+    """The scale that a predictor was trained on: `Scale.from_zero` for those that are `zero_based`."""
+    return scale.from_zero() if model.zero_based else scale
