@@ -16,7 +16,7 @@ from recon.coils import (
     simulate_kspace,
     smooth_phase,
 )
-from recon.direct import factorise
+from recon.cholesky import factorise
 from recon.espirit import espirit
 from recon.fourier import crop_readout, fft2c, ifft2c
 from recon.held_out import HeldOut, held_out_residual
