@@ -19,7 +19,7 @@ from recon.coils import (
 from recon.cholesky import factorise
 from recon.espirit import espirit
 from recon.fourier import crop_readout, fft2c, ifft2c
-from recon.held_out import HeldOut, held_out_residual
+from recon.validate import HeldOut, held_out_residual
 from recon.inference import fast
 from recon.masks import effective_acceleration
 from recon.modl import MoDL, MoDLConfig
