@@ -6,6 +6,7 @@ orthonormal, and coil maps are normalised, so operators have norm at most 1 and 
 
 from recon import masks
 from recon.baselines import cg_sense, zero_filled
+from recon.cholesky import factorise
 from recon.coils import (
     birdcage,
     calibration_region,
@@ -16,10 +17,8 @@ from recon.coils import (
     simulate_kspace,
     smooth_phase,
 )
-from recon.cholesky import factorise
 from recon.espirit import espirit
 from recon.fourier import crop_readout, fft2c, ifft2c
-from recon.validate import HeldOut, held_out_residual
 from recon.inference import fast
 from recon.masks import effective_acceleration
 from recon.modl import MoDL, MoDLConfig
@@ -27,7 +26,7 @@ from recon.operator import Sense
 from recon.pipeline import reconstruct
 from recon.solve import NotConverged, cg, data_consistency
 from recon.sparse import l1_wavelet, total_variation
-from recon.stein import Sure, estimate_noise, sure
+from recon.validate import HeldOut, Sure, estimate_noise, held_out_residual, sure
 from recon.varnet import VarNet, VarNetConfig
 from recon.virtual import virtual_coils
 

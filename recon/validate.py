@@ -1,4 +1,4 @@
-"""What samples that were measured, but kept from the reconstruction, say of it."""
+"""Errors of a reconstruction estimated from the measurement: held-out samples, and SURE for the measured ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,13 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from recon.coils import white_noise
 from recon.operator import Sense
+
+NORMAL = 0.6744897501960817
+"""Median magnitude of a standard normal number."""
+FEWEST = 200
+"""Numbers that a noise is estimated from: then its relative standard error is below 0.1."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,139 @@ def held_out_residual(
     )
 
 
+@dataclass(frozen=True)
+class Sure:
+    """Estimated error of what a reconstruction says of the samples measured; of the others it says nothing."""
+
+    mse: Float[Tensor, " b"]
+    """``‖A x̂ - A x‖²`` over the number of complex samples; as an unbiased estimate, it can fall below 0."""
+    nrmse: Float[Tensor, " b"]
+    """``‖A x̂ - A x‖ / ‖A x‖``; 0 where the estimate is below 0, NaN where nothing but noise was measured."""
+    divergence: Float[Tensor, " b"]
+    """Of A x̂ by the measured numbers, real and imaginary: the degrees of freedom that the method spends, real ones."""
+
+
+@torch.no_grad()
+def sure(
+    method: Callable[[Tensor, Sense], Tensor],
+    kspace: Complex[Tensor, "b c h w"],
+    sense: Sense,
+    noise_std: int | float | Float[Tensor, " b"],
+    *,
+    seed: int = 0,
+    epsilon: int | float = 0.1,
+    n_probes: int = 1,
+) -> Sure:
+    """Estimate the error of A x̂ in the measured samples from the measurement alone.
+
+    With M real numbers measured, ``E‖A x̂ - A x‖² = E[‖A x̂ - y‖² - M σ² + 2 σ² div A x̂(y)]`` for any weakly
+    differentiable method. The divergence is that of random probes by finite differences: each costs a reconstruction.
+
+    It holds for white Gaussian noise of known strength, the same in all coils and samples, and for coil maps that do
+    not depend on it; x is what was there without noise, so that what the maps cannot express counts as error. Too high
+    a noise makes the estimate too low: by M times the excess of σ², which is much where the error is small.
+
+    It is blind to k-space that was not sampled. Where all is sampled, and the squared maps sum to 1, it is the squared
+    error of the image; under undersampling that error is larger, since ``‖A (x̂ - x)‖ <= ‖x̂ - x‖``, and a method that
+    merely keeps to its data makes the estimate small whatever the image looks like.
+
+    Parameters
+    ----------
+    method
+        Reconstruction of k-space by an operator, into complex images (b, 1, h, w); deterministic.
+    kspace
+        Measured k-space, any unit; values outside the mask are ignored.
+    sense
+        Operator with the mask and coil maps of the measurement.
+    noise_std
+        Standard deviation σ of the real, and of the imaginary, part of the noise, in the unit of k-space, above 0.
+    seed
+        Of the probes: the same arguments give the same result.
+    epsilon
+        Length of the probes' step in units of the noise, above 0. Far below 0.1, the rounding of methods in half
+        precision and the tolerance of solvers show; far above 1, the curvature of methods.
+    n_probes
+        Number of probes, 1 or more. One suffices for images of usual size: the error goes with 1 / √(n_probes M).
+
+    Raises
+    ------
+    ValueError
+        If the noise, the step or the number of probes is not positive.
+
+    References
+    ----------
+    Stein, Estimation of the mean of a multivariate normal distribution, Ann Statist 1981,
+    doi:10.1214/aos/1176345632. Ramani et al., Monte-Carlo SURE: a black-box optimization of regularization parameters
+    for general denoising algorithms, IEEE Trans Image Process 2008, doi:10.1109/TIP.2008.2001404. Aggarwal et al.,
+    ENSURE: a general approach for unsupervised training of deep image reconstruction algorithms, IEEE Trans Med Imaging
+    2023, doi:10.1109/TMI.2022.3224359.
+    """
+    std = torch.as_tensor(noise_std, device=kspace.device).expand(len(kspace)).to(kspace.real.dtype)
+    if not (std > 0).all():
+        raise ValueError(f"noise_std={std.min().item():g} is no noise: use one above 0, such as estimate_noise finds")
+    if not epsilon > 0:
+        raise ValueError(f"epsilon={epsilon} is no step: use one above 0, such as 0.1, in units of the noise")
+    if n_probes < 1:
+        raise ValueError(f"n_probes={n_probes} tells no divergence: use 1 or more")
+    measured = sense.mask * kspace
+    predicted = sense(method(measured, sense))
+    step = (epsilon * std)[:, None, None, None]
+    slopes = []
+    for k in range(n_probes):
+        probe = sense.mask * white_noise(kspace.shape, 1.0, seed + k, kspace.real.dtype).to(kspace.device)
+        moved = sense(method(measured + step * probe, sense)) - predicted
+        # Real and imaginary parts are numbers of their own, and Re⟨b, Δ⟩ is their inner product.
+        slopes.append((probe.conj() * moved).real.double().sum((1, 2, 3)) / step.double().flatten())
+    divergence = torch.stack(slopes).mean(0)
+    variance = std.double().square()
+    n_samples = sense.mask.expand(len(kspace), 1, *kspace.shape[2:]).sum((1, 2, 3)).double() * kspace.shape[1]
+    error = _energy(predicted - measured) + variance * (2 * divergence - 2 * n_samples)
+    signal = _energy(measured) - 2 * variance * n_samples
+    nrmse = torch.where(signal > 0, error.clamp(min=0) / signal, torch.nan).sqrt()
+    return Sure((error / n_samples).float(), nrmse.float(), divergence.float())
+
+
+def estimate_noise(kspace: Complex[Tensor, "b c h w"], sense: Sense) -> Float[Tensor, " b"]:
+    """Estimate the noise of k-space from its corners, where an image has little energy.
+
+    The corners are the sampled points outside the ellipse that touches the sides; samples that are exactly zero, such
+    as padding, are left out. The estimate is the median magnitude of real and imaginary parts, over all coils, so that
+    a few strong samples change little. What the image has in the corners, and in it the noise of an image that k-space
+    was simulated from, makes the estimate too high, and a filter of the scanner too low.
+
+    Parameters
+    ----------
+    kspace
+        Measured k-space, any unit; values outside the mask are ignored.
+    sense
+        Operator with the mask of the measurement.
+
+    Returns
+    -------
+    Tensor
+        Standard deviation of the real, and of the imaginary, part of the noise of each sample of the batch.
+
+    Raises
+    ------
+    ValueError
+        If too little was sampled in the corners.
+    """
+    h, w = kspace.shape[2:]
+    y, x = (2 * (torch.arange(n, device=kspace.device) - n // 2) / n for n in (h, w))
+    corners = sense.mask & (y[:, None].square() + x.square() > 1)
+    found = []
+    for samples, plane in zip(kspace, corners.expand(len(kspace), -1, -1, -1), strict=True):
+        numbers = torch.view_as_real(samples[plane.expand_as(samples)])
+        numbers = numbers[(numbers != 0).any(-1)].flatten()
+        if numbers.numel() < FEWEST:
+            raise ValueError(
+                f"kspace {tuple(kspace.shape)} has {numbers.numel()} numbers in its corners, too few to tell the noise "
+                "from: measure the noise, and give it as noise_std"
+            )
+        found.append(numbers.abs().median() / NORMAL)
+    return torch.stack(found)
+
+
 def _count(mask: Bool[Tensor, "#b 1 #h w"]) -> Float[Tensor, "#b"]:
     return mask.sum((1, 2, 3)).double()
 
@@ -144,3 +283,7 @@ def _deal(outside: Bool[Tensor, "b 1 #h w"], n_groups: int, seed: int) -> list[B
         label = np.concatenate([rng.permutation(n_groups) for _ in range(-(-len(places) // n_groups))])[: len(places)]
         groups[torch.from_numpy(label), i, 0, torch.from_numpy(places // mask.shape[2]), places % mask.shape[2]] = True
     return list(groups.to(outside.device))
+
+
+def _energy(x: Tensor) -> Tensor:
+    return x.abs().double().square().sum((1, 2, 3))

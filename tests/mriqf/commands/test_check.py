@@ -81,11 +81,11 @@ def test_lines_and_table(run, full, volume, tmp_path):
     for i, (line, row) in enumerate(zip(lines, rows, strict=True)):
         measured = mask * kspace[i : i + 1]
         held = recon.held_out_residual(recon.cg_sense, measured, sense, share=1 / 4, noise_std=STD)
-        stein = recon.sure(recon.cg_sense, measured, sense, STD)
+        estimate = recon.sure(recon.cg_sense, measured, sense, STD)
         image = recon.cg_sense(measured, sense).abs()[0, 0].numpy()
         expected = [
             mriqf.score(image, tmp_path / "tiny.safetensors").value,
-            held.residual.item(), held.missing.item(), stein.nrmse.item(),
+            held.residual.item(), held.missing.item(), estimate.nrmse.item(),
         ]  # fmt: skip
         keys = ("score", "held_out", "missing", "sure")
         np.testing.assert_allclose([float(line[k]) for k in keys], expected, atol=1e-3, rtol=1e-3)
