@@ -5,7 +5,6 @@ orthonormal, and coil maps are normalised, so operators have norm at most 1 and 
 """
 
 from recon import masks
-from recon.baselines import cg_sense, zero_filled
 from recon.cholesky import factorise
 from recon.coils import (
     birdcage,
@@ -21,6 +20,7 @@ from recon.espirit import espirit
 from recon.fourier import crop_readout, fft2c, ifft2c
 from recon.inference import fast
 from recon.masks import effective_acceleration
+from recon.methods import cg_sense, zero_filled
 from recon.modl import MoDL, MoDLConfig
 from recon.operator import Sense
 from recon.pipeline import reconstruct
