@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Complex
 from torch import Tensor
 
-from recon.coils import principal_coils, require_kspace, whitening
+from recon.coils import central, principal_coils, require_kspace, whitening
 from recon.espirit import espirit
 from recon.methods import Method, Reconstruction, choose
 from recon.operator import Sense
@@ -87,7 +87,7 @@ def estimate_coils(
         return Coils(mixed / torch.where(norm > 0, norm, 1), mixing)
     if c == 1:
         return Coils(torch.ones_like(kspace), mixing)
-    return Coils(espirit(lines if calibration is None else _placed(lines, kspace), n_sets=n_sets), mixing)
+    return Coils(espirit(placed(lines, (kspace.shape[2], kspace.shape[3])), n_sets=n_sets), mixing)
 
 
 def prepare(
@@ -223,13 +223,20 @@ def _chosen(coils: Coils, part: Tensor) -> Coils:
     )  # fmt: skip
 
 
-def _placed(lines: Tensor, like: Tensor) -> Tensor:
-    """Calibration lines in the centre of a k-space of another size."""
-    h, w = like.shape[2:]
-    n, m = min(lines.shape[2], h), min(lines.shape[3], w)
-    top, left = lines.shape[2] // 2 - n // 2, lines.shape[3] // 2 - m // 2
-    placed = lines.new_zeros(*lines.shape[:2], h, w)
-    placed[..., h // 2 - n // 2 : h // 2 - n // 2 + n, w // 2 - m // 2 : w // 2 - m // 2 + m] = (
-        lines[..., top : top + n, left : left + m]
-    )  # fmt: skip
-    return placed
+def placed(lines: Complex[Tensor, "s c n m"], shape: tuple[int, int]) -> Complex[Tensor, "s c h w"]:
+    """Calibration lines in the centre of a k-space of another size, zero elsewhere.
+
+    Parameters
+    ----------
+    lines
+        With their centre at ``n // 2``.
+    shape
+        Height and width of the result.
+    """
+    if lines.shape[2:] == shape:
+        return lines
+    (h, w), (n, m) = shape, lines.shape[2:]
+    n, m = min(n, h), min(m, w)
+    found = lines.new_zeros(*lines.shape[:2], h, w)
+    central(found, (n, m)).copy_(central(lines, (n, m)))
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from mriqf.io.kspace import KSpace
+from mriqf.io.kspace import EmptySliceError, KSpace
 from mriqf.io.volume import ReadError
 
 SCATTERED = 0.05  # share of zero points above which they are a pattern, rather than samples that happen to be zero
@@ -25,28 +25,36 @@ class Sampling:
         Extent of it; beyond, k-space is zero-padded.
     undersampled
         Whether something is missing within that extent.
+    empty
+        Indices of slices that hold nothing but zeros.
     """
 
     mask: Bool[np.ndarray, " w"] | Bool[np.ndarray, "h w"]
     rows: slice
     columns: slice
     undersampled: bool
+    empty: tuple[int, ...] = ()
 
 
 def find_sampling(kspace: KSpace, indices: Iterable[int]) -> Sampling:
     """Find what was measured, by one pass over the slices with these indices; the mask that the file stores holds too.
 
-    Zeros along the edges are padding, such as fastMRI has, and not undersampling.
+    Zeros along the edges are padding, such as fastMRI has, and not undersampling. Slices of zeros tell nothing.
 
     Raises
     ------
     ReadError
-        When a slice cannot be read, the slices are sampled differently, or the mask excludes all samples.
+        When a slice cannot be read, all are zeros, they are sampled differently, or the mask excludes all samples.
     """
     measured: Any = np.zeros(kspace.shape, bool)
-    first = None
+    first, empty, last = None, [], None
     for index in indices:
-        points = (kspace.read_slice(index) != 0).any(axis=0)
+        try:
+            points = (kspace.read_slice(index) != 0).any(axis=0)
+        except EmptySliceError as error:
+            empty.append(index)
+            last = error
+            continue
         columns = points.any(axis=0)
         if first is None:
             first = index, columns
@@ -56,6 +64,8 @@ def find_sampling(kspace: KSpace, indices: Iterable[int]) -> Sampling:
                 f"{int(columns.sum())} of {columns.size}): reconstruct them apart, with --slices"
             )
         measured |= points
+    if first is None and last is not None:
+        raise last
     rows, columns = _extent(measured.any(axis=1)), _extent(measured.any(axis=0))
     if kspace.mask is not None:
         measured &= kspace.mask
@@ -64,7 +74,9 @@ def find_sampling(kspace: KSpace, indices: Iterable[int]) -> Sampling:
     inside = measured[rows, columns]
     lines = measured.any(axis=0)
     scattered = 1 - inside[:, inside.any(axis=0)].mean() > SCATTERED
-    return Sampling(measured if scattered else lines, rows, columns, bool(scattered or not lines[columns].all()))
+    return Sampling(
+        measured if scattered else lines, rows, columns, bool(scattered or not lines[columns].all()), tuple(empty)
+    )
 
 
 def _extent(used: Bool[np.ndarray, " n"]) -> slice:
