@@ -181,7 +181,7 @@ def test_one_slice_in_memory(tmp_path):
 
 
 def test_npz(tmp_path):
-    noise = MULTI[:2].reshape(4, 60)
+    noise = MULTI[0].reshape(4, 120)
     np.savez(tmp_path / "a.npz", kspace=MULTI, noise=noise, other=np.ones(3))
     kspace = read_kspace(tmp_path / "a.npz")
     np.testing.assert_array_equal(everything(kspace), MULTI)
@@ -194,8 +194,8 @@ def test_npz(tmp_path):
     np.savez(tmp_path / "d.npz", kspace=np.array([{}]))
     with pytest.raises(ReadError, match=r"d\.npz: is a pickle, which is never loaded"):
         read_kspace(tmp_path / "d.npz")
-    np.savez(tmp_path / "e.npz", kspace=MULTI, noise=np.full((4, 60), np.nan + 0j))
-    with pytest.raises(ReadError, match=r"e\.npz: noise of shape \(4, 60\) holds NaN"):
+    np.savez(tmp_path / "e.npz", kspace=MULTI, noise=np.full((4, 120), np.nan + 0j))
+    with pytest.raises(ReadError, match=r"e\.npz: noise of shape \(4, 120\) holds NaN"):
         read_kspace(tmp_path / "e.npz")
 
 
