@@ -10,6 +10,8 @@ from jaxtyping import Bool
 from mriqf.io.kspace import EmptySliceError, KSpace
 from mriqf.io.volume import ReadError
 
+STRAY = 0.1  # share of a line's samples that filters leave where nothing was measured, at most
+WHOLE = 0.95  # share of the most sampled line that all measured lines have
 SCATTERED = 0.05  # share of zero points above which they are a pattern, rather than samples that happen to be zero
 
 
@@ -55,6 +57,7 @@ def find_sampling(kspace: KSpace, indices: Iterable[int]) -> Sampling:
             empty.append(index)
             last = error
             continue
+        points = _without_strays(_without_strays(points).T).T
         columns = points.any(axis=0)
         if first is None:
             first = index, columns
@@ -77,6 +80,14 @@ def find_sampling(kspace: KSpace, indices: Iterable[int]) -> Sampling:
     return Sampling(
         measured if scattered else lines, rows, columns, bool(scattered or not lines[columns].all()), tuple(empty)
     )
+
+
+def _without_strays(points: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Drop rows that hold a few samples, such as filtering leaves of zeros, where all others are whole."""
+    share = points.mean(axis=1)
+    few = share < STRAY
+    apart = few.any() and not few.all() and (share[~few] > WHOLE * share.max()).all()
+    return points & ~few[:, None] if apart else points
 
 
 def _extent(used: Bool[np.ndarray, " n"]) -> slice:
