@@ -94,7 +94,7 @@ def held_out_residual(
     plane = sense.mask[:, :, :1] if sense.separable else sense.mask
     center = central(plane.shape[2:], keep_center).to(plane.device)
     # Of a complex sample of all coils, and of all rows where the mask takes columns.
-    noise = 2 * torch.as_tensor(noise_std, device=kspace.device).double().square()
+    noise = 2 * torch.as_tensor(noise_std).to(kspace.device).double().square()
     noise = noise * kspace.shape[1] * kspace.shape[2] / plane.shape[2]
 
     def energy(x: Tensor, mask: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ def sure(
     ENSURE: a general approach for unsupervised training of deep image reconstruction algorithms, IEEE Trans Med Imaging
     2023, doi:10.1109/TMI.2022.3224359.
     """
-    std = torch.as_tensor(noise_std, device=kspace.device).expand(len(kspace)).to(kspace.real.dtype)
+    std = torch.as_tensor(noise_std).to(kspace.device).expand(len(kspace)).to(kspace.real.dtype)
     if not (std > 0).all():
         raise ValueError(f"noise_std={std.min().item():g} is no noise: use one above 0, such as estimate_noise finds")
     if not epsilon > 0:
@@ -270,9 +270,9 @@ def central(shape: tuple[int, ...], fraction: int | float) -> Bool[Tensor, "1 1 
 
 def _deal(outside: Bool[Tensor, "b 1 #h w"], n_groups: int, seed: int) -> list[Bool[Tensor, "b 1 #h w"]]:
     """Masks of the groups; of each run of samples, as many as there are groups, every group gets one at random."""
-    groups = torch.zeros((n_groups, *outside.shape), dtype=torch.bool)
-    for i, mask in enumerate(outside.cpu().numpy()):
-        places = np.flatnonzero(mask)
+    groups = outside.new_zeros((n_groups, *outside.shape))
+    for i, mask in enumerate(outside):
+        places = mask.flatten().nonzero().flatten()
         if len(places) < n_groups:
             unit = "columns" if mask.shape[1] == 1 else "points"
             raise ValueError(
@@ -281,8 +281,8 @@ def _deal(outside: Bool[Tensor, "b 1 #h w"], n_groups: int, seed: int) -> list[B
             )
         rng = np.random.default_rng(seed)
         label = np.concatenate([rng.permutation(n_groups) for _ in range(-(-len(places) // n_groups))])[: len(places)]
-        groups[torch.from_numpy(label), i, 0, torch.from_numpy(places // mask.shape[2]), places % mask.shape[2]] = True
-    return list(groups.to(outside.device))
+        groups.flatten(2)[torch.from_numpy(label).to(outside.device), i, places] = True
+    return list(groups)
 
 
 def _energy(x: Tensor) -> Tensor:
