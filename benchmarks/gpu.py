@@ -1,4 +1,4 @@
-"""Is a GPU used well, and does it give what the CPU gives?
+"""Results of a GPU beside those of the CPU, and how well it is used.
 
     python -m benchmarks.gpu [--device cuda] [--size 320] [--coils 16] [--seconds 15]    (make gpu-check)
 

@@ -1,4 +1,4 @@
-"""How fast are coil maps, data consistency, L1-wavelet and MoDL, beside what a user would pick instead?
+"""Speed of coil maps, data consistency, L1-wavelet and MoDL, beside what a user would pick instead.
 
     python -m benchmarks.recon [--size 320] [--coils 15] [--threads 2] [--weights modl-knee] [--only PART …]
 
@@ -56,7 +56,7 @@ def main() -> None:
     jobs: dict[str, Callable[[], None]] = {
         "maps": lambda: coil_maps(problem, options.rounds),
         "consistency": lambda: data_consistency(problem, options.rounds),
-        "growth": lambda: [growth(*shape) for shape in SHAPES] and None,
+        "growth": growths,
         "l1-wavelet": lambda: l1_wavelet(problem, options.rounds),
         "modl": lambda: modl(problem, options.weights, options.rounds),
         "training": training_memory,
@@ -119,7 +119,7 @@ def plain(sense: recon.Sense, z: Tensor, aty: Tensor) -> Tensor:
 
 
 def peers(problem: Problem, z: Tensor, aty: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """The same data consistency by others, with ten steps."""
+    """Data consistency by other packages, with ten steps."""
     sense = problem.sense
     jobs: dict[str, Callable[[], Tensor]] = {"plain torch": lambda: plain(sense, z, aty)}
     mask = sense.mask.expand(1, 1, *z.shape[2:])
@@ -160,6 +160,12 @@ def peers(problem: Problem, z: Tensor, aty: Tensor) -> dict[str, Callable[[], Te
     except (ImportError, RuntimeError) as error:
         print(f"deepinv cannot be imported: {error}")
     return jobs
+
+
+def growths() -> None:
+    """Time of ten steps for several sizes and numbers of coils."""
+    for size, n_coils in SHAPES:
+        growth(size, n_coils)
 
 
 @torch.inference_mode()
@@ -334,7 +340,7 @@ def command(size: int, weights: str, threads: int, n_slices: int = 8) -> None:
 
 
 def training_memory() -> None:
-    """What a training step keeps for its backward pass, counted tensor by tensor."""
+    """Memory that a training step keeps for its backward pass, counted tensor by tensor."""
     problem = phantom(128, 8)
 
     def kept(unrolls: int, cg_iter: int, checkpointing: bool = False) -> float:

@@ -279,13 +279,13 @@ def white_noise(
     Parameters
     ----------
     shape
-        Of the result.
+        Shape of the result.
     std
         In the unit of the data that it is for.
     seed
         Seed of the draw, on the CPU.
     dtype
-        Of the parts.
+        Type of real and imaginary part.
     """
     parts = torch.randn((*shape, 2), dtype=dtype, generator=torch.Generator().manual_seed(seed))
     return std * torch.view_as_complex(parts)  # complex randn would give each part half of the variance

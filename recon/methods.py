@@ -110,7 +110,7 @@ def choose(method: str, lam: float | None = None, device: str | torch.device = "
     lam
         Weight of the regularisation, 0 or more.
     device
-        Where a network goes.
+        Device of a network.
 
     Raises
     ------

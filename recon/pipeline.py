@@ -37,7 +37,7 @@ class Measurement(NamedTuple):
     kspace: Tensor
     sense: Sense
     turned: bool
-    """Whether height and width are exchanged, so that phase encoding is along columns."""
+    """True if height and width are exchanged, so that phase encoding is along columns."""
 
 
 @torch.no_grad()
@@ -153,7 +153,7 @@ def reconstruct(
     n_sets
         Sets of coil maps, see `recon.espirit`.
     partial_fourier
-        How the side of k-space that was left out is filled, where one was.
+        Filling of the side of k-space that was left out, where one was.
     batch
         Slices that are reconstructed at a time.
 
@@ -203,7 +203,7 @@ def reconstruct(
 
 
 def sampled(kspace: Complex[Tensor, "s c h w"]) -> Bool[Tensor, "h w"]:
-    """Where any slice and coil has a sample that is not zero."""
+    """Mask of the points at which any slice and coil has a sample that is not zero."""
     return (kspace != 0).flatten(0, 1).any(0)
 
 

@@ -19,7 +19,7 @@ FEWEST = 200
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How well a method foretells samples that it was not given: 0 is perfectly, 1 is as badly as an empty image.
+    """Relative error of a method in samples that it was not given: 0 is perfect, 1 is as bad as an empty image.
 
     NaN where noise takes all of the held-out energy.
     """
@@ -27,7 +27,7 @@ class HeldOut:
     residual: Float[Tensor, " b"]
     """``‖A x̂ - y‖ / ‖y‖`` over the held-out samples of all folds."""
     folds: Float[Tensor, "b f"]
-    """The same for each fold."""
+    """Residual of each fold."""
     missing: Float[Tensor, " b"]
     """Error in all that was not sampled, relative to the whole k-space, if what was not sampled is on average as large
     and as hard to foretell as what was held out. 0 where nothing is missing."""
@@ -62,9 +62,9 @@ def held_out_residual(
     share
         Part of the samples outside the centre that is held out at a time, above 0 and at most 0.5.
     folds
-        How many of the ``1 / share`` folds to use; all if not given: then each sample is held out once.
+        Number of the ``1 / share`` folds to use; all if not given: then each sample is held out once.
     seed
-        Of the dealing: the same arguments give the same result.
+        Seed of the dealing: the same arguments give the same result.
     keep_center
         Part of the columns, or of each side for points, about the zero frequency that is never held out, at least 0
         and below 1. Not the mask's own centre, so that residuals of different masks are of the same frequencies.
@@ -125,7 +125,7 @@ class Sure:
     nrmse: Float[Tensor, " b"]
     """``‖A x̂ - A x‖ / ‖A x‖``; 0 where the estimate is below 0, NaN where nothing but noise was measured."""
     divergence: Float[Tensor, " b"]
-    """Of A x̂ by the measured numbers, real and imaginary: the degrees of freedom that the method spends, real ones."""
+    """Divergence of A x̂ by the measured numbers, real and imaginary: the real degrees of freedom of the method."""
 
 
 @torch.no_grad()
@@ -163,7 +163,7 @@ def sure(
     noise_std
         Standard deviation σ of the real, and of the imaginary, part of the noise, in the unit of k-space, above 0.
     seed
-        Of the probes: the same arguments give the same result.
+        Seed of the probes: the same arguments give the same result.
     epsilon
         Length of the probes' step in units of the noise, above 0. Far below 0.1, the rounding of methods in half
         precision and the tolerance of solvers show; far above 1, the curvature of methods.

@@ -259,7 +259,7 @@ class _Judge:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is the same for all slices of an input."""
+    """Settings that all slices of an input share."""
 
     scan: Scan
     method: Reconstruction
@@ -292,7 +292,7 @@ def _check_slice(job: _Job, index: int, padded: bool) -> dict[str, Any]:
 def _evidence(
     job: _Job, kspace: Complex[Tensor, "1 c h w"], sense: recon.Sense, padded: bool
 ) -> dict[str, float | str | None]:
-    """What the data say; None for what cannot be had, and a note that says why."""
+    """Estimates from the data; None for those that cannot be had, and a note that says why."""
     found: dict[str, float | str | None] = dict.fromkeys(MEASURED)
     notes, noise_std = [], 0.0
     try:

@@ -258,7 +258,7 @@ def batches(data: KSpace, indices: Sequence[int], device: str) -> list[list[int]
 
 
 def _phase_encoding(pattern: Bool[np.ndarray, "*h w"]) -> tuple[Any, str]:
-    """Which lines were sampled, and what they are: rows where these are sampled whole, else columns."""
+    """Sampled phase-encoding lines, and their name: rows where these are sampled whole, else columns."""
     if pattern.ndim == 2 and (pattern == pattern[:, :1]).all():
         return pattern[:, 0], "rows"
     return np.atleast_2d(pattern).any(axis=0), "columns"

@@ -109,11 +109,11 @@ def layout(source: str | Path, shape: tuple[int, ...], dtype: np.dtype, lone: st
     Parameters
     ----------
     source
-        What errors call it.
+        Name in errors.
     shape, dtype
-        Of the array.
+        Shape and type of the array.
     lone
-        What the first of three axes is: ``slices`` or ``coils``.
+        Meaning of the first of three axes: ``slices`` or ``coils``.
     """
     what = f"{source}: k-space has shape {shape} of {dtype}"
     wanted = "(s, c, h, w): slices, coils, read-out, phase encoding"

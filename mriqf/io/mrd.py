@@ -27,7 +27,7 @@ VOLUME = ("repetition", "set", "phase", "contrast", "slice")  # the last one fas
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Where the acquisitions of the image lie in the file and in k-space: one entry each."""
+    """Places of the acquisitions of the image in the file and in k-space: one entry each."""
 
     index: Int64[np.ndarray, " n"]
     volume: Int64[np.ndarray, " n"]

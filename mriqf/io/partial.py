@@ -30,7 +30,7 @@ class PartialImages:
     path
         File to write in the end.
     run
-        What makes the images, as JSON can hold it: a partial file of the same run is gone on with.
+        Settings of the run, as JSON can hold them: a partial file of the same run is continued.
     attrs
         Attributes of the file.
     mask
@@ -38,9 +38,9 @@ class PartialImages:
     shape
         Number of images, height and width.
     keep_complex
-        Whether complex images are stored too.
+        Store complex images too.
     force
-        Whether older files, whole or partial, may be replaced.
+        Allow older files, whole or partial, to be replaced.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _lay_out(
 
 
 def _places(path: Path, keys: tuple[str, ...]) -> tuple[dict[str, int], int]:
-    """Where in the file the values of its arrays begin; the states last."""
+    """Offsets in the file of the values of its arrays, and of the states."""
     import h5py
 
     with h5py.File(path) as file:

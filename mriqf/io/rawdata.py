@@ -1,4 +1,4 @@
-"""Which format raw data have, by content, and the readers of fastMRI, BART and NumPy."""
+"""Detection of the format of raw data, by content, and the readers of fastMRI, BART and NumPy."""
 
 import math
 from dataclasses import replace

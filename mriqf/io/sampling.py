@@ -1,4 +1,4 @@
-"""Which part of k-space was measured: samples that were not are exactly zero in every coil."""
+"""Detection of the sampling pattern: samples that were not measured are exactly zero in every coil."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ SCATTERED = 0.05  # share of zero points above which they are a pattern, rather 
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """What a file measured of its k-space.
+    """Sampling pattern of a file.
 
     Attributes
     ----------
     mask
-        What was measured: columns, or points where columns do not tell.
+        Measured samples: columns, or points where columns do not tell.
     rows, columns
         Extent of it; beyond, k-space is zero-padded.
     undersampled
-        Whether something is missing within that extent.
+        True if something is missing within that extent.
     empty
         Indices of slices that hold nothing but zeros.
     """
