@@ -76,7 +76,7 @@ class MoDL(nn.Module):
         self.log_lam = nn.Parameter(torch.full(() if shared else (config.unrolls,), config.lam).log())
         self.name = "modl"
         self.checkpointing = False
-        """Activation checkpointing in training: keeps the image between unrolls, computes the denoiser's activations twice."""
+        """Activation checkpointing: training keeps the image between unrolls and recomputes the denoiser."""
 
     @property
     def lam(self) -> Float[Tensor, "*unrolls"]:

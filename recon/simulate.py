@@ -137,10 +137,8 @@ def measure(
     image
         Magnitude image, any unit; the truth of the result has a scale of 1.
     family, acceleration, center_fraction
-        Parameters of the mask; the centre is 0.32 / acceleration of the columns if not given, as in fastMRI, and for 2-D masks
-        a square of a twelfth of each side.
-    seed
-        Seed of the mask, the coils, the phase and the noise.
+        Parameters of the mask; the centre is 0.32 / acceleration of the columns if not given, as in fastMRI, and for
+        2-D masks a square of a twelfth of each side.
     n_coils
         Loops around the object.
     noise_std
