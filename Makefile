@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests in as many processes as there are cores, eight at most, each with one thread; files stay together.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: demo test test-end-to-end test-all check notebooks docs dist clean
+.PHONY: demo test test-end-to-end test-all check gpu-check notebooks docs dist clean
 
 demo: $(VENV)/ready
 	$(BIN)/mriqf demo --out demo_out --force
@@ -24,6 +24,10 @@ check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# Results of a GPU against those of the CPU, and its speed, in at most 8 minutes; without a GPU, a rehearsal.
+gpu-check: $(VENV)/ready
+	timeout 480 $(BIN)/python -m benchmarks.gpu
 
 notebooks: $(VENV)/ready
 	$(BIN)/python notebooks/run.py

@@ -83,7 +83,7 @@ def figures(method, kspace: Tensor, sense: recon.Sense, truth: Tensor, folds: in
         return images[-1]
 
     noise_std = recon.estimate_noise(kspace, sense)
-    stein = recon.sure(remembered, kspace, sense, noise_std)
+    estimate = recon.sure(remembered, kspace, sense, noise_std)
     image = images[0].abs()  # of the measurement; the others are the probes'
     plain = recon.held_out_residual(remembered, kspace, sense, folds=folds)
     folded = iter(images[-folds:])
@@ -97,8 +97,8 @@ def figures(method, kspace: Tensor, sense: recon.Sense, truth: Tensor, folds: in
         "held_out": plain.residual.item(),
         "held_out_noiseless": noiseless.residual.item(),
         "missing": noiseless.missing.item(),
-        "sure": stein.nrmse.item(),
-        "total": float(np.hypot(stein.nrmse.item(), noiseless.missing.item())),
+        "sure": estimate.nrmse.item(),
+        "total": float(np.hypot(estimate.nrmse.item(), noiseless.missing.item())),
         "image_score": mriqf.score(image[0, 0].numpy(), predictor).value,
         "held_out_sd": plain.folds.std().item() if folds > 1 else float("nan"),
     }

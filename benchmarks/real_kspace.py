@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 import recon
+import recon.methods
 import recon.pipeline
 import recon.weights
 from mriqf import metrics
@@ -29,7 +30,7 @@ from mriqf import metrics
 MULTICOIL = ("brain_multicoil8", "brain_t1_8ch", "brain_gre_16ch", "brain_t1_4ch", "brain_t1_8ch_smallfov")
 SINGLE = ("head_t2_1ch", "knee_bssfp_1ch", "lowfield_flair", "lowfield_fse", "lowfield_gre")
 PROSPECTIVE = ("brain_t2_12ch", "phantom_grappa2_12ch")
-METHODS = ("zero-filled", "cg-sense", "l1-wavelet", "total-variation", "modl", "varnet")
+METHODS = ("zero-filled", "cg-sense", "l1-wavelet", "tv", "modl", "varnet")
 FAMILIES = ("random", "equispaced", "poisson")
 ACCELERATIONS = (2, 4, 6, 8)
 KEY = ("data", "slice", "family", "acceleration", "seed", "method")
@@ -52,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore", recon.NotConverged)
-    methods = {Path(name).stem: recon.pipeline.choose(name) if name in METHODS else recon.weights.load_network(name)
+    methods = {Path(name).stem: recon.methods.choose(name) if name in METHODS else recon.weights.load_network(name)
                for name in options.methods}  # fmt: skip
     done = {tuple(row[k] for k in KEY) for row in rows(options.out)}
     for name in options.sets:
@@ -107,7 +108,7 @@ def draw(family: str, shape: tuple[int, int], acceleration: int, seed: int) -> T
 
 
 def compare(
-    kspace: Tensor, mask: Tensor, solve: recon.pipeline.Reconstruction, truth: Tensor, score: bool
+    kspace: Tensor, mask: Tensor, solve: recon.methods.Reconstruction, truth: Tensor, score: bool
 ) -> dict[str, float]:
     """Figures of one reconstruction."""
     start = time.perf_counter()
@@ -161,11 +162,11 @@ def summary(
                 print(*cells, sep="\t")
     print("\nmean over the multi-coil sets of what a method has above l1-wavelet, dB (and the least of a set)")
     for (family, acceleration, method), values in gains.items():
-        if method in ("modl", "varnet", "total-variation"):
+        if method in ("modl", "varnet", "tv"):
             print(family, acceleration, method, f"{mean(values):+.2f} ({min(values):+.2f})", sep="\t")
 
 
-def draw_set(path: Path, name: str, kspace: Tensor, methods: dict[str, recon.pipeline.Reconstruction]) -> None:
+def draw_set(path: Path, name: str, kspace: Tensor, methods: dict[str, recon.methods.Reconstruction]) -> None:
     """Draw the middle slice by every method: at R = 4 and 8, or as it was acquired."""
     import matplotlib as mpl
 

@@ -1,17 +1,23 @@
-"""How fast are data consistency and MoDL, beside what a user would pick instead?
+"""Speed of coil maps, data consistency, L1-wavelet and MoDL, beside what a user would pick instead.
 
-    python -m benchmarks.recon [--size 320] [--coils 15] [--threads 2] [--weights modl-knee]
+    python -m benchmarks.recon [--size 320] [--coils 15] [--threads 2] [--weights modl-knee] [--only PART …]
 
-Medians of jobs that are timed in turns. deepinv and mrpro join in where they can be imported.
+Medians of jobs that are timed in turns. SigPy is the peer of maps and of L1-wavelet; deepinv and mrpro join in data
+consistency and MoDL where they can be imported. ``command`` times `mriqf recon` as a whole process.
 """
 
 import argparse
 import copy
+import os
 import resource
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,11 +25,17 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 import recon
-from benchmarks.speed import alternate
+import recon.coils
+import recon.methods
+from benchmarks.speed import alternate, run
 from mriqf.weights import load
+from recon.scale import image_scale
 from recon.simulate import Problem, measure
+from recon.wavelets import wavelet
 
 LAM = 0.05
+PARTS = ("maps", "consistency", "growth", "l1-wavelet", "modl", "training", "command")
+SHAPES = ((320, 1), (320, 4), (320, 8), (320, 16), (320, 32), (128, 8), (256, 8), (512, 8))
 STEPS = 10
 """CG steps of everybody else, and of the paper's MoDL."""
 
@@ -36,16 +48,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--weights", default="modl-knee")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"{torch.__version__}, {options.threads} threads, {torch.backends.cpu.get_cpu_capability()}")
     problem = phantom(options.size, options.coils)
-    data_consistency(problem, options.rounds)
-    for size, coils in ((320, 1), (320, 4), (320, 8), (320, 16), (320, 32), (128, 8), (256, 8), (512, 8)):
-        growth(size, coils)
-    modl(problem, options.weights, options.rounds)
-    espirit(problem)
-    training_memory()
+    jobs: dict[str, Callable[[], None]] = {
+        "maps": lambda: coil_maps(problem, options.rounds),
+        "consistency": lambda: data_consistency(problem, options.rounds),
+        "growth": growths,
+        "l1-wavelet": lambda: l1_wavelet(problem, options.rounds),
+        "modl": lambda: modl(problem, options.weights, options.rounds),
+        "training": training_memory,
+        "command": lambda: command(options.size, options.weights, options.threads),
+    }
+    for part in options.only:
+        jobs[part]()
     print(f"peak memory of all this: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
@@ -101,7 +119,7 @@ def plain(sense: recon.Sense, z: Tensor, aty: Tensor) -> Tensor:
 
 
 def peers(problem: Problem, z: Tensor, aty: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """The same data consistency by others, with ten steps."""
+    """Data consistency by other packages, with ten steps."""
     sense = problem.sense
     jobs: dict[str, Callable[[], Tensor]] = {"plain torch": lambda: plain(sense, z, aty)}
     mask = sense.mask.expand(1, 1, *z.shape[2:])
@@ -142,6 +160,12 @@ def peers(problem: Problem, z: Tensor, aty: Tensor) -> dict[str, Callable[[], Te
     except (ImportError, RuntimeError) as error:
         print(f"deepinv cannot be imported: {error}")
     return jobs
+
+
+def growths() -> None:
+    """Time of ten steps for several sizes and numbers of coils."""
+    for size, n_coils in SHAPES:
+        growth(size, n_coils)
 
 
 @torch.inference_mode()
@@ -229,16 +253,94 @@ def modl(problem: Problem, weights: str, rounds: int) -> None:
         print(f"{name} against float32 and CG to convergence: NRMSE {moved:.1e}")
 
 
-def espirit(problem: Problem) -> None:
-    """Time of the coil maps."""
-    kspace = problem.sense.mask * problem.kspace
-    start = time.perf_counter()
-    recon.espirit(kspace)
-    print(f"\nESPIRiT, {tuple(kspace.shape[1:])}: {time.perf_counter() - start:.1f} s")
+def coil_maps(problem: Problem, rounds: int) -> None:
+    """Time of ESPIRiT, and what CG-SENSE makes of its maps."""
+    kspace, mask = problem.sense.mask * problem.kspace, problem.sense.mask
+
+    def sigpy() -> Tensor:
+        from sigpy.mri.app import EspiritCalib
+
+        found = EspiritCalib(kspace[0].numpy(), min(recon.coils.calibration_size(kspace), 24), 0.05, 5, 0.8, 100,
+                             show_pbar=False).run()  # fmt: skip
+        return torch.from_numpy(np.asarray(found))[None]
+
+    jobs = {"ours": lambda: recon.espirit(kspace), "sigpy": sigpy}
+    seconds = alternate(jobs, max(rounds // 3, 1))
+    maps = {name: job() for name, job in jobs.items()}
+    inside = (recon.rss(maps["ours"]) > 0.5) & (recon.rss(maps["sigpy"]) > 0.5)
+    along = (maps["sigpy"].conj() * maps["ours"]).sum(1, keepdim=True).abs()[inside]
+    print(f"\nESPIRiT, {tuple(kspace.shape[1:])}: ours {seconds['ours']:.2f} s, sigpy {seconds['sigpy']:.2f} s: "
+          f"{seconds['ours'] / seconds['sigpy']:.3f} of its time; |⟨ours, sigpy⟩| median {along.median():.4f}, "
+          f"5th percentile {along.quantile(0.05):.4f}")  # fmt: skip
+    for name, csm in maps.items():
+        image = recon.cg_sense(kspace, recon.Sense(mask, csm)).abs()
+        error = (image - problem.target.abs())[inside].norm() / problem.target[inside].norm()
+        print(f"CG-SENSE with maps of {name}: NRMSE {error:.4f} ({-20 * error.log10():.2f} dB)")
+    batched = kspace.repeat(4, 1, 1, 1)
+    print(f"ours in a batch of 4: {alternate({'4': lambda: recon.espirit(batched)}, 3)['4'] / 4:.2f} s a slice")
+
+
+@torch.inference_mode()
+def l1_wavelet(problem: Problem, rounds: int) -> None:
+    """Time of L1-wavelet and of total variation, and the objective that it reaches."""
+    kspace, sense = problem.sense.mask * problem.kspace, problem.sense
+    lam = recon.methods.LAM["l1-wavelet"]
+    weight = lam * image_scale(sense.adjoint(kspace)).item()
+    transform = wavelet("db4", (kspace.shape[2], kspace.shape[3]))
+
+    def objective(x: Tensor) -> float:
+        sparse = sum(part.abs().sum().item() for part in transform.forward(x))
+        return 0.5 * (sense(x) - kspace).abs().square().sum().item() + weight * sparse
+
+    def sigpy(steps: int) -> Tensor:
+        from sigpy.mri.app import L1WaveletRecon
+
+        mask = sense.mask.expand(1, 1, *kspace.shape[2:])[0, 0].float().numpy()
+        found = L1WaveletRecon(kspace[0].numpy(), sense.csm[0].numpy(), weight, mask, alpha=1, max_iter=steps,
+                               show_pbar=False).run()  # fmt: skip
+        return torch.from_numpy(np.asarray(found))[None, None]
+
+    def ours(steps: int) -> Tensor:
+        return recon.l1_wavelet(kspace, sense, lam, steps, tol=0.0)
+
+    reached = objective(sigpy(100))
+    fewest = next((n for n in range(10, 400, 5) if objective(ours(n)) <= 1.001 * reached), 400)
+    jobs = {
+        "sigpy, 100 steps": lambda: sigpy(100), f"ours, {fewest} steps": lambda: ours(fewest),
+        "ours, as shipped": lambda: recon.l1_wavelet(kspace, sense),
+        "total variation, as shipped": lambda: recon.total_variation(kspace, sense),
+    }  # fmt: skip
+    seconds = alternate(jobs, max(rounds // 3, 1))
+    print(f"\nL1-wavelet, {tuple(kspace.shape[1:])}, lam {lam}")
+    for name, job in jobs.items():
+        image, ratio = job(), seconds[name] / seconds["sigpy, 100 steps"]
+        error = ((image - problem.target).norm() / problem.target.norm()).item()
+        print(f"{name}: {seconds[name]:.2f} s ({ratio:.2f}), objective {objective(image) / reached:.4f} of sigpy's, "
+              f"NRMSE {error:.4f}")  # fmt: skip
+
+
+def command(size: int, weights: str, threads: int, n_slices: int = 8) -> None:
+    """Time and peak memory of `mriqf recon`, start-up included, for volumes of 8, 16 and 32 coils."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    print(f"\nmriqf recon, {n_slices} slices of {size}×{size}, whole process; by coils: s a slice, peak memory")
+    with tempfile.TemporaryDirectory() as folder:
+        for n_coils in (8, 16, 32):
+            problem = phantom(size, n_coils)
+            kspace = (problem.sense.mask * problem.kspace).numpy()
+            path = Path(folder, f"{n_coils}.h5")
+            with h5py.File(path, "w") as file:
+                file["kspace"] = np.repeat(kspace, n_slices, 0)
+            cells = []
+            for method in ("zero-filled", "cg-sense", "l1-wavelet", "modl"):
+                options = ["--weights", weights] if method == "modl" else []
+                tokens = [sys.executable, "-m", "mriqf", "recon", str(path), "--method", method, *options]
+                seconds, memory = run([*tokens, "--out", str(Path(folder, "out.h5")), "--force"])
+                cells.append(f"{method} {seconds / n_slices:.2f} s {memory:.0f} MiB")
+            print(f"{n_coils} coils: " + ", ".join(cells))
 
 
 def training_memory() -> None:
-    """What a training step keeps for its backward pass, counted tensor by tensor."""
+    """Memory that a training step keeps for its backward pass, counted tensor by tensor."""
     problem = phantom(128, 8)
 
     def kept(unrolls: int, cg_iter: int, checkpointing: bool = False) -> float:

@@ -86,15 +86,15 @@ def steady(weights: str, size: int, batch: int = 8) -> None:
 def whole_process(weights: str, size: int) -> None:
     """Start-up, and time and peak memory of `mriqf score` on volumes of two lengths."""
     command = [sys.executable, "-m", "mriqf"]
-    print(f"mriqf --help: {median(_run([*command, '--help'])[0] for _ in range(5)):.2f} s")
+    print(f"mriqf --help: {median(run([*command, '--help'])[0] for _ in range(5)):.2f} s")
     for name in ("torch", "mriqf"):
-        seconds = median(_run([sys.executable, "-c", f"import {name}"])[0] for _ in range(5))
+        seconds = median(run([sys.executable, "-c", f"import {name}"])[0] for _ in range(5))
         print(f"import {name}: {seconds:.2f} s")
     with tempfile.TemporaryDirectory() as folder:
         for slices in (30, 300):
             path = Path(folder, f"{slices}.npy")
             np.save(path, np.tile(_phantom(10, size)[:, 0], (slices // 10, 1, 1)))
-            seconds, memory = _run([*command, "score", str(path), "--weights", weights])
+            seconds, memory = run([*command, "score", str(path), "--weights", weights])
             print(f"mriqf score, {slices} slices, whole process: {seconds:.1f} s, peak memory {memory:.0f} MiB")
 
 
@@ -108,7 +108,7 @@ def large_images(side: int = 4096) -> None:
                 tint = np.array([1, 0.9, 0.8][:channels])
                 pixels = (255 * tint * _phantom(1, n)[0].transpose(1, 2, 0)).astype(np.uint8)
                 Image.fromarray(pixels.squeeze()).save(path, compress_level=1)
-                peak[n] = _run([sys.executable, "-m", "mriqf", "score", str(path), "--weights", weights])[1]
+                peak[n] = run([sys.executable, "-m", "mriqf", "score", str(path), "--weights", weights])[1]
             print(f"{weights}: {peak[side]:.0f} MiB for {side}×{side} pixels, {peak[64]:.0f} for 64×64, "
                   f"{(peak[side] - peak[64]) * 2**20 / side**2:.0f} bytes a pixel")  # fmt: skip
 
@@ -136,7 +136,7 @@ def _phantom(n: int, size: int) -> np.ndarray:
     )
 
 
-def _run(command: list[str]) -> tuple[float, float]:
+def run(command: list[str]) -> tuple[float, float]:
     """Wall seconds and peak memory (MiB) of a whole process."""
     found = subprocess.run([sys.executable, "-c", WATCH, *command], capture_output=True, check=True, text=True)
     seconds, peak = found.stdout.split()

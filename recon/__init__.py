@@ -5,7 +5,7 @@ orthonormal, and coil maps are normalised, so operators have norm at most 1 and 
 """
 
 from recon import masks
-from recon.baselines import cg_sense, zero_filled
+from recon.cholesky import factorise
 from recon.coils import (
     birdcage,
     calibration_region,
@@ -16,18 +16,17 @@ from recon.coils import (
     simulate_kspace,
     smooth_phase,
 )
-from recon.direct import factorise
 from recon.espirit import espirit
 from recon.fourier import crop_readout, fft2c, ifft2c
-from recon.held_out import HeldOut, held_out_residual
 from recon.inference import fast
 from recon.masks import effective_acceleration
+from recon.methods import cg_sense, zero_filled
 from recon.modl import MoDL, MoDLConfig
 from recon.operator import Sense
 from recon.pipeline import reconstruct
 from recon.solve import NotConverged, cg, data_consistency
 from recon.sparse import l1_wavelet, total_variation
-from recon.stein import Sure, estimate_noise, sure
+from recon.validate import HeldOut, Sure, estimate_noise, held_out_residual, sure
 from recon.varnet import VarNet, VarNetConfig
 from recon.virtual import virtual_coils
 

@@ -193,19 +193,24 @@ def whiten(kspace: Complex[Tensor, "b c h w"], noise: Complex[Tensor, "c n"]) ->
     ----------
     Roemer et al., The NMR phased array, Magn Reson Med 1990, doi:10.1002/mrm.1910160203.
     """
+    if len(noise) != kspace.shape[1]:
+        raise ValueError(f"noise {tuple(noise.shape)} does not fit {kspace.shape[1]} coils: give (c, n)")
+    return torch.einsum("vc, bchw -> bvhw", whitening(noise).to(kspace.dtype), kspace)
+
+
+def whitening(noise: Complex[Tensor, "c n"]) -> Complex[Tensor, "c c"]:
+    """Matrix that makes the coils' noise independent and of the same level; see `whiten`."""
     c, n = noise.shape
-    if c != kspace.shape[1] or n < 2 * c:
-        raise ValueError(
-            f"noise {tuple(noise.shape)} does not fit {kspace.shape[1]} coils: give (c, n), n at least 2 c"
-        )
+    if n < 2 * c:
+        raise ValueError(f"noise {tuple(noise.shape)} does not fit {c} coils: give (c, n), n at least 2 c")
     centred = (noise - noise.mean(1, keepdim=True)).to(torch.complex128)
     covariance = centred @ centred.mH / n
     scale = covariance.diagonal().real.mean()
     if not scale > 0:
         raise ValueError(f"noise {tuple(noise.shape)} is constant: give samples of noise alone")
-    factor = torch.linalg.cholesky(covariance / scale + 1e-9 * torch.eye(c, device=noise.device))
-    mixed = torch.linalg.solve_triangular(factor, kspace.flatten(2).to(torch.complex128), upper=False)
-    return mixed.reshape(kspace.shape).to(kspace.dtype)
+    unit = torch.eye(c, dtype=torch.complex128, device=noise.device)
+    factor = torch.linalg.cholesky(covariance / scale + 1e-9 * unit)
+    return torch.linalg.solve_triangular(factor, unit, upper=False)
 
 
 def smooth_phase(shape: tuple[int, int], seed: int, std: float = 1.0, n_knots: int = 4) -> Complex64[Tensor, "1 1 h w"]:
@@ -274,13 +279,13 @@ def white_noise(
     Parameters
     ----------
     shape
-        Of the result.
+        Shape of the result.
     std
         In the unit of the data that it is for.
     seed
         Seed of the draw, on the CPU.
     dtype
-        Of the parts.
+        Type of real and imaginary part.
     """
     parts = torch.randn((*shape, 2), dtype=dtype, generator=torch.Generator().manual_seed(seed))
     return std * torch.view_as_complex(parts)  # complex randn would give each part half of the variance

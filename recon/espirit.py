@@ -99,10 +99,15 @@ def _sizes(
         kernel = (kernel_width, kernel_width) if isinstance(kernel_width, int) else kernel_width
     fits = all(1 <= k < n <= m for k, n, m in zip(kernel, sides, kspace.shape[2:], strict=True))
     if not fits or not central((kspace != 0).any(1), sides).all():
+        what = f"kspace {tuple(kspace.shape)} is fully sampled on {found[0]} x {found[1]} central points"
+        cure = "a mask with more central lines (12 are good, 7 usable)"
+        if n_calib is None and kernel_width is None:
+            raise ValueError(
+                f"{what}, too few to estimate coil maps from: use {cure}, separate calibration lines, or given maps"
+            )
         raise ValueError(
-            f"kspace {tuple(kspace.shape)} is fully sampled on {found[0]} x {found[1]} central points, calibration is "
-            f"on n_calib={sides[0]} x {sides[1]} with kernels of {kernel[0]} x {kernel[1]}: use kernel_width < "
-            f"n_calib <= {found[0]} x {found[1]}, or a mask with more central lines (12 are good, 7 usable)"
+            f"{what}, calibration is on n_calib={sides[0]} x {sides[1]} with kernels of {kernel[0]} x {kernel[1]}: "
+            f"use kernel_width < n_calib <= {found[0]} x {found[1]}, or {cure}"
         )
     return sides, (kernel[0], kernel[1])
 

@@ -23,7 +23,7 @@ class MoDLConfig:
     denoiser: Literal["conv", "unet"] = "conv"
     """`recon.denoisers.ConvDenoiser`, the paper's, or `UNetDenoiser`, whose gains and weights lam differ by unroll."""
     unrolls: int = 10
-    """How often denoiser and data consistency alternate (K), 1 or more."""
+    """Number of alternations of denoiser and data consistency (K), 1 or more."""
     layers: int = 5
     """Convolutions of ``conv``, 2 or more."""
     features: int = 64
@@ -76,7 +76,7 @@ class MoDL(nn.Module):
         self.log_lam = nn.Parameter(torch.full(() if shared else (config.unrolls,), config.lam).log())
         self.name = "modl"
         self.checkpointing = False
-        """Whether training keeps only the image between unrolls and computes the denoiser's activations twice."""
+        """Activation checkpointing: training keeps the image between unrolls and recomputes the denoiser."""
 
     @property
     def lam(self) -> Float[Tensor, "*unrolls"]:

@@ -60,7 +60,7 @@ class Sense(nn.Module):
         self.register_buffer("mask", plane)
         self.register_buffer("csm", csm)
         self.separable = bool((plane == plane[..., :1, :]).all())
-        """Whether the mask takes whole columns: then AᴴA couples pixels of one row only."""
+        """True for a mask of whole columns, where AᴴA couples pixels of one row only."""
         self.n_sets = csm.shape[1] if csm.ndim == 5 else 1
         """Images that a sample has, one for each set of maps."""
         pattern = torch.fft.ifftshift(plane[..., :1, :] if self.separable else plane, dim=(-2, -1))

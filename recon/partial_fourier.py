@@ -14,8 +14,8 @@ PartialFourier = Literal["zero-filled", "homodyne", "pocs"]
 def missing_side(mask: Bool[Tensor, "*b h w"]) -> tuple[int, int]:
     """First and last column that is sampled at all, where one side of k-space reaches less far; else all columns.
 
-    A side reaches less far if it misses a tenth of its half more than the other does: undersampling leaves out columns
-    at both ends.
+    A side reaches less far if it misses a tenth of its half more than the other does, and more than twice the longest
+    gap between sampled columns: undersampling leaves out columns at both ends.
 
     Parameters
     ----------
@@ -28,7 +28,8 @@ def missing_side(mask: Bool[Tensor, "*b h w"]) -> tuple[int, int]:
         return 0, w - 1
     first, last = int(columns[0]), int(columns[-1])
     before, after = w // 2 - first, last - w // 2
-    return (first, last) if abs(before - after) > max(0.1 * (w // 2), 2) else (0, w - 1)
+    gap = int(columns.diff().max()) - 1 if len(columns) > 1 else 0
+    return (first, last) if abs(before - after) > max(0.1 * (w // 2), 2, 2 * gap) else (0, w - 1)
 
 
 def fill(

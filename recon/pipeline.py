@@ -1,55 +1,116 @@
-"""From k-space to images in one call: what was sampled, coil maps, reconstruction, batch by batch on one device."""
+"""From k-space to images in one call: sampling, coil maps and reconstruction, batch by batch on one device."""
 
-import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Literal
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Complex
 from torch import Tensor
 
-from recon.baselines import cg_sense, zero_filled
-from recon.coils import compress_coils, whiten
+from recon.coils import central, principal_coils, require_kspace, whitening
 from recon.espirit import espirit
+from recon.methods import Method, Reconstruction, choose
 from recon.operator import Sense
 from recon.partial_fourier import PartialFourier, fill, missing_side
-from recon.sparse import l1_wavelet, total_variation
 
-Method = Literal["zero-filled", "cg-sense", "l1-wavelet", "total-variation", "modl", "varnet"]
-Reconstruction = Callable[[Tensor, Sense], Tensor]
-
-SOLVERS: dict[str, Callable[..., Tensor]] = {
-    "zero-filled": zero_filled,
-    "cg-sense": cg_sense,
-    "l1-wavelet": l1_wavelet,
-    "total-variation": total_variation,
-}
-NETWORKS = ("modl", "varnet")
 MOST_COILS = 12
 """Virtual coils that more receivers are compressed to."""
 
 
-def choose(method: str, lam: float | None = None, device: str | torch.device = "cpu") -> Reconstruction:
-    """The reconstruction of a name: a solver, with a lam if it takes one, or a network of shipped weights.
+@dataclass(frozen=True)
+class Coils:
+    """Coil maps of slices, and the mixture of receivers that they belong to."""
+
+    csm: Complex[Tensor, "#s v h w"] | Complex[Tensor, "#s m v h w"]
+    """Maps of the mixed coils."""
+    mixing: Complex[Tensor, "#s v c"] | None = None
+    """Matrices from receivers to mixed coils: noise made independent, then compressed; none leaves the receivers."""
+
+    def mix(self, kspace: Complex[Tensor, "s c h w"]) -> Complex[Tensor, "s v h w"]:
+        """K-space of the mixed coils."""
+        return _mixed(kspace, self.mixing)
+
+
+class Measurement(NamedTuple):
+    """K-space and operator as solvers take them."""
+
+    kspace: Tensor
+    sense: Sense
+    turned: bool
+    """True if height and width are exchanged, so that phase encoding is along columns."""
+
+
+@torch.no_grad()
+def estimate_coils(
+    kspace: Complex[Tensor, "s c h w"],
+    csm: Complex[Tensor, "#s c h w"] | None = None,
+    *,
+    calibration: Complex[Tensor, "s c _ _"] | None = None,
+    noise: Complex[Tensor, "c n"] | None = None,
+    n_coils: int = MOST_COILS,
+    n_sets: int = 1,
+) -> Coils:
+    """Estimate coil maps after pre-whitening and compression of the receivers, as `reconstruct` does.
+
+    Parameters
+    ----------
+    kspace
+        Measured k-space, none of its slices zero; exactly zero where it was not sampled.
+    csm
+        Maps of the receivers, if they are known: they are mixed as k-space is.
+    calibration, noise, n_coils, n_sets
+        As in `reconstruct`.
 
     Raises
     ------
     ValueError
-        If there is no such method, or it takes no lam.
+        If the shapes do not fit, or too few central lines were sampled.
     """
-    if method in SOLVERS:
-        if lam is None:
-            return SOLVERS[method]
-        if method != "zero-filled":
-            return partial(SOLVERS[method], lam=lam)
-    if lam is not None:
-        raise ValueError(f"lam={lam} was given, but {method} takes none: leave it out, or use cg-sense or l1-wavelet")
-    if method in NETWORKS:
-        from recon.weights import load_network
+    require_kspace(kspace)
+    c = kspace.shape[1]
+    if noise is not None and len(noise) != c:
+        raise ValueError(f"noise {tuple(noise.shape)} does not fit {c} coils: give (c, n)")
+    if n_coils < 1:
+        raise ValueError(f"n_coils={n_coils} leaves no coil: use 1 or more")
+    lines = kspace if calibration is None else calibration
+    mixing = None if noise is None else whitening(noise).to(kspace.dtype)[None]
+    lines = _mixed(lines, mixing)
+    if c > n_coils:
+        reduced = torch.stack([principal_coils(y / y.abs().max(), n_coils) for y in lines])
+        lines = _mixed(lines, reduced)
+        mixing = reduced if mixing is None else reduced @ mixing
+    if csm is not None:
+        if mixing is None:
+            return Coils(csm)
+        mixed = torch.einsum("bvc, bchw -> bvhw", mixing, csm)
+        norm = torch.linalg.vector_norm(mixed, dim=1, keepdim=True)
+        return Coils(mixed / torch.where(norm > 0, norm, 1), mixing)
+    if c == 1:
+        return Coils(torch.ones_like(kspace), mixing)
+    return Coils(espirit(placed(lines, (kspace.shape[2], kspace.shape[3])), n_sets=n_sets), mixing)
 
-        return load_network(method, device)
-    raise ValueError(f"method={method!r} is unknown: use one of {', '.join((*SOLVERS, *NETWORKS))}")
+
+def prepare(
+    kspace: Complex[Tensor, "s c h w"], mask: Bool[Tensor, " w"] | Bool[Tensor, "h w"], coils: Coils
+) -> Measurement:
+    """K-space of mixed coils and its operator, turned where phase encoding is along rows.
+
+    Parameters
+    ----------
+    kspace
+        Measured k-space of the receivers; values outside the mask are ignored.
+    mask
+        True where k-space was sampled.
+    coils
+        Maps and mixing of the receivers.
+    """
+    kspace, csm = coils.mix(kspace * mask), coils.csm
+    rows = mask.ndim == 2 and bool((mask == mask[:, :1]).all()) and not bool(mask.all())
+    if rows:
+        kspace, csm, mask = kspace.transpose(-2, -1), csm.transpose(-2, -1), mask[:, 0]
+    elif mask.ndim == 2 and bool((mask == mask[:1]).all()):
+        mask = mask[0]
+    return Measurement(kspace, Sense(mask, csm), rows)
 
 
 @torch.no_grad()
@@ -59,7 +120,7 @@ def reconstruct(
     method: Method | Reconstruction = "modl",
     *,
     lam: float | None = None,
-    csm: Complex[Tensor, "#s c h w"] | None = None,
+    csm: Complex[Tensor, "#s c h w"] | Coils | None = None,
     calibration: Complex[Tensor, "s c _ _"] | None = None,
     noise: Complex[Tensor, "c n"] | None = None,
     n_coils: int = MOST_COILS,
@@ -72,8 +133,8 @@ def reconstruct(
     Parameters
     ----------
     kspace
-        Measured k-space of slices, any unit, centred, exactly zero where it was not sampled. Slices that are zero give
-        zero.
+        Measured k-space of slices, any unit, centred, exactly zero where it was not sampled. Slices that are zero, or
+        whose maps are, give zero.
     mask
         True where k-space was sampled; found from what is not zero if not given. Data outside the mask are ignored.
     method
@@ -81,7 +142,8 @@ def reconstruct(
     lam
         Weight of the regularisation, for methods that take one.
     csm
-        Coil maps; by default `recon.espirit` estimates them of each slice from what was sampled.
+        Coil maps, or `Coils` that `recon.pipeline.estimate_coils` made; by default estimated of each slice from what
+        was sampled, by `recon.espirit`.
     calibration
         Other k-space to estimate the maps from, such as separate calibration lines, with its centre at ``n // 2``.
     noise
@@ -91,14 +153,14 @@ def reconstruct(
     n_sets
         Sets of coil maps, see `recon.espirit`.
     partial_fourier
-        How the side of k-space that was left out is filled, where one was.
+        Filling of the side of k-space that was left out, where one was.
     batch
         Slices that are reconstructed at a time.
 
     Returns
     -------
     Tensor
-        Complex images, one for each set of maps.
+        Complex images in the unit of k-space, one for each set of maps.
 
     Raises
     ------
@@ -117,77 +179,64 @@ def reconstruct(
         raise ValueError(
             f"kspace has shape {tuple(kspace.shape)}, not (s, c, h, w): add the missing axis, kspace[None]"
         )
+    if batch < 1:
+        raise ValueError(f"batch={batch} holds no slice: use 1 or more")
     mask = sampled(kspace) if mask is None else mask.to(kspace.device)
     solve = choose(method, lam, kspace.device) if isinstance(method, str) else method
-    rows = mask.ndim == 2 and bool((mask == mask[:, :1]).all()) and not bool(mask.all())
-    if rows:  # phase encoding along rows: the same problem, turned
-        csm, calibration = (None if x is None else x.transpose(-2, -1) for x in (csm, calibration))
-        kspace, mask = kspace.transpose(-2, -1), mask[:, 0]
-    if mask.ndim == 2 and bool((mask == mask[:1]).all()):
-        mask = mask[0]
-    results = []
-    for part in _batches(kspace, batch):
-        maps = None if csm is None else csm if len(csm) == 1 else csm[part]
-        lines = None if calibration is None else calibration[part]
-        results.append(_reconstruct(kspace[part] * mask, mask, solve, maps, lines, noise, n_coils, n_sets))
-    images = torch.cat(results)
-    images = fill(images, missing_side(torch.atleast_2d(mask)), partial_fourier)
-    return images.transpose(-2, -1) if rows else images
+    given = csm.csm if isinstance(csm, Coils) else csm
+    images = kspace.new_zeros(len(kspace), n_sets if given is None else _sets(given), *kspace.shape[2:])
+    filled = (kspace * mask).flatten(1).any(1).nonzero().flatten()
+    for part in filled.split(batch) if len(filled) else ():
+        y = kspace[part] * mask
+        if isinstance(csm, Coils):
+            coils = _chosen(csm, part)
+        else:
+            maps = csm if csm is None or len(csm) == 1 else csm[part]
+            lines = None if calibration is None else calibration[part]
+            coils = estimate_coils(y, maps, calibration=lines, noise=noise, n_coils=n_coils, n_sets=n_sets)
+        if not coils.csm.any():
+            continue
+        y, sense, turned = prepare(y, mask, coils)
+        found = fill(solve(y, sense), missing_side(sense.mask[0, 0]), partial_fourier)
+        images[part] = found.transpose(-2, -1) if turned else found
+    return images
 
 
 def sampled(kspace: Complex[Tensor, "s c h w"]) -> Bool[Tensor, "h w"]:
-    """Where any slice and coil has a sample that is not zero."""
+    """Mask of the points at which any slice and coil has a sample that is not zero."""
     return (kspace != 0).flatten(0, 1).any(0)
 
 
-def _batches(kspace: Tensor, size: int) -> Sequence[slice]:
-    if size < 1:
-        raise ValueError(f"batch={size} holds no slice: use 1 or more")
-    return [slice(start, start + size) for start in range(0, len(kspace), size)]
+def _mixed(kspace: Tensor, mixing: Tensor | None) -> Tensor:
+    return kspace if mixing is None else (mixing @ kspace.flatten(2)).unflatten(2, kspace.shape[2:])
 
 
-def _reconstruct(
-    kspace: Tensor,
-    mask: Tensor,
-    solve: Reconstruction,
-    csm: Tensor | None,
-    calibration: Tensor | None,
-    noise: Tensor | None,
-    n_coils: int,
-    n_sets: int,
-) -> Tensor:
-    filled = kspace.flatten(1).any(1)
-    result = kspace.new_zeros(len(kspace), n_sets, *kspace.shape[2:])
-    if not filled.any():
-        return result
-    y = kspace[filled]
-    lines = y if calibration is None else calibration[filled]
-    if noise is not None:
-        y, lines = whiten(y, noise), whiten(lines, noise)
-    if csm is not None:
-        maps = csm if len(csm) == 1 else csm[filled]
-    elif y.shape[1] == 1:
-        maps = torch.ones_like(y)
-    else:
-        if y.shape[1] > n_coils:
-            lines, matrix = compress_coils(lines, n_coils)
-            y = torch.einsum("bvc, bchw -> bvhw", matrix, y)
-        maps = espirit(lines if calibration is None else _placed(lines, y), n_sets=n_sets)
-    found = solve(y, Sense(mask, maps))
-    if n_sets > 1 and found.shape[1] != n_sets:
-        warnings.warn(f"the maps have {found.shape[1]} set, not n_sets={n_sets}: they were given", stacklevel=4)
-        result = result[:, :1]
-    result[filled] = found
-    return result
+def _sets(csm: Tensor) -> int:
+    return csm.shape[1] if csm.ndim == 5 else 1
 
 
-def _placed(lines: Tensor, like: Tensor) -> Tensor:
-    """Calibration lines in the centre of a k-space of another size."""
-    h, w = like.shape[2:]
-    n, m = min(lines.shape[2], h), min(lines.shape[3], w)
-    top, left = lines.shape[2] // 2 - n // 2, lines.shape[3] // 2 - m // 2
-    placed = torch.zeros_like(like)
-    placed[..., h // 2 - n // 2 : h // 2 - n // 2 + n, w // 2 - m // 2 : w // 2 - m // 2 + m] = (
-        lines[..., top : top + n, left : left + m]
+def _chosen(coils: Coils, part: Tensor) -> Coils:
+    """Those of some slices; one is for all."""
+    csm, mixing = coils.csm, coils.mixing
+    return Coils(
+        csm if len(csm) == 1 else csm[part], mixing if mixing is None or len(mixing) == 1 else mixing[part]
     )  # fmt: skip
-    return placed
+
+
+def placed(lines: Complex[Tensor, "s c n m"], shape: tuple[int, int]) -> Complex[Tensor, "s c h w"]:
+    """Calibration lines in the centre of a k-space of another size, zero elsewhere.
+
+    Parameters
+    ----------
+    lines
+        With their centre at ``n // 2``.
+    shape
+        Height and width of the result.
+    """
+    if lines.shape[2:] == shape:
+        return lines
+    (h, w), (n, m) = shape, lines.shape[2:]
+    n, m = min(n, h), min(m, w)
+    found = lines.new_zeros(*lines.shape[:2], h, w)
+    central(found, (n, m)).copy_(central(lines, (n, m)))
+    return found

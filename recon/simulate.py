@@ -19,7 +19,7 @@ from recon.scale import image_scale
 
 @dataclass(frozen=True)
 class SimulationConfig:
-    """How problems are drawn from images; ranges are uniform unless said otherwise."""
+    """Distribution of the problems drawn from images; ranges are uniform unless said otherwise."""
 
     families: tuple[str, ...] = ("random", "random", "equispaced", "equispaced", "gaussian", "poisson")
     """Families of masks, each as likely as often it stands here."""
@@ -28,23 +28,23 @@ class SimulationConfig:
     center: tuple[float, float] = (0.2, 0.45)
     """Product of acceleration and center_fraction: which part of the samples forms the centre."""
     partial_fourier: float = 0.1
-    """How often the last columns, up to a quarter of them, are missing as well."""
+    """Probability that the last columns, up to a quarter of them, are missing as well."""
     n_coils: tuple[int, int] = (1, 16)
     """Receiver coils."""
     single_coil: float = 0.15
-    """How often there is one coil, whatever the range."""
+    """Probability of a single coil, whatever the range."""
     birdcage: float = 0.25
-    """How often they are a birdcage's, not surface loops."""
+    """Probability of a birdcage instead of surface coils."""
     noise_std: tuple[float, float] = (0.001, 0.05)
     """Noise of k-space, in units of the image's scale; log-uniform."""
     phase_std: float = 1.0
-    """Of the smooth phase of the image, radians."""
+    """Standard deviation of the smooth phase of the image, radians."""
     support: float = 0.25
-    """How often coil maps end at the object's border, as estimated ones do."""
+    """Probability that coil maps end at the object's border, as estimated ones do."""
     estimated: float = 0.5
-    """How often the maps are estimated from the noisy centre by ESPIRiT, with all its errors, and not the true ones."""
+    """Probability that the maps are estimated from the noisy centre by ESPIRiT, with all its errors."""
     inexact: float = 0.1
-    """How often the maps are the true ones with smooth errors of a few per cent."""
+    """Probability of the true maps with smooth errors of a few per cent."""
 
 
 KNOWN_MAPS = SimulationConfig(
@@ -78,11 +78,11 @@ def simulate(
     slices
         Images, any unit, all of one size; complex ones keep their phase beside the one that is drawn.
     rng
-        Where every random choice comes from.
+        Source of every random choice.
     n
         Samples of the batch.
     pixels
-        Of each sample, about; at most the whole slice.
+        Approximate number of pixels of a sample; at most the whole slice.
     """
     family = config.families[rng.integers(len(config.families))]
     images = [slices[i] for i in rng.integers(len(slices), size=n)]
@@ -137,16 +137,14 @@ def measure(
     image
         Magnitude image, any unit; the truth of the result has a scale of 1.
     family, acceleration, center_fraction
-        Of the mask; the centre is 0.32 / acceleration of the columns if not given, as in fastMRI, and for 2-D masks
-        a square of a twelfth of each side.
-    seed
-        Of the mask, the coils, the phase and the noise.
+        Parameters of the mask; the centre is 0.32 / acceleration of the columns if not given, as in fastMRI, and for
+        2-D masks a square of a twelfth of each side.
     n_coils
         Loops around the object.
     noise_std
-        Of k-space, in units of the image's scale.
+        Standard deviation of the noise of k-space, in units of the image's scale.
     estimated
-        Whether the operator has the maps that ESPIRiT finds in the sampled centre, instead of the true ones; then only
+        Give the operator the maps that ESPIRiT finds in the sampled centre, instead of the true ones; then only
         the magnitude of the truth is to be had.
     """
     magnitude = torch.from_numpy(image.astype(np.float32))[None, None]

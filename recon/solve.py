@@ -44,12 +44,12 @@ def cg(
     tol
         A sample stops when ``‖b - h(x)‖ <= tol ‖b‖``; in single precision not below about 1e-7.
     x0
-        Where to start; zero if not given. A start near the solution saves iterations.
+        Start; zero if not given. A start near the solution saves iterations.
     separate
         Axes along which h does not mix its input: 0 for samples, and 2 for the rows of images under a mask of
         columns. Each such problem gets its own step lengths, which saves iterations.
     warn
-        Whether to say when ``max_iter`` came before ``tol``.
+        Warn when ``max_iter`` came before ``tol``.
 
     Raises
     ------

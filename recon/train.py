@@ -27,7 +27,7 @@ class TrainConfig:
     """Recipe of a MoDL or a VarNet."""
 
     network: Literal["modl", "varnet"] = "modl"
-    """Which of the two."""
+    """Kind of network."""
     pretrain_steps: int = 0
     """Optimiser steps with one unroll, for denoisers with batch norm (600 trained `modl-knee`)."""
     steps: int = 20000
@@ -35,7 +35,7 @@ class TrainConfig:
     pretrain_lr: float = 1e-3
     """Peak learning rate of Adam in the first stage; linear warm-up over 100 steps, then cosine to a tenth."""
     lr: float = 1e-3
-    """The same in the second stage; cosine to zero."""
+    """Peak learning rate in the second stage; cosine to zero."""
     pretrain_batch: int = 4
     """Samples a step in the first stage, 2 or more: batch norm needs them."""
     batch: int = 2
@@ -43,7 +43,7 @@ class TrainConfig:
     pixels: int = 16384
     """Pixels a sample: slabs of 64 rows of 256 columns, or squares of 128."""
     seed: int = 0
-    """Of the initial weights and of every batch."""
+    """Seed of the initial weights and of every batch."""
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones kept; 0 keeps the last."""
     loss: Literal["mse", "log-mse"] = "log-mse"
@@ -57,7 +57,7 @@ class TrainConfig:
     varnet: VarNetConfig = field(default_factory=VarNetConfig)
     """The VarNet."""
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
-    """How measurements are drawn from images."""
+    """Distribution of the measurements drawn from images."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ def train(
     sources
         Sets of images, each of one size, any unit; magnitudes, or complex images that keep their phase.
     shares
-        How often each set is drawn from.
+        Relative frequency of each set.
     config
         The recipe.
     device
-        Where the network is trained; problems are drawn on the CPU.
+        Device of the network; problems are drawn on the CPU.
     start, tensors
         Step and tensors of the `Checkpoint` to go on from.
     joined
@@ -148,7 +148,7 @@ def train(
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Of a step counted over both stages."""
+    """Learning rate of a step, counted over both stages."""
     if step < config.pretrain_steps:
         done, of, peak, floor = step, config.pretrain_steps, config.pretrain_lr, 0.1
     else:

@@ -21,7 +21,7 @@ class VarNetConfig:
     features: int = 48
     """Channels of the regularisers, at half of the resolution; a multiple of 16 where it is to be trained."""
     dilations: tuple[int, ...] = (1, 2, 4)
-    """Of the convolutions between a regulariser's first and last."""
+    """Dilations of the convolutions between a regulariser's first and last."""
 
 
 class Regulariser(nn.Module):

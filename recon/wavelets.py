@@ -21,7 +21,7 @@ class Wavelet:
     filters: Float[Tensor, "4 n n"]
     """Products of the low-pass and high-pass filter along both axes; the first is the low-pass of both."""
     levels: int
-    """How often the low-pass part is divided again."""
+    """Number of times that the low-pass part is divided again."""
 
     def forward(self, image: Inexact[Tensor, "b m h w"]) -> Coefficients:
         """Return the coefficients of images."""

@@ -21,7 +21,7 @@ def load_network(name: str | Path, device: str | torch.device = "cpu") -> MoDL |
     name
         Name of shipped weights, such as ``modl``, or the path of a safetensors file.
     device
-        Where the network goes.
+        Device of the network.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex, Complex64, Float32
+from jaxtyping import Complex, Float32
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,24 +18,27 @@ from mriqf import __version__
 from mriqf.calibration import Calibration
 from mriqf.cli import UsageError
 from mriqf.commands.kspace import (
+    DEFAULT,
     LAM,
     Method,
     Reconstruction,
+    Scan,
     check_options,
     choose_method,
     choose_pattern,
+    choose_weights,
     effective_acceleration,
-    measurement,
     read_coil_maps,
 )
 from mriqf.commands.options import choose_device, parse_slices, say
 from mriqf.commands.score_table import complain, nrmse_column, score_column
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import check_targets, tables
-from mriqf.io import KSpace, find_inputs, find_sampling, read_kspace
+from mriqf.io import find_inputs, find_sampling, read_kspace
 from mriqf.io.bounds import named
 from mriqf.io.discovery import RAW, passed_over
 from mriqf.scoring.scorer import Scorer
+from recon.pipeline import MOST_COILS, prepare
 
 PRINTED = (
     "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "held_out", "missing",
@@ -49,15 +52,16 @@ USED = ("method", "acceleration", "weights", "modl", "lam", "coil_maps", "folds"
 
 def check(
     *kspace: str,
-    method: Method = "cg-sense",
+    method: Method = DEFAULT,
     mask: str | None = None,
     acceleration: float | None = None,
     center_fraction: float | None = None,
     seed: int = 0,
     weights: str = "qf-mri",
-    modl: str = "modl-knee",
+    modl: str | None = None,
     lam: float | None = None,
     coil_maps: Path | None = None,
+    coils: int = MOST_COILS,
     noise_std: float | None = None,
     folds: int = 10,
     slices: str = ":",
@@ -82,7 +86,7 @@ def check(
     kspace
         Files in fastMRI HDF5, ISMRMRD, BART or NumPy, and folders of them, which are searched with all that is below.
     method
-        zero-filled, cg-sense, l1-wavelet or modl.
+        zero-filled, cg-sense, l1-wavelet, tv, modl or varnet.
     mask
         Family of sampling masks: random, equispaced, gaussian, poisson, or fastMRI's own, such as fastmri-random.
     acceleration
@@ -94,11 +98,13 @@ def check(
     weights
         Name or path of the predictor that scores; each slice is scored on its own scale.
     modl
-        Name or path of a trained MoDL.
+        Name or path of a trained MoDL or VarNet, such as modl-knee; those of the method's name if not given.
     lam
-        Weight of the regularisation of cg-sense and l1-wavelet.
+        Weight of the regularisation of cg-sense, l1-wavelet and tv.
     coil_maps
         Coil sensitivity maps (.npy, complex, (c, h, w) or (s, c, h, w)) instead of ESPIRiT's.
+    coils
+        Virtual coils that more receivers are compressed to.
     noise_std
         Standard deviation of the real, and of the imaginary, part of the noise of k-space, in its unit, instead of
         what its corners show.
@@ -127,6 +133,8 @@ def check(
     check_options(method, lam, mask, acceleration, center_fraction)
     if folds < 2:
         raise UsageError(f"--folds is {folds}: give 2 or more")
+    if coils < 1:
+        raise UsageError(f"--coils is {coils}: give 1 or more")
     if noise_std is not None and not noise_std > 0:
         raise UsageError(f"--noise-std is {noise_std}: give more than 0, in the unit of k-space")
     check_targets(csv, force=force)
@@ -138,9 +146,10 @@ def check(
         raise UsageError(str(error)) from None
     if (channels := scorer.predictor.config.channels) != 1:
         raise UsageError(f"--weights {weights} takes {channels} channels: choose one for grey images")
-    reconstruction = choose_method(method, lam, modl, place, "--modl")
+    network = choose_weights(method, modl, "--modl")
+    reconstruction = choose_method(method, lam, network, place, "--modl")
     used = {
-        "method": method, "weights": weights, "modl": modl if method == "modl" else None, "lam": lam, "folds": folds,
+        "method": method, "weights": weights, "modl": network, "lam": lam, "folds": folds,
         "seed": seed, "version": __version__,
     }  # fmt: skip
     failures: list[str] = []
@@ -166,12 +175,15 @@ def check(
                     csm = None if coil_maps is None else read_coil_maps(coil_maps, data)
                     sampling = find_sampling(data, indices)
                     pattern = choose_pattern(data, sampling, mask, acceleration, center_fraction, seed)
-                    job = _Job(data, reconstruction, pattern, csm, judge, noise_std, folds, seed, place)
+                    scan = Scan(data, pattern, csm, coils, device=place)
+                    job = _Job(scan, reconstruction, judge, noise_std, folds, seed)
                     padded = sampling.rows != slice(0, data.shape[0])
                     used["acceleration"] = effective_acceleration(pattern, sampling)
                     used["coil_maps"] = coil_maps.name if coil_maps else "ones" if data.n_coils == 1 else "espirit"
                     for index in tqdm(indices, "check", file=sys.stderr, disable=None, leave=False, unit="slice"):
-                        rows.append({"input": source, "slice": index, **used, **_check_slice(job, index, padded)})
+                        empty = dict.fromkeys(FOUND) | {"note": "all zeros: nothing was measured"}
+                        found_here = empty if index in sampling.empty else _check_slice(job, index, padded)
+                        rows.append({"input": source, "slice": index, **used, **found_here})
                         for file in files:
                             file.write(rows[-1])
                         printed.row(rows[-1])
@@ -237,35 +249,31 @@ class _Judge:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is the same for all slices of an input."""
+    """Settings that all slices of an input share."""
 
-    data: KSpace
+    scan: Scan
     method: Reconstruction
-    pattern: Bool[np.ndarray, "*h w"]
-    csm: Complex64[np.ndarray, "s c h w"] | None
     judge: _Judge
     noise_std: float | None
     folds: int
     seed: int
-    device: str
 
 
 def _check_slice(job: _Job, index: int, padded: bool) -> dict[str, Any]:
     """Score and evidence of one slice."""
-    samples, maps = job.data.read_slice(index), None
-    if job.csm is not None:
-        maps = job.csm[index if len(job.csm) > 1 else 0]
-    height = None if job.data.image_shape is None else job.data.image_shape[0]
+    data = job.scan.data
     with warnings.catch_warnings(record=True) as caught, torch.no_grad():
         warnings.simplefilter("always", UserWarning)
         try:
-            kspace, sense = measurement(samples, height, job.pattern, maps, job.device)
-            image = job.data.crop(job.method(kspace, sense))[0, 0].abs().cpu().numpy()
+            y = job.scan.kspace([index])
+            kspace, sense, turned = prepare(y, job.scan.mask, job.scan.coils([index], y))
+            found_image = job.method(kspace, sense)
+            image = data.crop(found_image.transpose(-2, -1) if turned else found_image)[0, 0].abs().cpu().numpy()
             found: dict[str, Any] = job.judge(image) | _evidence(job, kspace, sense, padded)
         except ValueError as error:
-            raise ValueError(f"{job.data.source}: slice {index}: {error}") from None
+            raise ValueError(f"{data.source}: slice {index}: {error}") from None
     for message in dict.fromkeys(str(warning.message) for warning in caught):  # every fold has the same to say
-        say(f"warning: {job.data.source}: slice {index}: {message}")
+        say(f"warning: {data.source}: slice {index}: {message}")
     if found["score"] is None:
         found["note"] = "; ".join(filter(None, (f"score: {found['domain']}", found["note"])))
     return found
@@ -274,7 +282,7 @@ def _check_slice(job: _Job, index: int, padded: bool) -> dict[str, Any]:
 def _evidence(
     job: _Job, kspace: Complex[Tensor, "1 c h w"], sense: recon.Sense, padded: bool
 ) -> dict[str, float | str | None]:
-    """What the data say; None for what cannot be had, and a note that says why."""
+    """Estimates from the data; None for those that cannot be had, and a note that says why."""
     found: dict[str, float | str | None] = dict.fromkeys(MEASURED)
     notes, noise_std = [], 0.0
     try:

@@ -1,10 +1,11 @@
-"""What commands share that start from k-space: which method, what was sampled, which coil maps."""
+"""Parts shared by commands that start from k-space: method, sampling, coils, slices on a device."""
 
-from collections.abc import Callable
-from functools import partial
-from inspect import signature
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +13,26 @@ from jaxtyping import Bool, Complex, Complex64
 from torch import Tensor
 
 import recon
+import recon.methods
+import recon.pipeline
+import recon.weights
+from mriqf import weights as shipped
 from mriqf.cli import UsageError
 from mriqf.commands.options import say
 from mriqf.io import KSpace, ReadError, Sampling
-from mriqf.weights import load
+from recon.coils import calibration_region
+from recon.fourier import crop_readout
+from recon.methods import LAM, NETWORKS, Method, Reconstruction
+from recon.partial_fourier import missing_side
+from recon.pipeline import MOST_COILS, Coils, estimate_coils
 
-Method = Literal["zero-filled", "cg-sense", "l1-wavelet", "modl"]
-Reconstruction = Callable[[Tensor, recon.Sense], Tensor]
-LAM: dict[str, float] = {  # of methods that take one: their own defaults
-    name: signature(function).parameters["lam"].default
-    for name, function in (("cg-sense", recon.cg_sense), ("l1-wavelet", recon.l1_wavelet))
-}
 CALIBRATION = 0.32  # center fraction times acceleration, as fastMRI has it: 0.08 at 4, 0.04 at 8
+BATCH, SAMPLES = {"cpu": 4, "cuda": 16}, 2**25  # slices, and samples of all coils, that are reconstructed at a time
+
+
+SHIPPED = (recon.weights.FOLDER / "modl.safetensors").is_file()
+DEFAULT: Method = "modl" if SHIPPED else "cg-sense"
+"""The learned reconstruction for all anatomies, where its weights are shipped."""
 
 
 def check_options(
@@ -40,20 +49,54 @@ def check_options(
         raise UsageError(f"--mask is {mask!r}: choose {', '.join(recon.masks.FAMILIES)}")
 
 
-def choose_method(
-    name: Method, lam: float | None, weights: str, device: str, option: str = "--weights"
-) -> Reconstruction:
-    """The reconstruction of this name, with a lam if it takes one, or the MoDL of these weights."""
-    if name != "modl":
-        function = getattr(recon, name.replace("-", "_"))
-        return function if lam is None else partial(function, lam=lam)
+def choose_weights(method: Method, weights: str | None, option: str = "--weights") -> str | None:
+    """Name or path of the network's weights, the method's own if none are given; none without a network."""
+    if method not in NETWORKS:
+        if weights is not None:
+            raise UsageError(f"{option} is {weights}, but {method} takes none: leave it out, or use --method modl")
+        return None
+    if weights is None and method == "modl" and not SHIPPED:
+        return "modl-knee"
+    return weights or method
+
+
+def find_weights(weights: str) -> Path:
+    """File of a reconstruction network's weights, by a name that `recon` or `mriqf` ships or by path."""
+    inside = recon.weights.FOLDER / f"{weights}.safetensors"
+    if inside.is_file():
+        return inside
     try:
-        model = load(weights, device)
+        return shipped.find(weights)
+    except ValueError:
+        known = {p.stem for p in recon.weights.FOLDER.glob("*.safetensors")} | set(shipped.names())
+        names = sorted(name for name in known if name.startswith(NETWORKS))
+        raise UsageError(
+            f"weights {weights!r} not found: shipped for reconstruction are {', '.join(names)}; or give a .safetensors "
+            "file"
+        ) from None
+
+
+def choose_method(
+    name: Method, lam: float | None, weights: str | None, device: str, option: str = "--weights"
+) -> Reconstruction:
+    """The reconstruction of this name, with a lam if it takes one, or the network of these weights."""
+    if weights is None:
+        return recon.methods.choose(name, lam)
+    path, kind = find_weights(weights), {"modl": recon.MoDL, "varnet": recon.VarNet}[name]
+    try:
+        inside = path.parent == recon.weights.FOLDER
+        model = recon.weights.load_network(weights, device) if inside else shipped.load(weights, device)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if not isinstance(model, recon.MoDL):
-        raise UsageError(f"{option} {weights} holds no MoDL: choose one, such as modl-knee")
-    return recon.fast(model)
+    if not isinstance(model, kind):
+        raise UsageError(f"{option} {weights} holds no {kind.__name__}: choose one, such as modl-knee")
+    return model if inside else recon.fast(model)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def choose_pattern(
@@ -66,12 +109,12 @@ def choose_pattern(
 ) -> Bool[np.ndarray, "*h w"]:
     """Mask to reconstruct with: what was measured, undersampled if asked for."""
     padding = data.shape[1] - (sampling.columns.stop - sampling.columns.start)
-    if padding:
+    if padding and _one_side(sampling.columns, data.shape[1]) is None:
         say(f"{data.source}: {padding} of {data.shape[1]} columns at the edges are zero: padding, not in the mask")
     if acceleration is None:
         if sampling.undersampled:
             say(f"{data.source}: is undersampled: reconstructed as it is")
-        return sampling.mask
+        return _with_rows(data, sampling)
     if sampling.undersampled:
         own = "by its own mask" if data.mask is not None else "where it is zero"
         raise UsageError(
@@ -90,14 +133,32 @@ def choose_pattern(
     return pattern
 
 
+def say_partial_fourier(data: KSpace, pattern: Bool[np.ndarray, "*h w"], method: str) -> None:
+    """Say whether a side of k-space was left out, and what becomes of it."""
+    lines, what = _phase_encoding(pattern)
+    side = _one_side(_extent(lines), lines.size)
+    if side is None:
+        if method != "none":
+            say(f"{data.source}: both sides of k-space were measured: nothing for --partial-fourier {method} to fill")
+        return
+    fate = (
+        f"filled by {method}"
+        if method != "none"
+        else "left to the method; --partial-fourier pocs or homodyne fill them"
+    )
+    count = side.stop - side.start
+    say(f"{data.source}: {count} of {lines.size} {what} on one side were not measured (partial Fourier): {fate}")
+
+
 def choose_center(acceleration: float, given: float | None) -> float:
     """Part of the columns that is always sampled."""
     return min(1.0, CALIBRATION / acceleration) if given is None else given
 
 
 def effective_acceleration(mask: Bool[np.ndarray, "*h w"], sampling: Sampling) -> float:
-    """Undersampling within what the scanner sampled: padding was saved by nobody."""
-    inside = mask[sampling.columns] if mask.ndim == 1 else mask[sampling.rows, sampling.columns]
+    """Undersampling within what the scanner sampled: padding was saved by nobody, one side of k-space was."""
+    columns = _mirrored(sampling.columns, mask.shape[-1])
+    inside = mask[columns] if mask.ndim == 1 else mask[_mirrored(sampling.rows, mask.shape[0]), columns]
     return recon.effective_acceleration(torch.from_numpy(np.ascontiguousarray(inside)))
 
 
@@ -115,22 +176,127 @@ def read_coil_maps(path: Path, data: KSpace) -> Complex64[np.ndarray, "s c h w"]
     return np.divide(csm, norm, out=np.zeros_like(csm), where=norm > 0).astype(np.complex64)
 
 
-def measurement(
-    samples: Complex64[np.ndarray, "c h w"],
-    height: int | None,
-    pattern: Bool[np.ndarray, "*h w"],
-    csm: Complex64[np.ndarray, "c h w"] | None,
-    device: str,
-) -> tuple[Complex[Tensor, "1 c n w"], recon.Sense]:
-    """K-space of a slice within the mask, and its operator; maps are estimated where none are given."""
-    mask = torch.from_numpy(pattern).to(device)
-    kspace = torch.from_numpy(samples)[None].to(device) * mask
-    if csm is None and mask.ndim == 1 and height is not None:
-        kspace = recon.crop_readout(kspace, height)  # the rows that are kept in the end do not need the others
-    if csm is not None:
-        maps = torch.from_numpy(csm)[None].to(device)
-    elif len(samples) == 1:
-        maps = torch.ones_like(kspace)
-    else:
-        maps = recon.espirit(kspace)  # of what is left after undersampling, as in an accelerated scan
-    return kspace, recon.Sense(mask, maps)
+@dataclass(frozen=True)
+class Scan:
+    """K-space of a file as a reconstruction takes it: masked, without read-out oversampling, on one device."""
+
+    data: KSpace
+    pattern: Bool[np.ndarray, "*h w"]
+    csm: Complex64[np.ndarray, "s c h w"] | None = None
+    """Given coil maps, instead of those that are estimated."""
+    n_coils: int = MOST_COILS
+    """Virtual coils that more receivers are compressed to."""
+    n_sets: int = 1
+    """Sets of estimated maps."""
+    device: str = "cpu"
+
+    @cached_property
+    def mask(self) -> Bool[Tensor, "*h w"]:
+        """The pattern on the device."""
+        return torch.from_numpy(self.pattern).to(self.device)
+
+    @cached_property
+    def noise(self) -> Complex[Tensor, "c n"] | None:
+        """Samples of noise alone, on the device."""
+        return None if self.data.noise is None else torch.from_numpy(self.data.noise).to(self.device)
+
+    def kspace(self, indices: Sequence[int]) -> Complex[Tensor, "s c n w"]:
+        """K-space of slices."""
+        samples = np.stack([self.data.read_slice(index) for index in indices])
+        return self._cropped(torch.from_numpy(samples).to(self.device) * self.mask)
+
+    def coils(self, indices: Sequence[int], kspace: Complex[Tensor, "s c n w"]) -> Coils:
+        """Maps and mixing of the coils of slices, whose k-space was read."""
+        csm = calibration = None
+        if self.csm is not None:
+            chosen = self.csm if len(self.csm) == 1 else self.csm[list(indices)]
+            csm = torch.from_numpy(chosen).to(self.device)
+            if (height := self._height) is not None:  # rows that are kept in the end
+                start = (csm.shape[2] - height) // 2
+                csm = csm[:, :, start : start + height]
+        else:
+            calibration = self._calibration(indices, kspace)
+        return estimate_coils(
+            kspace, csm, calibration=calibration, noise=self.noise, n_coils=self.n_coils, n_sets=self.n_sets
+        )
+
+    def _calibration(self, indices: Sequence[int], kspace: Tensor) -> Complex[Tensor, "s c n w"] | None:
+        """Separate calibration lines, on the grid of k-space, if there are more of them than k-space has itself."""
+        read = [self.data.read_calibration(index) for index in indices]
+        lines = [part for part in read if part is not None]
+        if len(lines) < len(read) or not lines:
+            return None
+        separate = torch.from_numpy(np.stack(lines)).to(self.device)
+        rows = separate.shape[2]
+        separate = self._cropped(recon.pipeline.placed(separate, self.data.shape))
+        if (height := self._height) is not None and rows < self.data.shape[0]:  # beyond, cropping leaves no lines
+            keep = max(rows * height // self.data.shape[0], 1)
+            top = height // 2 - keep // 2
+            separate[:, :, :top] = separate[:, :, top + keep :] = 0
+        more = min(calibration_region(separate)) > min(calibration_region(kspace))
+        return separate if more else None
+
+    @property
+    def _height(self) -> int | None:
+        """Rows of the image that are kept, where rows do not depend on each other."""
+        shape = self.data.image_shape
+        return None if shape is None or self.pattern.ndim == 2 else shape[0]
+
+    def _cropped(self, kspace: Tensor) -> Tensor:
+        return kspace if self._height is None else crop_readout(kspace, self._height)
+
+
+def batches(data: KSpace, indices: Sequence[int], device: str) -> list[list[int]]:
+    """Slices that are reconstructed together, neighbours; slices of one position share nothing with others'."""
+    size = max(1, min(BATCH[device], SAMPLES // (data.n_coils * data.shape[0] * data.shape[1])))
+    groups: dict[int, list[int]] = {}
+    for index in indices:
+        groups.setdefault(data.position(index), []).append(index)
+    if len(groups) == len(indices):
+        return [list(indices[start : start + size]) for start in range(0, len(indices), size)]
+    return [group[start : start + size] for group in groups.values() for start in range(0, len(group), size)]
+
+
+def _phase_encoding(pattern: Bool[np.ndarray, "*h w"]) -> tuple[Any, str]:
+    """Sampled phase-encoding lines, and their name: rows where these are sampled whole, else columns."""
+    if pattern.ndim == 2 and (pattern == pattern[:, :1]).all():
+        return pattern[:, 0], "rows"
+    return np.atleast_2d(pattern).any(axis=0), "columns"
+
+
+def _with_rows(data: KSpace, sampling: Sampling) -> Bool[np.ndarray, "*h w"]:
+    """The mask of a file, in which rows that were left out on one side are missing."""
+    mask, rows = sampling.mask, sampling.rows
+    if mask.ndim == 1 and mask.all() and _one_side(rows, data.shape[0]) is not None:
+        mask = np.zeros(data.shape, bool)
+        mask[rows] = True
+    return mask
+
+
+def _extent(lines: Bool[np.ndarray, " n"]) -> slice:
+    first, last = missing_side(torch.from_numpy(lines)[None])
+    return slice(first, last + 1)
+
+
+def _one_side(extent: slice, n: int) -> slice | None:
+    """Lines that are missing on one side of k-space; none if both sides reach as far, or nearly."""
+    lines = np.zeros(n, bool)
+    lines[extent] = True
+    found = _extent(lines)
+    if (found.start, found.stop) == (0, n):
+        return None
+    whole = _mirrored(found, n)
+    return slice(whole.start, found.start) if found.start > whole.start else slice(found.stop, whole.stop)
+
+
+def _mirrored(extent: slice, n: int) -> slice:
+    """Lines up to the same distance on both sides of the centre."""
+    lines = np.zeros(n, bool)
+    lines[extent] = True
+    found = _extent(lines)
+    if (found.start, found.stop) == (0, n):
+        return extent
+    reach = max(n // 2 - found.start, found.stop - 1 - n // 2)
+    if reach >= (n - 1) // 2:  # of an even number, the first line has no partner
+        return slice(0, n)
+    return slice(n // 2 - reach, n // 2 + reach + 1)

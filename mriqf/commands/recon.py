@@ -3,52 +3,64 @@
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from cyclopts import Parameter
-from jaxtyping import Bool, Complex64
 from tqdm import tqdm
 
+import recon
 from mriqf import __version__
 from mriqf.cli import UsageError
 from mriqf.commands.kspace import (
+    DEFAULT,
     LAM,
     Method,
+    Scan,
+    batches,
     check_options,
     choose_center,
     choose_method,
     choose_pattern,
+    choose_weights,
     effective_acceleration,
-    measurement,
+    file_hash,
+    find_weights,
     read_coil_maps,
+    say_partial_fourier,
 )
 from mriqf.commands.options import choose_device, parse_slices, say
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import writing
-from mriqf.io import atomic_path, find_sampling, read_kspace
-from mriqf.io.atomic import reserve
+from mriqf.io import find_sampling, read_kspace
+from mriqf.io.atomic import check_target
+from mriqf.io.partial import EMPTY, PENDING, PartialImages
+from mriqf.io.volume import find_file
+from recon.methods import Reconstruction
+from recon.partial_fourier import PartialFourier
+from recon.pipeline import MOST_COILS, Coils
 
+FILLS: dict[str, PartialFourier] = {"none": "zero-filled", "pocs": "pocs", "homodyne": "homodyne"}
 PRINTED = ("input", "slice", "method", "acceleration", "seconds")
-ROOM = 2**16  # bytes that HDF5 takes beside the images
 
 
 def reconstruct(
     kspace: str,
     *,
     out: Path,
-    method: Method = "cg-sense",
+    method: Method = DEFAULT,
     mask: str | None = None,
     acceleration: float | None = None,
     center_fraction: float | None = None,
     seed: int = 0,
-    weights: str = "modl-knee",
+    weights: str | None = None,
     lam: float | None = None,
     coil_maps: Path | None = None,
+    coils: int = MOST_COILS,
+    map_sets: int = 1,
+    partial_fourier: Literal["none", "pocs", "homodyne"] = "none",
     slices: str = ":",
     keep_complex: Annotated[bool, Parameter(name="--complex", negative="")] = False,
     header: bool = False,
@@ -57,9 +69,13 @@ def reconstruct(
 ) -> None:
     """Reconstruct k-space.
 
-    Fully sampled data are undersampled first, if an acceleration is given. Data that are undersampled already, by
-    their own mask or by zeros, are reconstructed as they are. Prints a row a slice; to programs, fields are separated
-    by tabs: input, slice, method, acceleration (the effective one), seconds.
+    Data that are undersampled already, by their own mask or by zeros, are reconstructed as they are; fully sampled data
+    are undersampled first, if an acceleration is given. Coil maps come from separate calibration lines where the file
+    has more of those than k-space has itself; noise measurements make the coils independent; read-out oversampling is
+    removed. Slices of zeros are left empty. Prints a row a slice; to programs, fields are separated by tabs: input,
+    slice, method, acceleration (the effective one), seconds.
+
+    Images are written as they come, into OUT.partial until all are there: the same command goes on with it.
 
     Parameters
     ----------
@@ -68,7 +84,7 @@ def reconstruct(
     out
         HDF5 file to write, in fastMRI's layout: `mriqf score` reads it.
     method
-        zero-filled, cg-sense, l1-wavelet or modl.
+        zero-filled, cg-sense, l1-wavelet, tv, modl or varnet.
     mask
         Family of sampling masks: random, equispaced, gaussian, poisson, or fastMRI's own, such as fastmri-random.
     acceleration
@@ -78,12 +94,18 @@ def reconstruct(
     seed
         Seed of the mask, of which there is one for the whole file.
     weights
-        Name or path of a trained MoDL.
+        Name or path of a trained MoDL or VarNet, such as modl-knee; those of the method's name if not given.
     lam
-        Weight of the regularisation of cg-sense and l1-wavelet.
+        Weight of the regularisation of cg-sense, l1-wavelet and tv.
     coil_maps
         Coil sensitivity maps (.npy, complex, (c, h, w) or (s, c, h, w)) instead of those that are estimated by
-        ESPIRiT from the sampled centre.
+        ESPIRiT, once a slice position.
+    coils
+        Virtual coils that more receivers are compressed to.
+    map_sets
+        Sets of coil maps: 2 where the field of view is smaller than the object.
+    partial_fourier
+        How lines that were left out on one side of k-space are filled: none, pocs or homodyne.
     slices
         Which slices, as 10:30, 7 or ::5.
     keep_complex
@@ -99,60 +121,127 @@ def reconstruct(
     check_options(method, lam, mask, acceleration, center_fraction)
     if out.exists() and Path(kspace).exists() and out.samefile(kspace):
         raise UsageError(f"--out {out} is the k-space itself: choose another name")
+    if coils < 1:
+        raise UsageError(f"--coils is {coils}: give 1 or more")
+    if map_sets not in (1, 2):
+        raise UsageError(f"--map-sets is {map_sets}: give 1 or 2")
+    if map_sets == 2 and (keep_complex or coil_maps is not None):
+        other = "--complex" if keep_complex else "--coil-maps"
+        raise UsageError(f"--map-sets 2 makes two complex images of estimated maps: leave {other} out")
     lam = LAM.get(method) if lam is None else lam
     place = choose_device(device)
-    reconstruction = choose_method(method, lam, weights, place)
+    network = choose_weights(method, weights)
+    solve = choose_method(method, lam, network, place)
     table = _table(kspace, header)
+    check_target(out, force)
     started = time.perf_counter()
-    with writing(out), atomic_path(out, force) as temporary:
-        data = read_kspace(kspace)
-        indices = range(data.n_slices)[chosen]
-        if not indices:
-            raise ValueError(f"{kspace}: --slices selects none of its {data.n_slices} slices: choose others")
-        csm = None if coil_maps is None else read_coil_maps(coil_maps, data)
-        sampling = find_sampling(data, indices)
-        pattern = choose_pattern(data, sampling, mask, acceleration, center_fraction, seed)
-        effective = effective_acceleration(pattern, sampling)
-        card: dict[str, Any] = {
-            "method": method,
-            "weights": weights if method == "modl" else None,
-            "lam": lam,
-            "mask_family": None if acceleration is None else mask or "random",
-            "acceleration": acceleration,
-            "effective_acceleration": effective,
-            "center_fraction": None if acceleration is None else choose_center(acceleration, center_fraction),
-            "seed": None if acceleration is None else seed,
-            "coil_maps": coil_maps.name if coil_maps is not None else "ones" if data.n_coils == 1 else "espirit",
-            "source": Path(kspace).name,
-            "slices": list(indices),
-            "version": __version__,
-        }
-
-        height = None if data.image_shape is None else data.image_shape[0]
-
-        def image(index: int) -> Complex64[np.ndarray, "h w"]:
-            began = time.perf_counter()
-            maps = None if csm is None else csm[index if len(csm) > 1 else 0]
-            samples = data.read_slice(index)
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", UserWarning)
-                try:
-                    measured, sense = measurement(samples, height, pattern, maps, place)
-                    with torch.no_grad():
-                        found = reconstruction(measured, sense)[0, 0].cpu().numpy()
-                except ValueError as error:
-                    raise ValueError(f"{kspace}: slice {index}: {error}") from None
-            for warning in caught:
-                say(f"warning: {kspace}: slice {index}: {warning.message}")
-            seconds = time.perf_counter() - began
-            table.row(dict(zip(PRINTED, (kspace, index, method, effective, f"{seconds:.2f}"), strict=True)))
-            return data.crop(found)
-
-        _write(temporary, indices, image, pattern, card, keep_complex)
+    data = read_kspace(kspace)
+    indices = range(data.n_slices)[chosen]
+    if not indices:
+        raise ValueError(f"{kspace}: --slices selects none of its {data.n_slices} slices: choose others")
+    csm = None if coil_maps is None else read_coil_maps(coil_maps, data)
+    sampling = find_sampling(data, indices)
+    pattern = choose_pattern(data, sampling, mask, acceleration, center_fraction, seed)
+    say_partial_fourier(data, pattern, partial_fourier)
+    effective = effective_acceleration(pattern, sampling)
+    used: dict[str, Any] = {
+        "method": method,
+        "weights": network,
+        "lam": lam,
+        "mask_family": None if acceleration is None else mask or "random",
+        "acceleration": acceleration,
+        "effective_acceleration": effective,
+        "center_fraction": None if acceleration is None else choose_center(acceleration, center_fraction),
+        "seed": None if acceleration is None else seed,
+        "coil_maps": coil_maps.name if coil_maps is not None else "ones" if data.n_coils == 1 else "espirit",
+        "map_sets": map_sets if map_sets > 1 else None,
+        "coils": min(coils, data.n_coils),
+        "prewhitened": data.noise is not None,
+        "partial_fourier": partial_fourier,
+        "source": Path(kspace).name,
+        "slices": list(indices),
+        "version": __version__,
+    }
+    run = used | {
+        "source_state": _state(kspace),
+        "weights_hash": None if network is None else file_hash(find_weights(network)),
+        "coil_maps_hash": None if coil_maps is None else file_hash(coil_maps),
+        "complex": keep_complex,
+    }
+    scan = Scan(data, pattern, csm, coils, map_sets, place)
+    shape = data.image_shape or data.shape
+    with (
+        writing(out),
+        PartialImages(out, run, used, pattern, (len(indices), *shape), keep_complex=keep_complex, force=force) as file,
+    ):
+        if before := int((file.states != PENDING).sum()):
+            say(f"{file.partial}: goes on behind {before} of {len(indices)} slices")
+        for index in sampling.empty:
+            if file.states[number := indices.index(index)] == PENDING:
+                say(f"{kspace}: slice {index} is all zeros: skipped, its image is empty")
+                file.mark(number, EMPTY)
+        try:
+            _fill(file, scan, solve, partial_fourier, indices, used, table, kspace)
+        except BaseException:
+            if done := int((file.states != PENDING).sum()):
+                say(f"{file.partial}: keeps {done} of {len(indices)} slices: the same command goes on with the others")
+            raise
+        file.finish()
     if table.aligned:
         seconds = time.perf_counter() - started
         count = f"{len(indices)} slice{'s' * (len(indices) > 1)}"
         show(f"{out}: {count} by {method} in {seconds:.0f} s, effective acceleration {effective:.2f}")
+
+
+def _fill(
+    file: PartialImages,
+    scan: Scan,
+    solve: Reconstruction,
+    partial_fourier: Literal["none", "pocs", "homodyne"],
+    indices: range,
+    used: dict[str, Any],
+    table: Table,
+    kspace: str,
+) -> None:
+    """Reconstruct the slices that are missing, batch by batch; slices of one position share their maps."""
+    data = scan.data
+    missing = [index for index, state in zip(indices, file.states, strict=True) if state == PENDING]
+    filled = [index for index, state in zip(indices, file.states, strict=True) if state != EMPTY]
+    coils, position = Coils(torch.zeros(1, 1, 1, 1, dtype=torch.complex64)), -1
+    with tqdm(total=len(missing), desc="recon", file=sys.stderr, disable=None, leave=False, unit="slice") as bar:
+        for batch in batches(data, missing, scan.device):
+            began = time.perf_counter()
+            name = f"{kspace}: slice{f's {batch[0]} to {batch[-1]}' if len(batch) > 1 else f' {batch[0]}'}"
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                try:
+                    y = scan.kspace(batch)
+                    if data.positions is None:
+                        coils = scan.coils(batch, y)
+                    elif data.position(batch[0]) != position:
+                        position = data.position(batch[0])
+                        first = next(index for index in filled if data.position(index) == position)
+                        coils = scan.coils([first], y[:1] if first == batch[0] else scan.kspace([first]))
+                    images = recon.reconstruct(
+                        y, scan.mask, solve, csm=coils, partial_fourier=FILLS[partial_fourier], batch=len(batch)
+                    )
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from None
+            for message in dict.fromkeys(str(warning.message) for warning in caught):
+                say(f"warning: {name}: {message}")
+            for index, image in zip(batch, data.crop(images.cpu().numpy()), strict=True):
+                file.write(indices.index(index), np.linalg.norm(image, axis=0), image[0])
+            seconds = (time.perf_counter() - began) / len(batch)
+            for index in batch:
+                table.row({"input": kspace, "slice": index, "seconds": f"{seconds:.2f}",
+                           "method": used["method"], "acceleration": used["effective_acceleration"]})  # fmt: skip
+            bar.update(len(batch))
+
+
+def _state(kspace: str) -> list[int]:
+    """Size and time of the file of k-space, which tell whether it has been changed."""
+    stat = find_file(kspace).stat()
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def _table(kspace: str, header: bool) -> Table:
@@ -163,29 +252,3 @@ def _table(kspace: str, header: bool) -> Table:
         Column("time", "s", 7, lambda row: row["seconds"]),
     ]
     return Table(PRINTED, shown, [kspace], "k-space", header=header)
-
-
-def _write(
-    path: Path,
-    indices: range,
-    image: Callable[[int], Complex64[np.ndarray, "h w"]],
-    pattern: Bool[np.ndarray, "*h w"],
-    card: dict[str, Any],
-    keep_complex: bool,
-) -> None:
-    """Write the images as they come."""
-    import h5py
-
-    bar = tqdm(indices, "recon", file=sys.stderr, disable=None, leave=False, unit="slice")
-    images = (image(index) for index in bar)
-    first = next(images)
-    kinds = {"reconstruction": np.dtype(np.float32)} | ({"reconstruction_complex": first.dtype} if keep_complex else {})
-    # A disk that is full is noticed before HDF5 does, which would not get over it.
-    reserve(path, len(indices) * first.size * sum(kind.itemsize for kind in kinds.values()) + pattern.nbytes + ROOM)
-    with h5py.File(path, "w") as file:
-        file["mask"] = pattern
-        file.attrs.update({key: value for key, value in card.items() if value is not None})
-        sets = {key: file.create_dataset(key, (len(indices), *first.shape), kind) for key, kind in kinds.items()}
-        for i, found in enumerate(chain((first,), images)):
-            for key, data in sets.items():
-                data[i] = found if key == "reconstruction_complex" else np.abs(found)

@@ -4,7 +4,7 @@ from mriqf.io.arrays import from_array
 from mriqf.io.atomic import atomic_path
 from mriqf.io.axis import Axis, cut_along
 from mriqf.io.discovery import find_inputs
-from mriqf.io.kspace import KSpace
+from mriqf.io.kspace import EmptySliceError, KSpace
 from mriqf.io.nifti import write_map
 from mriqf.io.overlay import write_overlay
 from mriqf.io.rawdata import read_kspace
@@ -14,6 +14,7 @@ from mriqf.io.volume import ReadError, Volume
 
 __all__ = [
     "Axis",
+    "EmptySliceError",
     "KSpace",
     "ReadError",
     "Sampling",

@@ -17,7 +17,7 @@ NO_PICKLES = "is a pickle, which is never loaded: save the plain array of number
 
 def read_npy(path: Path) -> Volume:
     """Volume in a ``.npy`` file, which stays on disk but for the slice that is read."""
-    with reading(path), _refusing_pickles(path):
+    with reading(path), refusing_pickles(path):
         return _volume(path, np.load(path, mmap_mode="r", allow_pickle=False))
 
 
@@ -27,7 +27,7 @@ def read_npz(path: Path) -> Volume:
     An archive has no random access: its array is loaded whole, once.
     """
     # Opened here because NumPy would leave a broken archive open.
-    with reading(path), path.open("rb") as file, _refusing_pickles(path), np.load(file, allow_pickle=False) as archive:
+    with reading(path), path.open("rb") as file, refusing_pickles(path), np.load(file, allow_pickle=False) as archive:
         names = archive.files
         if (key := next((key for key in KEYS if key in names), None)) is None:
             if len(names) != 1:
@@ -67,7 +67,8 @@ def from_array(array: Any, source: str = "array") -> Volume:
 
 
 @contextmanager
-def _refusing_pickles(path: Path) -> Iterator[None]:
+def refusing_pickles(path: Path) -> Iterator[None]:
+    """Say of an array of Python objects that it is one, in our own words."""
     try:
         yield
     except ValueError as error:

@@ -13,6 +13,10 @@ from mriqf.io.bounds import check_claim, stored_bytes
 from mriqf.io.volume import ReadError, reading
 
 
+class EmptySliceError(ReadError):
+    """A slice of k-space holds nothing but zeros."""
+
+
 @dataclass(frozen=True, eq=False)
 class KSpace:
     """Cartesian k-space of a stack of slices in a file, of which at most one is in memory.
@@ -37,6 +41,12 @@ class KSpace:
         Height and width to which images are cropped, where the file says so (its reconstruction matrix).
     attrs
         Numbers that the file says about the images: fastMRI's ``max`` and ``norm``.
+    positions
+        Slice position of each slice, where repetitions, contrasts or phases share one; none if all differ.
+    noise
+        Samples of noise alone, where the file has them.
+    load_calibration
+        Separate calibration lines of a slice by index, centred, of any size; none if the file has none.
     """
 
     source: str
@@ -47,6 +57,13 @@ class KSpace:
     mask: Bool[np.ndarray, " w"] | Bool[np.ndarray, "h w"] | None = None
     image_shape: tuple[int, int] | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    positions: tuple[int, ...] | None = None
+    noise: Complex64[np.ndarray, "c n"] | None = None
+    load_calibration: Callable[[int], Shaped[np.ndarray, "c _ _"]] | None = None
+
+    def position(self, index: int) -> int:
+        """Slice position of a slice: slices of one position share their coil maps."""
+        return index if self.positions is None else self.positions[index]
 
     def read_slice(self, index: int) -> Complex64[np.ndarray, "c h w"]:
         """Slice by index, 0 to ``n_slices - 1``, in the units of the file; finite, and not all zeros.
@@ -54,7 +71,7 @@ class KSpace:
         Raises
         ------
         ReadError
-            Where the file cannot give that.
+            Where the file cannot give that; `EmptySliceError` where the slice is all zeros.
         """
         if not 0 <= index < self.n_slices:
             raise IndexError(f"slice {index} of {self.source}, which has slices 0 to {self.n_slices - 1}")
@@ -66,8 +83,17 @@ class KSpace:
         if not np.isfinite(samples).all():
             raise ReadError(f"{name} {samples.shape} holds NaN or infinite values: export it again, or leave it out")
         if not samples.any():
-            raise ReadError(f"{name} {samples.shape} is all zeros: nothing was measured there; leave it out")
+            raise EmptySliceError(f"{name} {samples.shape} is all zeros: nothing was measured there; leave it out")
         return samples
+
+    def read_calibration(self, index: int) -> Complex64[np.ndarray, "c _ _"] | None:
+        """Separate calibration lines of a slice; none if there are none, or they are not of use."""
+        if self.load_calibration is None:
+            return None
+        with reading(self.source), np.errstate(over="ignore"):
+            lines = np.array(self.load_calibration(index), np.complex64, order="C")
+        fits = lines.ndim == 3 and len(lines) == self.n_coils
+        return lines if fits and np.isfinite(lines).all() and lines.any() else None
 
     def crop(self, image: Any) -> Any:
         """Centre of an image or tensor ``(…, h, w)``, of ``image_shape`` where the file gives one."""
@@ -83,11 +109,11 @@ def layout(source: str | Path, shape: tuple[int, ...], dtype: np.dtype, lone: st
     Parameters
     ----------
     source
-        What errors call it.
+        Name in errors.
     shape, dtype
-        Of the array.
+        Shape and type of the array.
     lone
-        What the first of three axes is: ``slices`` or ``coils``.
+        Meaning of the first of three axes: ``slices`` or ``coils``.
     """
     what = f"{source}: k-space has shape {shape} of {dtype}"
     wanted = "(s, c, h, w): slices, coils, read-out, phase encoding"
@@ -128,6 +154,29 @@ def as_mask(
     if not flat.any():
         raise ReadError(f"{source}: mask of shape {values.shape} samples nothing: store the mask of the measurement")
     return flat.astype(bool)
+
+
+def as_noise(source: str | Path, samples: Shaped[np.ndarray, "..."], n_coils: int) -> Complex64[np.ndarray, "c n"]:
+    """Samples of noise of each coil, enough to tell how coils are correlated."""
+    if samples.dtype.kind != "c" or samples.ndim != 2 or len(samples) != n_coils or samples.shape[1] < 2 * n_coils:
+        raise ReadError(
+            f"{source}: noise of shape {samples.shape} and {samples.dtype} does not fit {n_coils} coils: store complex "
+            f"(c, n), n at least {2 * n_coils}"
+        )
+    if not np.isfinite(samples).all() or not samples.any(axis=1).all():
+        raise ReadError(
+            f"{source}: noise of shape {samples.shape} holds NaN, infinity or a coil of zeros: leave it out"
+        )
+    return samples.astype(np.complex64)
+
+
+def require_calibration(source: str | Path, shape: tuple[int, ...], dtype: np.dtype, n_slices: int, n_coils: int):
+    """Refuse calibration lines that are not of the slices and coils of k-space."""
+    if dtype.kind != "c" or len(shape) != 4 or shape[:2] != (n_slices, n_coils) or min(shape) < 1:
+        raise ReadError(
+            f"{source}: calibration of shape {shape} and {dtype} does not fit {n_slices} slices of {n_coils} coils: "
+            "store complex (s, c, rows, columns)"
+        )
 
 
 def recon_matrix(header: bytes | str, shape: tuple[int, int]) -> tuple[int, int] | None:

@@ -1,6 +1,7 @@
 """ISMRMRD raw data: acquisitions, sorted into Cartesian k-space."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,15 @@ from mriqf.io.volume import ReadError, reading
 # Bits of the acquisition flags, counted from 1 as in the standard, of what is no line of the image: noise, navigator,
 # phase correction, real-time feedback, HP feedback, dummy, surface coil correction, phase stabilisation.
 NO_IMAGE = sum(1 << (bit - 1) for bit in (19, 23, 24, 26, 27, 28, 29, 30, 31))
-CALIBRATION_ONLY, REVERSED = 1 << (20 - 1), 1 << (22 - 1)
+NOISE, CALIBRATION_ONLY, REVERSED = 1 << (19 - 1), 1 << (20 - 1), 1 << (22 - 1)
+ENOUGH = 2**15  # samples of noise, of which no more are read
 EMPTY = 64  # lines that an encoded matrix may have for each that was measured; accelerations are 20 at most
 VOLUME = ("repetition", "set", "phase", "contrast", "slice")  # the last one fastest
 
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Where the acquisitions of the image lie in the file and in k-space: one entry each."""
+    """Places of the acquisitions of the image in the file and in k-space: one entry each."""
 
     index: Int64[np.ndarray, " n"]
     volume: Int64[np.ndarray, " n"]
@@ -39,7 +41,8 @@ class Lines:
 def read_mrd(path: Path, group: str) -> KSpace:
     """K-space of the acquisitions in a group of an ISMRMRD file: 2-D multi-slice, or 3-D as slices along z.
 
-    Averages are averaged; repetitions, sets, phases and contrasts become further slices.
+    Averages are averaged; repetitions, sets, phases and contrasts become further slices of the same positions. Noise
+    and separate calibration lines stand beside them.
     """
     with reading(path):  # what its header says may be anything
         return _read(path, group)
@@ -71,17 +74,76 @@ def _read(path: Path, group: str) -> KSpace:
     coils = np.unique(heads["active_channels"][image])
     if coils.size > 1:
         raise ReadError(f"{path}: acquisitions have {coils.tolist()} coils: export scans of one coil array")
-    lines, (nx, ny, nz), n_volumes = _place(path, encoding, heads[image], image)
-    check_claim(path, nz * n_volumes, int(coils[0]), (nx, ny), stored_bytes(path))
+    lines, (nx, ny, nz), volumes = _place(path, encoding, heads[image], image)
+    n_volumes, n_coils, shape = len(volumes), int(coils[0]), (nx, ny)
+    check_claim(path, nz * n_volumes, n_coils, shape, stored_bytes(path))
     if (places := ny * nz * n_volumes) > EMPTY * image.size:
         raise ReadError(f"{path}: its header claims {places} lines, {image.size} were measured: correct encodedSpace")
     if nz > 1:
         sampled = np.zeros((ny, nz), bool)
         sampled[lines.y, lines.z] = True
         refuse_gaps(path, sampled)
-    n_coils, shape = int(coils[0]), (nx, ny)
+    slices = volumes[:, -1]
+    shared = len(np.unique(slices)) < n_volumes
+    positions = tuple((slices[:, None] * nz + np.arange(nz)).ravel().tolist()) if shared else None
     load = partial(_load, path, group, lines, (n_coils, nx, ny), nz)
-    return KSpace(str(path), n_volumes * nz, n_coils, shape, load, None, recon_matrix(text, shape))
+    noise = _noise(path, group, heads, n_coils)
+    calibration = (
+        _calibration(path, group, encoding, heads, (n_coils, nx, ny), nz, slices) if skipped != NO_IMAGE else None
+    )
+    return KSpace(
+        str(path), n_volumes * nz, n_coils, shape, load, None, recon_matrix(text, shape),
+        positions=positions, noise=noise, load_calibration=calibration,
+    )  # fmt: skip
+
+
+def _noise(path: Path, group: str, heads: Any, n_coils: int) -> Complex64[np.ndarray, "c n"] | None:
+    """Samples of the noise measurement; none if there are too few."""
+    import h5py
+
+    found: list[Complex64[np.ndarray, "c n"]] = []
+    fitting = np.flatnonzero((heads["flags"] & np.uint64(NOISE) > 0) & (heads["active_channels"] == n_coils))
+    with h5py.File(path) as file:
+        data = member(member(file, group), "data")
+        for index in fitting:
+            if sum(part.shape[1] for part in found) >= ENOUGH:
+                break
+            found.append(data[int(index)]["data"].view(np.complex64).reshape(n_coils, -1))
+    samples = np.concatenate(found, 1) if found else np.zeros((n_coils, 0), np.complex64)
+    usable = samples.shape[1] >= 2 * n_coils and np.isfinite(samples).all() and samples.any(axis=1).all()
+    return samples if usable else None
+
+
+def _calibration(
+    path: Path,
+    group: str,
+    encoding: ElementTree.Element,
+    heads: Any,
+    shape: tuple[int, int, int],
+    nz: int,
+    slices: Shaped[np.ndarray, " v"],
+) -> Callable[[int], Complex64[np.ndarray, "c h w"]] | None:
+    """Reader of the separate calibration lines of a slice, whatever their repetition; none if none fit."""
+    flags = heads["flags"]
+    wanted = (flags & np.uint64(CALIBRATION_ONLY) > 0) & (flags & np.uint64(NO_IMAGE) == 0)
+    index = np.flatnonzero(wanted & (heads["encoding_space_ref"] == 0) & (heads["active_channels"] == shape[0]))
+    if not index.size:
+        return None
+    try:
+        lines, size, volumes = _place(path, encoding, heads[index], index)
+    except ReadError:  # of a matrix of their own
+        return None
+    if size != (shape[1], shape[2], nz):
+        return None
+    lines = replace(lines, volume=volumes[lines.volume, -1].astype(np.int64))
+    return partial(_load_calibration, path, group, lines, shape, nz, slices)
+
+
+def _load_calibration(
+    path: Path, group: str, lines: Lines, shape: tuple[int, int, int], nz: int, slices: Any, index: int
+) -> Complex64[np.ndarray, "c h w"]:
+    volume, z = divmod(index, nz)
+    return _load(path, group, lines, shape, nz, int(slices[volume]) * nz + z)
 
 
 def _encoding(text: bytes | str) -> ElementTree.Element:
@@ -93,8 +155,8 @@ def _encoding(text: bytes | str) -> ElementTree.Element:
 
 def _place(
     path: Path, encoding: ElementTree.Element, heads: Any, index: Int64[np.ndarray, " n"]
-) -> tuple[Lines, tuple[int, int, int], int]:
-    """Lines at their places in k-space, its matrix (x, y, z), and the number of volumes."""
+) -> tuple[Lines, tuple[int, int, int], Shaped[np.ndarray, "v 5"]]:
+    """Lines at their places in k-space, its matrix (x, y, z), and which volumes there are, as `VOLUME` counts them."""
     size = [int(encoding.findtext(f"{{*}}encodedSpace/{{*}}matrixSize/{{*}}{axis}", "")) for axis in "xyz"]
     first, last = heads["discard_pre"].astype(int), heads["number_of_samples"].astype(int) - heads["discard_post"]
     n = last - first
@@ -119,7 +181,7 @@ def _place(
         np.stack([first, last], axis=1).astype(np.int64),
         (heads["flags"] & np.uint64(REVERSED)) > 0,
     )
-    return lines, (nx, size[1], size[2]), len(volumes)
+    return lines, (nx, size[1], size[2]), volumes
 
 
 def _step(encoding: ElementTree.Element, heads: Any, step: int, size: int) -> Shaped[np.ndarray, " n"]:

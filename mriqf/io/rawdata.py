@@ -1,4 +1,4 @@
-"""Which format raw data have, by content, and the readers of fastMRI, BART and NumPy."""
+"""Detection of the format of raw data, by content, and the readers of fastMRI, BART and NumPy."""
 
 import math
 from dataclasses import replace
@@ -9,16 +9,28 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from mriqf.io.arrays import check_member, refusing_pickles
 from mriqf.io.bart import COIL_DIM, read_header
 from mriqf.io.bounds import check_claim, listed, stored_bytes
 from mriqf.io.hdf5 import check_stored, member, members, small, unpacked
-from mriqf.io.kspace import KSpace, along_z, as_mask, layout, recon_matrix, refuse_gaps
+from mriqf.io.kspace import (
+    KSpace,
+    along_z,
+    as_mask,
+    as_noise,
+    layout,
+    recon_matrix,
+    refuse_gaps,
+    require_calibration,
+)
 from mriqf.io.mrd import read_mrd
 from mriqf.io.volume import ReadError, find_file, reading
 
-FORMATS = "HDF5 (fastMRI, ISMRMRD), a BART pair or .npy"
+FORMATS = "HDF5 (fastMRI, ISMRMRD), a BART pair, .npy or .npz"
 TARGETS = ("reconstruction_rss", "reconstruction_esc", "reconstruction")
 ATTRS = ("max", "norm")
+SLICE_DIM = 13  # of BART
+NOISE = 2**20  # samples of noise that are read at most
 
 
 def read_kspace(path: str | Path) -> KSpace:
@@ -29,7 +41,9 @@ def read_kspace(path: str | Path) -> KSpace:
     path
         HDF5 with fastMRI's ``kspace`` ``(s, c, h, w)``, or ``(s, h, w)`` of one coil; Cartesian ISMRMRD raw data;
         either file, or the common stem, of a BART pair (read-out, phase encoding, z, coils); or complex ``.npy``
-        ``(s, c, h, w)`` or ``(c, h, w)``. Known by content, not by name.
+        ``(s, c, h, w)`` or ``(c, h, w)``, or the same as ``kspace`` or the only array of a ``.npz``. Known by content,
+        not by name. ``noise`` ``(c, n)`` and separate ``calibration`` lines ``(s, c, _, _)`` are read beside
+        ``kspace`` in HDF5 and ``.npz``; ISMRMRD marks them.
 
     Returns
     -------
@@ -53,6 +67,8 @@ def read_kspace(path: str | Path) -> KSpace:
         found = _hdf5(file)
     elif head.startswith(b"\x93NUMPY"):
         found = _npy(file)
+    elif head.startswith(b"PK\x03\x04"):
+        found = _npz(file)
     else:
         raise ReadError(f"{path}: is no format of k-space, or is cut short: give {FORMATS}")
     return replace(found, source=str(path))
@@ -98,7 +114,25 @@ def _fastmri(path: Path, file: Any, data: Any) -> KSpace:
     kinds = {key: file.attrs.get_id(key).dtype for key in ATTRS if key in file.attrs}
     attrs = {key: file.attrs[key] for key, kind in kinds.items() if kind.kind in "iuf" and kind.itemsize <= 8}
     load = partial(_load_hdf5, path, data.ndim, (n_coils, h, w))
-    return KSpace(str(path), n_slices, n_coils, (h, w), load, mask, image_shape, attrs)
+    noise = calibration = None
+    if isinstance(samples := member(file, "noise"), h5py.Dataset) and (samples.size or 0) <= NOISE * n_coils:
+        check_stored(path, "noise", samples)
+        noise = as_noise(path, unpacked(path, "noise", samples, ()), n_coils)
+    if isinstance(lines := member(file, "calibration"), h5py.Dataset):
+        check_stored(path, "calibration", lines)
+        require_calibration(path, lines.shape, lines.dtype, n_slices, n_coils)
+        calibration = partial(_load_calibration, path)
+    return KSpace(
+        str(path), n_slices, n_coils, (h, w), load, mask, image_shape, attrs,
+        noise=noise, load_calibration=calibration,
+    )  # fmt: skip
+
+
+def _load_calibration(path: Path, index: int) -> Shaped[np.ndarray, "c _ _"]:
+    import h5py
+
+    with h5py.File(path) as file:
+        return unpacked(path, "calibration", member(file, "calibration"), (index,))
 
 
 def _load_hdf5(path: Path, ndim: int, shape: tuple[int, int, int], index: int) -> Shaped[np.ndarray, "c h w"]:
@@ -120,6 +154,25 @@ def _load_npy(path: Path, shape: tuple[int, int, int, int], index: int) -> Shape
     return np.load(path, mmap_mode="r", allow_pickle=False).reshape(shape)[index]
 
 
+def _npz(path: Path) -> KSpace:
+    with reading(path), path.open("rb") as file, refusing_pickles(path), np.load(file, allow_pickle=False) as archive:
+        names = archive.files
+        if "kspace" not in names and len(names) != 1:
+            raise ReadError(f"{path}: holds {len(names)} arrays ({listed(names)}): call that of k-space 'kspace'")
+        for key in ("kspace" if "kspace" in names else names[0], "noise", "calibration"):
+            check_member(path, archive, key)
+        data = archive["kspace" if "kspace" in names else names[0]]
+        n_slices, n_coils, h, w = layout(path, data.shape, data.dtype, "coils")
+        noise = as_noise(path, archive["noise"], n_coils) if "noise" in names else None
+        calibration = None
+        if "calibration" in names:
+            lines = archive["calibration"]
+            require_calibration(path, lines.shape, lines.dtype, n_slices, n_coils)
+            calibration = lines.__getitem__
+    load = data.reshape(n_slices, n_coils, h, w).__getitem__
+    return KSpace(str(path), n_slices, n_coils, (h, w), load, noise=noise, load_calibration=calibration)
+
+
 def _bart(path: Path) -> KSpace:
     data, dims = read_header(path)
     h, w, nz, n_coils = dims[: COIL_DIM + 1]
@@ -131,7 +184,14 @@ def _bart(path: Path) -> KSpace:
     if nz > 1:
         with reading(data):
             refuse_gaps(data, (_cfl(data, shape)[h // 2] != 0).any(axis=(2, 3)))
-    return KSpace(str(data), nz * n_volumes, n_coils, (h, w), partial(_load_bart, data, shape))
+    places = np.arange(n_volumes)  # of volumes, the first of their dimensions fastest
+    further = math.prod(dims[COIL_DIM + 1 : SLICE_DIM])
+    places = places // further % (dims[SLICE_DIM] if len(dims) > SLICE_DIM else 1)
+    positions = (
+        tuple((places[:, None] * nz + np.arange(nz)).ravel().tolist()) if places.size > places.max() + 1 else None
+    )
+    load = partial(_load_bart, data, shape)
+    return KSpace(str(data), nz * n_volumes, n_coils, (h, w), load, positions=positions)
 
 
 def _cfl(path: Path, shape: tuple[int, int, int, int, int]) -> Shaped[np.ndarray, "h w z c v"]:

@@ -1,4 +1,4 @@
-"""Which part of k-space was measured: samples that were not are exactly zero in every coil."""
+"""Detection of the sampling pattern: samples that were not measured are exactly zero in every coil."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,46 +7,57 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from mriqf.io.kspace import KSpace
+from mriqf.io.kspace import EmptySliceError, KSpace
 from mriqf.io.volume import ReadError
 
+STRAY = 0.1  # share of a line's samples that filters leave where nothing was measured, at most
+WHOLE = 0.95  # share of the most sampled line that all measured lines have
 SCATTERED = 0.05  # share of zero points above which they are a pattern, rather than samples that happen to be zero
 
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """What a file measured of its k-space.
+    """Sampling pattern of a file.
 
     Attributes
     ----------
     mask
-        What was measured: columns, or points where columns do not tell.
+        Measured samples: columns, or points where columns do not tell.
     rows, columns
         Extent of it; beyond, k-space is zero-padded.
     undersampled
-        Whether something is missing within that extent.
+        True if something is missing within that extent.
+    empty
+        Indices of slices that hold nothing but zeros.
     """
 
     mask: Bool[np.ndarray, " w"] | Bool[np.ndarray, "h w"]
     rows: slice
     columns: slice
     undersampled: bool
+    empty: tuple[int, ...] = ()
 
 
 def find_sampling(kspace: KSpace, indices: Iterable[int]) -> Sampling:
     """Find what was measured, by one pass over the slices with these indices; the mask that the file stores holds too.
 
-    Zeros along the edges are padding, such as fastMRI has, and not undersampling.
+    Zeros along the edges are padding, such as fastMRI has, and not undersampling. Slices of zeros tell nothing.
 
     Raises
     ------
     ReadError
-        When a slice cannot be read, the slices are sampled differently, or the mask excludes all samples.
+        When a slice cannot be read, all are zeros, they are sampled differently, or the mask excludes all samples.
     """
     measured: Any = np.zeros(kspace.shape, bool)
-    first = None
+    first, empty, last = None, [], None
     for index in indices:
-        points = (kspace.read_slice(index) != 0).any(axis=0)
+        try:
+            points = (kspace.read_slice(index) != 0).any(axis=0)
+        except EmptySliceError as error:
+            empty.append(index)
+            last = error
+            continue
+        points = _without_strays(_without_strays(points).T).T
         columns = points.any(axis=0)
         if first is None:
             first = index, columns
@@ -56,6 +67,8 @@ def find_sampling(kspace: KSpace, indices: Iterable[int]) -> Sampling:
                 f"{int(columns.sum())} of {columns.size}): reconstruct them apart, with --slices"
             )
         measured |= points
+    if first is None and last is not None:
+        raise last
     rows, columns = _extent(measured.any(axis=1)), _extent(measured.any(axis=0))
     if kspace.mask is not None:
         measured &= kspace.mask
@@ -64,7 +77,17 @@ def find_sampling(kspace: KSpace, indices: Iterable[int]) -> Sampling:
     inside = measured[rows, columns]
     lines = measured.any(axis=0)
     scattered = 1 - inside[:, inside.any(axis=0)].mean() > SCATTERED
-    return Sampling(measured if scattered else lines, rows, columns, bool(scattered or not lines[columns].all()))
+    return Sampling(
+        measured if scattered else lines, rows, columns, bool(scattered or not lines[columns].all()), tuple(empty)
+    )
+
+
+def _without_strays(points: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Drop rows that hold a few samples, such as filtering leaves of zeros, where all others are whole."""
+    share = points.mean(axis=1)
+    few = share < STRAY
+    apart = few.any() and not few.all() and (share[~few] > WHOLE * share.max()).all()
+    return points & ~few[:, None] if apart else points
 
 
 def _extent(used: Bool[np.ndarray, " n"]) -> slice:

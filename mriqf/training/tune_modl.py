@@ -23,9 +23,9 @@ from mriqf.training.loop import check_new, fit, origin
 from mriqf.training.manifest import Manifest, content_hash, read_slices
 from mriqf.training.modl import part, validate, validation_problems
 from mriqf.training.parallel import own_device, pooled
-from recon.held_out import central
 from recon.operator import Sense
 from recon.simulate import KNOWN_MAPS, Problem, SimulationConfig, simulate
+from recon.validate import central
 
 Objective = Literal["supervised", "held-out", "measured"]
 

@@ -52,3 +52,12 @@ def test_bad_arguments():
         fill(image, (0, 40), "half")
     with pytest.raises(ValueError, match="do not hold the centre"):
         fill(image, (0, 20), "pocs")
+
+
+def test_gaps_of_undersampling_are_no_missing_side():
+    mask = torch.zeros(96, dtype=torch.bool)
+    mask[12:96:8] = True  # begins 36 columns before the centre, ends 44 behind it
+    assert missing_side(mask[None]) == (0, 95)
+    mask = torch.ones(96, dtype=torch.bool)
+    mask[:12] = False
+    assert missing_side(mask[None]) == (12, 95)

@@ -47,6 +47,8 @@ def run(tmp_path, volume, capsys, weights_file):
     predictor = weights_file()
 
     def check(*arguments):
+        if "--method" not in arguments:
+            arguments = (*arguments, "--method", "cg-sense")
         options = [
             "--weights",
             predictor,
@@ -81,11 +83,11 @@ def test_lines_and_table(run, full, volume, tmp_path):
     for i, (line, row) in enumerate(zip(lines, rows, strict=True)):
         measured = mask * kspace[i : i + 1]
         held = recon.held_out_residual(recon.cg_sense, measured, sense, share=1 / 4, noise_std=STD)
-        stein = recon.sure(recon.cg_sense, measured, sense, STD)
+        estimate = recon.sure(recon.cg_sense, measured, sense, STD)
         image = recon.cg_sense(measured, sense).abs()[0, 0].numpy()
         expected = [
             mriqf.score(image, tmp_path / "tiny.safetensors").value,
-            held.residual.item(), held.missing.item(), stein.nrmse.item(),
+            held.residual.item(), held.missing.item(), estimate.nrmse.item(),
         ]  # fmt: skip
         keys = ("score", "held_out", "missing", "sure")
         np.testing.assert_allclose([float(line[k]) for k in keys], expected, atol=1e-3, rtol=1e-3)
@@ -115,7 +117,9 @@ def test_noise_is_found(run, full):
 @pytest.mark.parametrize("method", ["l1-wavelet", "modl"])
 def test_methods(run, full, modl_file, method):
     path = modl_file(unrolls=1, features=4)
-    options = ["--method", method, "--modl", path, "--acceleration", 2, "--mask", "gaussian", "--folds", 2]
+    options = ["--method", method, "--acceleration", 2, "--mask", "gaussian", "--folds", 2]
+    if method == "modl":
+        options += ["--modl", path]
     status, lines, _, rows = run(full, *options, "--slices", 1)
     assert status == 0
     assert [line["slice"] for line in lines] == ["1"]
@@ -198,8 +202,8 @@ def test_error_to_expect_stands_before_the_score(full, tmp_path, volume, capsys,
     """By the calibration beside the weights; an image of an unknown kind gets a reason instead of a score."""
     np.save(tmp_path / "csm.npy", volume[1])
     weights, _ = calibrated_file()
-    options = ["check", str(full), "--coil-maps", str(tmp_path / "csm.npy"), "--weights", str(weights), "--folds", "2",
-               "--slices", "0", "--header"]  # fmt: skip
+    options = ["check", str(full), "--method", "cg-sense", "--coil-maps", str(tmp_path / "csm.npy"), "--weights",
+               str(weights), "--folds", "2", "--slices", "0", "--header"]  # fmt: skip
     image = recon.cg_sense(torch.from_numpy(volume[0][:1]), recon.Sense(torch.ones(W, dtype=torch.bool),
                            torch.from_numpy(volume[1])[None])).abs()[0, 0].numpy()  # fmt: skip
     known = mriqf.score(image, weights).slices[0]
@@ -227,3 +231,18 @@ def test_folders_are_searched(run, full, tmp_path):
     status, lines, error, _ = run(tmp_path / "study", "--folds", "2", "--slices", "0", "--method", "zero-filled")
     assert (status, [line["input"] for line in lines]) == (0, [str(raw)])
     assert error.splitlines() == [f"skipped: {tmp_path / 'study' / 'notes.txt'}: is of no format that is read"]
+
+
+def test_slices_of_zeros_and_of_rows(run, tmp_path, volume):
+    """What is empty is said; phase encoding along rows gives what it gives along columns."""
+    mask = recon.masks.random(W, 2, 0.16, 0).numpy()
+    samples = np.concatenate([volume[0][:1] * mask, 0 * volume[0][:1]])
+    options = ["--folds", 3, "--method", "zero-filled"]
+    status, lines, _, rows = run(save(tmp_path / "a.h5", samples), *options, "--noise-std", STD)
+    assert status == 0
+    assert (lines[1]["score"], rows[1]["held_out"], lines[1]["note"]) == ("", "", "all zeros: nothing was measured")
+    np.save(tmp_path / "csm.npy", volume[1].swapaxes(1, 2))  # the maps that `run` gives
+    turned = save(tmp_path / "b.h5", samples[:1].swapaxes(2, 3))
+    _, (line,), _, _ = run(turned, *options, "--noise-std", STD)
+    for key in ("held_out", "missing", "sure", "acceleration"):
+        assert float(line[key]) == pytest.approx(float(lines[0][key]), rel=0.02)

@@ -1,14 +1,24 @@
 """`mriqf recon` as it is typed."""
 
+import errno
+import signal
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
 import torch
 
 import recon
+import recon.methods
+import recon.pipeline
+import recon.weights
 from mriqf import weights
 from mriqf.cli import main
+from mriqf.commands import kspace as commands
 from mriqf.io import read
+from mriqf.io.partial import PartialImages
 
 H, W = 72, 96
 
@@ -46,6 +56,8 @@ def run(tmp_path, capsys):
 
     def reconstruct(source, *options, out=None):
         out = out or tmp_path / "out.h5"
+        if "--method" not in options:
+            options = (*options, "--method", "cg-sense")
         status = main(["recon", str(source), "--out", str(out), *map(str, options)])
         printed = capsys.readouterr()
         written = None
@@ -73,7 +85,7 @@ def test_fully_sampled_data_give_the_image(run, full, volume):
     assert not {"mask_family", "acceleration", "seed", "weights", "lam", "reconstruction_complex"} & written.keys()
 
 
-@pytest.mark.parametrize("method", ["zero-filled", "cg-sense", "l1-wavelet"])
+@pytest.mark.parametrize("method", ["zero-filled", "cg-sense", "l1-wavelet", "tv"])
 def test_undersampling_in_retrospect(run, full, volume, method):
     options = ["--method", method, "--mask", "random", "--acceleration", 2, "--seed", 3]
     status, lines, error, written = run(full, *options, "--complex")
@@ -215,7 +227,12 @@ def test_k_space_is_never_replaced(run, full):
         (["--method", "grappa"], "grappa"),
         (["--slices", "a"], "--slices is 'a'"),
         (["--device", "tpu"], "--device is 'tpu'"),
-        (["--method", "modl", "--weights", "none"], "weights 'none' not found"),
+        (["--method", "modl", "--weights", "none"], "weights 'none' not found: shipped for reconstruction are "),
+        (["--method", "tv", "--weights", "modl-knee"], "--weights is modl-knee, but tv takes none"),
+        (["--coils", 0], "--coils is 0"),
+        (["--map-sets", 3], "--map-sets is 3"),
+        (["--map-sets", 2, "--complex"], "leave --complex out"),
+        (["--partial-fourier", "margosian"], "margosian"),
     ],
 )
 def test_wrong_usage(run, full, tmp_path, options, message):
@@ -229,7 +246,11 @@ def test_failing_input(run, tmp_path, full):
     for source, options, message in (
         (tmp_path / "none.h5", [], "none.h5: does not exist"),
         (full, ["--slices", "5:"], "selects none of its 2 slices"),
-        (full, ["--acceleration", 4, "--center-fraction", 0], "full.h5: slice 0: kspace (1, 4, 72, 96)"),
+        (
+            full,
+            ["--acceleration", 4, "--center-fraction", 0],
+            "central points, too few to estimate coil maps from: use a mask with more central lines (12 are good",
+        ),
         (save(tmp_path / "a.h5", np.ones((2, 4, 8, 8), np.float32)), [], "real numbers are no k-space"),
     ):
         status, lines, error, _ = run(source, *options)
@@ -254,13 +275,250 @@ def test_modl(run, full, modl_file):
 
 
 def test_warnings_are_one_line_each(run, full, monkeypatch):
-    def slow(kspace, sense, lam):  # noqa: ARG001
+    def slow(kspace, sense, lam):  # noqa: ARG001 (as methods are called)
         import warnings
 
         warnings.warn("not converged:\nresidual 0.1", UserWarning, stacklevel=2)
         return sense.adjoint(kspace)
 
-    monkeypatch.setattr(recon, "cg_sense", slow)
+    monkeypatch.setitem(recon.methods.SOLVERS, "cg-sense", slow)
     status, _, error, _ = run(full)
     assert status == 0
-    assert error.splitlines() == [f"warning: {full}: slice {i}: not converged: residual 0.1" for i in range(2)]
+    assert error.splitlines() == [f"warning: {full}: slices 0 to 1: not converged: residual 0.1"]
+
+
+def test_shipped_weights_of_recon_come_first(run, full, tmp_path, modl_file, monkeypatch):
+    path = modl_file(unrolls=1, features=4)
+    assert run(full, "--method", "modl", "--slices", 0)[3]["weights"] in ("modl", "modl-knee")
+    monkeypatch.setattr(recon.weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(commands, "SHIPPED", True)
+    written = run(full, "--method", "modl", "--slices", 0, "--force")[3]
+    assert written["weights"] == "modl"
+    given = run(full, "--method", "modl", "--weights", path, "--slices", 0, "--force")[3]
+    np.testing.assert_array_equal(written["reconstruction"], given["reconstruction"])
+
+
+def test_many_slices_are_what_each_is(run, tmp_path, volume):
+    """Batches change nothing, and slices keep one scale."""
+    factors = np.array([1, 3, 0.1, 1, 2, 5], np.float32)
+    path = save(tmp_path / "a.h5", np.concatenate([volume[0]] * 3) * factors[:, None, None, None])
+    whole = run(path)[3]["reconstruction"]
+    for i, factor in enumerate(factors):
+        alone = factor * whole[i % 2] / factors[i % 2]
+        np.testing.assert_allclose(whole[i], alone, rtol=1e-3, atol=1e-3 * alone.max())
+    lone = run(path, "--slices", 4, "--force")[3]["reconstruction"]
+    np.testing.assert_allclose(whole[4:5], lone, rtol=1e-3, atol=1e-4 * whole.max())
+
+
+def test_slices_of_zeros_are_skipped(run, tmp_path, volume):
+    samples = volume[0][[0, 0, 1]]
+    samples[1] = 0
+    path = save(tmp_path / "a.h5", samples)
+    status, lines, error, written = run(path)
+    assert (status, [line[1] for line in lines]) == (0, ["0", "2"])
+    assert error.splitlines() == [f"{path}: slice 1 is all zeros: skipped, its image is empty"]
+    assert not written["reconstruction"][1].any()
+    assert written["state"].tolist() == [1, 2, 1]
+    assert nrmse(written["reconstruction"][[0, 2]] * 1.01, volume[1]) < 0.02
+    status, _, error, _ = run(save(tmp_path / "b.h5", 0 * samples), "--force")
+    assert status == 1
+    assert "b.h5: slice 2 (4, 72, 96) is all zeros" in error
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+@pytest.mark.parametrize("fill", ["none", "pocs", "homodyne"])
+def test_partial_fourier_is_recognised(run, tmp_path, volume, axis, fill):
+    n = (W, H)[axis + 1]
+    kept = np.ones((1, W) if axis == -1 else (H, 1), bool)
+    kept.reshape(-1)[: n * 3 // 8] = False
+    path = save(tmp_path / "a.h5", volume[0] * kept)
+    status, lines, error, written = run(path, "--partial-fourier", fill, "--method", "zero-filled")
+    assert status == 0
+    what = "columns" if axis == -1 else "rows"
+    assert f"{n * 3 // 8} of {n} {what} on one side were not measured (partial Fourier)" in error
+    assert ("--partial-fourier pocs or homodyne fill them" in error) == (fill == "none")
+    np.testing.assert_array_equal(np.broadcast_to(written["mask"], (H, W)), np.broadcast_to(kept, (H, W)))
+    assert float(lines[0][3]) == pytest.approx(8 / 5, abs=1e-3)
+    assert nrmse(written["reconstruction"], volume[1]) < (0.2 if fill == "none" else 0.1)
+    status, _, error, _ = run(save(tmp_path / "b.h5", volume[0]), "--partial-fourier", "pocs", "--force")
+    assert "both sides of k-space were measured: nothing for --partial-fourier pocs to fill" in error
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_regular_pattern_with_central_lines(run, tmp_path, volume, turned):
+    """Along columns or rows, as GRAPPA scans have it."""
+    mask = np.zeros(W, bool)
+    mask[::2] = mask[36:60] = True
+    kspace = volume[0] * mask
+    if turned:
+        kspace = kspace.swapaxes(2, 3)
+    status, lines, _, written = run(save(tmp_path / "a.h5", kspace))
+    images = written["reconstruction"].swapaxes(1, 2) if turned else written["reconstruction"]
+    assert status == 0
+    assert float(lines[0][3]) == pytest.approx(W / mask.sum(), abs=1e-3)
+    assert nrmse(images * 1.01, volume[1]) < 0.05
+
+
+def test_separate_calibration_lines(run, tmp_path, volume):
+    mask = np.zeros(W, bool)
+    mask[::2] = True
+    path = save(tmp_path / "a.h5", volume[0] * mask, calibration=volume[0][..., 24:48, 36:60])
+    status, _, _, written = run(path)
+    assert status == 0
+    assert nrmse(written["reconstruction"] * 1.01, volume[1]) < 0.05
+    np.savez(tmp_path / "a.npz", kspace=volume[0] * mask, calibration=volume[0][..., 24:48, 36:60])
+    again = run(tmp_path / "a.npz", "--force")[3]["reconstruction"]
+    np.testing.assert_allclose(again, written["reconstruction"], rtol=1e-4, atol=1e-3)
+    np.savez(tmp_path / "b.npz", kspace=volume[0] * mask, calibration=volume[0][:1])
+    assert (
+        "calibration of shape (1, 4, 72, 96) and complex64 does not fit 2 slices of 4 coils"
+        in run(tmp_path / "b.npz", "--force")[2]
+    )
+
+
+def test_read_out_oversampling_is_removed_before(run, tmp_path, volume, monkeypatch):
+    """Also of given maps and of calibration lines."""
+    seen = []
+    kspace = np.zeros((2, 4, 2 * H, W), np.complex64)  # twice the field of view along the read-out
+    images = np.pad(recon.ifft2c(torch.from_numpy(volume[0])).numpy(), ((0, 0), (0, 0), (H // 2, H // 2), (0, 0)))
+    kspace = recon.fft2c(torch.from_numpy(images)).numpy()
+    mask = np.zeros(W, bool)
+    mask[::2] = mask[36:60] = True
+
+    def watched(kspace, sense, lam):
+        seen.append(tuple(kspace.shape))
+        return recon.cg_sense(kspace, sense, lam)
+
+    monkeypatch.setitem(recon.methods.SOLVERS, "cg-sense", watched)
+    target = np.ones((2, H, W), np.float32)
+    csm = tmp_path / "csm.npy"
+    np.save(csm, np.where(np.abs(images) > 0, images, 1))
+    few = {"calibration": kspace[..., 30 + H // 2 - 24 : 90 + H // 2 - 24, 36:60]}
+    for name, options, extra in (("a", [], {}), ("b", ["--coil-maps", csm], {}), ("c", [], few)):
+        path = save(tmp_path / f"{name}.h5", kspace * mask, reconstruction_rss=target, **extra)
+        status, _, error, written = run(path, *options, "--force")
+        assert status == 0, error
+        assert nrmse(written["reconstruction"] * 1.01, volume[1]) < 0.05, name
+    assert set(seen) == {(2, 4, H, W)}
+
+
+def test_noise_makes_coils_independent(run, tmp_path, volume):
+    rng = np.random.default_rng(0)
+    noise = (rng.normal(size=(4, 3000)) + 1j * rng.normal(size=(4, 3000))).astype(np.complex64)
+    mixing = np.eye(4, dtype=np.complex64)
+    mixing[3] = 30  # a broken coil with the noise of all others
+    grain = rng.normal(size=(2, 2, *volume[0].shape)).astype(np.float32)
+    one, two = volume[0] + np.einsum("vc, rschw -> rsvhw", mixing, grain[0] + 1j * grain[1])
+    repeated = np.concatenate([one, two])
+    plain, white = (
+        run(save(tmp_path / f"{name}.h5", repeated, **extra), "--force")[3]
+        for name, extra in (("plain", {}), ("white", {"noise": mixing @ noise}))
+    )
+    assert (bool(plain["prewhitened"]), bool(white["prewhitened"])) == (False, True)
+    assert noise_of(white["reconstruction"]) < 0.5 * noise_of(plain["reconstruction"])
+    status, _, said, _ = run(save(tmp_path / "bad.h5", one, noise=noise[:2]), "--force")
+    assert status == 1
+    assert "bad.h5: noise of shape (2, 3000) and complex64 does not fit 4 coils" in said
+
+
+def noise_of(images):
+    """Relative difference of two repetitions."""
+    return np.linalg.norm(images[:2] - images[2:]) / np.linalg.norm(images[:2] + images[2:])
+
+
+def test_coils_are_compressed(run, tmp_path, volume, monkeypatch):
+    seen = []
+    csm = recon.loops(16, (H, W), seed=0)
+    path = save(tmp_path / "a.h5", recon.fft2c(csm * torch.from_numpy(volume[1])[:, None]).numpy())
+    watched = recon.methods.SOLVERS["zero-filled"]
+    monkeypatch.setitem(recon.methods.SOLVERS, "zero-filled", lambda k, s: seen.append(k.shape[1]) or watched(k, s))
+    for options, n_coils in (([], 12), (["--coils", 6], 6), (["--coils", 40], 16)):
+        written = run(path, "--method", "zero-filled", *options, "--force")[3]
+        assert (seen.pop(), written["coils"]) == (n_coils, n_coils)
+        assert nrmse(written["reconstruction"], volume[1]) < 0.05
+
+
+def test_maps_are_estimated_once_a_position(run, tmp_path, volume, monkeypatch):
+    """Repetitions of two positions in a BART pair, whose slices come one repetition after the other."""
+    seen, espirit = [], recon.pipeline.espirit
+
+    def counted(kspace, **options):
+        seen.append(len(kspace))
+        return espirit(kspace, **options)
+
+    monkeypatch.setattr(recon.pipeline, "espirit", counted)
+    repetitions = np.stack([volume[0], volume[0] * 1.5, volume[0]])  # (t, s, c, h, w)
+    dims = [H, W, 1, 4, *[1] * 6, 3, 1, 1, 2, 1, 1]
+    (tmp_path / "a.hdr").write_text("# Dimensions\n" + " ".join(map(str, dims)) + "\n")
+    np.moveaxis(repetitions, (3, 4, 2, 0, 1), range(5)).astype("<c8").ravel(order="F").tofile(tmp_path / "a.cfl")
+    status, lines, _, written = run(tmp_path / "a.cfl")
+    assert (status, seen) == (0, [1, 1])
+    assert [line[1] for line in lines] == ["0", "1", "2", "3", "4", "5"] or len(lines) == 6
+    found = written["reconstruction"].reshape(2, 3, H, W)
+    np.testing.assert_allclose(found[:, 1], 1.5 * found[:, 0], rtol=1e-3, atol=1e-3)
+    assert nrmse(found[:, 0] * 1.01, volume[1]) < 0.02
+
+
+def test_two_sets_of_maps(run, full, volume):
+    status, _, _, written = run(full, "--map-sets", 2)
+    assert status == 0
+    assert written["map_sets"] == 2
+    assert nrmse(written["reconstruction"], volume[1]) < 0.1
+
+
+@pytest.mark.end_to_end
+def test_a_killed_run_loses_nothing(tmp_path, volume):
+    path = save(tmp_path / "a.h5", np.concatenate([volume[0]] * 12))
+    command = [
+        sys.executable,
+        "-m",
+        "mriqf",
+        "recon",
+        str(path),
+        "--method",
+        "l1-wavelet",
+        "--acceleration",
+        "2",
+        "--out",
+    ]
+    with subprocess.Popen([*command, str(tmp_path / "b.h5")], stdout=subprocess.PIPE, text=True) as process:
+        finished = [process.stdout.readline().split("\t")[1] for _ in range(6)]  # in the middle of a batch's rows
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "b.h5.partial"]
+    with h5py.File(tmp_path / "b.h5.partial") as file:
+        state, kept = np.asarray(file["state"]), np.asarray(file["reconstruction"])
+    assert state[[int(index) for index in finished]].all()
+    assert not state.all()
+    again = subprocess.run([*command, str(tmp_path / "b.h5")], capture_output=True, text=True, check=True)
+    assert f"b.h5.partial: goes on behind {state.sum()} of 24 slices" in again.stderr
+    assert [int(line.split("\t")[1]) for line in again.stdout.splitlines()] == np.flatnonzero(state == 0).tolist()
+    subprocess.run([*command, str(tmp_path / "c.h5")], capture_output=True, check=True)
+    with h5py.File(tmp_path / "b.h5") as one, h5py.File(tmp_path / "c.h5") as two:
+        np.testing.assert_array_equal(one["reconstruction"][state > 0], kept[state > 0])
+        np.testing.assert_allclose(one["reconstruction"], two["reconstruction"], rtol=1e-4, atol=1e-3)
+        assert set(one) == set(two)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "b.h5", "c.h5"]
+
+
+def test_full_disk_keeps_what_is_finished(run, tmp_path, volume, monkeypatch):
+    path = save(tmp_path / "a.h5", np.concatenate([volume[0]] * 4))
+    write, written = PartialImages.write, []
+
+    def full_disk(self, i, *image):
+        if i == 5 and not written:
+            written.append(i)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, i, *image)
+
+    monkeypatch.setattr(PartialImages, "write", full_disk)
+    status, lines, error, _ = run(path)
+    assert (status, len(lines)) == (1, 4)
+    first, last = error.splitlines()
+    assert first.endswith("out.h5.partial: keeps 5 of 8 slices: the same command goes on with the others")
+    assert last.endswith("out.h5: no room is left on the disk: make some")
+    status, lines, error, found = run(path)
+    assert (status, [line[1] for line in lines]) == (0, ["5", "6", "7"])
+    assert nrmse(found["reconstruction"] * 1.01, np.concatenate([volume[1]] * 4)) < 0.02
+    status, _, error, _ = run(path)
+    assert (status, "exists" in error) == (2, True)

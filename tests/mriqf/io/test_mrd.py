@@ -143,3 +143,29 @@ def test_refusals(tmp_path):
 def test_flags_are_those_of_the_standard():
     assert 1 << (ismrmrd.ACQ_IS_REVERSE - 1) == mrd.REVERSED
     assert 1 << (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION - 1) == mrd.CALIBRATION_ONLY
+
+
+def test_noise_and_calibration_stand_beside(tmp_path):
+    """Of the positions of the slices, whatever their repetition."""
+    volume, centre, noise = draw(2, 4, NX, NY), draw(2, 4, NX, NY), draw(4, 40)
+    lines = [line(noise, ismrmrd.ACQ_IS_NOISE_MEASUREMENT)]
+    for s in range(2):
+        lines += [
+            line(centre[s, :, :, y].copy(), ismrmrd.ACQ_IS_PARALLEL_CALIBRATION, y=y, slice=s) for y in range(3, 8)
+        ]
+        lines += [
+            line(volume[s, :, :, y].copy(), y=y, slice=s, repetition=r) for y in range(0, NY, 2) for r in range(2)
+        ]
+    kspace = read_kspace(write(tmp_path / "a.h5", lines, calibration="separate"))
+    np.testing.assert_array_equal(kspace.noise, noise)
+    assert kspace.positions == (0, 1, 0, 1)
+    assert [kspace.position(i) for i in range(4)] == [0, 1, 0, 1]
+    for index in range(4):
+        np.testing.assert_array_equal(kspace.read_slice(index)[..., ::2], volume[index % 2, ..., ::2])
+        found = kspace.read_calibration(index)
+        np.testing.assert_array_equal(found[..., 3:8], centre[index % 2, ..., 3:8])
+        assert not found[..., :3].any()
+    plain = read_kspace(write(tmp_path / "b.h5", lines[6:], calibration="separate"))
+    assert plain.noise is None
+    few = read_kspace(write(tmp_path / "c.h5", [line(noise[:, :7], ismrmrd.ACQ_IS_NOISE_MEASUREMENT), *lines[1:]]))
+    assert few.noise is None

@@ -178,3 +178,33 @@ def test_one_slice_in_memory(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 4 * 8 * 128 * 128 * 8
+
+
+def test_npz(tmp_path):
+    noise = MULTI[0].reshape(4, 120)
+    np.savez(tmp_path / "a.npz", kspace=MULTI, noise=noise, other=np.ones(3))
+    kspace = read_kspace(tmp_path / "a.npz")
+    np.testing.assert_array_equal(everything(kspace), MULTI)
+    np.testing.assert_array_equal(kspace.noise, noise)
+    np.savez(tmp_path / "b.npz", MULTI)
+    np.testing.assert_array_equal(everything(read_kspace(tmp_path / "b.npz")), MULTI)
+    np.savez(tmp_path / "c.npz", one=MULTI, two=MULTI)
+    with pytest.raises(ReadError, match=r"c\.npz: holds 2 arrays \(one, two\): call that of k-space 'kspace'"):
+        read_kspace(tmp_path / "c.npz")
+    np.savez(tmp_path / "d.npz", kspace=np.array([{}]))
+    with pytest.raises(ReadError, match=r"d\.npz: is a pickle, which is never loaded"):
+        read_kspace(tmp_path / "d.npz")
+    np.savez(tmp_path / "e.npz", kspace=MULTI, noise=np.full((4, 120), np.nan + 0j))
+    with pytest.raises(ReadError, match=r"e\.npz: noise of shape \(4, 120\) holds NaN"):
+        read_kspace(tmp_path / "e.npz")
+
+
+def test_positions_of_bart(tmp_path):
+    """Slices lie along dimension 13; what is repeated shares their positions."""
+    array = MULTI.ravel()[:576].reshape(6, 8, 1, 2, *[1] * 6, 3, 1, 1, 2)
+    write_cfl(tmp_path / "a", array)
+    kspace = read_kspace(tmp_path / "a.cfl")
+    assert kspace.positions == (0, 0, 0, 1, 1, 1)
+    np.testing.assert_array_equal(
+        kspace.read_slice(4), np.moveaxis(array[:, :, 0, :, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1], -1, 0)
+    )

@@ -91,3 +91,25 @@ def test_slices_of_different_patterns_are_refused():
 def test_mask_that_excludes_all():
     with pytest.raises(ReadError, match=r"a\.h5: its mask of \(32,\) excludes all samples"):
         find(FULL * columns(3, 4, 5), columns(8, 9))
+
+
+def test_slices_of_zeros_tell_nothing():
+    samples = FULL.copy()
+    samples[1] = 0
+    found = find_sampling(KSpace("a.h5", 3, 2, (20, 32), samples.__getitem__), range(3))
+    assert found.mask.all()
+    assert (found.undersampled, found.empty) == (False, (1,))
+    with pytest.raises(ReadError, match=r"slice 1 \(2, 20, 32\) is all zeros"):
+        find_sampling(KSpace("a.h5", 3, 2, (20, 32), samples.__getitem__), [1])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_rounding_leaves_was_not_measured(axis):
+    lines = np.zeros((20, 32)[axis], bool)
+    lines[::2] = lines[8:12] = True
+    mask = np.broadcast_to(lines[:, None] if axis == 0 else lines, (20, 32))
+    samples = FULL * mask
+    samples[0, 0, 1, 15] = samples[1, 1, 3, 17] = 1e-7
+    found = find_sampling(KSpace("a.h5", 3, 2, (20, 32), samples.__getitem__), range(3))
+    np.testing.assert_array_equal(np.broadcast_to(found.mask, (20, 32)), mask)
+    assert found.undersampled

@@ -1,11 +1,21 @@
-"""Reconstructions without learning, for comparison and as starting points."""
+"""Reconstruction methods by name; zero-filled and CG-SENSE, which assume nothing of the image."""
+
+from collections.abc import Callable
+from functools import partial
+from inspect import signature
+from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Complex
 from torch import Tensor
 
 from recon.operator import Sense
 from recon.solve import cg
+from recon.sparse import l1_wavelet, total_variation
+
+Method = Literal["zero-filled", "cg-sense", "l1-wavelet", "tv", "modl", "varnet"]
+Reconstruction = Callable[[Tensor, Sense], Tensor]
 
 
 def zero_filled(
@@ -75,3 +85,45 @@ def cg_sense(
         raise ValueError(f"lam={lam} rewards noise: use lam >= 0, such as 0.01")
     aty = zero_filled(kspace, sense)
     return cg(lambda x: sense.gram(x) + lam * x, aty, max_iter, tol, separate=sense.separate)
+
+
+SOLVERS: dict[str, Callable[..., Tensor]] = {
+    "zero-filled": zero_filled,
+    "cg-sense": cg_sense,
+    "l1-wavelet": l1_wavelet,
+    "tv": total_variation,
+}
+NETWORKS = ("modl", "varnet")
+LAM: dict[str, float] = {
+    name: signature(solver).parameters["lam"].default for name, solver in SOLVERS.items() if name != "zero-filled"
+}
+"""Default weights of the regularisation, of the methods that have one."""
+
+
+def choose(method: str, lam: float | None = None, device: str | torch.device = "cpu") -> Reconstruction:
+    """Look up a method by its name: a solver, with a lam if it takes one, or a network with its shipped weights.
+
+    Parameters
+    ----------
+    method
+        One of `SOLVERS` or `NETWORKS`; ``total-variation`` is ``tv`` in full.
+    lam
+        Weight of the regularisation, 0 or more.
+    device
+        Device of a network.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or it takes no lam.
+    """
+    method = "tv" if method == "total-variation" else method
+    if method not in (*SOLVERS, *NETWORKS):
+        raise ValueError(f"method={method!r} is unknown: use one of {', '.join((*SOLVERS, *NETWORKS))}")
+    if lam is not None and method not in LAM:
+        raise ValueError(f"lam={lam} was given, but {method} takes none: leave it out, or use {' or '.join(LAM)}")
+    if method in NETWORKS:
+        from recon.weights import load_network
+
+        return load_network(method, device)
+    return SOLVERS[method] if lam is None else partial(SOLVERS[method], lam=lam)

@@ -1,0 +1,113 @@
+"""Images that are written as they come: at no moment is anything lost that was finished."""
+
+import h5py
+import numpy as np
+import pytest
+
+from mriqf.io.partial import EMPTY, PENDING, WRITTEN, PartialImages
+
+RNG = np.random.default_rng(0)
+IMAGES = (RNG.normal(size=(4, 5, 7)) + 1j * RNG.normal(size=(4, 5, 7))).astype(np.complex64)
+MASK = np.array([1, 0, 1, 1, 0, 1, 1], bool)
+RUN = {"method": "cg-sense", "lam": 0.01, "slices": [0, 1, 2, 3]}
+
+
+def opened(path, run=RUN, **options):
+    return PartialImages(path, run, {"method": run["method"], "seed": None}, MASK, IMAGES.shape, **options)
+
+
+def write(file, *indices):
+    for i in indices:
+        file.write(i, np.abs(IMAGES[i]), IMAGES[i])
+
+
+def read(path):
+    with h5py.File(path) as file:
+        return {key: np.asarray(value) for key, value in file.items()} | dict(file.attrs)
+
+
+@pytest.mark.parametrize("keep_complex", [True, False])
+def test_written_in_any_order_and_whole_in_the_end(tmp_path, keep_complex):
+    with opened(tmp_path / "a.h5", keep_complex=keep_complex) as file:
+        write(file, 2, 0)
+        file.mark(1, EMPTY)
+        write(file, 3)
+        assert not (tmp_path / "a.h5").exists()
+        file.finish()
+    found = read(tmp_path / "a.h5")
+    expected = np.where(np.array([1, 0, 1, 1])[:, None, None], IMAGES, 0)
+    np.testing.assert_array_equal(found["reconstruction"], np.abs(expected))
+    assert found["reconstruction"].dtype == np.float32
+    assert ("reconstruction_complex" in found) == keep_complex
+    if keep_complex:
+        np.testing.assert_array_equal(found["reconstruction_complex"], expected)
+    np.testing.assert_array_equal(found["mask"], MASK)
+    assert found["state"].tolist() == [WRITTEN, EMPTY, WRITTEN, WRITTEN]
+    assert found["method"] == "cg-sense"
+    assert "seed" not in found
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_goes_on_where_it_was_left(tmp_path):
+    with opened(tmp_path / "a.h5") as file:
+        write(file, 0, 1)
+    with opened(tmp_path / "a.h5") as file:
+        assert file.states.tolist() == [WRITTEN, WRITTEN, PENDING, PENDING]
+        np.testing.assert_array_equal(read(file.partial)["reconstruction"][:2], np.abs(IMAGES[:2]))
+        write(file, 2, 3)
+        file.finish()
+    np.testing.assert_array_equal(read(tmp_path / "a.h5")["reconstruction"], np.abs(IMAGES))
+
+
+def test_a_slice_counts_once_it_is_whole(tmp_path, monkeypatch):
+    with opened(tmp_path / "a.h5") as file:
+        write(file, 0)
+        put = file._put
+
+        def half(place, data):
+            put(place, data[: len(data) // 2])
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(file, "_put", half)
+        with pytest.raises(OSError, match="No space"):
+            write(file, 1)
+    with opened(tmp_path / "a.h5") as file:
+        assert file.states.tolist() == [WRITTEN, PENDING, PENDING, PENDING]
+        np.testing.assert_array_equal(read(file.partial)["reconstruction"][0], np.abs(IMAGES[0]))
+
+
+def test_nothing_is_left_of_nothing(tmp_path):
+    with opened(tmp_path / "a.h5"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_runs_are_refused(tmp_path):
+    with opened(tmp_path / "a.h5") as file:
+        write(file, 0)
+    with pytest.raises(FileExistsError, match=r"left by another run \(lam 0\.01, now 0\.02\).*--force"):
+        opened(tmp_path / "a.h5", RUN | {"lam": 0.02})
+    with opened(tmp_path / "a.h5", RUN | {"lam": 0.02}, force=True) as file:
+        assert not file.states.any()
+    (tmp_path / "b.h5.partial").write_text("mine")
+    with pytest.raises(FileExistsError, match="not a partial file of mriqf"):
+        opened(tmp_path / "b.h5")
+    (tmp_path / "c.h5").write_text("mine")
+    with pytest.raises(FileExistsError, match="exists"):
+        opened(tmp_path / "c.h5")
+
+
+def test_two_runs_at_once_are_refused(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, pathlib, numpy as np; from mriqf.io.partial import PartialImages\n"
+        f"PartialImages(pathlib.Path(sys.argv[1]), {RUN!r}, {{}}, np.ones(7, bool), {IMAGES.shape!r})"
+    )
+    with opened(tmp_path / "a.h5") as file:
+        write(file, 0)
+        command = [sys.executable, "-c", code, str(tmp_path / "a.h5")]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert "is being written by another run" in found.stderr
