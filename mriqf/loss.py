@@ -115,11 +115,11 @@ class QFLoss(nn.Module):
         for model in self.predictors:
             stride = int(model.stride)  # pyright: ignore[reportArgumentType]
             for variant in range(max(self.variants, 1)):
-                lead, gain = (0, 0), 1.0
+                grid_offset, gain = (0, 0), 1.0
                 if self.variants:
-                    lead = (int(rng.integers(stride)), int(rng.integers(stride)))
+                    grid_offset = (int(rng.integers(stride)), int(rng.integers(stride)))
                     gain = 1 - (1 - DARKEST) * float(rng.random()) * (variant > 0)
-                losses.append(_missing(model, gain * shown, foreground, lead))
+                losses.append(_missing(model, gain * shown, foreground, grid_offset))
         return torch.stack(losses).mean()
 
 
@@ -163,12 +163,12 @@ def find_foreground(images: Float[Tensor, "b ch h w"]) -> Bool[Tensor, "b h w"]:
     return torch.from_numpy(np.stack(masks)).to(images.device)
 
 
-def _missing(model: nn.Module, images: Tensor, foreground: Tensor, lead: tuple[int, int]) -> Tensor:
+def _missing(model: nn.Module, images: Tensor, foreground: Tensor, grid_offset: tuple[int, int]) -> Tensor:
     stride = int(model.stride)  # pyright: ignore[reportArgumentType]
     shape = (images.shape[2], images.shape[3])
     with torch.autocast(images.device.type, enabled=False):
-        quality = model(functional.pad(images.float(), padding(shape, lead, stride), mode="replicate"))
-    weight = cell_weight(foreground, stride, lead).to(quality)
+        quality = model(functional.pad(images.float(), padding(shape, grid_offset, stride), mode="replicate"))
+    weight = cell_weight(foreground, stride, grid_offset).to(quality)
     total = weight.sum((1, 2, 3))
     missing = ((1 - quality / 100) * weight).sum((1, 2, 3)) / total.clamp_min(1e-6)
     return missing.sum() / (total > 0).sum().clamp_min(1)

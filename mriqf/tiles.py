@@ -6,7 +6,7 @@ Place = tuple[slice, slice]
 """Rows and columns."""
 
 
-def parts(shape: tuple[int, int], tile: int, reach: int, grid: int = 16) -> Iterator[tuple[Place, Place, Place]]:
+def parts(shape: tuple[int, int], tile: int, halo: int, grid: int = 16) -> Iterator[tuple[Place, Place, Place]]:
     """What to look at, what to keep of what is found there, and where that belongs.
 
     Parameters
@@ -15,10 +15,10 @@ def parts(shape: tuple[int, int], tile: int, reach: int, grid: int = 16) -> Iter
         Height and width, pixels. Parts start at whole multiples of `grid`.
     tile
         Side of what is kept, a multiple of `grid`.
-    reach
+    halo
         Pixels, to each side, that a result depends on.
     """
-    margin = -(-reach // grid) * grid
+    margin = -(-halo // grid) * grid
     for top in range(0, shape[0], tile):
         for left in range(0, shape[1], tile):
             begin = top, left
@@ -29,7 +29,7 @@ def parts(shape: tuple[int, int], tile: int, reach: int, grid: int = 16) -> Iter
             yield (seen[0], seen[1]), (kept[0], kept[1]), (place[0], place[1])
 
 
-def padding(shape: tuple[int, int], lead: tuple[int, int], stride: int) -> tuple[int, int, int, int]:
-    """Left, right, top, bottom: `lead` (rows, columns) in front, and behind what fills the last cell."""
-    (h, w), (top, left) = shape, lead
+def padding(shape: tuple[int, int], grid_offset: tuple[int, int], stride: int) -> tuple[int, int, int, int]:
+    """Left, right, top, bottom: `grid_offset` (rows, columns) in front, and behind what fills the last cell."""
+    (h, w), (top, left) = shape, grid_offset
     return left, -(w + left) % stride, top, -(h + top) % stride

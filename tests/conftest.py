@@ -117,12 +117,14 @@ def calibrated_file(error_file, disc):
         model = load(path)
         seen = [s for seed in range(3) for s in score(disc(6, seed=10 + seed), model).slices]
         rng = np.random.default_rng(0)
-        looks = np.stack([s.looks for s in seen])[rng.integers(len(seen), size=160)]
-        looks += rng.standard_normal(looks.shape) * (looks.std(0) + 0.02 * np.abs(looks) + 1e-3)
+        ood_features = np.stack([s.ood_features for s in seen])[rng.integers(len(seen), size=160)]
+        ood_features += rng.standard_normal(ood_features.shape) * (
+            ood_features.std(0) + 0.02 * np.abs(ood_features) + 1e-3
+        )
         quality = np.linspace(0, 100, 160)
         nrmse = 0.3 * np.exp(-quality / 40 + 0.2 * rng.standard_normal(160))
         subject = np.array([f"s{k % 4}" for k in range(160)])
-        made = fit(Scored(quality, nrmse, 1 - nrmse, subject, looks, 1 + 20 * nrmse), weights=fingerprint(model))
+        made = fit(Scored(quality, nrmse, 1 - nrmse, subject, ood_features, 1 + 20 * nrmse), weights=fingerprint(model))
         write(beside(path), made)
         return path, made
 

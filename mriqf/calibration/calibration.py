@@ -28,7 +28,7 @@ class Scored:
     nrmse: Float[np.ndarray, " n"]
     ssim: Float[np.ndarray, " n"]
     subject: Shaped[np.ndarray, " n"]
-    looks: Float[np.ndarray, "n m"]
+    ood_features: Float[np.ndarray, "n m"]
     """See `mriqf.calibration.domain.describe`."""
     acceleration: Float[np.ndarray, " n"] | None = None
     """Effective; NaN for images that are no reconstructions."""
@@ -40,7 +40,7 @@ class Scored:
         """Some of the images."""
         sampled = None if self.acceleration is None else self.acceleration[rows]
         return Scored(
-            self.score[rows], self.nrmse[rows], self.ssim[rows], self.subject[rows], self.looks[rows], sampled
+            self.score[rows], self.nrmse[rows], self.ssim[rows], self.subject[rows], self.ood_features[rows], sampled
         )
 
 
@@ -109,11 +109,11 @@ class Calibration:
     """Of the images that the intervals were measured on, from the worst; cut-offs come from these."""
     held_nrmse: tuple[float, ...]
 
-    def expect(self, score: float, looks: Float[np.ndarray, " m"]) -> Expected:
+    def expect(self, score: float, ood_features: Float[np.ndarray, " m"]) -> Expected:
         """What the score of one slice says, given what the slice looks like (`mriqf.calibration.domain.describe`)."""
         if math.isnan(score):
             return Expected(reason="no foreground")
-        distance = float(self.domain.distance(looks[None])[0])
+        distance = float(self.domain.distance(ood_features[None])[0])
         if distance > 1:
             return Expected(distance=distance, reason=f"unlike calibration (distance {distance:.2f} > 1)")
         unlike, unlike_low, unlike_high = self.dissimilarity(score)
@@ -180,7 +180,7 @@ def fit(
     """
     scored = scored.part(np.isfinite(scored.score))
     first, split = halves(scored.subject)
-    known = scored.looks[first] if familiar is None else np.concatenate((scored.looks[first], familiar))
+    known = scored.ood_features[first] if familiar is None else np.concatenate((scored.ood_features[first], familiar))
     if min(first.sum(), (~first).sum()) < max(LEAST_FIT, least(coverage)):
         raise ValueError(
             f"{len(scored)} scored images are too few for a coverage of {coverage:g}: give {4 * least(coverage)} or so"
@@ -197,7 +197,7 @@ def fit(
         fit_band(scored.score, scored.nrmse, first, coverage),
         fit_band(scored.score, 1 - scored.ssim, first, coverage),
         acceleration,
-        fit_domain(known, scored.looks[~first]),
+        fit_domain(known, scored.ood_features[~first]),
         tuple(scored.score[~first][order].tolist()),
         tuple(scored.nrmse[~first][order].tolist()),
     )  # fmt: skip
@@ -232,7 +232,7 @@ def leave_one_out(
         seen = scored.part(out)
         nrmse = np.array([calibration.nrmse(s) for s in seen.score.tolist()])
         ssim = 1 - np.array([calibration.dissimilarity(s) for s in seen.score.tolist()])
-        far = calibration.domain.distance(seen.looks) > 1
+        far = calibration.domain.distance(seen.ood_features) > 1
         true_nrmse = np.maximum(seen.nrmse, SMALLEST)
         checks.append(Check(
             str(subject), len(seen),

@@ -67,9 +67,9 @@ class Domain:
     def _matrix(self) -> Float[np.ndarray, "m m"]:
         return np.array(self.whitener)
 
-    def distance(self, looks: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
+    def distance(self, ood_features: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
         """How far images are from what is known: unknown beyond 1; NaN where they have no foreground."""
-        return np.sqrt((((looks - np.array(self.mean)) @ self._matrix) ** 2).mean(1))
+        return np.sqrt((((ood_features - np.array(self.mean)) @ self._matrix) ** 2).mean(1))
 
 
 def fit_domain(

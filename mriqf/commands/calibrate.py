@@ -62,7 +62,7 @@ def calibrate(
         raise FileExistsError(f"{path} exists: choose another name or pass --force")
     quick = Scorer(model, calibration=None)
     scored = score_examples(examples, quick)
-    known = score_examples(familiar, quick).looks if familiar else None
+    known = score_examples(familiar, quick).ood_features if familiar else None
     found = fit(scored, weights=fingerprint(model), pool=quick.pool, coverage=coverage, familiar=known)
     write(path, found, force=force)
     for line in _report(found, leave_one_out(scored, coverage=coverage, familiar=known)):
@@ -83,16 +83,16 @@ def score_examples(folders: Sequence[Path], scorer: Scorer) -> Scored:
 
 def _score_folder(examples: dict[str, np.ndarray], scorer: Scorer, name: str) -> Scored:
     n = len(examples["nrmse"])
-    score, looks = np.empty(n), []
+    score, ood_features = np.empty(n), []
     for k in tqdm(range(n), name, file=sys.stderr, disable=None, leave=False, unit="image"):
         h, w = examples["shape"][k]
         found = scorer.image(examples["image"][k][:h, :w].astype(np.float32))
         score[k] = found.value
-        looks.append(found.looks)
+        ood_features.append(found.ood_features)
     subject = np.array([f"{d}/{s}" for d, s in zip(examples["dataset"], examples["subject"], strict=True)])
     acceleration = np.asarray(examples.get("acceleration", np.full(n, np.nan)), np.float64)
     nrmse, ssim = (np.asarray(examples[key], np.float64) for key in ("nrmse", "ssim"))
-    return Scored(score, nrmse, ssim, subject, np.stack(looks), acceleration)
+    return Scored(score, nrmse, ssim, subject, np.stack(ood_features), acceleration)
 
 
 def _report(calibration: Calibration, checks: list[Check]) -> list[str]:

@@ -77,15 +77,15 @@ def batches(device: torch.device) -> bool:
 def predict(
     model: Predictor,
     images: Float[Tensor, "b ch h w"],
-    lead: tuple[int, int] = (0, 0),
+    grid_offset: tuple[int, int] = (0, 0),
     *,
     together: bool | None = None,
 ) -> tuple[Float[Tensor, "b 1 i j"], Float[Tensor, "b k i j"] | None]:
     """Quality map, 0–100, of images in [0, 1], and the features that it was judged by, if the predictor shows them.
 
-    Sides are padded by their last pixels to whole cells; `lead` rows and columns are put in front, by which cells
-    begin where the object does, or on the grid of a JPEG. Images go through the network `together`, or one at a time,
-    by which no map depends on its neighbours; if not given, as suits the device (`batches`).
+    Sides are padded by their last pixels to whole cells; `grid_offset` rows and columns are put in front, by which
+    cells begin where the object does, or on the grid of a JPEG. Images go through the network `together`, or one at a
+    time, by which no map depends on its neighbours; if not given, as suits the device (`batches`).
 
     Raises
     ------
@@ -98,7 +98,7 @@ def predict(
             f"image is {h}×{w}: the predictor sees {model.receptive_field}×{model.receptive_field} pixels at once, "
             "give it a larger image (do not enlarge it by interpolation)"
         )
-    padded = functional.pad(images, padding((h, w), lead, model.stride), mode="replicate")
+    padded = functional.pad(images, padding((h, w), grid_offset, model.stride), mode="replicate")
     size = len(padded) if (batches(model.device) if together is None else together) else 1
     each = [part.to(model.device) for part in padded.split(size)]
     if isinstance(model, ErrorPredictor):  # sees the whole image, and shows its features
@@ -108,16 +108,16 @@ def predict(
 
 
 def predict_map(
-    model: Predictor, images: Float[Tensor, "b ch h w"], lead: tuple[int, int] = (0, 0)
+    model: Predictor, images: Float[Tensor, "b ch h w"], grid_offset: tuple[int, int] = (0, 0)
 ) -> Float[Tensor, "b 1 i j"]:
     """As `predict`, the quality map alone."""
-    return predict(model, images, lead)[0]
+    return predict(model, images, grid_offset)[0]
 
 
 def _in_parts(model: QFPredictor | QAIRNPredictor, images: Tensor) -> Tensor:
     h, w = images.shape[2:]
     found = torch.empty(len(images), 1, h // model.stride, w // model.stride)
-    for seen, kept, place in parts((h, w), TILE, model.reach):
+    for seen, kept, place in parts((h, w), TILE, model.halo):
         cells = model(images[..., *seen]).float().cpu()
         found[..., *_cells(place, model.stride)] = cells[..., *_cells(kept, model.stride)]
     return found

@@ -48,9 +48,9 @@ class QAIRNPredictor(nn.Module):
         return self.network.last.weight.device
 
     @property
-    def reach(self) -> int:
+    def halo(self) -> int:
         """Pixels, to each side, that a cell depends on, at most."""
-        return self.network.reach
+        return self.network.halo
 
     def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
         """Quality map, one value for each 2×2 pixels."""

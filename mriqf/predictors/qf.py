@@ -121,7 +121,7 @@ class QFPredictor(nn.Module):
         return self.head.weight.device
 
     @property
-    def reach(self) -> int:
+    def halo(self) -> int:
         """Pixels, to each side, that a cell depends on, at most."""
         return self.receptive_field
 

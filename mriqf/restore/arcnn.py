@@ -58,7 +58,7 @@ class ARCNN(nn.Module):
             start_residual(self.body, self.last)
 
     @property
-    def reach(self) -> int:
+    def halo(self) -> int:
         """Pixels, to each side, that a restored pixel depends on."""
         return 9
 

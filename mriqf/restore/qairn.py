@@ -80,7 +80,7 @@ class QAIRN(nn.Module):
             nn.init.zeros_(self.last.bias)  # pyright: ignore[reportArgumentType]
 
     @property
-    def reach(self) -> int:
+    def halo(self) -> int:
         """Pixels, to each side, that a restored pixel depends on."""
         # At each resolution: residual blocks both ways, the step to the next, and the auto-encoder of the skip.
         return 2 + sum((4 * self.config.blocks + 14) * scale for scale in (1, 2, 4)) + 32 * self.config.blocks

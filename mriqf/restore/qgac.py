@@ -114,7 +114,7 @@ class QGAC(nn.Module):
         self.register_buffer("std", scale[:, None] * falling)
 
     @property
-    def reach(self) -> int:
+    def halo(self) -> int:
         """Pixels, to each side, that a restored pixel depends on so much that it shows.
 
         Through all layers it depends on several times as many, each time by a fifth of a fifth.

@@ -78,7 +78,7 @@ class QGCN(nn.Module):
         self._start()
 
     @property
-    def reach(self) -> int:
+    def halo(self) -> int:
         """Pixels, to each side, that a restored pixel depends on, but for what `look` tells of the whole image."""
         return 8 * self.config.blocks + 8
 

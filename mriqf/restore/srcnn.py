@@ -56,7 +56,7 @@ class SRCNN(nn.Module):
             start_residual(self.body, self.last)
 
     @property
-    def reach(self) -> int:
+    def halo(self) -> int:
         """Pixels, to each side, that a restored pixel depends on."""
         return 6 + self.config.kernel // 2
 

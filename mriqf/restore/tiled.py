@@ -53,6 +53,6 @@ def _in_parts(model: Any, images: Tensor, tables: Tensor | None, tile: int) -> T
         return model(images, tables)
     whole = {"seen": model.look(images)} if isinstance(model, QGCN) else {}
     found = torch.empty_like(images)
-    for seen, kept, place in parts((h, w), tile, model.reach, GRID):
+    for seen, kept, place in parts((h, w), tile, model.halo, GRID):
         found[..., *place] = model(images[..., *seen], tables, **whole)[..., *kept]
     return found

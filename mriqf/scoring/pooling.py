@@ -118,18 +118,22 @@ def check_pool(pool: str) -> tuple[str, float]:
     raise ValueError(f"pool is {pool!r}: choose one of {', '.join(POOLS)}, for example minkowski:-2")
 
 
-def cell_weight(masks: Bool[Tensor, "b h w"], stride: int, lead: tuple[int, int] = (0, 0)) -> Float[Tensor, "b 1 i j"]:
+def cell_weight(
+    masks: Bool[Tensor, "b h w"], stride: int, grid_offset: tuple[int, int] = (0, 0)
+) -> Float[Tensor, "b 1 i j"]:
     """Share of each cell of the quality map that lies in the foreground, 0–1."""
-    padded = torch.nn.functional.pad(masks[:, None].double(), padding((masks.shape[1], masks.shape[2]), lead, stride))
+    padded = torch.nn.functional.pad(
+        masks[:, None].double(), padding((masks.shape[1], masks.shape[2]), grid_offset, stride)
+    )
     return torch.nn.functional.avg_pool2d(padded, stride)
 
 
 def upsample_map(
-    quality: Float[Tensor, "b 1 i j"], shape: tuple[int, ...], stride: int, lead: tuple[int, int] = (0, 0)
+    quality: Float[Tensor, "b 1 i j"], shape: tuple[int, ...], stride: int, grid_offset: tuple[int, int] = (0, 0)
 ) -> Float32[np.ndarray, "b h w"]:
     """The quality map at the image's size, bilinear between the centres of its cells."""
     full = torch.nn.functional.interpolate(quality, scale_factor=float(stride), mode="bilinear", align_corners=False)
-    return full[:, 0, lead[0] : lead[0] + shape[0], lead[1] : lead[1] + shape[1]].numpy()
+    return full[:, 0, grid_offset[0] : grid_offset[0] + shape[0], grid_offset[1] : grid_offset[1] + shape[1]].numpy()
 
 
 def weighted_mean(scores: Sequence[tuple[float, float]]) -> float:

@@ -24,7 +24,7 @@ class SliceScore:
     foreground: Bool[np.ndarray, "h w"] = field(repr=False)
     image: Float32[np.ndarray, "ch h w"] = field(repr=False)
     """The normalised slice, [0, 1]."""
-    looks: Float[np.ndarray, " m"] | None = field(repr=False, default=None)
+    ood_features: Float[np.ndarray, " m"] | None = field(repr=False, default=None)
     """What the slice looks like to an error predictor: `mriqf.calibration.domain.describe`."""
     expected: Expected | None = None
     """What the score says of NRMSE and SSIM, for weights that have a calibration."""

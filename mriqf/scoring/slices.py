@@ -100,7 +100,7 @@ class _Seen:
     """That of the content."""
     given: Bool[np.ndarray, "h w"] | None
     """The user's own foreground of the whole slice."""
-    lead: tuple[int, int]
+    grid_offset: tuple[int, int]
     """Pixels by which cells begin before the content: those of the JPEG block that holds its first pixel."""
 
 
@@ -124,7 +124,7 @@ def _alike(seen: Sequence[_Seen]) -> Iterator[list[_Seen]]:
     """Neighbours in groups that the predictor can see together: equally large, and no more than memory allows."""
     group: list[_Seen] = []
     for one in seen:
-        unlike = group and (one.image.shape, one.lead) != (group[0].image.shape, group[0].lead)
+        unlike = group and (one.image.shape, one.grid_offset) != (group[0].image.shape, group[0].grid_offset)
         full = (len(group) + 1) * one.image.size > TOGETHER
         if group and (unlike or full):
             yield group
@@ -136,23 +136,25 @@ def _alike(seen: Sequence[_Seen]) -> Iterator[list[_Seen]]:
 def _judge(
     group: Sequence[_Seen], model: Predictor, pool: str, calibration: Calibration | None
 ) -> Iterator[SliceScore]:
-    lead = group[0].lead
+    grid_offset = group[0].grid_offset
     images = torch.from_numpy(np.stack([one.image for one in group]))
-    maps, features = predict(model, images, lead, together=True)
+    maps, features = predict(model, images, grid_offset, together=True)
     for k, one in enumerate(group):
         quality = maps[k : k + 1]
-        weight = cell_weight(torch.from_numpy(one.inside[None]), model.stride, lead)
+        weight = cell_weight(torch.from_numpy(one.inside[None]), model.stride, grid_offset)
         score = pool_predicted(model, quality[0, 0], weight[0, 0], pool).item()
-        looks = expected = None
+        ood_features = expected = None
         if features is not None:
             part = one.whole[:, one.box[0], one.box[1]]
-            looks = describe(features[k], weight[0, 0], score, part, one.foreground)
-            expected = calibration.expect(score, looks) if calibration else None
-        full = upsample_map(quality, one.image.shape[1:], model.stride, lead)[0][one.frame]
+            ood_features = describe(features[k], weight[0, 0], score, part, one.foreground)
+            expected = calibration.expect(score, ood_features) if calibration else None
+        full = upsample_map(quality, one.image.shape[1:], model.stride, grid_offset)[0][one.frame]
         around = [(b.start, n - b.stop) for b, n in zip(one.box, one.whole.shape[1:], strict=True)]
         foreground = np.pad(one.foreground, around) if one.given is None else one.given
         quality = np.pad(full, around, mode="edge")
-        yield SliceScore(one.index, score, float(foreground.mean()), quality, foreground, one.whole, looks, expected)
+        yield SliceScore(
+            one.index, score, float(foreground.mean()), quality, foreground, one.whole, ood_features, expected
+        )
 
 
 def grid_offset(box: tuple[slice, slice], lattice: Lattice | None) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from mriqf import weights
 from mriqf.jpeg import compress_pixels
 from mriqf.predictors.error import LADDER, MOST, ErrorConfig, ErrorPredictor
-from mriqf.training.local_degradation import flaw
+from mriqf.training.local_degradation import degrade_locally
 from mriqf.training.loop import check_new, fit, fresh, origin
 from mriqf.training.parallel import own_device, pooled, share
 
@@ -151,7 +151,7 @@ def make_batch(
 ) -> tuple[Float32[Tensor, "b 1 s s"], Float32[Tensor, "b 1 s s"]]:
     """`n` parts of degraded images, turned, flipped, darker or brighter, and their errors, -1 outside the object.
 
-    A share of them, `flawed`, is made worse in one place: see `flaw`.
+    A share of them, `flawed`, is made worse in one place: see `degrade_locally`.
     """
     images, errors = [], []
     while len(images) < n:
@@ -166,7 +166,7 @@ def make_batch(
         if rng.random() < flawed:
             inside = examples["error"][k] >= 0
             power = float(np.mean(examples["image"][k][inside].astype(np.float32) ** 2))
-            image, error = flaw(image, error, power, rng)
+            image, error = degrade_locally(image, error, power, rng)
         image, error = (np.rot90(x, turns) for x in (np.clip(image * gain, 0, 1), error))
         if flip:
             image, error = image[:, ::-1], error[:, ::-1]

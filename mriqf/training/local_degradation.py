@@ -8,7 +8,7 @@ SIGMA = 6.0
 KINDS = ("blur", "noise", "copy", "stripes")
 
 
-def flaw(
+def degrade_locally(
     image: Float32[np.ndarray, "h w"], error: Float32[np.ndarray, "h w"], power: float, rng: np.random.Generator
 ) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
     """Make an image worse inside a smooth spot, and its error there as much larger.

@@ -11,7 +11,7 @@ from mriqf.studies._frame.table import Table
 from mriqf.studies.benchmark import (
     FIGURES,
     KEY,
-    TwelveConfig,
+    BenchmarkConfig,
     answer,
     card,
     columns,
@@ -28,7 +28,7 @@ def claims(
     out: Path,
     data: Path | None = None,
     split: Split = "test",
-    config: Annotated[TwelveConfig, Parameter(name="*")] = TwelveConfig(),  # noqa: B008 (frozen)
+    config: Annotated[BenchmarkConfig, Parameter(name="*")] = BenchmarkConfig(),  # noqa: B008 (frozen)
     images: Path | None = None,
     threads: int | None = None,
 ) -> int:

@@ -5,8 +5,9 @@ from mriqf.studies.benchmark.figures import FIGURES
 from mriqf.studies.benchmark.gallery import keep_failures
 from mriqf.studies.benchmark.judges import read_judges
 from mriqf.studies.benchmark.measure import tasks
-from mriqf.studies.benchmark.plan import KEY, TwelveConfig, card, columns, read_data
+from mriqf.studies.benchmark.plan import KEY, BenchmarkConfig, card, columns, read_data
 
 __all__ = [
-    "FIGURES", "KEY", "TwelveConfig", "answer", "card", "columns", "keep_failures", "read_data", "read_judges", "tasks",
+    "FIGURES", "KEY", "BenchmarkConfig", "answer", "card", "columns", "keep_failures", "read_data", "read_judges",
+    "tasks",
 ]  # fmt: skip

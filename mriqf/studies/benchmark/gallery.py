@@ -13,7 +13,7 @@ from mriqf.studies.benchmark.absolute import error_rows, predictions
 from mriqf.studies.benchmark.evidence import judges, prepare
 from mriqf.studies.benchmark.judges import Judges
 from mriqf.studies.benchmark.measure import seed_of
-from mriqf.studies.benchmark.plan import KEY, Data, TwelveConfig
+from mriqf.studies.benchmark.plan import KEY, BenchmarkConfig, Data
 from mriqf.studies.jpeg_report.acceleration.measure import find_methods, reconstruct
 
 SHOWN = 4
@@ -51,7 +51,9 @@ def worst(table: Columns) -> list[tuple[dict, float, float]]:
     return found
 
 
-def keep_failures(folder: Path, data: Data, config: TwelveConfig, judges: Judges, images: Path | None = None) -> None:
+def keep_failures(
+    folder: Path, data: Data, config: BenchmarkConfig, judges: Judges, images: Path | None = None
+) -> None:
     """Make the images of the worst failures of a folder's table again, and keep them beside it.
 
     Parameters
@@ -78,7 +80,7 @@ def keep_failures(folder: Path, data: Data, config: TwelveConfig, judges: Judges
         np.savez_compressed(temporary, **kept)  # pyright: ignore[reportArgumentType]
 
 
-def _case(key: dict, subject: Subject, config: TwelveConfig, images: Path | None) -> cases.Case:
+def _case(key: dict, subject: Subject, config: BenchmarkConfig, images: Path | None) -> cases.Case:
     """The image of a row, once more."""
     index = int(key["slice"])
     if key["part"] == "degraded":

@@ -159,9 +159,9 @@ def auroc(error: Float[np.ndarray, "h w"], wrong: Bool[np.ndarray, "h w"], insid
 
 def _expected(found: SliceScore, calibration: Calibration | None) -> dict[str, float]:
     """What the calibration says of a score: numbers inside its domain, and the distance from it."""
-    if calibration is None or found.looks is None:
+    if calibration is None or found.ood_features is None:
         return {}
-    expected = calibration.expect(found.value, found.looks)
+    expected = calibration.expect(found.value, found.ood_features)
     values = {name: getattr(expected, name.removesuffix("_expected")) for name in EXPECTED[:-1]}
     known = {name: float(value) for name, value in values.items() if value is not None}
     return known | {"in_domain": float(expected.in_domain)}

@@ -15,7 +15,7 @@ from mriqf.studies._frame.inputs import Subject
 from mriqf.studies._frame.table import Task, Value
 from mriqf.studies.benchmark import cases, probes
 from mriqf.studies.benchmark.judges import Judges, auroc, pearson
-from mriqf.studies.benchmark.plan import PARTS, Data, TwelveConfig, columns
+from mriqf.studies.benchmark.plan import PARTS, BenchmarkConfig, Data, columns
 from mriqf.studies.jpeg_report.acceleration.measure import find_methods, reconstruct, settings
 from mriqf.training.degraded import FAMILIES
 
@@ -27,7 +27,7 @@ RATES = (3, 6)
 """R, from and to, of reconstructions whose maps are compared with errors."""
 
 
-def tasks(data: Data, config: TwelveConfig, judges: Judges, images: Path | None = None) -> list[Task]:
+def tasks(data: Data, config: BenchmarkConfig, judges: Judges, images: Path | None = None) -> list[Task]:
     """A task for each image, or for each measurement and its reconstructions.
 
     Parameters
@@ -78,7 +78,7 @@ def _filled(measure: Callable[[], Any], names: Sequence[str]) -> Iterator[Mappin
         yield dict.fromkeys(names, float("nan")) | row
 
 
-def _count(subject: Subject, subjects: Sequence[Subject], config: TwelveConfig) -> int:
+def _count(subject: Subject, subjects: Sequence[Subject], config: BenchmarkConfig) -> int:
     """Slices of a subject: more where nobody else is in its data set."""
     return config.slices if _has_company(subject, subjects) else config.lone_slices
 
@@ -87,7 +87,7 @@ def _has_company(subject: Subject, subjects: Sequence[Subject]) -> bool:
     return sum(s.dataset == subject.dataset for s in subjects) > 1
 
 
-def _per_subject(subjects: Sequence[Subject], config: TwelveConfig) -> int:
+def _per_subject(subjects: Sequence[Subject], config: BenchmarkConfig) -> int:
     return max(1, -(-config.training_slices // max(1, len(subjects))))
 
 
@@ -107,7 +107,7 @@ def truth_of(subject: Subject, index: int) -> Callable[[], cases.Image]:
 
 
 def _clean(
-    subjects: Sequence[Subject], split: str, config: TwelveConfig, judges: Judges, changes: Sequence[str]
+    subjects: Sequence[Subject], split: str, config: BenchmarkConfig, judges: Judges, changes: Sequence[str]
 ) -> Iterator[Task]:
     for subject in subjects:
         step = config.training_step if split == "train" else config.clean_step[not _has_company(subject, subjects)]
@@ -121,7 +121,9 @@ def _clean(
                 yield Task((("clean", split, subject.dataset, subject.name, index, change, 0, 0, ""),), measure)
 
 
-def _local(slices: Sequence[tuple[Subject, int]], split: str, config: TwelveConfig, judges: Judges) -> Iterator[Task]:
+def _local(
+    slices: Sequence[tuple[Subject, int]], split: str, config: BenchmarkConfig, judges: Judges
+) -> Iterator[Task]:
     for subject, index in slices:
         truth = truth_of(subject, index)
         for kind in cases.FLAWS:
@@ -138,7 +140,7 @@ def _local(slices: Sequence[tuple[Subject, int]], split: str, config: TwelveConf
 
 
 def _degraded(
-    slices: Sequence[tuple[Subject, int]], split: str, config: TwelveConfig, judges: Judges
+    slices: Sequence[tuple[Subject, int]], split: str, config: BenchmarkConfig, judges: Judges
 ) -> Iterator[Task]:
     for subject, index in slices:
         truth = truth_of(subject, index)
@@ -155,7 +157,7 @@ def _degraded(
 
 
 def _recon(
-    fitted: Sequence[tuple[Subject, int]], test: Sequence[Subject], split: str, config: TwelveConfig, judges: Judges,
+    fitted: Sequence[tuple[Subject, int]], test: Sequence[Subject], split: str, config: BenchmarkConfig, judges: Judges,
     images: Path | None,
 ) -> Iterator[Task]:  # fmt: skip
     recon = config.reconstruction
@@ -179,7 +181,7 @@ def _recon(
                 yield Task(tuple((*key, method) for method in methods), measure)
 
 
-def _traps(test: Sequence[Subject], split: str, config: TwelveConfig, judges: Judges) -> Iterator[Task]:
+def _traps(test: Sequence[Subject], split: str, config: BenchmarkConfig, judges: Judges) -> Iterator[Task]:
     recon = config.reconstruction
     for subject in test:
         for index in subject.slices(recon.slices):

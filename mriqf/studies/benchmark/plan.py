@@ -20,7 +20,7 @@ PARTS = ("speed", "clean", "local", "jpeg", "degraded", "recon", "traps")
 
 
 @dataclass(frozen=True)
-class TwelveConfig:
+class BenchmarkConfig:
     """What judges which images."""
 
     weights: tuple[str, ...] = ("qf-mri", "qf-gray")
@@ -114,7 +114,7 @@ def columns(judges: Judges) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def card(data: Data, config: TwelveConfig) -> dict[str, Any]:
+def card(data: Data, config: BenchmarkConfig) -> dict[str, Any]:
     """What makes two tables of this study the same."""
     names = (*config.weights, *config.controls, *config.left_out, *([config.modl] if "modl" in config.methods else []))
     weights = {str(name): content_hash(find(name)) for name in names}

@@ -17,8 +17,8 @@ def scored(n=240, seed=0, n_subjects=6, reconstructions=0.5):
     nrmse = 0.35 * np.exp(-score / 35 + 0.25 * rng.standard_normal(n))
     ssim = 1 - np.minimum(2 * nrmse * np.exp(0.2 * rng.standard_normal(n)), 1.2)
     acceleration = np.where(rng.random(n) < reconstructions, 1 + 30 * nrmse, np.nan)
-    looks = np.hstack([rng.standard_normal((n, 5)), score[:, None]])
-    return Scored(score, nrmse, ssim, np.array([f"s{k % n_subjects}" for k in range(n)]), looks, acceleration)
+    ood_features = np.hstack([rng.standard_normal((n, 5)), score[:, None]])
+    return Scored(score, nrmse, ssim, np.array([f"s{k % n_subjects}" for k in range(n)]), ood_features, acceleration)
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +92,11 @@ def test_outside_the_domain_there_are_reasons_and_no_numbers(calibration):
 
 def test_familiar_images_are_in_the_domain():
     images = scored()
-    shifted = replace(images, looks=images.looks + np.array([6, 0, 0, 0, 0, 0]))
-    known = fit(images, weights="w", familiar=shifted.looks)
+    shifted = replace(images, ood_features=images.ood_features + np.array([6, 0, 0, 0, 0, 0]))
+    known = fit(images, weights="w", familiar=shifted.ood_features)
     other = fit(images, weights="w")
-    assert (other.domain.distance(shifted.looks) > 1).mean() > 0.9
-    assert (known.domain.distance(shifted.looks) > 1).mean() < 0.5
+    assert (other.domain.distance(shifted.ood_features) > 1).mean() > 0.9
+    assert (known.domain.distance(shifted.ood_features) > 1).mean() < 0.5
     assert known.nrmse == other.nrmse
 
 

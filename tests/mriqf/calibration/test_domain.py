@@ -7,7 +7,7 @@ import torch
 from mriqf.calibration.domain import describe, fit_domain
 
 
-def looks(n, rng, shift=0.0):
+def ood_features(n, rng, shift=0.0):
     """Correlated features of very different sizes, one of which never varies."""
     mixing = np.random.default_rng(0).standard_normal((6, 6)) * [1, 10, 100, 0.01, 1, 1]
     return np.hstack([rng.standard_normal((n, 6)) @ mixing + shift * mixing[0], np.full((n, 1), 3.0)])
@@ -17,15 +17,15 @@ def test_false_alarms_are_as_rare_as_promised():
     rate = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        domain = fit_domain(looks(100, rng), looks(100, rng), 0.05)
-        rate.append((domain.distance(looks(200, rng)) > 1).mean())
+        domain = fit_domain(ood_features(100, rng), ood_features(100, rng), 0.05)
+        rate.append((domain.distance(ood_features(200, rng)) > 1).mean())
     assert 0.03 < np.mean(rate) < 0.06
 
 
 def test_what_is_far_is_called_unknown():
     rng = np.random.default_rng(0)
-    domain = fit_domain(looks(200, rng), looks(200, rng))
-    assert (domain.distance(looks(50, rng, shift=8.0)) > 1).all()
+    domain = fit_domain(ood_features(200, rng), ood_features(200, rng))
+    assert (domain.distance(ood_features(50, rng, shift=8.0)) > 1).all()
 
 
 def test_far_means_against_the_correlation():
@@ -39,16 +39,16 @@ def test_far_means_against_the_correlation():
 
 def test_units_of_features_do_not_matter():
     rng = np.random.default_rng(0)
-    known, held, new = looks(80, rng), looks(80, rng), looks(9, rng)
+    known, held, new = ood_features(80, rng), ood_features(80, rng), ood_features(9, rng)
     one, other = fit_domain(known, held), fit_domain(7 * known + 2, 7 * held + 2)
     np.testing.assert_allclose(one.distance(new), other.distance(7 * new + 2), rtol=1e-6)
 
 
 def test_too_few_held_out_images():
     rng = np.random.default_rng(0)
-    fit_domain(looks(30, rng), looks(19, rng))
+    fit_domain(ood_features(30, rng), ood_features(19, rng))
     with pytest.raises(ValueError, match=r"18 held-out images are too few for a false-alarm rate of 0\.05"):
-        fit_domain(looks(30, rng), looks(18, rng))
+        fit_domain(ood_features(30, rng), ood_features(18, rng))
 
 
 def test_description_is_of_the_object():

@@ -23,9 +23,9 @@ def examples(seed=0, reconstructions=True):
     rng = np.random.default_rng(seed)
     score = rng.uniform(5, 95, 120)
     nrmse = 0.3 * np.exp(-score / 40 + 0.2 * rng.standard_normal(120))
-    looks = rng.standard_normal((120, 4))
+    ood_features = rng.standard_normal((120, 4))
     acceleration = 1 + 20 * nrmse if reconstructions else None
-    return Scored(score, nrmse, 1 - nrmse, np.array([f"{k % 4}" for k in range(120)]), looks, acceleration)
+    return Scored(score, nrmse, 1 - nrmse, np.array([f"{k % 4}" for k in range(120)]), ood_features, acceleration)
 
 
 @pytest.mark.parametrize("reconstructions", [True, False])

@@ -83,14 +83,14 @@ def test_too_small_is_said_with_both_sizes(untrained, arch):
         inference.predict_map(model, noise(1, 1, 200, side - 1))
 
 
-@pytest.mark.parametrize("lead", [(0, 0), (5, 3)])
-def test_large_image_in_parts_is_the_image_at_once(predictor, monkeypatch, lead):
+@pytest.mark.parametrize("grid_offset", [(0, 0), (5, 3)])
+def test_large_image_in_parts_is_the_image_at_once(predictor, monkeypatch, grid_offset):
     predictor.head.weight.mul_(0.2)  # so that nothing is at the end of the scale
     images = noise(1, predictor.config.channels, 331, 203)
-    whole = inference.predict_map(predictor, images, lead)
+    whole = inference.predict_map(predictor, images, grid_offset)
     monkeypatch.setattr(inference, "TILE", 64)
     assert whole.std() > 0.01
-    assert relative_error(inference.predict_map(predictor, images, lead), whole) < 1e-5
+    assert relative_error(inference.predict_map(predictor, images, grid_offset), whole) < 1e-5
 
 
 def test_gates_in_parts_are_those_at_once(monkeypatch):

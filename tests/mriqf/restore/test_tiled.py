@@ -70,8 +70,8 @@ def test_reach_is_what_a_pixel_depends_on():
         assert image.grad is not None
         seen = image.grad[0, 0].abs().sum(1).nonzero()[:, 0]
         farthest = int((seen - side // 2).abs().max())
-        assert farthest <= model.reach
-        assert farthest >= 0.4 * model.reach
+        assert farthest <= model.halo
+        assert farthest >= 0.4 * model.halo
 
 
 def test_tile_is_a_multiple_of_the_grid():

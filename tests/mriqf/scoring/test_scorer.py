@@ -92,7 +92,7 @@ def test_only_slices_of_one_size_and_grid_go_together(disc, untrained, error_fil
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.foreground, other.foreground)
         if kind == "mr":
-            np.testing.assert_allclose(one.looks, other.looks, rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(one.ood_features, other.ood_features, rtol=1e-3, atol=1e-3)
     sizes.clear()
     monkeypatch.setattr(slices, "TOGETHER", 112 * 120 - 1)  # what is larger than memory allows goes alone
     scored(volume, model, lattice=lattice, together=True, batch_size=7)
@@ -301,15 +301,17 @@ def test_error_predictors_score_the_error_of_the_object(disc, error_file, batch_
     alone = list(score_slices(volume.read_slice, range(5), model, scale=scale, batch_size=1, pool="rms"))
     for one, other in zip(found, alone, strict=True):
         assert one.value == other.value
-        np.testing.assert_array_equal(one.looks, other.looks)
+        np.testing.assert_array_equal(one.ood_features, other.ood_features)
         images = torch.from_numpy(one.image)[None]
-        error = predict_map(model, images, lead := (0, 0))[0, 0]
-        weight = cell_weight(torch.from_numpy(one.foreground)[None], model.stride, lead)[0, 0]
+        error = predict_map(model, images, grid_offset := (0, 0))[0, 0]
+        weight = cell_weight(torch.from_numpy(one.foreground)[None], model.stride, grid_offset)[0, 0]
         square = (weight * 10 ** (2 * model.error(error).double().clamp_max(0))).sum() / weight.sum()
         assert one.score == pytest.approx(model.quality(square.sqrt().log10().float()).item(), abs=1e-3)
         features = model.features(images)[0].double()
-        np.testing.assert_allclose(one.looks[:-8], (features * weight).sum((1, 2)) / weight.sum(), rtol=1e-4, atol=1e-5)
-        assert one.looks[-8] == one.value
+        np.testing.assert_allclose(
+            one.ood_features[:-8], (features * weight).sum((1, 2)) / weight.sum(), rtol=1e-4, atol=1e-5
+        )
+        assert one.ood_features[-8] == one.value
         assert one.expected is None
     assert mriqf.score(volume, model).pool == "rms"
     assert mriqf.score(volume, model, pool="mean").pool == "mean"
@@ -322,7 +324,7 @@ def test_slices_carry_what_to_expect(disc, calibrated_file):
     result = mriqf.score(volume, path)
     assert result.calibration == made
     first, empty, last = (s.expected for s in result.slices)
-    assert first == made.expect(result.slices[0].value, result.slices[0].looks)
+    assert first == made.expect(result.slices[0].value, result.slices[0].ood_features)
     assert first.in_domain
     assert last.in_domain
     assert (empty.in_domain, empty.reason, empty.nrmse) == (False, "no foreground", None)

@@ -13,7 +13,7 @@ from mriqf.studies._frame.table import Table, read_table, where
 from mriqf.studies.benchmark import (
     FIGURES,
     KEY,
-    TwelveConfig,
+    BenchmarkConfig,
     answer,
     card,
     cases,
@@ -56,7 +56,7 @@ def manifest(tmp_path, disc):
 
 @pytest.fixture
 def config(weights_file):
-    return TwelveConfig(
+    return BenchmarkConfig(
         weights=(str(weights_file("first.safetensors")), str(weights_file("second.safetensors", seed=1))),
         controls=(str(weights_file("shuffled.safetensors", seed=2)),),
         left_out=(str(weights_file("without-blur.safetensors", seed=3)),),

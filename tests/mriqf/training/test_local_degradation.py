@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mriqf.training import local_degradation as module
-from mriqf.training.local_degradation import KINDS, SIGMA, flaw
+from mriqf.training.local_degradation import KINDS, SIGMA, degrade_locally
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def test_error_grows_where_the_image_changes(scene, kind, monkeypatch):
     monkeypatch.setattr(module, "KINDS", (kind,))
     image, error, power = scene
     for seed in range(4):
-        found, worse = flaw(image, error, power, np.random.default_rng(seed))
-        assert np.array_equal(found, flaw(image, error, power, np.random.default_rng(seed))[0])
+        found, worse = degrade_locally(image, error, power, np.random.default_rng(seed))
+        assert np.array_equal(found, degrade_locally(image, error, power, np.random.default_rng(seed))[0])
         changed = np.abs(found - image) > 1e-6
         assert 0 < changed.mean() < 0.6
         inside = error >= 0
@@ -46,7 +46,7 @@ def test_unit_changes_nothing(scene):
     image, error, power = scene
     for seed in range(6):
         a, b = (
-            flaw(s * image, error, float(s) ** 2 * power, np.random.default_rng(seed))
+            degrade_locally(s * image, error, float(s) ** 2 * power, np.random.default_rng(seed))
             for s in (np.float32(1), np.float32(50))
         )
         np.testing.assert_allclose(b[0], 50 * a[0], rtol=1e-3, atol=1e-3)
@@ -56,6 +56,6 @@ def test_unit_changes_nothing(scene):
 def test_without_an_object_only_the_image_changes():
     image = np.random.default_rng(0).random((64, 64), np.float32)
     error = np.full((64, 64), -1, np.float32)
-    found, same = flaw(image, error, 0.3, np.random.default_rng(0))
+    found, same = degrade_locally(image, error, 0.3, np.random.default_rng(0))
     assert np.array_equal(same, error)
     assert found.shape == image.shape
