@@ -7,7 +7,7 @@ Place = tuple[slice, slice]
 
 
 def parts(shape: tuple[int, int], tile: int, halo: int, grid: int = 16) -> Iterator[tuple[Place, Place, Place]]:
-    """What to look at, what to keep of what is found there, and where that belongs.
+    """Tiles of an image: the region to read, the part of the result to keep, and its place.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What each of our own worker processes does first."""
+"""Set-up of our own worker processes."""
 
 import signal
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whether a volume has changed since it was scored."""
+"""Detection of volumes that changed since they were scored."""
 
 import hashlib
 import os

@@ -46,7 +46,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a slice's score says; no numbers, but the reason, where it says nothing."""
+    """Error expected of a slice from its score; the reason instead of numbers outside the calibration's domain."""
 
     nrmse: float | None = None
     nrmse_low: float | None = None
@@ -65,12 +65,12 @@ class Expected:
 
     @property
     def in_domain(self) -> bool:
-        """Whether the image is of the calibration's kind."""
+        """True if the image lies in the calibration's domain."""
         return not self.reason
 
     @property
     def unlike(self) -> bool:
-        """Whether it was looked at, and is of another kind: then its score says nothing."""
+        """True if the image was tested and lies outside the domain: its score is not to be trusted."""
         return self.distance is not None and bool(self.reason)
 
 
@@ -91,7 +91,7 @@ class CutOff:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What scores by one predictor's weights, pooled in one way, say of errors."""
+    """Map from scores to errors with intervals, for one predictor's weights and one pool."""
 
     weights: str
     """Hash of the weights: `mriqf.predictors.inference.fingerprint`."""
@@ -110,7 +110,7 @@ class Calibration:
     held_nrmse: tuple[float, ...]
 
     def expect(self, score: float, ood_features: Float[np.ndarray, " m"]) -> Expected:
-        """What the score of one slice says, given what the slice looks like (`mriqf.calibration.domain.describe`)."""
+        """Error expected of one slice, from its score and features (`mriqf.calibration.domain.describe`)."""
         if math.isnan(score):
             return Expected(reason="no foreground")
         distance = float(self.domain.distance(ood_features[None])[0])
@@ -205,7 +205,7 @@ def fit(
 
 @dataclass(frozen=True)
 class Check:
-    """How a calibration fared on a subject that it had not seen."""
+    """Coverage and errors of a calibration on a subject left out of it."""
 
     subject: str
     n: int

@@ -1,4 +1,4 @@
-"""Whether an image is of the kind that a calibration was made on: of another kind, its score promises nothing."""
+"""Out-of-distribution detection: outside the images that a calibration was made on, scores promise nothing."""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def describe(
     image: Float32[np.ndarray, "ch h w"],
     foreground: Bool[np.ndarray, "h w"],
 ) -> Float[np.ndarray, " m"]:
-    """What an image looks like: k + 8 numbers; NaN if nothing is foreground.
+    """Out-of-distribution features of an image, k + 8 numbers; NaN without foreground.
 
     Mean features of the object, by which a predictor tells errors; its score; and seven plain figures of the picture,
     to which a predictor of errors is blind on purpose: the share of foreground, percentiles 5, 25, 50, 75 and 95 of its
@@ -68,7 +68,7 @@ class Domain:
         return np.array(self.whitener)
 
     def distance(self, ood_features: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
-        """How far images are from what is known: unknown beyond 1; NaN where they have no foreground."""
+        """Mahalanobis distance of images over the threshold: out of distribution above 1; NaN without foreground."""
         return np.sqrt((((ood_features - np.array(self.mean)) @ self._matrix) ** 2).mean(1))
 
 

@@ -55,7 +55,7 @@ def attached(calibration: Calibration | str | Path | None, model: Predictor, poo
 
 
 def beside(weights: str | Path) -> Path | None:
-    """Where the calibration of weights lies, or would lie; None if there are no such weights."""
+    """Path of the calibration beside weights, whether it exists or not; None if there are no such weights."""
     try:
         path = find(weights)
     except ValueError:

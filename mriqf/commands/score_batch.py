@@ -34,7 +34,7 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True)
 class Options:
-    """How volumes are scored, as it was typed; for workers, with absolute paths, since they may run elsewhere."""
+    """Options as typed; for workers, with absolute paths, since they may run elsewhere."""
 
     weights: str
     pool: str
@@ -191,7 +191,7 @@ def _keep(archive: Archive, path: str, rows: Any) -> None:
 
 
 class _Complete:
-    """Whether a volume that is scored has the map and the pictures that are asked for."""
+    """Test for maps and pictures of volumes that are scored already."""
 
     def __init__(self, options: Options):
         self._map_dir, self._overlay_dir = (
@@ -231,7 +231,7 @@ def _output_name(path: str) -> str:
 
 
 def _job(options: Options) -> Job:
-    """What one process loads once."""
+    """Predictor and options, loaded once in each process."""
     with _loading:  # a cluster's workers may have several threads
         return _loaded(options)
 
@@ -287,7 +287,7 @@ def for_workers(options: Options) -> Options:
 
 
 def _settings(options: Options) -> list[Any]:
-    """What else a score depends on; maps and pictures can be added later."""
+    """Remaining settings that change scores; maps and pictures can be added later."""
     mask = None if options.mask is None else [options.mask, state(options.mask)]
     return [options.weights, mask, options.axis, str(parse_slices(options.slices)), options.force_score]
 

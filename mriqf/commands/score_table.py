@@ -72,12 +72,12 @@ def failed_row(source: str, reason: str, names: Sequence[str]) -> dict[str, Any]
 
 
 def complain(source: str, error: object) -> str:
-    """What is said of an input that failed; most errors name it."""
+    """Message for an input that failed; most errors name it."""
     return str(error) if source in str(error) else f"{source}: {error}"
 
 
 def jpeg_warning(source: str, quality: int) -> str:
-    """What is said of a volume that was compressed before."""
+    """Warning for a volume that was compressed before."""
     return (f"warning: {source}: pixels carry the lattice of JPEG quality {quality}; a study on such data "
             "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip
 
@@ -146,7 +146,7 @@ def print_volumes(volumes: Sequence[tuple[Row, Sequence[Row]]], calibration: Cal
 
 
 def summary(row: Row, slices: Sequence[Row]) -> str:
-    """What is said of a whole volume in one line."""
+    """Summary of a volume in one line."""
     known = sum(map(_known, slices))
     if not known:
         return f"no score: {'; '.join(remarks(row, slices))}"
@@ -158,7 +158,7 @@ def summary(row: Row, slices: Sequence[Row]) -> str:
 
 
 def remarks(row: Row, slices: Sequence[Row]) -> list[str]:
-    """What else there is to say of a volume."""
+    """Remarks on a volume."""
     reasons = Counter(reason for s in slices if (reason := _reason(s)))
     if len(slices) == 1:
         said = list(reasons)
@@ -176,7 +176,7 @@ def remarks(row: Row, slices: Sequence[Row]) -> list[str]:
 
 
 def legend(calibration: Calibration | None, cut: CutOff | None) -> list[str]:
-    """What the numbers mean, and the cut-off with its price."""
+    """Legend: meaning of the numbers, and the cut-off with its error rates."""
     said = []
     if calibration is not None:
         share = f"{100 * calibration.coverage:.0f} %"
@@ -212,7 +212,7 @@ def score_column() -> Column:
 
 
 def _judged(calibration: Calibration | None) -> list[Column]:
-    """How large the error is comes first, where that is known."""
+    """Columns of the error, where known, and of the score."""
     inside = Column("object", "%", 6, lambda row: f"{100 * row['foreground_fraction']:.0f}")
     return [*([] if calibration is None else [nrmse_column(calibration)]), score_column(), inside]
 
@@ -227,7 +227,7 @@ def _percent(row: Row) -> str:
 
 
 def _remark(row: Row) -> str:
-    """Of a slice."""
+    """Remark on a slice."""
     return "; ".join(filter(None, (_reason(row), "below the cut-off" if _below(row) else "")))
 
 

@@ -22,7 +22,7 @@ from mriqf.scoring.scorer import Scorer, check_channels, notes
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for all volumes."""
+    """Settings common to all volumes."""
 
     scorer: Scorer
     weights: str
@@ -146,12 +146,12 @@ def plain_name(source: str) -> str:
 
 
 def map_file(folder: Path, name: str) -> Path:
-    """Where the map of a volume is written."""
+    """Path of the map of a volume."""
     return folder / f"{name}_quality.nii.gz"
 
 
 def overlay_file(folder: Path, name: str, index: int, time: int | None) -> Path:
-    """Where the picture of a slice is written."""
+    """Path of the picture of a slice."""
     return folder / (f"{name}_{index:04d}.png" if time is None else f"{name}_t{time:03d}_{index:04d}.png")
 
 

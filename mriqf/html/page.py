@@ -146,12 +146,12 @@ def _volume(
 
 
 def _place(volume: ScoredVolume, picture: Picture) -> int:
-    """Which of the volume's slices a picture is of."""
+    """Position of a picture's slice in its volume."""
     return next(k for k, s in enumerate(volume.slices) if (s.index, s.time) == (picture.index, picture.time))
 
 
 def _common(values: Sequence[float | None]) -> float | None:
-    """What all volumes have in common, if anything."""
+    """Values that all volumes share."""
     return values[0] if len(set(values)) == 1 else None
 
 

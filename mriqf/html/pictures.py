@@ -97,7 +97,7 @@ def draw(scored: ScoredVolume, count: int) -> tuple[list[Picture], str]:
 
 
 def position(volume: Volume, index: int) -> str:
-    """Where a slice's centre lies along the anatomical axis that its normal follows most: `S 12.5 mm`, or empty."""
+    """Position of a slice's centre along the anatomical axis nearest its normal: `S 12.5 mm`, or empty."""
     if np.array_equal(volume.affine, np.eye(4)):
         return ""
     height, width = volume.shape

@@ -72,7 +72,7 @@ class ScoredVolume:
 
     @property
     def below(self) -> int:
-        """How many slices score below the cut-off."""
+        """Number of slices below the cut-off."""
         return 0 if self.cut_off is None else sum(s.score < self.cut_off for s in self.slices)
 
     @property
@@ -135,7 +135,7 @@ def read_tables(tables: Sequence[Path]) -> tuple[list[ScoredVolume], dict[str, s
 
 
 def deviations(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """How far each score lies from the median, in units of the median absolute deviation × 1.4826.
+    """Distance of each score from the median, in units of the median absolute deviation × 1.4826.
 
     For scores that are normally distributed this is the z-score, but the outliers themselves do not move it. NaN where
     there is no score; all NaN for fewer than `LEAST` scores, or if half of them are the same.

@@ -1,4 +1,4 @@
-"""What a file may claim, whatever its bytes say: bounds on memory and time, and words that are safe to print.
+"""Bounds on memory and time that files may claim, and words that are safe to print.
 
 A slice of MR is 2048² pixels at most, a photograph some 24 million. Scoring takes 40 to 140 bytes a pixel, so that a
 picture as large as `PIXELS` allows needs gigabytes; but then its file is large as well: what claims many pixels out of

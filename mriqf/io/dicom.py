@@ -76,7 +76,7 @@ def read_dicom(path: Path, series: str | None = None) -> Volume:
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file that starts like this is DICOM, with its preamble or, as in old files, without."""
+    """True if a file that starts like this is DICOM, with its preamble or, as in old files, without."""
     bare = head[:2] in (b"\x02\x00", b"\x08\x00") and head[3:4] == b"\x00" and len(head) > 8
     return head[128:132] == b"DICM" or bare
 

@@ -79,7 +79,7 @@ def _load(path: Path, key: str, index: tuple[int, ...]) -> Shaped[np.ndarray, ".
 
 
 def member(group: Any, name: str) -> Any:
-    """What a group holds under a name; None for nothing, and for a link, which may lead into any other file."""
+    """Object of a group by name; None if absent, and for links, which may lead into any other file."""
     import h5py
 
     return group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
@@ -109,7 +109,7 @@ def check_stored(path: Path, key: str, data: Any) -> None:
 
 
 def _ordinary(kind: Any) -> bool:
-    """Whether values are such as programs write: of others, HDF5 and h5py do not agree how large they are."""
+    """True for the number types that programs write: of others, HDF5 and h5py disagree on the size."""
     from h5py import h5t
 
     match kind:

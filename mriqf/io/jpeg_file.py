@@ -29,7 +29,7 @@ _SAMPLING = {
 
 @dataclass(frozen=True, eq=False)
 class JPEGFile:
-    """What a JPEG file holds.
+    """Pixels, tables and coefficients of a JPEG file.
 
     Attributes
     ----------

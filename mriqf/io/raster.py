@@ -71,7 +71,7 @@ def _open(path: Path) -> Image.Image:
 
 
 def _count_pages(path: Path, image: Image.Image) -> int:
-    """How many pages a TIFF has; they can only be counted one after the other."""
+    """Number of pages of a TIFF; they can only be counted one after the other."""
     for page in range(1, PAGES + 1):
         try:
             image.seek(page)

@@ -90,7 +90,7 @@ def _layout(kind: Any) -> tuple[int, list[tuple[int, int]]]:
 
 
 def _stored(whole: UInt8[np.ndarray, " n"], data: Any, size: int) -> UInt8[np.ndarray, " m"] | None:
-    """What the file itself has for the elements; None where that cannot be found."""
+    """Stored bytes of the elements; None where they cannot be found."""
     if data.id.get_create_plist().get_nfilters() or not data.size:
         return None
     places: list[tuple[int, int, int]] = []

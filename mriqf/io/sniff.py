@@ -1,4 +1,4 @@
-"""Which format a file has, by its first bytes rather than by its name."""
+"""Detection of file formats, by the first bytes rather than by the name."""
 
 import gzip
 from collections.abc import Callable

@@ -86,7 +86,7 @@ def outside(images: Float[Tensor, "b ch h w"], cell: Cell, slack: int | float = 
 
 
 def _coefficients(images: Float[Tensor, "b ch h w"]) -> list[Float[Tensor, "b i j 8 8"]]:
-    """Of luma, and for colour of Cb and Cr at half the resolution; not rounded."""
+    """Coefficients of luma, and for colour of Cb and Cr at half the resolution; not rounded."""
     side = BLOCK * (1 if images.shape[1] == 1 else 2)
     padded = pad(images, (0, -images.shape[3] % side, 0, -images.shape[2] % side), mode="replicate")
     return [block_dct(levels) for levels in coded_levels(padded)[1]]

@@ -18,7 +18,7 @@ from mriqf.jpeg.codec import BLOCK, block_dct, quantization_table
 
 @dataclass(frozen=True)
 class Lattice:
-    """What the pixels say of an earlier JPEG compression."""
+    """JPEG lattice found in pixels: quality and phase of an earlier compression."""
 
     quality: int | None
     """Quality factor, 1–100, or None: no lattice found, never a (grey, 8-bit) JPEG as far as the pixels tell."""

@@ -1,4 +1,4 @@
-"""How well scores follow what people say of images: correlations, linear after a logistic fit, and of ranks.
+"""Correlations between scores and opinions: of ranks, and linear after a logistic fit.
 
 Pairs with a value that is not finite are left out; fewer than three pairs give NaN, a constant side, which tells
 nothing, 0.

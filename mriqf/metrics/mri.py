@@ -75,7 +75,7 @@ def match_scale(
 
 
 def object_mask(truth: Float[Tensor, "b 1 h w"]) -> Bool[Tensor, "b 1 h w"]:
-    """Where the object is: the smoothed image above a quarter of Otsu's threshold, with holes filled."""
+    """Mask of the object: the smoothed image above a quarter of Otsu's threshold, with holes filled."""
     from scipy import ndimage
 
     masks = []

@@ -191,7 +191,7 @@ def _sobel(image: Float[np.ndarray, "h w"]) -> tuple[Float[np.ndarray, "h-2 w-2"
 
 
 def _inside(foreground: Foreground) -> Bool[np.ndarray, "h-2 w-2"]:
-    """Where the whole 3×3 window is foreground."""
+    """Pixels whose whole 3×3 window is foreground."""
     rows = foreground[:-2] & foreground[1:-1] & foreground[2:]
     return rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]
 
@@ -213,7 +213,7 @@ def _edges(image: Image, foreground: Foreground) -> Bool[np.ndarray, "h-2 w-2"]:
 
 
 def _is_ridge(down: Float[np.ndarray, "h w"], across: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h-2 w-2"]:
-    """Where the gradient is no smaller than one pixel on and one back along its own direction."""
+    """Pixels whose gradient is a maximum along its own direction."""
     height, (h, w) = np.hypot(down, across), down.shape
     down, across = down[1:-1, 1:-1], across[1:-1, 1:-1]
     steep, same = np.abs(down) > np.abs(across), down * across >= 0

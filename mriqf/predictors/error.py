@@ -25,7 +25,7 @@ LEAST, MOST = 0.002, 1.25
 
 @dataclass(frozen=True)
 class ErrorConfig:
-    """Which network."""
+    """Size of the network."""
 
     widths: tuple[int, int, int] = (32, 64, 128)
     """Channels at half and quarter of the resolution, and from an eighth on."""
@@ -82,11 +82,11 @@ class ErrorPredictor(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.head.weight.device
 
     def features(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k i j"]:
-        """What the last layer judges by, in full precision: how an image looks, for who asks whether it is known."""
+        """Penultimate features, in full precision; also used for out-of-distribution detection."""
         h, w = images.shape[2:]
         images = functional.pad(images, (0, -w % 32, 0, -h % 32), mode="replicate")
         half = self.trunk.dtype

@@ -65,7 +65,7 @@ def fingerprint(model: Predictor) -> str:
 
 
 def batches(device: torch.device) -> bool:
-    """Whether images of equal size go through a predictor together on a device: on all but processors.
+    """True where images of equal size go through a predictor together: on all devices but processors.
 
     There one image fills the caches and the cores: eight at once take as long or up to twice as long, and other kernels
     for other batches move the scores in their last digits.

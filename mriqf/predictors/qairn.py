@@ -44,7 +44,7 @@ class QAIRNPredictor(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.network.last.weight.device
 
     @property

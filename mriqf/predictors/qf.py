@@ -54,7 +54,7 @@ REPORT = {
 
 @dataclass(frozen=True)
 class QFConfig:
-    """Which predictor."""
+    """Architecture of the predictor."""
 
     arch: Arch = "histogram"
     """`histogram`: block spectra, counted over 8×8 blocks, then judged by three 1×1 convolutions. `cui`: the report's
@@ -117,7 +117,7 @@ class QFPredictor(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.head.weight.device
 
     @property

@@ -1,4 +1,4 @@
-"""What an image is fitted to without its truth: distributions of colours, and Stein's unbiased risk estimate.
+"""Objectives without ground truth: distributions of colours, and Stein's unbiased risk estimate.
 
 References
 ----------

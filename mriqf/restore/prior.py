@@ -30,7 +30,7 @@ Image = Float[Tensor, "1 ch h w"]
 
 @dataclass(frozen=True)
 class PriorConfig:
-    """How a prior is fitted."""
+    """Recipe of a fit."""
 
     steps: int = 1000
     """Optimiser steps, at most."""
@@ -71,7 +71,7 @@ class PriorConfig:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit found."""
+    """Result of a fit."""
 
     image: Image
     """In (0, 1)."""
@@ -190,7 +190,7 @@ def fit_prior(
 
 
 def _input(given: Image, config: PriorConfig) -> Tensor:
-    """What the network sees, but for the jitter."""
+    """Input of the network, without the jitter."""
     if config.model.start == "image":
         return given
     rng = np.random.default_rng((config.seed, 0))

@@ -166,7 +166,7 @@ class LumaNet(nn.Module):
     def forward(
         self, x: Float[Tensor, "b 64 i j"], tables: Float[Tensor, "b 8 8"], unit: Float[Tensor, "64 1 1"]
     ) -> Float[Tensor, "b 64 i j"]:
-        """What is to be added to normalised coefficients of luma, in `unit`, for steps in (0, 1]."""
+        """Residual of normalised luma coefficients, in `unit`, for steps in (0, 1]."""
         found = []
         for stage in self.stages:
             found.append(stage(x, tables))
@@ -199,7 +199,7 @@ class ChromaNet(nn.Module):
         luma: Float[Tensor, "b 64 2*i 2*j"],
         tables: Float[Tensor, "b 2 8 8"],
     ) -> Float[Tensor, "b 64 2*i 2*j"]:
-        """What is to be added to normalised coefficients of chroma, for steps in (0, 1] of luma and chroma."""
+        """Residual of normalised chroma coefficients, for steps in (0, 1] of luma and chroma."""
         features = self.enlarge(self.first(chroma, tables[:, 1]))
         guide = self.rectifier(self.guide(luma, tables[:, 0]))
         return self.last(self.body(torch.cat((features, guide), 1)), tables[:, 1])

@@ -83,7 +83,7 @@ class QGCN(nn.Module):
         return 8 * self.config.blocks + 8
 
     def look(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k"] | None:
-        """What the whole image shows, by the global branch; None if there is none."""
+        """Features of the whole image by the global branch; None without one."""
         if self.whole is None:
             return None
         return self.whole(functional.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True))

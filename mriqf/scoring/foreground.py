@@ -1,4 +1,4 @@
-"""Where the object is: what counts in a score."""
+"""Foreground: the object, which counts in a score."""
 
 from collections.abc import Callable
 

@@ -21,7 +21,7 @@ _OTSU_SHARE = 0.25  # of Otsu's threshold: keeps dark tissue (cortical bone, fat
 
 @dataclass(frozen=True)
 class Scale:
-    """How raw units became [0, 1], and where the object begins."""
+    """Linear map from raw units to [0, 1], and the foreground threshold."""
 
     low: float
     """Raw value mapped to 0: percentile 1 of the non-zero pixels (0 for photographs)."""

@@ -28,7 +28,7 @@ from mriqf.scoring.slices import own_scale, score_slices
 
 @dataclass(frozen=True)
 class Setting:
-    """What all slices of a volume are scored by."""
+    """Scale and lattice that all slices of a volume share."""
 
     scale: Scale
     lattice: Lattice | None
@@ -209,7 +209,7 @@ def score(
 
 
 def notes(volume: Volume, model: Predictor) -> tuple[str, ...]:
-    """What makes a volume's scores doubtful: slices smaller than a predictor sees, pixels that are not square."""
+    """Reasons to doubt a volume's scores: slices smaller than the receptive field, pixels that are not square."""
     said = []
     if min(volume.shape) < (least := model.receptive_field):
         h, w = volume.shape

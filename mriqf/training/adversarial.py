@@ -131,7 +131,7 @@ def generator_loss(
 
 
 class OrientedEnergy(nn.Module):
-    """How much texture of each orientation and scale is where: energies of Gabor pairs, nothing is trained.
+    """Local texture energy by orientation and scale: Gabor pairs, nothing is trained.
 
     A stand-in for a texture network. Blind to brightness, and to where in a period a texture is.
     """

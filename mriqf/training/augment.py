@@ -41,7 +41,7 @@ def draw_quality(rng: np.random.Generator, n: int, law: Law = "neglog") -> np.nd
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training patches are varied, so that the network reads compression and not one scanner's look.
+    """Probabilities of the variations of training patches, which keep the network from learning one scanner's look.
 
     Those down to `smooth` come before the compression; probabilities in [0, 1].
     """

@@ -26,7 +26,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @runtime_checkable
 class Recipe(Protocol):
-    """What the loop asks of a recipe."""
+    """Fields that the training loop needs of a recipe."""
 
     @property
     def steps(self) -> int:
@@ -207,7 +207,7 @@ def _chosen(curve: list[dict], best: str) -> dict:
 
 
 def _salvaged(out: Path, checkpoint: Path, step: int, card: dict[str, Any], write: bool) -> str:
-    """What to say of a run whose loss is no number, once the weights of its last checkpoint are kept."""
+    """Keep the weights of the last checkpoint of a run that diverged, and give the error message."""
     told = f"loss or gradient is no finite number at step {step + 1}: train with a lower --lr"
     if not checkpoint.exists():
         return told

@@ -45,7 +45,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Which data a model was trained, chosen and tested on."""
+    """Data that a model is trained, validated and tested on."""
 
     name: str
     sources: tuple[Source, ...]

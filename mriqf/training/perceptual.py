@@ -49,7 +49,7 @@ SIDE = 160  # of the middle of a validation image, pixels
 
 @dataclass(frozen=True)
 class PerceptualConfig:
-    """How a restorer is fine-tuned by the score."""
+    """Recipe of fine-tuning a restorer by the score."""
 
     steps: int = 1000
     """Optimiser steps."""
@@ -172,7 +172,7 @@ def train_perceptual(
 
 
 def perceptual_terms(start: str | Path, manifest: Manifest, config: PerceptualConfig) -> dict[str, Any]:
-    """What makes a fine-tuning: the recipe, the network, and hashes of images, start and predictors.
+    """Identity of a fine-tuning: the recipe, the network, and hashes of images, start and predictors.
 
     Raises
     ------
@@ -287,7 +287,7 @@ def centre(images: Float[Tensor, "b ch h w"], shape: Sequence[int]) -> Float[Ten
 
 
 def _hashes(config: PerceptualConfig) -> dict[str, str]:
-    """What the predictors and the judge hold, by the names that they are called by."""
+    """Hashes of the predictors and the judge, by name."""
     found = {name: content_hash(weights.find(name)) for name in config.predictors}
     if not config.judge:
         return found

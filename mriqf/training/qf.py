@@ -137,12 +137,12 @@ def prediction_loss(logits: torch.Tensor, quality: torch.Tensor, head: str) -> t
 
 
 def nearest_class(quality: torch.Tensor) -> torch.Tensor:
-    """Which of 0, 20, 40, 60, 80 is nearest, as an index; the lower one half-way between two."""
+    """Index of the nearest of 0, 20, 40, 60, 80; the lower one half-way between two."""
     return (quality[:, None] - torch.tensor(CLASS_QUALITIES, device=quality.device)).abs().argmin(1)
 
 
 def likely_class(model: QFPredictor, patches: torch.Tensor) -> torch.Tensor:
-    """Which of 0, 20, 40, 60, 80 a network with classes finds likeliest, over each patch's whole map, as an index."""
+    """Index of the likeliest of 0, 20, 40, 60, 80 over each patch's whole map, by a network with classes."""
     return model.logits(patches).float().softmax(1).mean((2, 3)).argmax(1)
 
 

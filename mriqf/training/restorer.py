@@ -29,7 +29,7 @@ Pixels = UInt8[np.ndarray, "_ _ ch"]
 
 @dataclass(frozen=True)
 class RestorerTrainConfig:
-    """How a restorer is trained."""
+    """Recipe of training a restorer."""
 
     steps: int = 10_000
     """Optimiser steps."""

@@ -35,7 +35,7 @@ ROWS = 64
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """How a MoDL is fine-tuned."""
+    """Recipe of fine-tuning a MoDL."""
 
     objective: Objective = "measured"
     """`supervised`: the error of the image. `held-out`: the error in samples that the network was not given, as in
@@ -197,7 +197,7 @@ def tuning_loss(
 def hold_out(
     mask: Bool[Tensor, "b 1 h w"], share: int | float, keep_center: int | float, rng: np.random.Generator
 ) -> Bool[Tensor, "b 1 h w"]:
-    """Which of the measured samples are held out: columns where the mask takes columns, else points.
+    """Mask of the measured samples held out: columns where the mask takes columns, else points.
 
     Parameters
     ----------

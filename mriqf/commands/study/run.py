@@ -1,4 +1,4 @@
-"""What every study command does: measure what is missing, then draw and answer from the table."""
+"""Common steps of study commands: measure what is missing, then draw and answer from the table."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -25,7 +25,7 @@ def sampling(
     config: Annotated[Config, Parameter(name="*")] = Config(),  # noqa: B008 (frozen)
     threads: int | None = None,
 ) -> int:
-    """Which qualities to draw, regression or classes, and how far one value should see.
+    """Compare distributions of drawn qualities, regression and classes, and receptive fields.
 
     Trains on the manifest's training split and measures on its test split. Writes the weights (arms/), training curves
     (curves/rows.csv), scores of test patches (rows.csv) and of windows under a moved grid (grid/rows.csv), features of

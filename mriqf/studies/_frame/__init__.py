@@ -1,1 +1,1 @@
-"""What all studies share: tables of rows, inputs, arms, statistics, and how claims are reported."""
+"""Common parts of studies: tables of rows, inputs, arms, statistics, reporting of claims."""

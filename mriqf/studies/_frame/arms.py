@@ -8,7 +8,7 @@ from mriqf import weights
 
 
 def is_trained(path: Path, terms: Mapping[str, Any]) -> bool:
-    """Whether an arm's weights exist.
+    """True if an arm's weights exist.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a study runs on: files and folders of anybody's, or the sources of a manifest, subject by subject."""
+"""Inputs of studies: any files and folders, or the sources of a manifest, subject by subject."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ STAMP = ("card", "versions")
 
 @dataclass(frozen=True)
 class Task:
-    """What is measured in one go: the rows with these keys, in this order."""
+    """Unit of measurement: the rows with these keys, in this order."""
 
     keys: tuple[tuple[Value, ...], ...]
     measure: Callable[[], Iterable[Mapping[str, Value]]]
@@ -166,7 +166,7 @@ def where(table: Columns, **equal: Value | Sequence[Value]) -> Columns:
 
 
 def versions() -> str:
-    """What made a row: this package, torch, NumPy, Python."""
+    """Versions of this package, torch, NumPy and Python."""
     return ", ".join(
         [*(f"{name} {version(name)}" for name in ("mriqf", "torch", "numpy")), f"python {platform.python_version()}"]
     )

@@ -34,7 +34,7 @@ RANGE = (5, 95)
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a judge expects of each row; NaN where it says nothing."""
+    """NRMSE predicted for each row by a judge; NaN where it gives none."""
 
     nrmse: Float[np.ndarray, " n"]
     ssim: Float[np.ndarray, " n"]
@@ -49,7 +49,7 @@ def error_rows(table: Columns) -> Columns:
 
 
 def predictions(table: Columns) -> dict[str, Predicted]:
-    """Of every judge, for `error_rows`; of none without training rows but the shipped calibration."""
+    """Predictions of every judge for `error_rows`; without training rows, of the shipped calibration alone."""
     rows, fitted = error_rows(table), where(table, part=list(PARTS), split="train")
     first = judges(table)[0]
     found = {}
@@ -63,7 +63,7 @@ def predictions(table: Columns) -> dict[str, Predicted]:
 
 
 def is_shipped(table: Columns) -> bool:
-    """Whether the first weights came with a calibration."""
+    """True if the first weights have a calibration."""
     return bool(np.isfinite(table["in_domain"].astype(float)).any())
 
 
@@ -109,7 +109,7 @@ def absolute(table: Columns) -> list[Finding]:
 
 
 def slope(predicted: Float[np.ndarray, " n"], true: Float[np.ndarray, " n"]) -> float:
-    """Of the line of what is against what was predicted; NaN where all predictions are one."""
+    """Slope of measured against predicted errors; NaN if all predictions are equal."""
     spread = predicted - predicted.mean()
     return float((spread * true).sum() / (spread**2).sum()) if np.ptp(predicted) > 0 else UNKNOWN
 
@@ -149,7 +149,7 @@ def _sets(table: Columns, rows: Columns) -> list[tuple[str, str, Columns, np.nda
 
 
 def remarks(table: Columns) -> list[str]:
-    """What the numbers of claims 6 and 7 leave out."""
+    """Remarks on rows left out of claims 6 and 7."""
     rows, first = error_rows(table), judges(table)[0]
     if not is_shipped(table) or not len(rows["nrmse"]):
         return [f"{label(first)} has no calibration: its maps are fitted to the training rows, as everybody's."]

@@ -1,4 +1,4 @@
-"""What the table of the twelve claims says, as markdown; from the table alone."""
+"""Report of the twelve claims in markdown, from the table alone."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -122,7 +122,7 @@ def _table(found: Sequence[Finding], table: Columns) -> list[str]:
 
 
 def _notes(claim: Claim, found: Sequence[Finding], table: Columns) -> list[str]:
-    """What the figures of a claim do not say by themselves."""
+    """Notes on the figures of a claim."""
     if claim.number == 4:
         return [*gap_table(table), ""]
     if claim.number == 6 and len(held_out(table, "degraded")["nrmse"]) + len(held_out(table, "recon")["nrmse"]):
@@ -188,7 +188,7 @@ def gap_table(table: Columns) -> list[str]:
 
 
 def rises(table: Columns, judge: str) -> list[tuple[str, float, float, float, float]]:
-    """Where a judge's mean score rises from one level to the next although the mean error does too.
+    """Levels at which a judge's mean score rises although the mean error does too.
 
     Returns
     -------

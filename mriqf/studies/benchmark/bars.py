@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bar:
-    """What a figure must be."""
+    """Bounds that a figure must meet."""
 
     least: float = -float("inf")
     most: float = float("inf")

@@ -76,7 +76,7 @@ class Finding:
         return value if self.rises else -value
 
     def separated(self, judge: str) -> bool | None:
-        """Whether the judge's interval lies on the good side of the best classical measure's; None without both."""
+        """True if the judge's interval lies on the good side of the best classical measure's; None without both."""
         best = self.best_baseline()
         if best is None or judge not in self.estimates or self.target is not None:
             return None
@@ -129,7 +129,7 @@ def take(rows: Columns, chosen: Shaped[np.ndarray, " n"]) -> Columns:
 
 
 def units(rows: Columns) -> Shaped[np.ndarray, " n"]:
-    """What the bootstrap draws: subjects, or slices where a data set has fewer than three subjects."""
+    """Units of the bootstrap: subjects, or slices where a data set has fewer than three subjects."""
     found = np.array([f"{d}/{s}" for d, s in zip(rows["dataset"], rows["subject"], strict=True)], dtype=object)
     for dataset in np.unique(rows["dataset"]):
         mine = rows["dataset"] == dataset
@@ -147,7 +147,7 @@ def goodness(rows: Columns, judge: str) -> Float[np.ndarray, " n"]:
 
 
 def describe(rows: Columns, what: str = "images") -> str:
-    """How many of how many slices and subjects."""
+    """Counts of images, slices and subjects."""
     slices, subjects = (len(group_rows([rows[k] for k in SLICE[:n]])) for n in (3, 2))
     return f"{len(rows['subject'])} {what}, {slices} slices, {subjects} subject{'' if subjects == 1 else 's'}"
 

@@ -1,4 +1,4 @@
-"""What judges each image: the weights that the claims are about, others, controls, and the classical measures."""
+"""Metrics applied to each image: the weights under test, others, controls, and the classical measures."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -77,7 +77,7 @@ class Judges:
 
 @dataclass(frozen=True)
 class Judged:
-    """What an image got."""
+    """Scores and error maps of an image."""
 
     row: dict[str, float]
     errors: dict[str, Float[np.ndarray, "h w"]]
@@ -158,7 +158,7 @@ def auroc(error: Float[np.ndarray, "h w"], wrong: Bool[np.ndarray, "h w"], insid
 
 
 def _expected(found: SliceScore, calibration: Calibration | None) -> dict[str, float]:
-    """What the calibration says of a score: numbers inside its domain, and the distance from it."""
+    """Expected errors from the calibration inside its domain, and the distance from it."""
     if calibration is None or found.ood_features is None:
         return {}
     expected = calibration.expect(found.value, found.ood_features)

@@ -1,4 +1,4 @@
-"""What the study of the twelve claims is made of: options, subjects, columns."""
+"""Plan of the benchmark: options, subjects, columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ PARTS = ("speed", "clean", "local", "jpeg", "degraded", "recon", "traps")
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """What judges which images."""
+    """Metrics and images of the benchmark."""
 
     weights: tuple[str, ...] = ("qf-mri", "qf-gray")
     """Names or paths of predictors; the claims are about the first."""
@@ -106,7 +106,7 @@ def read_data(paths: Sequence[str | Path], root: Path | None, split: Split = "te
 
 
 def columns(judges: Judges) -> tuple[str, ...]:
-    """What is measured of each image, as far as it applies to it."""
+    """Columns of the table, as far as they apply to an image."""
     maps = judges.maps
     return (
         "effective_acceleration", "nrmse", "ssim", "value", "lattice", *BASELINES, *judges.scores, *EXPECTED,
@@ -115,7 +115,7 @@ def columns(judges: Judges) -> tuple[str, ...]:
 
 
 def card(data: Data, config: BenchmarkConfig) -> dict[str, Any]:
-    """What makes two tables of this study the same."""
+    """Metadata that identify a table of this study."""
     names = (*config.weights, *config.controls, *config.left_out, *([config.modl] if "modl" in config.methods else []))
     weights = {str(name): content_hash(find(name)) for name in names}
     calibration = beside(config.weights[0])

@@ -1,4 +1,4 @@
-"""What the claims on JPEG and on speed are measured by."""
+"""Measurements for the claims on JPEG and on speed."""
 
 import time
 import zlib

@@ -72,7 +72,7 @@ def false_alarms(table: Columns) -> list[Finding]:
 
 
 def _sign(degraded: Columns, judge: str) -> int:
-    """Which way a classical measure is read, by the degraded images."""
+    """Sign of a classical measure, from the degraded images."""
     if judge not in BASELINES or not len(degraded["nrmse"]):
         return 1
     return 1 if np.array_equal(goodness(degraded, judge), degraded[judge], equal_nan=True) else -1

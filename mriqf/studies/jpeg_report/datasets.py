@@ -35,7 +35,7 @@ RESOLUTION = 0.1
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """Which images are scored, with what."""
+    """Images and weights of the study."""
 
     gray_weights: str = "qf-gray"
     """Name or path of the predictor for grey images."""
@@ -48,7 +48,7 @@ class DatasetConfig:
 
 
 def card(inputs: Inputs, config: DatasetConfig) -> dict[str, Any]:
-    """What is measured on what."""
+    """Metadata that identify a table of this study."""
     weights = {name: content_hash(find(name)) for name in (config.gray_weights, config.rgb_weights)}
     return {"study": "dataset", "config": config_dict(config), "data": inputs.hashes, "weights": weights}
 
@@ -94,7 +94,7 @@ def _measure(
 
 
 def is_jpeg(source: str) -> bool:
-    """Whether a file is a JPEG, by its first bytes."""
+    """True if a file is a JPEG, by its first bytes."""
     path = Path(source)
     if not path.is_file():
         return False
@@ -120,7 +120,7 @@ class Scores:
 
     @functools.cached_property
     def interval(self) -> tuple[float, float]:
-        """Of the mean, 95 %, over subjects."""
+        """95 % interval of the mean, over subjects."""
         return bootstrap(np.mean, self.subject, self.score)
 
     @property
@@ -130,12 +130,12 @@ class Scores:
         return (mean, mean) if np.isnan(self.interval[0]) else self.interval
 
     def below(self, other: "Scores") -> bool:
-        """Whether the mean is lower, and the intervals do not touch."""
+        """True if the mean is lower, and the intervals do not touch."""
         return self.ends[1] < other.ends[0] and bool(other.score.mean() - self.score.mean() >= RESOLUTION)
 
     @property
     def lossy(self) -> bool:
-        """Whether most of its files are JPEGs."""
+        """True if most of its files are JPEGs."""
         return bool(self.jpeg.mean() > 0.5)
 
 

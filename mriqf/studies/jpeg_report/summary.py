@@ -92,5 +92,5 @@ def _time(run: Callable[[], object]) -> float:
 
 
 def _is(claim: Claim, name: str) -> bool:
-    """Whether a claim is a part of this one: `A5 halves` of A5, but A10 is none of A1."""
+    """True if a claim is a part of this one: `A5 halves` of A5, but A10 is none of A1."""
     return claim.name == name or (claim.name.startswith(name) and not claim.name[len(name)].isdigit())

@@ -1,4 +1,4 @@
-"""How well scores follow what people say of JPEG images: QAIRN's gates, predictors, and the lattice of the pixels.
+"""Correlation of scores with human opinion of JPEG images: QAIRN's gates, predictors, the lattice of the pixels.
 
 References
 ----------

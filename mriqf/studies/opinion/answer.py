@@ -1,4 +1,4 @@
-"""What the table says: correlations of every rater, and claims B2 and B3 of QAIRN's paper.
+"""Report: correlations of every rater, and claims B2 and B3 of QAIRN's paper.
 
 A claim holds where 95 % intervals leave no doubt; the rules were fixed before any trained QAIRN was measured.
 
@@ -70,7 +70,7 @@ PRINTED = (
 
 @dataclass(frozen=True)
 class Scores:
-    """What one rater says of the images of a data set, beside what people say."""
+    """Scores of the images of a data set by one rater, beside human opinion."""
 
     rater: str
     number: int | None
@@ -94,7 +94,7 @@ class Scores:
 
     @functools.cached_property
     def interval(self) -> tuple[float, float]:
-        """Of SRCC, 95 %."""
+        """95 % interval of the SRCC."""
         return bootstrap(srcc, self.cluster, self.score, self.quality)
 
     @functools.cached_property
@@ -144,7 +144,7 @@ class Section:
 
     @property
     def printed(self) -> Printed | None:
-        """What the paper prints of these images, where it does."""
+        """Figures that the paper prints of these images, where it does."""
         name = "".join(filter(str.isalnum, self.dataset.lower()))
         return next((p for p in PRINTED if name in p.names and self.n in p.sizes), None)
 

@@ -1,4 +1,4 @@
-"""What raters say of every image that people have judged: rows of a table."""
+"""Scores by raters of every image that people have judged: rows of a table."""
 
 import csv
 import functools
@@ -40,7 +40,7 @@ Better = Literal["lower", "higher"]
 
 @dataclass(frozen=True)
 class OpinionConfig:
-    """Which raters are asked, and which way the opinions go."""
+    """Raters, and the direction of the opinions."""
 
     qairn: tuple[str, ...] = ()
     """Names or paths of QAIRNs, whose gates are pooled with all exponents."""
@@ -82,7 +82,7 @@ class Opinions:
 
 @dataclass(frozen=True)
 class Rater:
-    """What gives scores to pixels."""
+    """Function that scores pixels, with its name."""
 
     name: str
     keys: tuple[tuple[Value, Value], ...]
@@ -96,7 +96,7 @@ SCALAR = (("", math.nan),)
 
 
 def card(opinions: Opinions, config: OpinionConfig) -> dict[str, Any]:
-    """What is measured on what."""
+    """Metadata that identify a table of this study."""
     weights = {name: content_hash(find(name)) for name in (*config.qairn, *config.predictors)}
     return {"study": "opinion", "config": config_dict(config), "data": opinions.hashes, "weights": weights}
 

@@ -1,4 +1,4 @@
-"""What the table says: does tuning without truth help, and does the score add to samples that are held out?"""
+"""Report: does tuning without truth help, and does the score add to samples that are held out?"""
 
 from collections.abc import Iterator
 
@@ -100,7 +100,7 @@ def verdict(table: Columns, arm: Arm, base: Arm) -> str:
 
 
 def comparisons(table: Columns) -> list[tuple[Arm, Arm]]:
-    """Which arm is held against which: without the score, then the score against none."""
+    """Pairs of arms to compare: without the score, then the score against none."""
     plain = [(arm, BEGIN) for arm in (SUPERVISED, HELD_OUT, MEASURED)] + [(HELD_OUT, SUPERVISED)]
     against = [(arm, base) for base in (HELD_OUT, MEASURED) for arm in _scored(table, base)]
     alone = [(arm, BEGIN) for arm in _scored(table, MEASURED)]
@@ -108,7 +108,7 @@ def comparisons(table: Columns) -> list[tuple[Arm, Arm]]:
 
 
 def title(arm: Arm) -> str:
-    """Of an arm, in words."""
+    """Title of an arm."""
     return f"{arm.name} + {arm.lam:g}·score" if arm.lam else arm.name
 
 

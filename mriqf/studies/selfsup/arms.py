@@ -1,4 +1,4 @@
-"""What is compared: one MoDL, fine-tuned for as many steps with one objective or another."""
+"""Arms of the study: one MoDL, fine-tuned for as many steps with one objective or another."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ SEEN = 40
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """What is fine-tuned how, and what it is measured on."""
+    """Fine-tunings and measurements of the study."""
 
     start: str = NONE
     """Name or path of the MoDL that all arms start from; none: a network that does nothing yet, so that everything
@@ -63,7 +63,7 @@ class TuningConfig:
 
 @dataclass(frozen=True)
 class Arm:
-    """What the network is fine-tuned with."""
+    """Objective of a fine-tuning."""
 
     name: Literal["start"] | Objective
     """`start` as it begins, or the objective of `mriqf train tune-modl`."""
@@ -91,14 +91,14 @@ def chosen(config: TuningConfig) -> list[Arm]:
 
 
 def weights_path(folder: Path, arm: Arm, config: TuningConfig) -> Path:
-    """Where an arm's weights are: in the folder of the arms, but for a start that was given."""
+    """Path of an arm's weights: in the folder of the arms, but for a start that was given."""
     if arm.name == START and config.start != NONE:
         return weights.find(config.start)
     return folder / f"{arm.label}.safetensors"
 
 
 def recipe(arm: Arm, config: TuningConfig) -> TuneConfig:
-    """How an arm is trained.
+    """Training recipe of an arm.
 
     Raises
     ------

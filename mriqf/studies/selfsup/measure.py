@@ -1,4 +1,4 @@
-"""What every arm reconstructs of slices that none was trained on."""
+"""Measurements of every arm on slices that none was trained on."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ class Case:
 
 
 def card(folder: Path, manifest: Manifest, config: TuningConfig) -> dict[str, Any]:
-    """What the table is made from; `folder` is that of the arms."""
+    """Metadata that identify the table of this study; `folder` is that of the arms."""
     hashes = {arm.label: weights.tensors_hash(weights_path(folder, arm, config)) for arm in chosen(config)}
     judges = {name: content_hash(weights.find(name)) for name in (config.predictor, config.outside)}
     return {

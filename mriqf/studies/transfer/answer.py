@@ -1,4 +1,4 @@
-"""Whether the JPEG pretext helps, whether left-out families are read, and whether controls read nothing."""
+"""Report: does the JPEG pretext help, are left-out families read, do controls read nothing?"""
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def _question(table: Columns) -> str:
 
 
 def _interval(table: Columns, other: str) -> tuple[float, float]:
-    """Of the difference, over subjects, or over images where there is one subject."""
+    """Interval of the difference, over subjects, or over images where there is one subject."""
     one = where(table, arm=SCRATCH)
     one = where(one, seed=float(one["seed"][0]))
     columns = []

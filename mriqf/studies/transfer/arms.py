@@ -26,7 +26,7 @@ BEST_QUALITY = 99.5  # an image that was not compressed has no error, and no log
 
 @dataclass(frozen=True)
 class Config:
-    """What is trained."""
+    """Trainings of the study."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """The arms of the question are trained once with each; controls and left-out families with the first."""
@@ -44,7 +44,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Sources:
-    """What is learned from."""
+    """Training data of the arms."""
 
     examples: Examples
     """Degraded MR images with their errors."""
@@ -68,12 +68,12 @@ def arms(config: Config) -> Iterator[tuple[str, int]]:
 
 
 def weights_path(folder: Path, arm: str, seed: int) -> Path:
-    """Where an arm's weights are kept."""
+    """Path of an arm's weights."""
     return folder / "arms" / f"{arm}-{seed}.safetensors"
 
 
 def recipe(arm: str, seed: int, config: Config) -> ErrorTrainConfig:
-    """How an arm is trained on MR degradations."""
+    """Training recipe of an arm on MR degradations."""
     steps = 2 * config.steps if arm == TWICE else config.steps
     plain = ErrorTrainConfig(
         steps=steps, sides=config.sides, pixels=config.pixels, seed=seed, checkpoint_every=steps, model=config.model

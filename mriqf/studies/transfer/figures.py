@@ -1,4 +1,4 @@
-"""What each arm reaches, overall and by family."""
+"""Figures of the arms, overall and by family."""
 
 from pathlib import Path
 

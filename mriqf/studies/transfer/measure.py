@@ -1,4 +1,4 @@
-"""What every arm says about degraded images of subjects that none has seen."""
+"""Predictions of every arm on degraded images of subjects that none has seen."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ COLUMNS = ("dataset", "subject", "family", "level", "nrmse", "predicted")
 
 
 def card(folder: Path, config: Config, test: Path) -> dict[str, Any]:
-    """What the table is made from."""
+    """Metadata that identify the table of this study."""
     return {
         "study": "pretext",
         "config": weights.config_dict(config),

@@ -86,7 +86,7 @@ def generate(
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
-    """Where a folder's examples come from: manifest (name and hash), split, seed.
+    """Origin of a folder's examples: manifest (name and hash), split, seed.
 
     Raises
     ------

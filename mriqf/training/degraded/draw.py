@@ -63,7 +63,7 @@ class Example:
 
 @dataclass(frozen=True)
 class _Scanner:
-    """What all degradations of one image share."""
+    """Coils, phase and noise shared by all degradations of one image."""
 
     phase: Complex[Tensor, "1 1 h w"]
     csm: Complex[Tensor, "1 c h w"]

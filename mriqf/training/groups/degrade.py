@@ -58,7 +58,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Scanner:
-    """What all images of a group share."""
+    """Properties shared by all images of a group."""
 
     csm: Complex[Tensor, "1 c h w"]
     phase: Complex[Tensor, "1 1 h w"]
@@ -74,7 +74,7 @@ class Scanner:
 
 @dataclass(frozen=True)
 class DegradeConfig:
-    """How images are degraded; shares are probabilities."""
+    """Settings of degradation; shares are probabilities."""
 
     versions: int = 4
     """Images of a group."""

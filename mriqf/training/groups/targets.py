@@ -44,7 +44,7 @@ class Target:
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """How targets are made; shares are probabilities."""
+    """Settings of targets; shares are probabilities."""
 
     shapes: float = 0.08
     """Drawn ellipses and polygons with texture, in place of an image of the pools."""

@@ -1,4 +1,4 @@
-"""What the table of the R study says: A7, A8, the prediction of R, and where a classical metric wins."""
+"""Report of the R study: A7, A8, the prediction of R, and where a classical metric wins."""
 
 import numpy as np
 
@@ -103,7 +103,7 @@ def _claims(table: Columns, weights: str) -> list[Claim]:
 
 
 def describe(table: Columns) -> str:
-    """How many rows of how many slices and subjects."""
+    """Counts of rows, slices and subjects."""
     slices = len(group_rows([table["subject"], table["slice"]]))
     subjects = len(np.unique(table["subject"]))
     return f"{len(table['subject'])} images, {slices} slices, {subjects} subjects"
@@ -184,7 +184,7 @@ def _share(table: Columns, score: str, part: str) -> float:
 
 
 def predictions(table: Columns, *, leave_family: bool) -> dict[str, list[Prediction]]:
-    """Of every estimator, for each method and for all together; the best classical metric stands for its kind."""
+    """Predictions of R by every estimator, for each method and all together; of classical metrics, by the best."""
     scores = [f"{w} {region}" for w in scorers(table) for region in ("center", "foreground")]
     found = {}
     for setting, rows in settings(table).items():

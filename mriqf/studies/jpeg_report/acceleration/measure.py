@@ -46,7 +46,7 @@ Reconstruction = Callable[[Tensor, recon.Sense], Tensor]
 
 @dataclass(frozen=True)
 class AccelerationConfig:
-    """What is undersampled how, and what scores it."""
+    """Masks, reconstructions and weights of the study."""
 
     families: tuple[str, ...] = ("random", "equispaced", "poisson")
     """Families of sampling masks."""
@@ -69,13 +69,13 @@ class AccelerationConfig:
 
 
 def columns(config: AccelerationConfig) -> tuple[str, ...]:
-    """What is measured of each reconstruction."""
+    """Columns measured of each reconstruction."""
     scores = [f"{Path(w).stem} {region}" for w in config.weights for region in REGIONS]
     return ("effective_acceleration", *ERRORS, "foreground_fraction", *BASELINES, *scores)
 
 
 def card(inputs: Inputs, config: AccelerationConfig) -> dict[str, Any]:
-    """What makes two tables of this study the same."""
+    """Metadata that identify a table of this study."""
     names = (*config.weights, *([config.modl] if "modl" in config.methods else []))
     return {
         "study": "r",

@@ -39,7 +39,7 @@ class Prediction:
 
 
 def enough_subjects(rows: Columns) -> bool:
-    """Whether one subject can be left out."""
+    """True if there are enough subjects to leave one out."""
     return len(np.unique(rows["subject"])) > 1
 
 

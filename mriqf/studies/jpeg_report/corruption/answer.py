@@ -1,4 +1,4 @@
-"""What the table says of claim A5: does the score fall with severity, and does noise raise it."""
+"""Report of claim A5: does the score fall with severity, and does noise raise it."""
 
 import functools
 from collections.abc import Iterable
@@ -69,7 +69,7 @@ class Curves:
 
     @property
     def slopes(self) -> tuple[float, float]:
-        """Of the two halves of the mean curve, points a level."""
+        """Slopes of the two halves of the mean curve, points a level."""
         mean = self.mean
         return float(mean[MIDDLE] - mean[0]) / MIDDLE, float(mean[-1] - mean[MIDDLE]) / (N_LEVELS - 1 - MIDDLE)
 
@@ -86,27 +86,27 @@ class Curves:
 
     @functools.cached_property
     def first_step(self) -> Figure:
-        """What the mildest level adds to the score, points."""
+        """Change of the score at the mildest level, points."""
         return self._over_subjects(self.score[:, 1] - self.score[:, 0])
 
     @functools.cached_property
     def overall(self) -> Figure:
-        """What the worst level adds to the score, points."""
+        """Change of the score at the worst level, points."""
         return self._over_subjects(self.score[:, -1] - self.score[:, 0])
 
     @property
     def decreases(self) -> bool:
-        """Whether the score falls with severity."""
+        """True if the score falls with severity."""
         return self.rho[0] <= FALLS
 
     @property
     def steeper_first(self) -> bool:
-        """Whether the first half falls, and faster than the second."""
+        """True if the first half falls, and faster than the second."""
         return -MIDDLE * self.slopes[0] >= RESOLUTION and self.slopes[0] < self.slopes[1]
 
     @property
     def tighter_first(self) -> bool:
-        """Whether the first half is less spread."""
+        """True if the first half is less spread."""
         return self.spreads[0] < self.spreads[1]
 
     @property
@@ -257,7 +257,7 @@ def _counts(group: list[Curves]) -> str:
 
 
 def _all(holds: Iterable[bool]) -> bool | None:
-    """Whether all hold; None for none at all."""
+    """True if all hold; None without any."""
     listed = list(holds)
     return all(listed) if listed else None
 

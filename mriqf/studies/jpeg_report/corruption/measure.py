@@ -56,7 +56,7 @@ IN_OBJECT = 0.5
 
 @dataclass(frozen=True)
 class CorruptionConfig:
-    """What is cut from which images, and what scores it."""
+    """Patches, corruptions and weights of the study."""
 
     gray_weights: tuple[str, ...] = ("qf-gray",)
     """Names or paths of predictors for grey images, and for the luma of RGB images."""
@@ -75,7 +75,7 @@ class CorruptionConfig:
 
 
 def card(inputs: Inputs, config: CorruptionConfig) -> dict[str, Any]:
-    """What is measured on what."""
+    """Metadata that identify a table of this study."""
     names = (*config.gray_weights, *config.rgb_weights)
     weights = {name: content_hash(find(name)) for name in names}
     return {"study": "corruption", "config": config_dict(config), "data": inputs.hashes, "weights": weights}

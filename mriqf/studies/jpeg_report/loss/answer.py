@@ -178,7 +178,7 @@ def _against_control(table: Columns, name: str, lam: float) -> Interval:
 
 
 def _few(found: Iterable[Sequence[Interval]]) -> bool:
-    """Whether there are too few subjects for an interval, or nothing to compare."""
+    """True if there are too few subjects for an interval, or nothing to compare."""
     lows = [low for intervals in found for _, low, _ in intervals]
     return not lows or bool(np.isnan(lows).any())
 

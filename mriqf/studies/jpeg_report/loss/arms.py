@@ -26,7 +26,7 @@ OWN_OUTPUT = {"consistency": 0.0, "anchor": 1.0}
 
 @dataclass(frozen=True)
 class Guard:
-    """What else may hold a fine-tuning, or judge it."""
+    """Further constraints and judges of a fine-tuning."""
 
     name: str
     words: str
@@ -54,7 +54,7 @@ GUARDS = (
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What is trained, and what it is measured on."""
+    """Trainings and measurements of the study."""
 
     networks: tuple[str, ...] = ("arcnn",)
     """Restorers: names of shipped weights without what follows the last dash, arcnn for arcnn-gray and arcnn-rgb."""
@@ -119,7 +119,7 @@ class Arm:
         return f"{self.network}-{'gray' if self.kind == 'grey' else 'rgb'}"
 
     def weights(self, folder: Path) -> str | Path:
-        """Where the arm's weights are."""
+        """Path of the arm's weights."""
         if self.recipe is None:
             return self.start
         return folder / "arms" / f"{self.kind}-{self.network}-{self.name}-{self.lam:g}.safetensors"
@@ -208,12 +208,12 @@ def load_arms(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[A
 
 
 def judge_name(kind: Kind, config: LossConfig) -> str:
-    """What judges images of one kind."""
+    """Name of the independent judge of images of one kind."""
     return config.gray_judge if kind == "grey" else config.rgb_judge
 
 
 def card(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[str, Any]:
-    """What the table is made from."""
+    """Metadata that identify the table of this study."""
     names = [name for part in parts for name in (*USUAL[CHANNELS[part.kind]], judge_name(part.kind, config))]
     return {
         "study": "loss",

@@ -1,4 +1,4 @@
-"""What each arm makes of compressed test images, as the 8-bit pictures that a file would hold."""
+"""Measurements of each arm on compressed test images, as the 8-bit pictures that a file would hold."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How to train a QF predictor: which qualities to draw, regression or classes, how far one value sees.
+"""Training of QF predictors: distribution of qualities, regression or classes, receptive field.
 
 Claims A1–A4 of Cui, Reference-Free Image Quality Metric, UCB/EECS-2023-130, 2023, §3–4.2.
 """

@@ -283,7 +283,7 @@ def _interval(statistic: Callable[..., float], subject: np.ndarray, *values: np.
 
 
 def _below_zero(*changes: Interval) -> bool | None:
-    """Whether the intervals of all changes lie below 0; None with too few subjects for an interval."""
+    """True if the intervals of all changes lie below 0; None with too few subjects for an interval."""
     highest = float(np.max([high for _, _, high in changes]))
     return None if np.isnan(highest) else highest < 0
 

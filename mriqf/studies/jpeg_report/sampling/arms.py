@@ -36,7 +36,7 @@ CURVE_COLUMNS = ("loss", "mae", "within2", "right", "train_mae", "train_within2"
 
 @dataclass(frozen=True)
 class Config:
-    """What is trained, and what it is measured on."""
+    """Trainings and measurements of the study."""
 
     arms: tuple[Arm, ...] = get_args(Arm)
     """Networks: three laws of drawing qualities, classes instead of regression, four smaller fields of view."""
@@ -61,7 +61,7 @@ class Config:
 
 
 def recipe(arm: Arm, seed: int, config: Config) -> TrainConfig:
-    """How one arm is trained."""
+    """Training recipe of an arm."""
     law, head, arch = ARMS[arm]
     return TrainConfig(
         steps=config.steps, lr=config.lr if head == "regression" else config.class_lr,
@@ -71,7 +71,7 @@ def recipe(arm: Arm, seed: int, config: Config) -> TrainConfig:
 
 
 def weights_path(folder: Path, arm: Arm, seed: int) -> Path:
-    """Where an arm's weights are kept."""
+    """Path of an arm's weights."""
     return folder / "arms" / f"{arm}-{seed}.safetensors"
 
 
@@ -108,7 +108,7 @@ def load_arms(folder: Path, config: Config) -> dict[tuple[Arm, int], QFPredictor
 
 
 def card(folder: Path, config: Config, data: dict[str, str]) -> dict[str, Any]:
-    """What the tables of measurements are made from."""
+    """Metadata that identify the tables of this study."""
     paths = {f"{arm}-{seed}": weights_path(folder, arm, seed) for seed in config.seeds for arm in config.arms}
     return {
         "study": "sampling",

@@ -1,4 +1,4 @@
-"""What the trained arms say about test subjects: qualities of patches, and how they follow the 8×8 grid."""
+"""Predictions of the trained arms on test subjects: qualities of patches, and how they follow the 8×8 grid."""
 
 import zlib
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Which restorer is better at an equal budget? The papers' claims, on small networks that differ in one thing."""
+"""Comparison of restorers at an equal budget: the papers' claims, on small networks that differ in one thing."""
 
 from mriqf.studies.restorers.ordering.answer import answer
 from mriqf.studies.restorers.ordering.arms import OrderingConfig, train_arms

@@ -56,7 +56,7 @@ def qualities(table: Columns) -> list[int]:
 
 
 def parameters(table: Columns, arm: str) -> int:
-    """Of an arm's network."""
+    """Number of parameters of an arm's network."""
     return int(where(table, arm=arm)["parameters"][0])
 
 

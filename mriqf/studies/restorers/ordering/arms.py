@@ -57,7 +57,7 @@ ARMS = (
 
 @dataclass(frozen=True)
 class OrderingConfig:
-    """What is trained, and what it is measured on."""
+    """Trainings and measurements of the study."""
 
     only: tuple[Family, ...] = ()
     """Families that are compared: qgcn, qgac, qairn; all if not given."""
@@ -99,7 +99,7 @@ def chosen(config: OrderingConfig) -> list[tuple[Arm, int]]:
 
 
 def weights_path(folder: Path, arm: Arm, seed: int) -> Path:
-    """Where an arm's weights are kept, in the folder of the arms."""
+    """Path of an arm's weights, in the folder of the arms."""
     return folder / f"{arm.name}-{seed}.safetensors"
 
 
@@ -109,7 +109,7 @@ def model_config(arm: Arm, config: OrderingConfig) -> Any:
 
 
 def recipe(arm: Arm, seed: int, config: OrderingConfig) -> RestorerTrainConfig:
-    """How an arm is trained: with the mean absolute error alone, whatever its paper adds to it."""
+    """Training recipe of an arm: the mean absolute error alone, whatever its paper adds to it."""
     plain = RestorerTrainConfig(
         steps=config.steps, lr=config.lr, batch=config.batch, patch=config.patch, seed=seed,
         checkpoint_every=max(config.steps // 10, 1),

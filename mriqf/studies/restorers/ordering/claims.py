@@ -1,4 +1,4 @@
-"""What the papers claim, in comparisons of gains with a bar, and when a claim holds: all fixed before measuring."""
+"""The papers' claims as comparisons of gains with a bar, fixed before measuring."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says, and the comparisons that must all come out as it says."""
+    """Claim of a paper, and the comparisons that must all come out as it says."""
 
     name: str
     says: str
@@ -51,7 +51,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a comparison came to, decibels."""
+    """Result of a comparison, decibels."""
 
     value: float
     low: float

@@ -1,4 +1,4 @@
-"""What every arm makes of photographs that none was trained on."""
+"""Measurements of every arm on photographs that none was trained on."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ Arms = Mapping[tuple[str, int], Network]
 
 
 def card(folder: Path, manifest: Manifest, config: OrderingConfig) -> dict[str, Any]:
-    """What the table is made from; `folder` is that of the arms."""
+    """Metadata that identify the table of this study; `folder` is that of the arms."""
     paths = [weights_path(folder, arm, seed) for arm, seed in chosen(config)]
     return {
         "study": "ordering",

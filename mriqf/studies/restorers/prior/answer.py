@@ -1,4 +1,4 @@
-"""What the table says: gains over JPEG by each way to stop, claims E1 to E3, and what time a fit takes.
+"""Report: gains over JPEG by each way to stop, claims E1 to E3, and the time of a fit.
 
 The poster prints no numbers: its experiments were turned into claims, whose bars stand here, before any was measured.
 
@@ -56,7 +56,7 @@ class Curves:
         return self.steps[self.rows[name].argmax(1)]
 
     def fall(self, name: str = "psnr") -> Paired:
-        """What each photograph loses from its peak to the last step."""
+        """Loss of each photograph from its peak to the last step."""
         return self.rows[name].max(1) - self.rows[name][:, -1]
 
 

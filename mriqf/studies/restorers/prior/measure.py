@@ -1,4 +1,4 @@
-"""What each prior makes of compressed photographs while it is fitted: rows of a table, and pictures to look at."""
+"""Measurements of priors on compressed photographs while they are fitted: rows of a table, and pictures."""
 
 import functools
 import math
@@ -42,7 +42,7 @@ Pair = tuple[Float[Tensor, "1 3 h w"], Float[Tensor, "1 3 h w"]]
 
 @dataclass(frozen=True)
 class Arm:
-    """What is fitted to what; all else is the same."""
+    """Objective and input of a fit; all else is the same."""
 
     name: str
     label: str
@@ -72,7 +72,7 @@ WARM = 3  # steps that are not timed
 
 @dataclass(frozen=True)
 class PriorStudyConfig:
-    """What is fitted, and when it is looked at; the defaults take ten photographs about 45 minutes of one core."""
+    """Fits and measurements of the study; the defaults take ten photographs about 45 minutes of one core."""
 
     quality: int = 10
     """JPEG quality, 1–100."""
@@ -109,7 +109,7 @@ class PriorStudyConfig:
 
 
 def card(inputs: Inputs, config: PriorStudyConfig) -> dict[str, Any]:
-    """What is measured on what."""
+    """Metadata that identify a table of this study."""
     weights = {config.weights: content_hash(find(config.weights))}
     return {"study": "prior", "config": config_dict(config), "data": inputs.hashes, "weights": weights}
 

@@ -1,4 +1,4 @@
-"""What the table says of restorers: the papers' rows, gains over JPEG, and how even the gain is over qualities."""
+"""Report on restorers: the papers' rows, gains over JPEG, and how even the gain is over qualities."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Section:
 
     @property
     def printed(self) -> dict[int, Means]:
-        """What the paper of the protocol prints for JPEG, where it prints this set; by quality."""
+        """Figures that the paper of the protocol prints for JPEG, by quality, where it prints this set."""
         if "".join(filter(str.isalnum, self.dataset.lower())) != "live1" or self.n != LIVE1:
             return {}
         protocol, colour = str(self.rows["protocol"][0]), self.kind == "colour"

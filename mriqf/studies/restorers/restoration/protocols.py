@@ -1,4 +1,4 @@
-"""How three lines of papers compress, decode and compare photographs; figures of one are no figures of another.
+"""Protocols of three lines of papers to compress, decode and compare photographs; their figures do not mix.
 
 On the 29 images of LIVE1 at quality 10, colour JPEGs get 25.69 dB in the first protocol and 25.59 dB in the others;
 PSNR-B differs by up to 3 dB. So the row of JPEG itself, which every table has, comes first: it tells whether tables
@@ -37,7 +37,7 @@ JPEG = "jpeg"  # method of the rows that nothing restored
 
 @dataclass(frozen=True)
 class Protocol:
-    """How images are made grey, compressed, decoded and compared."""
+    """Protocol: conversion to grey, compression, decoding, metrics."""
 
     name: str
     upsampling: Literal["fancy", "nearest"]
@@ -48,7 +48,7 @@ class Protocol:
     ssim_grey: Measure
 
     def reference(self, pixels: UInt8[Tensor, "b _ h w"], colour: bool) -> Float[Tensor, "b ch h w"]:
-        """What is compressed, in [0, 1]: the photograph, or its luma of limited range, rounded to 8 bit.
+        """Image to compress, in [0, 1]: the photograph, or its luma of limited range, rounded to 8 bit.
 
         Grey photographs are their own luma.
 

@@ -1,4 +1,4 @@
-"""What the study of restorers measures on which photographs: rows of a table, and pictures to look at."""
+"""Measurements of restorers on photographs: rows of a table, and pictures."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ TRUTH = "truth"
 
 @dataclass(frozen=True)
 class RestorationConfig:
-    """What is restored by which weights, and how it is compared."""
+    """Weights, qualities and protocols of the study."""
 
     protocol: Literal["fbcnn", "qgac", "qgcn"] = "fbcnn"
     """Whose way to compress, decode and compare: figures of one are no figures of another."""
@@ -53,7 +53,7 @@ class RestorationConfig:
 
 
 def card(inputs: Inputs, config: RestorationConfig) -> dict[str, Any]:
-    """What is measured on what."""
+    """Metadata that identify a table of this study."""
     weights = {name: content_hash(find(name)) for name in config.weights}
     return {"study": "restoration", "config": config_dict(config), "data": inputs.hashes, "weights": weights}
 
