@@ -428,7 +428,7 @@ def noise_of(images):
 
 def test_coils_are_compressed(run, tmp_path, volume, monkeypatch):
     seen = []
-    csm = recon.loops(16, (H, W), seed=0)
+    csm = recon.surface_coils(16, (H, W), seed=0)
     path = save(tmp_path / "a.h5", recon.fft2c(csm * torch.from_numpy(volume[1])[:, None]).numpy())
     watched = recon.methods.SOLVERS["zero-filled"]
     monkeypatch.setitem(recon.methods.SOLVERS, "zero-filled", lambda k, s: seen.append(k.shape[1]) or watched(k, s))
