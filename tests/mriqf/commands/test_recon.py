@@ -287,11 +287,9 @@ def test_warnings_are_one_line_each(run, full, monkeypatch):
     assert error.splitlines() == [f"warning: {full}: slices 0 to 1: not converged: residual 0.1"]
 
 
-def test_shipped_weights_of_recon_come_first(run, full, tmp_path, modl_file, monkeypatch):
+def test_weights_are_those_of_the_methods_name(run, full, tmp_path, modl_file, monkeypatch):
     path = modl_file(unrolls=1, features=4)
-    assert run(full, "--method", "modl", "--slices", 0)[3]["weights"] in ("modl", "modl-knee")
-    monkeypatch.setattr(recon.weights, "FOLDER", tmp_path)
-    monkeypatch.setattr(commands, "SHIPPED", True)
+    monkeypatch.setattr(weights, "FOLDERS", (tmp_path,))
     written = run(full, "--method", "modl", "--slices", 0, "--force")[3]
     assert written["weights"] == "modl"
     given = run(full, "--method", "modl", "--weights", path, "--slices", 0, "--force")[3]
