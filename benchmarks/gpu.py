@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from mriqf.inference import fast
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -24,6 +23,7 @@ import recon.methods
 from benchmarks.recon import phantom
 from mriqf.commands.kspace import choose_method, choose_weights
 from mriqf.predictors.base import load_predictor
+from mriqf.predictors.inference import for_inference
 from recon.simulate import Problem
 from recon.train import TrainConfig, problem_loss
 
@@ -80,7 +80,7 @@ def steps(problem: Problem, device: str, batch: int) -> dict[str, Callable[[], T
     image = problem.target.abs().to(device).repeat(batch, 1, 1, 1)
     image = image / image.amax()
     modl = choose_method("modl", None, choose_weights("modl", None), device)
-    predictor = fast(load_predictor("qf-mri", device))
+    predictor = for_inference(load_predictor("qf-mri", device))
 
     def inference(job: Callable[[], Tensor]) -> Callable[[], Tensor]:
         return torch.inference_mode()(job)

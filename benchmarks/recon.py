@@ -31,6 +31,7 @@ from benchmarks.speed import alternate, run
 from mriqf.weights import load
 from recon.scale import image_scale
 from recon.simulate import Problem, measure
+from recon.virtual import virtual_coils
 from recon.wavelets import wavelet
 
 LAM = 0.05
@@ -81,7 +82,7 @@ def data_consistency(problem: Problem, rounds: int) -> None:
     noise = torch.view_as_complex(torch.randn((*problem.target.shape, 2), generator=torch.Generator().manual_seed(0)))
     z = problem.target + 0.02 * noise  # as a denoiser leaves it
     aty = sense.adjoint(problem.kspace)
-    fewer = recon.virtual_coils(sense)
+    fewer = virtual_coils(sense)
     exact = recon.cg(lambda v: sense.gram(v) + LAM * v, aty + LAM * z, 500, 1e-7, x0=z, warn=False)
 
     def ours(steps: int) -> Tensor:
@@ -100,7 +101,7 @@ def data_consistency(problem: Problem, rounds: int) -> None:
             f"in {steps} steps to {distance(ours(steps)):.1e}: {seconds['ours'] / seconds['peer']:.3f} of its time"
         )
     seconds = alternate({
-        "virtual coils": lambda: recon.virtual_coils(sense), "adjoint": lambda: sense.adjoint(problem.kspace),
+        "virtual coils": lambda: virtual_coils(sense), "adjoint": lambda: sense.adjoint(problem.kspace),
         "AᴴA": lambda: sense.gram(z), "AᴴA of virtual coils": lambda: fewer.gram(z),
         "adjoint(forward(x))": lambda: sense.adjoint(sense(z)),
     }, rounds)  # fmt: skip
@@ -173,7 +174,7 @@ def growth(size: int, n_coils: int) -> None:
     """Time of ten steps against the number of coils and the size of the image."""
     problem = phantom(size, n_coils)
     aty, lam = problem.sense.adjoint(problem.kspace), torch.tensor(LAM)
-    fewer = recon.virtual_coils(problem.sense)
+    fewer = virtual_coils(problem.sense)
     seconds = alternate({
         "ours": lambda: recon.data_consistency(fewer, aty, aty, lam, STEPS, 0.0, warn=False),
         "plain": lambda: plain(problem.sense, aty, aty),

@@ -17,7 +17,7 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)")
 COPIED = {
     ROOT / "CHANGELOG.md": "changes.md",
     ROOT / "data_manifests" / "README.md": "manifests.md",
-    **{card: card.name for card in sorted((ROOT / "mriqf" / "pretrained").glob("*.md"))},
+    **{card: card.name for card in sorted(ROOT.glob("*/pretrained/*.md"))},
 }
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PLACES = {path: GENERATED / name for path, name in COPIED.items()} | dict.fromkeys(NOTEBOOKS, GENERATED / "gallery.md")

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from mriqf.io.atomic import atomic_path
 from mriqf.io.bounds import WHOLE, check_regular
 
-FOLDER = Path(__file__).parent / "pretrained"
+FOLDERS = tuple(Path(__file__).parents[1] / package / "pretrained" for package in ("mriqf", "recon"))
 FORMAT = "mriqf-1"
 MOST = 4096  # no number of a configuration is larger
 NETWORKS = {  # what a card may name: module, network and configuration, imported when asked for
@@ -37,7 +37,7 @@ NETWORKS = {  # what a card may name: module, network and configuration, importe
 
 def names() -> tuple[str, ...]:
     """Names of the weights that come with the package."""
-    return tuple(sorted(p.stem for p in FOLDER.glob("*.safetensors")))
+    return tuple(sorted(p.stem for folder in FOLDERS for p in folder.glob("*.safetensors")))
 
 
 def find(name: str | Path) -> Path:
@@ -48,7 +48,7 @@ def find(name: str | Path) -> Path:
     ValueError
         If there is no such name or file; says what there is.
     """
-    for path in (FOLDER / f"{name}.safetensors", Path(name)):
+    for path in (*(folder / f"{name}.safetensors" for folder in FOLDERS), Path(name)):
         if path.suffix == ".safetensors" and path.is_file():
             return path
     kinds = [known for known in names() if known in (f"{name}-gray", f"{name}-rgb")]

@@ -8,16 +8,14 @@ from recon import masks
 from recon.cholesky import factorise
 from recon.coils import (
     birdcage,
-    calibration_region,
-    calibration_size,
     compress_coils,
-    loops,
     rss,
     simulate_kspace,
     smooth_phase,
+    surface_coils,
 )
 from recon.espirit import espirit
-from recon.fourier import crop_readout, fft2c, ifft2c
+from recon.fourier import fft2c, ifft2c
 from recon.inference import fast
 from recon.masks import effective_acceleration
 from recon.methods import cg_sense, zero_filled
@@ -26,26 +24,20 @@ from recon.operator import Sense
 from recon.pipeline import reconstruct
 from recon.solve import NotConverged, cg, data_consistency
 from recon.sparse import l1_wavelet, total_variation
-from recon.validate import HeldOut, Sure, estimate_noise, held_out_residual, sure
+from recon.validate import estimate_noise, held_out_residual, sure
 from recon.varnet import VarNet, VarNetConfig
-from recon.virtual import virtual_coils
 
 __all__ = [
-    "HeldOut",
     "MoDL",
     "MoDLConfig",
     "NotConverged",
     "Sense",
-    "Sure",
     "VarNet",
     "VarNetConfig",
     "birdcage",
-    "calibration_region",
-    "calibration_size",
     "cg",
     "cg_sense",
     "compress_coils",
-    "crop_readout",
     "data_consistency",
     "effective_acceleration",
     "espirit",
@@ -56,14 +48,13 @@ __all__ = [
     "held_out_residual",
     "ifft2c",
     "l1_wavelet",
-    "loops",
     "masks",
     "reconstruct",
     "rss",
     "simulate_kspace",
     "smooth_phase",
     "sure",
+    "surface_coils",
     "total_variation",
-    "virtual_coils",
     "zero_filled",
 ]

@@ -63,7 +63,7 @@ def birdcage(n_coils: int, shape: tuple[int, int]) -> Complex64[Tensor, "1 c h w
     return (csm / rss(csm)).to(torch.complex64)
 
 
-def loops(n_coils: int, shape: tuple[int, int], seed: int) -> Complex64[Tensor, "1 c h w"]:
+def surface_coils(n_coils: int, shape: tuple[int, int], seed: int) -> Complex64[Tensor, "1 c h w"]:
     """Simulate the maps of surface loops set around the object, with random places, sizes and phases.
 
     A loop's field is that of a magnetic dipole, softened by the loop's radius; it receives Bx − iBy. The squared

@@ -43,7 +43,7 @@ def espirit(
         Measured k-space, any unit, exactly zero in all coils where it was not sampled.
     n_calib
         Rows and columns of the central rectangle to calibrate on, in points, or the side of a square; by default what
-        `recon.calibration_region` finds. From about 12 lines the maps are good, from 7 usable.
+        `recon.coils.calibration_region` finds. From about 12 lines the maps are good, from 7 usable.
     crop
         Eigenvalue, in [0, 1], below which a pixel counts as background.
     kernel_width

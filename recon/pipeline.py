@@ -171,7 +171,7 @@ def reconstruct(
     --------
     >>> import recon, torch
     >>> image = torch.ones(1, 1, 32, 32, dtype=torch.complex64)
-    >>> kspace = recon.simulate_kspace(image, recon.loops(4, (32, 32), seed=0), noise_std=0.01, seed=0)
+    >>> kspace = recon.simulate_kspace(image, recon.surface_coils(4, (32, 32), seed=0), noise_std=0.01, seed=0)
     >>> recon.reconstruct(kspace, method="cg-sense").shape
     torch.Size([1, 1, 32, 32])
     """

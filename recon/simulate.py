@@ -150,7 +150,7 @@ def measure(
     magnitude = torch.from_numpy(image.astype(np.float32))[None, None]
     h, w = image.shape
     target = magnitude * coils.smooth_phase((h, w), seed) / image_scale(magnitude)
-    csm = coils.loops(n_coils, (h, w), seed)
+    csm = coils.surface_coils(n_coils, (h, w), seed)
     if center_fraction is None:
         center_fraction = 1 / 12 if family == "poisson" else 0.32 / acceleration
     mask = masks.draw(family, (h, w), acceleration, center_fraction, seed)
@@ -162,7 +162,11 @@ def _maps(shape: tuple[int, int], rng: np.random.Generator, config: SimulationCo
     n_coils = int(rng.integers(config.n_coils[0], config.n_coils[1] + 1))
     if n_coils == 1 or rng.random() < config.single_coil:
         return torch.ones(1, 1, *shape, dtype=torch.complex64)
-    return coils.birdcage(n_coils, shape) if rng.random() < config.birdcage else coils.loops(n_coils, shape, _seed(rng))
+    return (
+        coils.birdcage(n_coils, shape)
+        if rng.random() < config.birdcage
+        else coils.surface_coils(n_coils, shape, _seed(rng))
+    )
 
 
 def _estimated(

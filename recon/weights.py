@@ -13,6 +13,11 @@ FOLDER = Path(__file__).parent / "pretrained"
 NETWORKS = {"modl": (MoDL, MoDLConfig), "varnet": (VarNet, VarNetConfig)}
 
 
+def names() -> tuple[str, ...]:
+    """Names of the networks that come with the package."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
+
+
 def load_network(name: str | Path, device: str | torch.device = "cpu") -> MoDL | VarNet:
     """A trained network as it runs for inference (`recon.fast`), frozen.
 
@@ -34,8 +39,9 @@ def load_network(name: str | Path, device: str | torch.device = "cpu") -> MoDL |
     if not path.is_file():
         path = Path(name)
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.safetensors")))
-        raise ValueError(f"weights {str(name)!r} not found: shipped are {known}; or give a .safetensors file")
+        raise ValueError(
+            f"weights {str(name)!r} not found: shipped are {', '.join(names())}; or give a .safetensors file"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             card = json.loads((file.metadata() or {})["card"])

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for package in ("mriqf", "recon") for path in (ROOT / package).rglob("*.py"))
 RESULTS = sorted((ROOT / "docs" / "results").glob("*.md"))
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *RESULTS]
-CARDS = sorted((ROOT / "mriqf" / "pretrained").glob("*.md"))
+CARDS = sorted(ROOT.glob("*/pretrained/*.md"))
 README = ROOT / "README.md"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BLOCK = re.compile(r"^```(\w+)( fragment)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -77,7 +77,7 @@ def files(tmp_path, monkeypatch, disc):
     monkeypatch.chdir(tmp_path)
     images = disc(2)
     nibabel.save(nibabel.Nifti1Image(images.T, np.eye(4)), "recon.nii.gz")
-    csm = recon.loops(4, images.shape[1:], seed=0)
+    csm = recon.surface_coils(4, images.shape[1:], seed=0)
     with h5py.File("kspace.h5", "w") as file:
         file["kspace"] = recon.simulate_kspace(torch.from_numpy(images[:, None]) + 0j, csm, 5.0, seed=0).numpy()
 

@@ -30,9 +30,8 @@ CALIBRATION = 0.32  # center fraction times acceleration, as fastMRI has it: 0.0
 BATCH, SAMPLES = {"cpu": 4, "cuda": 16}, 2**25  # slices, and samples of all coils, that are reconstructed at a time
 
 
-SHIPPED = (recon.weights.FOLDER / "modl.safetensors").is_file()
-DEFAULT: Method = "modl" if SHIPPED else "cg-sense"
-"""The learned reconstruction for all anatomies, where its weights are shipped."""
+DEFAULT: Method = "modl"
+"""The learned reconstruction for all anatomies."""
 
 
 def check_options(
@@ -55,24 +54,17 @@ def choose_weights(method: Method, weights: str | None, option: str = "--weights
         if weights is not None:
             raise UsageError(f"{option} is {weights}, but {method} takes none: leave it out, or use --method modl")
         return None
-    if weights is None and method == "modl" and not SHIPPED:
-        return "modl-knee"
     return weights or method
 
 
 def find_weights(weights: str) -> Path:
-    """File of a reconstruction network's weights, by a name that `recon` or `mriqf` ships or by path."""
-    inside = recon.weights.FOLDER / f"{weights}.safetensors"
-    if inside.is_file():
-        return inside
+    """File of a reconstruction network's weights, by a shipped name or by path."""
     try:
         return shipped.find(weights)
     except ValueError:
-        known = {p.stem for p in recon.weights.FOLDER.glob("*.safetensors")} | set(shipped.names())
-        names = sorted(name for name in known if name.startswith(NETWORKS))
         raise UsageError(
-            f"weights {weights!r} not found: shipped for reconstruction are {', '.join(names)}; or give a .safetensors "
-            "file"
+            f"weights {weights!r} not found: shipped for reconstruction are {', '.join(recon.weights.names())}; or "
+            "give a .safetensors file"
         ) from None
 
 
@@ -82,15 +74,15 @@ def choose_method(
     """The reconstruction of this name, with a lam if it takes one, or the network of these weights."""
     if weights is None:
         return recon.methods.choose(name, lam)
-    path, kind = find_weights(weights), {"modl": recon.MoDL, "varnet": recon.VarNet}[name]
+    find_weights(weights)
+    kind = {"modl": recon.MoDL, "varnet": recon.VarNet}[name]
     try:
-        inside = path.parent == recon.weights.FOLDER
-        model = recon.weights.load_network(weights, device) if inside else shipped.load(weights, device)
+        model = shipped.load(weights, device)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not isinstance(model, kind):
         raise UsageError(f"{option} {weights} holds no {kind.__name__}: choose one, such as modl-knee")
-    return model if inside else recon.fast(model)
+    return recon.fast(model)
 
 
 def file_hash(path: Path) -> str:

@@ -17,6 +17,7 @@ ABOUT = {  # task, unit, and the limit to know first; of kinds that come in grey
     "qf-rgb": ("scores photographs", "JPEG quality 0–100", "cropped JPEGs are read 5–8 points wrong"),
     "qf-gray-cui": ("scores grey images", "JPEG quality 0–100", "the report's network, for comparison alone"),
     "qf-gray-cui-fov11": ("scores grey images", "JPEG quality 0–100", "the report's network, for comparison alone"),
+    "modl": ("reconstructs k-space", "image", "the default of recon: R up to 10, many anatomies; may invent detail"),
     "modl-knee": ("reconstructs k-space", "image", "R up to 8, trained on knees; may invent or remove detail"),
     "arcnn": (JPEG, "image", "blind: harms grey images of quality 90"),
     "srcnn": (JPEG, "image", "the smallest, for comparison and for fine-tuning"),

@@ -68,13 +68,17 @@ class PartialImages:
         kinds = {"reconstruction": np.dtype("<f4")} | (
             {"reconstruction_complex": np.dtype("<c8")} if keep_complex else {}
         )
-        if self.partial.exists() and (differing := _differing(self.partial, text)):
-            if not force:
+        if self.partial.exists():
+            with self.partial.open("r+b") as file:
+                _lock(file.fileno(), self.partial)
+            kept, differing = _left(self.partial, text)
+            if differing and kept and not force:
                 raise FileExistsError(
                     f"{self.partial} was left by another run ({differing}): go on with that one by its options, or "
                     "pass --force to start anew"
                 )
-            self.partial.unlink()
+            if differing:
+                self.partial.unlink()
         if not self.partial.exists():
             _lay_out(self.partial, text, attrs, mask, shape, kinds)
         self._kinds = kinds
@@ -163,17 +167,18 @@ def _places(path: Path, keys: tuple[str, ...]) -> tuple[dict[str, int], int]:
     return found, found.pop("state")
 
 
-def _differing(path: Path, run: str) -> str:
-    """In what a partial file's run differs from this one, in words; empty if in nothing."""
+def _left(path: Path, run: str) -> tuple[bool, str]:
+    """True if a partial file keeps anything, and the differences of its run from this one in words."""
     import h5py
 
     try:
         with h5py.File(path) as file:
             before, now = json.loads(str(file.attrs[RUN])), json.loads(run)
+            kept = bool(np.asarray(file["state"]).any())
         keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
     except (OSError, KeyError, ValueError, AttributeError):
-        return "it is not a partial file of mriqf"
-    return ", ".join(f"{key} {_short(before.get(key))}, now {_short(now.get(key))}" for key in keys)
+        return True, "it is not a partial file of mriqf"
+    return kept, ", ".join(f"{key} {_short(before.get(key))}, now {_short(now.get(key))}" for key in keys)
 
 
 def _short(value: Any) -> str:

@@ -58,7 +58,7 @@ def test_write_does_not_replace(tmp_path):
 
 def test_names_and_hints(tmp_path, monkeypatch, weights_file):
     path = weights_file("qf-tiny.safetensors", arch="cui")
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(weights, "FOLDERS", (tmp_path,))
     assert weights.names() == ("qf-tiny",)
     assert weights.find("qf-tiny") == path
     assert weights.load("qf-tiny").name == "qf-tiny"

@@ -11,7 +11,7 @@ def problem():
     """K-space of a smooth object seen by four coils, and the operator, from arrays as h5py reads them."""
     y, x = np.mgrid[-1:1:48j, -1:1:40j]
     image = torch.from_numpy(np.exp(-4 * (x**2 + y**2)).astype(np.complex64))[None, None]
-    csm = recon.loops(4, (48, 40), seed=0)
+    csm = recon.surface_coils(4, (48, 40), seed=0)
     kspace = recon.simulate_kspace(image, csm, 1e-3, seed=0)
     return kspace, recon.Sense(torch.ones(40, dtype=torch.bool), csm)
 

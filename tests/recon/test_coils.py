@@ -6,18 +6,17 @@ from properties import check_batch_invariant, check_finite_gradient, check_homog
 
 from recon import (
     birdcage,
-    calibration_region,
-    calibration_size,
     compress_coils,
     espirit,
     fft2c,
     ifft2c,
-    loops,
     masks,
     rss,
     simulate_kspace,
     smooth_phase,
+    surface_coils,
 )
+from recon.coils import calibration_region, calibration_size
 
 
 def test_rss():
@@ -63,19 +62,19 @@ def test_birdcage_does_without_sigpy(monkeypatch):
 @pytest.mark.parametrize("n_coils", [1, 8, 15])
 @pytest.mark.parametrize("shape", [(24, 31), (32, 20)])
 def test_loops_are_normalised(n_coils, shape):
-    csm = loops(n_coils, shape, seed=0)
+    csm = surface_coils(n_coils, shape, seed=0)
     assert csm.shape == (1, n_coils, *shape)
     assert csm.dtype == torch.complex64
     torch.testing.assert_close(rss(csm), torch.ones(1, 1, *shape))
 
 
 def test_loops_follow_the_seed():
-    assert torch.equal(loops(8, (32, 32), 1), loops(8, (32, 32), 1))
-    assert relative_error(loops(8, (32, 32), 1), loops(8, (32, 32), 2)) > 0.5
+    assert torch.equal(surface_coils(8, (32, 32), 1), surface_coils(8, (32, 32), 1))
+    assert relative_error(surface_coils(8, (32, 32), 1), surface_coils(8, (32, 32), 2)) > 0.5
 
 
 def test_loops_are_smooth_and_differ():
-    csm = loops(8, (64, 64), seed=0)
+    csm = surface_coils(8, (64, 64), seed=0)
     for axis in (-2, -1):
         assert csm.diff(dim=axis).abs().max() < 0.2
     assert len(csm.abs().flatten(2).argmax(-1).unique()) == 8  # each is strongest elsewhere
@@ -86,7 +85,7 @@ def test_loops_are_smooth_and_differ():
 
 def test_loops_need_a_coil():
     with pytest.raises(ValueError, match="n_coils=0"):
-        loops(0, (8, 8), seed=0)
+        surface_coils(0, (8, 8), seed=0)
 
 
 def test_smooth_phase():
@@ -139,7 +138,7 @@ def scan(shape=(48, 48), n_coils=4, seed=0, noise_std=0.01):
     """Image of an ellipse that leaves a margin, its maps, and its full k-space."""
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in shape), indexing="ij")
     image = ((y / 0.75) ** 2 + (x / 0.65) ** 2 < 1) * (0.7 + 0.3 * torch.sin(9 * x + 5 * y))
-    image, csm = image * smooth_phase(shape, seed, std=0.5), loops(n_coils, shape, seed)
+    image, csm = image * smooth_phase(shape, seed, std=0.5), surface_coils(n_coils, shape, seed)
     return image, csm, simulate_kspace(image, csm, noise_std, seed)
 
 

@@ -2,11 +2,11 @@ import pytest
 import torch
 from properties import check_batch_invariant, check_finite_gradient, check_homogeneous, complex_normal, relative_error
 
-from recon import MoDL, MoDLConfig, Sense, VarNet, VarNetConfig, fast, loops, masks
+from recon import MoDL, MoDLConfig, Sense, VarNet, VarNetConfig, fast, masks, surface_coils
 from recon.denoisers import UNetDenoiser
 
 SHAPE = (24, 32)
-SENSE = Sense(masks.random(SHAPE[1], 2, 0.3, seed=0), loops(4, SHAPE, 0))
+SENSE = Sense(masks.random(SHAPE[1], 2, 0.3, seed=0), surface_coils(4, SHAPE, 0))
 KSPACE = SENSE(complex_normal(3, 1, *SHAPE))
 
 
@@ -62,7 +62,7 @@ def test_networks_have_the_properties_of_reconstructions(name):
 
 @pytest.mark.parametrize("name", ["modl", "varnet"])
 def test_networks_take_sets_of_maps(name):
-    csm = torch.stack([0.8 * loops(4, SHAPE, 0), 0.6 * loops(4, SHAPE, 1)], 1)
+    csm = torch.stack([0.8 * surface_coils(4, SHAPE, 0), 0.6 * surface_coils(4, SHAPE, 1)], 1)
     sense = Sense(SENSE.mask, csm)
     found = networks()[name](KSPACE, sense)
     assert found.shape == (3, 2, *SHAPE)

@@ -17,7 +17,7 @@ COLUMNS = masks.random(SHAPE[1], 2, 0.3, seed=0)
 POINTS = masks.poisson(SHAPE, 2, 0.4, seed=0)
 y, x = torch.meshgrid(*(torch.linspace(-1, 1, k) for k in SHAPE), indexing="ij")
 IMAGE = (((y / 0.8) ** 2 + (x / 0.7) ** 2 < 1) * (0.6 + 0.3 * torch.sin(7 * x)))[None, None].to(torch.complex64)
-CSM = recon.loops(5, SHAPE, 0)
+CSM = recon.surface_coils(5, SHAPE, 0)
 KSPACE = recon.simulate_kspace(IMAGE, CSM, 0.005, seed=1).repeat(2, 1, 1, 1)
 NOISE = complex_normal(5, 400)
 

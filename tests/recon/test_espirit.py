@@ -3,14 +3,14 @@ import pytest
 import torch
 from properties import check_batch_invariant, complex_normal, relative_error
 
-from recon import Sense, cg_sense, espirit, fft2c, ifft2c, loops, masks, rss, simulate_kspace, smooth_phase
+from recon import Sense, cg_sense, espirit, fft2c, ifft2c, masks, rss, simulate_kspace, smooth_phase, surface_coils
 
 
 def scan(shape=(48, 48), n_coils=4, seed=0, noise_std=0.01):
     """Image of an ellipse that leaves a margin, its maps, and its full k-space."""
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in shape), indexing="ij")
     image = ((y / 0.75) ** 2 + (x / 0.65) ** 2 < 1) * (0.7 + 0.3 * torch.sin(9 * x + 5 * y))
-    image, csm = image * smooth_phase(shape, seed, std=0.5), loops(n_coils, shape, seed)
+    image, csm = image * smooth_phase(shape, seed, std=0.5), surface_coils(n_coils, shape, seed)
     return image, csm, simulate_kspace(image, csm, noise_std, seed)
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from properties import check_adjoint, check_linear, complex_normal, relative_error
 
-from recon import crop_readout, fft2c, ifft2c
+from recon import fft2c, ifft2c
+from recon.fourier import crop_readout
 
 SHAPES = [(8, 8), (7, 8), (8, 9), (1, 5)]
 

@@ -3,7 +3,7 @@ import torch
 from properties import check_homogeneous, complex_normal, relative_error
 
 import recon
-from recon import Sense, loops, masks, simulate_kspace, smooth_phase
+from recon import Sense, masks, simulate_kspace, smooth_phase, surface_coils
 from recon.coils import whiten, whitening
 from recon.methods import SOLVERS
 from recon.pipeline import estimate_coils, reconstruct
@@ -16,7 +16,7 @@ def slices(n=3, n_coils=6, noise_std=0.005):
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, k) for k in SHAPE), indexing="ij")
     images = torch.stack([((y / 0.8) ** 2 + (x / 0.7) ** 2 < 1) * (0.6 + 0.4 * torch.sin(k + 7 * x)) for k in range(n)])
     images = images[:, None] * smooth_phase(SHAPE, 0, std=0.5)
-    return images, simulate_kspace(images, loops(n_coils, SHAPE, 0), noise_std, seed=1)
+    return images, simulate_kspace(images, surface_coils(n_coils, SHAPE, 0), noise_std, seed=1)
 
 
 MASK = masks.random(SHAPE[1], 2, 0.3, seed=0)
@@ -75,7 +75,7 @@ def test_separate_calibration_lines():
 
 def test_given_maps_and_one_coil():
     images, kspace = slices(2)
-    found = reconstruct(kspace, method="cg-sense", csm=loops(6, SHAPE, 0), lam=1e-3)
+    found = reconstruct(kspace, method="cg-sense", csm=surface_coils(6, SHAPE, 0), lam=1e-3)
     assert relative_error(found, images) < 0.03
     _, single = slices(2, n_coils=1)
     assert reconstruct(MASK * single, method="zero-filled").shape == (2, 1, *SHAPE)
@@ -85,7 +85,7 @@ def test_noise_is_made_independent_in_maps_too():
     """Whitened k-space of known maps is that of maps whitened alike."""
     images, kspace = slices(1)
     noise = complex_normal(6, 6) @ complex_normal(6, 2000, seed=1)
-    csm = loops(6, SHAPE, 0)
+    csm = surface_coils(6, SHAPE, 0)
     found = reconstruct(kspace, method="cg-sense", csm=csm, noise=noise, lam=1e-4)
     mixed = torch.einsum("vc, bchw -> bvhw", whitening(noise), csm.to(torch.complex128))
     weight = torch.linalg.vector_norm(mixed, dim=1, keepdim=True).float()  # as whitened maps are normalised
@@ -105,7 +105,7 @@ def test_maps_of_one_slice_serve_others():
 
 def test_maps_that_are_zero_give_zero():
     _, kspace = slices(1)
-    assert not reconstruct(MASK * kspace, method="cg-sense", csm=0 * loops(6, SHAPE, 0)).any()
+    assert not reconstruct(MASK * kspace, method="cg-sense", csm=0 * surface_coils(6, SHAPE, 0)).any()
 
 
 def test_two_sets_of_maps():

@@ -8,16 +8,16 @@ from recon import (
     cg_sense,
     estimate_noise,
     l1_wavelet,
-    loops,
     masks,
     simulate_kspace,
     smooth_phase,
     sure,
+    surface_coils,
     zero_filled,
 )
 
 C, H, W = 4, 48, 48
-CSM = loops(C, (H, W), seed=0)
+CSM = surface_coils(C, (H, W), seed=0)
 FULL = Sense(torch.ones(W, dtype=torch.bool), CSM)
 HALF = Sense(masks.random(W, 2, 0.1, seed=0), CSM)
 POINTS = Sense(torch.rand(H, W, generator=torch.Generator().manual_seed(0)) < 0.4, CSM)
@@ -158,12 +158,12 @@ def test_noise_of_noise(sense):
 
 @pytest.mark.parametrize("std", [0.01, 0.05])
 def test_noise_beneath_an_image(std):
-    image, csm = phantom(96), loops(C, (96, 96), seed=0)
+    image, csm = phantom(96), surface_coils(C, (96, 96), seed=0)
     kspace = simulate_kspace(image, csm, std, seed=1)
     found = estimate_noise(kspace, Sense(masks.random(96, 3, 0.1, seed=0), csm)).item()
     assert 0.99 * std < found < 1.05 * std  # the image's own corners raise it
     padded = torch.nn.functional.pad(kspace, (8, 8))  # zeros are no noise
-    sense = Sense(torch.ones(112, dtype=torch.bool), loops(C, (96, 112), seed=0))
+    sense = Sense(torch.ones(112, dtype=torch.bool), surface_coils(C, (96, 112), seed=0))
     assert estimate_noise(padded, sense).item() == pytest.approx(std, rel=0.05)
 
 

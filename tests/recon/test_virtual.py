@@ -2,7 +2,8 @@ import pytest
 import torch
 from properties import complex_normal, relative_error
 
-from recon import Sense, birdcage, cg, loops, masks, virtual_coils
+from recon import Sense, birdcage, cg, masks, surface_coils
+from recon.virtual import virtual_coils
 
 SHAPE = (40, 48)
 MASKS = {"columns": masks.random(SHAPE[1], 3, 0.1, seed=0), "plane": complex_normal(*SHAPE).real > 0.5}
@@ -21,7 +22,7 @@ def test_same_normal_operator_with_fewer_coils(mask):
     assert not sense.separable or numbers[1] <= 8  # few for each block of rows
 
 
-@pytest.mark.parametrize("csm", [birdcage(12, SHAPE), loops(8, SHAPE, 0), loops(15, SHAPE, 1)])
+@pytest.mark.parametrize("csm", [birdcage(12, SHAPE), surface_coils(8, SHAPE, 0), surface_coils(15, SHAPE, 1)])
 def test_same_solution(csm):
     sense = Sense(MASKS["columns"], csm)
     b = sense.gram(complex_normal(1, 1, *SHAPE))

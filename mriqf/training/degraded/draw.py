@@ -18,6 +18,7 @@ from mriqf import degrade, metrics
 from mriqf.scoring.scale import normalise, percentile_scale
 from mriqf.training.degraded.truth import resample
 from mriqf.training.degraded.truth import vary as truth_varied
+from recon.coils import calibration_size
 from recon.scale import image_scale
 from recon.simulate import SimulationConfig
 
@@ -205,7 +206,7 @@ def _window(inside: np.ndarray, side: int, rng: np.random.Generator) -> tuple[sl
 def _scanner(shape: tuple[int, int], rng: np.random.Generator) -> _Scanner:
     n_coils = int(rng.integers(4, 13))
     ring = rng.random() < _SIMULATION.birdcage
-    csm = recon.birdcage(n_coils, shape) if ring else recon.loops(n_coils, shape, _seed(rng))
+    csm = recon.birdcage(n_coils, shape) if ring else recon.surface_coils(n_coils, shape, _seed(rng))
     phase = recon.smooth_phase(shape, _seed(rng), _SIMULATION.phase_std, int(rng.integers(2, 6)))
     noise_std = 0.0 if rng.random() < 0.2 else _geometric(rng.random(), 0.001, 0.015)
     return _Scanner(phase, csm, noise_std, bool(rng.random() < 0.4))
@@ -254,7 +255,7 @@ def _reconstruct(
     shape = (kspace.shape[2], kspace.shape[3])
     mask = _mask(shape, 1 + 9 * level ** (1.6 if family == "zero-filled" else 1.2), rng)
     csm, sampled = scanner.csm, mask * kspace
-    if rng.random() < _ESTIMATED and recon.calibration_size(sampled) >= 8:
+    if rng.random() < _ESTIMATED and calibration_size(sampled) >= 8:
         csm = recon.espirit(sampled)
     sense = recon.Sense(mask, csm)
     if family == "cg-sense":

@@ -21,7 +21,7 @@ import recon
 from mriqf import degrade, metrics
 from mriqf.training.groups.resolution import crop_to_support
 from mriqf.training.groups.targets import Image, Target
-from recon.coils import white_noise
+from recon.coils import calibration_region, white_noise
 
 RECONSTRUCTIONS = ("zero-filled", "cg-sense", "l1-wavelet", "total-variation", "learned")
 FAMILIES = (*RECONSTRUCTIONS, "noise", "blur", "motion", "ghost", "over-smoothing", "jpeg", "interpolated")
@@ -168,7 +168,7 @@ def _scanner(shape: tuple[int, int], rng: np.random.Generator, config: DegradeCo
     elif rng.random() < 0.3:
         csm = recon.birdcage(n_coils, shape)
     else:
-        csm = recon.loops(n_coils, shape, _seed(rng))
+        csm = recon.surface_coils(n_coils, shape, _seed(rng))
     phase = recon.smooth_phase(shape, _seed(rng), rng.uniform(0.3, 1.5), int(rng.integers(2, 6)))
     low, high = config.noise_std
     noise = 0.0 if rng.random() < config.noiseless else _geometric(rng.random(), low, high)
@@ -226,7 +226,7 @@ def _reconstruct(
     mask = draw_mask(shape, 1 + 9 * level ** (1.6 if family == "zero-filled" else 1.2), rng)
     measured = mask * kspace
     csm = scanner.csm
-    if csm.shape[1] > 1 and rng.random() < config.estimated and min(recon.calibration_region(measured)) >= 8:
+    if csm.shape[1] > 1 and rng.random() < config.estimated and min(calibration_region(measured)) >= 8:
         csm = recon.espirit(measured, crop=0.0)
     sense = recon.Sense(mask, csm)
     acceleration = recon.effective_acceleration(mask)

@@ -127,6 +127,6 @@ def test_other_weights_and_other_pools_are_refused(model):
 
 
 def test_shipped_calibrations_belong_to_their_weights():
-    for path in weights.FOLDER.glob("*.calibration.json"):
+    for path in weights.FOLDERS[0].glob("*.calibration.json"):
         name = path.name.removesuffix(".calibration.json")
         assert calibration_file.read(path).weights == fingerprint(mriqf.load(name))

@@ -23,7 +23,7 @@ def volume(disc):
     from scipy.ndimage import gaussian_filter
 
     images = torch.from_numpy(gaussian_filter(disc(2, H, W, background=0), (0, 1, 1)))[:, None].to(torch.complex64)
-    csm = recon.loops(C, (H, W), seed=0)
+    csm = recon.surface_coils(C, (H, W), seed=0)
     return recon.simulate_kspace(images, csm, STD, seed=0).numpy(), csm[0].numpy()
 
 

@@ -109,7 +109,7 @@ def write_kspace(path, head):
     shape = (640, 368)
     image = torch.zeros(1, 1, *shape, dtype=torch.complex64)
     image[..., 192:448, 56:312] = head.to(torch.complex64) / head.max() * 1e-4
-    csm = recon.loops(15, shape, seed=0)
+    csm = recon.surface_coils(15, shape, seed=0)
     kspace = recon.simulate_kspace(image * recon.smooth_phase(shape, 0), csm, noise_std=1e-6, seed=0)
     header = (
         '<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding><encodedSpace><matrixSize>'

@@ -287,11 +287,9 @@ def test_warnings_are_one_line_each(run, full, monkeypatch):
     assert error.splitlines() == [f"warning: {full}: slices 0 to 1: not converged: residual 0.1"]
 
 
-def test_shipped_weights_of_recon_come_first(run, full, tmp_path, modl_file, monkeypatch):
+def test_weights_are_those_of_the_methods_name(run, full, tmp_path, modl_file, monkeypatch):
     path = modl_file(unrolls=1, features=4)
-    assert run(full, "--method", "modl", "--slices", 0)[3]["weights"] in ("modl", "modl-knee")
-    monkeypatch.setattr(recon.weights, "FOLDER", tmp_path)
-    monkeypatch.setattr(commands, "SHIPPED", True)
+    monkeypatch.setattr(weights, "FOLDERS", (tmp_path,))
     written = run(full, "--method", "modl", "--slices", 0, "--force")[3]
     assert written["weights"] == "modl"
     given = run(full, "--method", "modl", "--weights", path, "--slices", 0, "--force")[3]
@@ -428,7 +426,7 @@ def noise_of(images):
 
 def test_coils_are_compressed(run, tmp_path, volume, monkeypatch):
     seen = []
-    csm = recon.loops(16, (H, W), seed=0)
+    csm = recon.surface_coils(16, (H, W), seed=0)
     path = save(tmp_path / "a.h5", recon.fft2c(csm * torch.from_numpy(volume[1])[:, None]).numpy())
     watched = recon.methods.SOLVERS["zero-filled"]
     monkeypatch.setitem(recon.methods.SOLVERS, "zero-filled", lambda k, s: seen.append(k.shape[1]) or watched(k, s))

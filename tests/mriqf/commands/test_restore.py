@@ -52,7 +52,7 @@ def shipped(tmp_path, monkeypatch):
                     torch.nn.init.normal_(parameter, std=0.1)
             card = {"network": name, "config": weights.config_dict(model.config)}
             weights.write(folder / f"{name}-{kind}.safetensors", model.state_dict(), card)
-    monkeypatch.setattr(weights, "FOLDER", folder)
+    monkeypatch.setattr(weights, "FOLDERS", (folder,))
     return folder
 
 

@@ -261,7 +261,7 @@ def test_other_commands_are_aligned_too(tmp_path, disc, weights, texture, monkey
     import recon
 
     monkeypatch.chdir(tmp_path)
-    csm = recon.loops(3, (64, 64), seed=0)
+    csm = recon.surface_coils(3, (64, 64), seed=0)
     kspace = recon.simulate_kspace(torch.from_numpy(disc(2, 64, 64)[:, None]) + 0j, csm, 5.0, seed=0)
     np.save("raw.npy", kspace.numpy())
     np.save("csm.npy", csm.numpy())

@@ -39,7 +39,7 @@ def test_what_is_wrong_is_said_in_one_line(tokens, tmp_path, capsys):
 
 def test_weights_are_listed_and_found(capsys, tmp_path, monkeypatch, weights_file):
     path = weights_file("qf-tiny.safetensors", channels=3)
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(weights, "FOLDERS", (tmp_path,))
     assert main(["weights", "list"]) == 0
     name, _, _, count, size, limits = capsys.readouterr().out.rstrip("\n").split("\t")
     assert (name, limits) == ("qf-tiny", "see its card")

@@ -89,6 +89,10 @@ def test_other_runs_are_refused(tmp_path):
         opened(tmp_path / "a.h5", RUN | {"lam": 0.02})
     with opened(tmp_path / "a.h5", RUN | {"lam": 0.02}, force=True) as file:
         assert not file.states.any()
+    left = opened(tmp_path / "d.h5")  # killed before its first slice: it keeps nothing
+    left._file.close()
+    with opened(tmp_path / "d.h5", RUN | {"lam": 0.02}) as file:
+        assert not file.states.any()
     (tmp_path / "b.h5.partial").write_text("mine")
     with pytest.raises(FileExistsError, match="not a partial file of mriqf"):
         opened(tmp_path / "b.h5")
