@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from properties import (
@@ -165,3 +166,27 @@ def test_fast_gives_the_same_image():
 def test_bad_configuration(change, message):
     with pytest.raises(ValueError, match=message):
         MoDL(MoDLConfig(**change))
+
+
+def test_last_data_consistency_follows_the_noise():
+    """Images of little noise come closer to their data; scale and neighbours do not matter."""
+    from recon.simulate import measure
+
+    image = np.hypot(*np.mgrid[-1:1:48j, -1:1:40j]) < 0.7
+    torch.manual_seed(0)
+    plain = MoDL(MoDLConfig(unrolls=2, features=4)).eval().requires_grad_(False)
+    last = MoDL(MoDLConfig(unrolls=2, features=4, last_lam=(0.04, 1.2))).eval().requires_grad_(False)
+    last.load_state_dict(plain.state_dict())
+    moved, residuals = [], []
+    for noise_std in (1e-4, 0.1):
+        problem = measure(image.astype(np.float32), "random", 2, 0, noise_std=noise_std)
+        y, sense = problem.kspace, problem.sense
+        one, two = plain(y, sense), last(y, sense)
+        moved.append((one - two).norm() / one.norm())
+        residuals.append([(sense(x) - y * sense.mask).norm().item() for x in (one, two)])
+        both = last(torch.cat([y, 3 * y]), sense)
+        assert relative_error(both, torch.cat([two, 3 * two])) < 1e-4
+    assert moved[0] > 3 * moved[1]
+    assert residuals[0][1] < residuals[0][0]
+    with pytest.raises(ValueError, match="last_lam"):
+        MoDL(MoDLConfig(last_lam=(0.0, 1.0)))
