@@ -16,7 +16,6 @@ import recon.pipeline
 import recon.weights
 from mriqf import weights
 from mriqf.cli import main
-from mriqf.commands import kspace as commands
 from mriqf.io import read
 from mriqf.io.partial import PartialImages
 
