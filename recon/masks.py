@@ -87,7 +87,7 @@ def equispaced(width: int, acceleration: int | float, center_fraction: float, se
     """Sample every ``acceleration``-th column from a random offset, and the centre.
 
     The centre comes on top of the regular columns, so the effective acceleration is *below* the nominal one: 320
-    columns at ``acceleration=8, center_fraction=0.04`` give about 6.2. Record `effective_acceleration`.
+    columns at ``acceleration=8, center_fraction=0.04`` give about 6.3. Record `effective_acceleration`.
 
     Parameters
     ----------
