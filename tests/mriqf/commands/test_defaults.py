@@ -60,9 +60,9 @@ COMMANDS = {
     "train tune-modl": "modl-knee MANIFEST --data ROOT --steps 1 --out OUT/new.safetensors",
     "calibrate": "DEGRADED/val DEGRADED/test --out OUT/new.calibration.json",
     "export": "qf-mri --out OUT/qf-mri.onnx",
-    "data verify": "MANIFEST --data DATA",
-    "data list": "MANIFEST --data DATA",
-    "data degrade": "MANIFEST --data DATA --out OUT --n 40",
+    "data verify": "MANIFEST --data ROOT",
+    "data list": "MANIFEST --data ROOT",
+    "data degrade": "MANIFEST --data ROOT --out OUT --n 40",
 }
 
 
