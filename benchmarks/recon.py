@@ -136,8 +136,8 @@ def peers(problem: Problem, z: Tensor, aty: Tensor) -> dict[str, Callable[[], Te
 
     jobs["sigpy"] = sigpy
     try:
-        from mrpro.algorithms.optimizers import cg
-        from mrpro.operators import FastFourierOp, SensitivityOp
+        from mrpro.algorithms.optimizers import cg  # pyright: ignore[reportMissingImports]
+        from mrpro.operators import FastFourierOp, SensitivityOp  # pyright: ignore[reportMissingImports]
 
         coils, fourier = SensitivityOp(sense.csm[:, :, None]), FastFourierOp(dim=(-2, -1))
         keep = mask[:, :, None].to(z.dtype)
@@ -151,7 +151,7 @@ def peers(problem: Problem, z: Tensor, aty: Tensor) -> dict[str, Callable[[], Te
     except (ImportError, RuntimeError) as error:
         print(f"mrpro cannot be imported: {error}")
     try:
-        from deepinv.physics import MultiCoilMRI
+        from deepinv.physics import MultiCoilMRI  # pyright: ignore[reportMissingImports]
 
         physics = MultiCoilMRI(mask=mask[0, 0].float(), coil_maps=sense.csm)
         y, start = _pairs(sense.mask * problem.kspace), _pairs(z)[:, :, 0]
@@ -225,8 +225,8 @@ def modl(problem: Problem, weights: str, rounds: int) -> None:
         "convolution": lambda: functional.conv2d(x, w, padding=1),
     }
     try:
-        from deepinv.models import MoDL
-        from deepinv.physics import MultiCoilMRI
+        from deepinv.models import MoDL  # pyright: ignore[reportMissingImports]
+        from deepinv.physics import MultiCoilMRI  # pyright: ignore[reportMissingImports]
 
         class Pairs(torch.nn.Module):  # the same denoiser in deepinv's layout
             def forward(self, x: Tensor, *_: object) -> Tensor:
