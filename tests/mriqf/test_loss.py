@@ -57,7 +57,7 @@ def test_gradient_is_that_of_finite_differences(texture, predictor):
     assert gradient.isfinite().all()
     assert gradient.abs().max() > 0
     direction = gradient / gradient.norm()
-    step = 3e-4
+    step = min(max(2e-5 / gradient.norm().item(), 3e-4), 0.1)  # a weak gradient needs a longer one
     with torch.no_grad():
         found = [loss(inside + s * step * direction, mask=foreground).item() for s in (1, -1)]
     assert (found[0] - found[1]) / (2 * step) == pytest.approx(gradient.norm().item(), rel=0.1)

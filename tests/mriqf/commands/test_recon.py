@@ -266,7 +266,8 @@ def test_modl(run, full, modl_file):
     with h5py.File(full) as file:
         kspace = torch.from_numpy(file["kspace"][:1]) * torch.from_numpy(written["mask"])
     expected = model(kspace, recon.Sense(torch.from_numpy(written["mask"]), recon.espirit(kspace)))
-    np.testing.assert_allclose(written["reconstruction"][:1], expected.abs()[:, 0], rtol=1e-4)
+    expected = expected.abs()[:, 0].numpy()  # of one slice: half precision rounds otherwise in a batch
+    assert np.linalg.norm(written["reconstruction"][:1] - expected) < 1e-3 * np.linalg.norm(expected)
     assert (written["method"], written["weights"]) == ("modl", str(path))
     status, _, error, _ = run(full, "--method", "modl", "--weights", "qf-gray", "--force")
     assert status == 2
