@@ -13,6 +13,7 @@ import csv
 import itertools
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -26,11 +27,12 @@ import recon.methods
 import recon.pipeline
 import recon.weights
 from mriqf import metrics
+from recon.methods import Reconstruction
 
 MULTICOIL = ("brain_multicoil8", "brain_t1_8ch", "brain_gre_16ch", "brain_t1_4ch", "brain_t1_8ch_smallfov")
 SINGLE = ("head_t2_1ch", "knee_bssfp_1ch", "lowfield_flair", "lowfield_fse", "lowfield_gre")
 PROSPECTIVE = ("brain_t2_12ch", "phantom_grappa2_12ch")
-METHODS = ("zero-filled", "cg-sense", "l1-wavelet", "tv", "modl", "varnet")
+METHODS = (*recon.methods.SOLVERS, *recon.weights.names())
 FAMILIES = ("random", "equispaced", "poisson")
 ACCELERATIONS = (2, 4, 6, 8)
 KEY = ("data", "slice", "family", "acceleration", "seed", "method")
@@ -53,8 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore", recon.NotConverged)
-    methods = {Path(name).stem: recon.methods.choose(name) if name in METHODS else recon.weights.load_network(name)
-               for name in options.methods}  # fmt: skip
+    methods = choose(options.methods)
     done = {tuple(row[k] for k in KEY) for row in rows(options.out)}
     for name in options.sets:
         kspace = read(options.data, name)
@@ -73,6 +74,12 @@ def main() -> None:
         options.pictures.mkdir(parents=True, exist_ok=True)
         for name in (*options.sets, *PROSPECTIVE):
             draw_set(options.pictures / f"{name}.png", name, read(options.data, name), methods)
+
+
+def choose(names: Sequence[str]) -> dict[str, Reconstruction]:
+    """Methods by name: solvers, shipped weights, or files of weights."""
+    solvers = recon.methods.SOLVERS
+    return {Path(name).stem: solvers.get(name) or recon.weights.load_network(name) for name in names}
 
 
 def read(data: Path, name: str) -> Tensor:
@@ -162,7 +169,7 @@ def summary(
                 print(*cells, sep="\t")
     print("\nmean over the multi-coil sets of what a method has above l1-wavelet, dB (and the least of a set)")
     for (family, acceleration, method), values in gains.items():
-        if method in ("modl", "varnet", "tv"):
+        if method != "l1-wavelet":
             print(family, acceleration, method, f"{mean(values):+.2f} ({min(values):+.2f})", sep="\t")
 
 

@@ -15,9 +15,7 @@ import numpy as np
 import torch
 
 import recon
-import recon.pipeline
-import recon.weights
-from benchmarks.real_kspace import KEY, METHODS, append, compare, evenly, rows, summary
+from benchmarks.real_kspace import KEY, METHODS, append, choose, compare, evenly, rows, summary
 from mriqf.training.manifest import Split, read_manifest, read_slices
 from recon.simulate import measure
 
@@ -41,8 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore", recon.NotConverged)
-    methods = {Path(name).stem: recon.pipeline.choose(name) if name in METHODS else recon.weights.load_network(name)
-               for name in options.methods}  # fmt: skip
+    methods = choose(options.methods)
     done = {tuple(row[k] for k in KEY) for row in rows(options.out)}
     for anatomy, images in read(options.data, options.split, options.subjects, options.slices).items():
         for index, image in enumerate(images):

@@ -28,8 +28,6 @@ from recon.pipeline import MOST_COILS, Coils, estimate_coils
 
 CALIBRATION = 0.32  # center fraction times acceleration, as fastMRI has it: 0.08 at 4, 0.04 at 8
 BATCH, SAMPLES = {"cpu": 4, "cuda": 16}, 2**25  # slices, and samples of all coils, that are reconstructed at a time
-
-
 DEFAULT: Method = "modl"
 """The learned reconstruction for all anatomies."""
 

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 import recon
 from mriqf import metrics, weights
-from mriqf.training.loop import commit, origin
+from mriqf.training.loop import check_new, commit, origin
 from mriqf.training.manifest import Manifest, Source, read_slices, read_source
 from mriqf.training.parallel import check_batch, check_same, joined, own_device, pooled, processes, share
 from recon.operator import Sense
@@ -62,8 +62,7 @@ def train_modl(
     ValueError
         If the data differ from the manifest, or a checkpoint from the recipe.
     """
-    if out.exists() and not force:
-        raise FileExistsError(f"{out} exists: choose another name or pass --force")
+    check_new(out, force)
     out.parent.mkdir(parents=True, exist_ok=True)
     sources = manifest.split("train")
     pools = [read_images(s, root) for s in sources]

@@ -70,7 +70,7 @@ def generate(
     names = [Path(s.path).stem for s in sources]
     share = np.array([s.weight for s in sources]) / sum(s.weight for s in sources)
     out_folder.mkdir(parents=True, exist_ok=True)
-    _sign(out_folder, {"manifest": {"name": manifest.name, "sha256": manifest.sha256}, "split": split, "seed": seed})
+    sign(out_folder, {"manifest": {"name": manifest.name, "sha256": manifest.sha256}, "split": split, "seed": seed})
     for k in range(start, shard_count(n), step):
         path = out_folder / f"{manifest.name}-{split}-{seed}-{k:05d}.npz"
         if not path.exists():
@@ -99,7 +99,8 @@ def read_origin(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} has no origin.json: make its examples by mriqf data degrade") from None
 
 
-def _sign(folder: Path, origin: dict[str, Any]) -> None:
+def sign(folder: Path, origin: dict[str, Any]) -> None:
+    """Write where a folder's examples come from, or raise ValueError if it has some of another origin."""
     path = folder / "origin.json"
     if not path.exists():
         with atomic_path(path) as temporary:

@@ -20,8 +20,10 @@ from torch.nn.functional import avg_pool2d, pad
 import recon
 from mriqf import degrade, metrics
 from mriqf.training.groups.resolution import crop_to_support
-from mriqf.training.groups.targets import Image, Target
+from mriqf.training.groups.targets import Image, Target, denoise
 from recon.coils import calibration_region, white_noise
+from recon.simulate import varied_disc
+from recon.wavelets import wavelet
 
 RECONSTRUCTIONS = ("zero-filled", "cg-sense", "l1-wavelet", "total-variation", "learned")
 FAMILIES = (*RECONSTRUCTIONS, "noise", "blur", "motion", "ghost", "over-smoothing", "jpeg", "interpolated")
@@ -255,8 +257,6 @@ def draw_mask(shape: tuple[int, int], acceleration: float, rng: np.random.Genera
     w = shape[1]
     family = str(rng.choice(["random", "equispaced", "gaussian", "poisson"], p=[0.32, 0.36, 0.12, 0.2]))
     if family == "poisson":
-        from recon.simulate import varied_disc
-
         disc = varied_disc((256, 256), acceleration, rng)  # of one size, since they are slow to draw
         return _centred(disc, shape)[None, None]
     if family == "equispaced":
@@ -332,8 +332,6 @@ def _oversmoothed(kspace: Kspace, level: float, scanner: Scanner, rng: np.random
     if kind == 0:
         return degrade.oversmooth(noisy, _geometric(level, 0.004, 0.8), 40)
     if kind == 1:
-        from recon.wavelets import wavelet
-
         shape = (noisy.shape[2], noisy.shape[3])
         transform = wavelet(str(rng.choice(["db4", "sym4", "haar"])), shape)
         *details, rest = transform.forward(noisy)
@@ -345,8 +343,6 @@ def _oversmoothed(kspace: Kspace, level: float, scanner: Scanner, rng: np.random
         return _median(noisy, size)
     if kind == 3:
         return bilateral(noisy, _geometric(level, 0.03, 0.8), int(rng.integers(1, 4)))
-    from mriqf.training.groups.targets import denoise
-
     return denoise(noisy, _geometric(level, 0.005, 0.5), 4)
 
 

@@ -1,6 +1,5 @@
 """Degraded images on disk, in shards that processes share out among them and resume."""
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ import torch
 
 from mriqf.io import atomic_path
 from mriqf.scoring.scale import percentile_scale
+from mriqf.training.degraded.cache import sign
 from mriqf.training.groups.degrade import CELL, DegradeConfig, Example, Learned, draw_group
 from mriqf.training.groups.targets import Pool, Target, TargetConfig, draw_target
 from mriqf.training.manifest import Manifest, Split, read_slices, read_source
@@ -94,7 +94,7 @@ def generate(
     """
     out_folder.mkdir(parents=True, exist_ok=True)
     terms = origin | {"seed": seed, "targets": asdict(targets), "config": asdict(config)}
-    _sign(out_folder, json.loads(json.dumps(terms)))
+    sign(out_folder, json.loads(json.dumps(terms)))
     for k in range(start, -(-n_groups // GROUPS), step):
         path = out_folder / f"{seed}-{k:05d}.npz"
         if not path.exists():
@@ -106,15 +106,6 @@ def generate(
             with atomic_path(path, force=True) as temporary:
                 np.savez(temporary, **_stacked(drawn, k))
         report(1)
-
-
-def _sign(folder: Path, origin: dict[str, Any]) -> None:
-    path = folder / "origin.json"
-    if not path.exists():
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(origin) + "\n", encoding="utf-8")
-    elif (found := json.loads(path.read_text(encoding="utf-8"))) != origin:
-        raise ValueError(f"{folder} has examples of {found}, not of {origin}: choose another folder")
 
 
 def _stacked(drawn: Sequence[tuple[Target, list[Example]]], shard: int) -> dict[str, Any]:
@@ -181,11 +172,3 @@ def read_shards(*folders: Path) -> dict[str, Any]:
             for name, values in shard.items():
                 columns.setdefault(name, []).append(values)
     return {name: v if name in ("image", "cells") else np.concatenate(v) for name, v in columns.items()}
-
-
-def folder_hash(folder: Path) -> str:
-    """SHA-256 of the names and contents of a folder's shards."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.npz")):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mriqf import metrics
+from mriqf.training.groups.resolution import crop_to_support
 from recon.coils import smooth_phase
+from recon.wavelets import wavelet
 
 Image = Float[Tensor, "1 1 _ _"]
 
@@ -80,7 +82,7 @@ def draw_target(pools: Sequence[Pool], rng: np.random.Generator, config: TargetC
         k = int(rng.integers(len(pool.images)))
         image = torch.from_numpy(np.abs(pool.images[k]).astype(np.float32))[None, None]
         image = framed(image, rng) if pool.photographs else image
-        image = _turned(_resized(_own_resolution(image), rng, config), rng)
+        image = _turned(_resized(crop_to_support(image)[0], rng, config), rng)
         if metrics.object_mask(image).float().mean() < LEAST_OBJECT:
             continue
         image = _unit(image)
@@ -192,8 +194,6 @@ def denoise(image: Image, noise: float, shifts: int = 4) -> Image:
     ----------
     Coifman and Donoho, Translation-invariant de-noising, Wavelets and Statistics 1995, doi:10.1007/978-1-4612-2544-7_9.
     """
-    from recon.wavelets import wavelet
-
     shape = (image.shape[2], image.shape[3])
     transform = wavelet("sym4", shape)
     total = torch.zeros_like(image)
@@ -203,13 +203,6 @@ def denoise(image: Image, noise: float, shifts: int = 4) -> Image:
         kept = [torch.where(part.abs() > 2.7 * noise, part, 0.15 * part) for part in details]
         total += transform.inverse([*kept, rest], shape).roll((-k, -((3 * k) % 4)), (2, 3))
     return (total / shifts).clamp_min(0)
-
-
-def _own_resolution(image: Image) -> Image:
-    """The image at the resolution that it was acquired at, if its scanner interpolated it."""
-    from mriqf.training.groups.resolution import crop_to_support
-
-    return crop_to_support(image)[0]
 
 
 def _resized(image: Image, rng: np.random.Generator, config: TargetConfig) -> Image:

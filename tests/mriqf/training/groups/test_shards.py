@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mriqf.training.groups.degrade import DegradeConfig
-from mriqf.training.groups.shards import GROUPS, folder_hash, generate, read_shards
+from mriqf.training.groups.shards import GROUPS, generate, read_shards
 from mriqf.training.groups.targets import Pool
+from mriqf.training.manifest import content_hash
 
 CONFIG = DegradeConfig(versions=2, families=("noise", "blur", "jpeg"))
 
@@ -35,10 +36,10 @@ def test_read_back(folder):
 
 
 def test_a_run_that_was_cut_off_goes_on(pools, folder):
-    before = folder_hash(folder)
+    before = content_hash(folder)
     done = []
     generate(pools, {"manifest": "m"}, folder, GROUPS, 0, config=CONFIG, report=done.append)
-    assert folder_hash(folder) == before and done == [1]
+    assert content_hash(folder) == before and done == [1]
 
 
 def test_folders_do_not_mix(pools, folder):
