@@ -384,7 +384,7 @@ def _truncated(kspace: Kspace, level: float, scanner: Scanner, rng: np.random.Ge
     h, w = kspace.shape[2:]
     part = 1 - 0.6 * level * rng.random()
     fraction = [(part, part), (part, 1.0), (1.0, part)][int(rng.integers(3))]
-    size = (max(round(h * fraction[0]), 64), max(round(w * fraction[1]), 64))
+    size = (min(max(round(h * fraction[0]), 64), h), min(max(round(w * fraction[1]), 64), w))
     kept = degrade.truncate(kspace, (size[0] / h, size[1] / w))
     return _Degraded(scanner.combine(kept), method="interpolated", size=size)
 
