@@ -25,6 +25,7 @@ MOST = 4096  # no number of a configuration is larger
 NETWORKS = {  # what a card may name: module, network and configuration, imported when asked for
     "qf": ("mriqf.predictors.qf", "QFPredictor", "QFConfig"),
     "error": ("mriqf.predictors.error", "ErrorPredictor", "ErrorConfig"),
+    "nrmse": ("mriqf.predictors.nrmse", "NRMSEPredictor", "NRMSEConfig"),
     "arcnn": ("mriqf.restore.arcnn", "ARCNN", "ARCNNConfig"),
     "srcnn": ("mriqf.restore.srcnn", "SRCNN", "SRCNNConfig"),
     "qgcn": ("mriqf.restore.qgcn", "QGCN", "QGCNConfig"),

@@ -12,8 +12,10 @@ from mriqf.cli import UsageError
 from mriqf.commands.train_restorer import add_restorers
 from mriqf.training.degraded import read_origin, read_shards
 from mriqf.training.error import ErrorTrainConfig, train_error
+from mriqf.training.groups.shards import read_shards as read_groups
 from mriqf.training.manifest import content_hash, read_manifest
 from mriqf.training.modl import train_modl
+from mriqf.training.nrmse import NRMSETrainConfig, train_nrmse
 from mriqf.training.perceptual import PerceptualConfig, train_perceptual
 from mriqf.training.qf import TrainConfig, train
 from mriqf.training.tune_modl import TuneConfig
@@ -144,6 +146,52 @@ def error(
         torch.set_num_threads(threads)
     train_error(
         read_shards(*examples), read_shards(validation), out, recipe,
+        provenance={
+            "manifest": read_origin(examples[-1])["manifest"],
+            "examples": [read_origin(folder) | {"sha256": content_hash(folder)} for folder in examples],
+        },
+        device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
+    )  # fmt: skip
+
+
+@app.command
+def nrmse(
+    *examples: Path,
+    validation: Path,
+    out: Path,
+    recipe: Annotated[NRMSETrainConfig, Parameter(name="*")] = NRMSETrainConfig(),  # noqa: B008 (frozen)
+    start: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    force: bool = False,
+) -> None:
+    """Train an NRMSE predictor on groups of degraded images; a run that was cut off goes on where it was.
+
+    Parameters
+    ----------
+    examples
+        Folders of degraded images that `mriqf data degrade` made of training splits.
+    validation
+        The same of the validation split, whose subjects are not trained on.
+    out
+        Weights to write (.safetensors).
+    recipe
+        Options of the recipe.
+    start
+        Weights of the same network to start from.
+    device
+        cpu or cuda.
+    threads
+        Processor threads; all if not given.
+    force
+        Replace weights that exist.
+    """
+    if not examples:
+        raise UsageError("no examples given: mriqf train nrmse FOLDER…")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    train_nrmse(
+        read_groups(*examples), read_groups(validation), out, recipe,
         provenance={
             "manifest": read_origin(examples[-1])["manifest"],
             "examples": [read_origin(folder) | {"sha256": content_hash(folder)} for folder in examples],

@@ -1,0 +1,277 @@
+"""The NRMSE predictor: reads the error of a reconstruction from its magnitude image, of cells and of the whole object.
+
+Two errors are told: against what the scanner would have shown with all samples, and against the object without noise.
+Both are root mean squares relative to that of the object, after the best scaling.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mriqf.jpeg import BLOCK, dct_basis
+from mriqf.predictors.statistics import N_STATISTICS, statistics
+
+FOLDS = (2, 3, 4)
+"""Parts of the field of view that copies are looked for at."""
+FLOOR = 1e-6
+"""Of energies of filters: a thousandth of the range is no error that counts."""
+LEAST, MOST = 0.002, 1.25
+"""Errors of cells that can be predicted: below, no image is known that well; above, nothing is left of it."""
+CELL = 8
+"""Pixels of a side of a cell."""
+
+
+@dataclass(frozen=True)
+class NRMSEConfig:
+    """Size of the network."""
+
+    widths: tuple[int, int, int] = (32, 64, 128)
+    """Channels at half and quarter of the resolution, and from an eighth on."""
+    spectra: int = 96
+    """Channels that the local spectra are reduced to."""
+    depths: tuple[int, int] = (2, 2)
+    """Residual blocks at a 16th and at a 32nd of the resolution."""
+    channels: int = 1
+    """Of the image: magnitude."""
+    drop: float = 0.3
+    """Share of training images whose statistics of the whole are withheld, so that cells are judged by themselves."""
+
+
+class Prediction(NamedTuple):
+    """Errors as their logarithms, base 10."""
+
+    cells: Float[Tensor, "b 2 i j"]
+    """Of cells: against the image of all samples, and against the object without noise."""
+    below: Float[Tensor, " b"]
+    """Distance from the object's error to the lower end of its 90 % interval."""
+    above: Float[Tensor, " b"]
+    """Distance to the upper end."""
+    features: Float[Tensor, "b k i j"]
+    """Penultimate features of cells."""
+
+
+class NRMSEPredictor(nn.Module):
+    """Magnitude images in [0, 1], raw zero at 0, to the errors of cells and the width of an interval.
+
+    `stride` is the distance of two cells of the map, `receptive_field` the side of the smallest image, in pixels; every
+    cell also knows statistics of the whole image.
+    """
+
+    stride = CELL
+    receptive_field = 64
+    dct: Tensor
+
+    def __init__(self, config: NRMSEConfig = NRMSEConfig()):
+        super().__init__()
+        self.config = config
+        self.name = "nrmse"
+        # Full resolution holds most of the work and little of the knowledge: the stem sees it, and leaves it.
+        self.stem = nn.Conv2d(config.channels, config.widths[0], 6, stride=2, padding=2)
+        basis = dct_basis().float()
+        kernels = torch.einsum("ux, vy -> uvxy", basis, basis).reshape(BLOCK**2, 1, BLOCK, BLOCK)[1:]
+        self.register_buffer("dct", kernels, persistent=False)  # the mean says nothing
+        self.statistics = nn.BatchNorm1d(N_STATISTICS)
+        self.trunk = _Trunk(config, 2 * len(kernels))
+        self.cells = nn.Conv2d(64, 2, 1)
+        nn.init.zeros_(self.cells.weight)
+        # Start from about the error that training images have on average.
+        start = (-1.2 - math.log10(LEAST)) / math.log10(MOST / LEAST)
+        self.cells.bias = nn.Parameter(torch.full((2,), math.log(start / (1 - start))))
+        self.attention = nn.Conv2d(64, 1, 1)
+        self.whole = nn.Sequential(nn.Linear(2 * 64 + N_STATISTICS, 64), nn.ReLU(), nn.Linear(64, 4))
+        for parameter in self.whole[2].parameters():
+            nn.init.zeros_(parameter)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.cells.weight.device
+
+    def predict(self, images: Float[Tensor, "b 1 h w"], sizes: Int[Tensor, "b 2"] | None = None) -> Prediction:
+        """Errors of images.
+
+        Parameters
+        ----------
+        images
+            Magnitude in [0, 1], raw zero at 0.
+        sizes
+            Rows and columns of each image, if a batch holds images of several sizes, continued to one size to the right
+            and below; cells beyond an image mean nothing.
+        """
+        b, _, h, w = images.shape
+        whole = (
+            [images]
+            if sizes is None
+            else [x[None, :, :i, :j] for x, (i, j) in zip(images, sizes.tolist(), strict=True)]
+        )
+        rows, columns = -(-h // CELL), -(-w // CELL)
+        images = functional.pad(images, (0, -w % 32, 0, -h % 32), mode="replicate")
+        grid = images.shape[2] // CELL, images.shape[3] // CELL
+        half = self.trunk.dtype
+        # What comes first keeps full precision: little noise on a bright ground is less than half precision has.
+        with torch.autocast(images.device.type, enabled=False):
+            seen = self.stem(images.float())
+            # Noise, blur and missing detail are energies of filters, and errors are told apart by their logarithm; the
+            # mean of logarithms says how even they are: smoothing leaves many coefficients with next to nothing.
+            few = _log(seen[..., ::2, ::2].square())
+            energy = torch.cat((_log(functional.avg_pool2d(seen.square(), 4)), functional.avg_pool2d(few, 2)), 1)
+            # Quantisation, noise and blur each leave another trace in the spectra of blocks: not of JPEG's own, which
+            # have hardly a coefficient and look like no others, but half a block beside those of an uncropped image.
+            blocks = functional.pad(images.float(), (BLOCK // 2, 0, BLOCK // 2, 0), mode="replicate")
+            spectra = functional.conv2d(blocks, self.dct, stride=BLOCK)
+            spectra = torch.cat((_log(_around(spectra.square())), _around(_log(spectra.square()))), 1)
+            copies = torch.cat([_padded(_copies(x.float()), grid) for x in whole])
+            known = self.statistics(torch.cat([statistics(x.float()) for x in whole]))
+            inside = torch.cat([_padded(torch.ones_like(x[:, :1, ::CELL, ::CELL]), grid) for x in whole]).float()
+        if self.training:
+            kept = (torch.rand(b, 2, device=images.device) >= self.config.drop).to(known.dtype)
+        else:
+            kept = known.new_ones(b, 2)
+        trunk = self.trunk(
+            seen.to(half), energy.to(half), spectra.to(half), copies.to(half), known.to(half), inside, kept[:, 0]
+        )
+        features = trunk.float()
+        with torch.autocast(images.device.type, enabled=False):
+            weight = self.attention(features).sigmoid() * inside + 1e-6
+            mean, sd = _moments(features, weight)
+            shift, below, above = self.whole(torch.cat((mean, sd, known * kept[:, 1:]), 1)).split((2, 1, 1), 1)
+            # Bounded: a straight line through the logarithm would tell noise of a kind never seen as errors of
+            # thousands.
+            local = math.log10(LEAST) + math.log10(MOST / LEAST) * self.cells(features).sigmoid()
+            cells = (local + 0.5 * torch.tanh(shift)[..., None, None]).clamp(-3, 0.2)
+            widths = 0.2 * functional.softplus(torch.cat((below, above), 1))
+        return Prediction(cells[..., :rows, :columns], widths[:, 0], widths[:, 1], features[..., :rows, :columns])
+
+    def log_error(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 i j"]:
+        """Logarithm (base 10) of the root mean square error of each cell against the image of all samples."""
+        return self.predict(images).cells[:, :1]
+
+
+def object_error(cells: Float[Tensor, "*b i j"], weight: Float[Tensor, "*#b i j"]) -> Float[Tensor, "*b"]:
+    """Logarithm (base 10) of the root mean square error of the object, from those of cells and the object's share."""
+    square = (weight * 10 ** (2 * cells)).sum((-2, -1)) / weight.sum((-2, -1)).clamp_min(1e-6)
+    return 0.5 * square.clamp_min(1e-8).log10()
+
+
+class _Trunk(nn.Module):
+    """Brings features of an eighth of the resolution together with those of their surroundings and the whole image."""
+
+    def __init__(self, config: NRMSEConfig, n_spectra: int):
+        super().__init__()
+        half, quarter, width = config.widths
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(half), nn.ReLU(), *_unit(half, quarter, stride=2), *_unit(quarter, width, stride=2)
+        )
+        self.energy = nn.Sequential(nn.BatchNorm2d(2 * half))
+        self.spectra = nn.Sequential(nn.BatchNorm2d(n_spectra), *_unit(n_spectra, config.spectra, kernel=1))
+        known = 2 * half + config.spectra + 4 * len(FOLDS)
+        self.mix = nn.Sequential(*_unit(width + known, width, kernel=1), _Residual(width))
+        # To a 16th and a 32nd: most layers are where they cost least.
+        self.down = nn.ModuleList(
+            nn.Sequential(*_unit(width, width, stride=2), *(_Residual(width) for _ in range(n))) for n in config.depths
+        )
+        self.whole = nn.Sequential(
+            nn.Linear(3 * width + known + N_STATISTICS, width), nn.ReLU(), nn.Linear(width, width)
+        )
+        self.up = nn.ModuleList(nn.Sequential(*_unit(width, width)) for _ in range(2))
+        self.judge = nn.Sequential(*_unit(width + known, 128, kernel=1), *_unit(128, 64, kernel=1))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision that it runs in."""
+        return next(self.parameters()).dtype
+
+    def forward(
+        self,
+        seen: Float[Tensor, "b k h w"],
+        energy: Float[Tensor, "b e i j"],
+        spectra: Float[Tensor, "b s i j"],
+        copies: Float[Tensor, "b c i j"],
+        statistics: Float[Tensor, "b n"],
+        inside: Float[Tensor, "b 1 i j"],
+        kept: Float[Tensor, " b"],
+    ) -> Float[Tensor, "b 64 i j"]:
+        """Features of cells, from those of the stem, energies of its filters and of block spectra, and copies."""
+        known = torch.cat((self.energy(energy), self.spectra(spectra), copies), 1)
+        eighth = self.mix(torch.cat((self.body(seen), known), 1))
+        sixteenth = self.down[0](eighth)
+        coarse = self.down[1](sixteenth)
+        # Noise, ghosts and aliasing show in the background; what they do to the object is known from there.
+        part = functional.avg_pool2d(inside, 4)
+        mean, sd = _moments(coarse.float(), part)
+        most = torch.where(part > 0.5, coarse.float(), -1e4).amax((2, 3))
+        whole = torch.cat((mean, sd, most, _moments(known.float(), inside)[0], statistics), 1)
+        context = self.whole(whole.to(coarse.dtype)) * kept[:, None].to(coarse.dtype)
+        coarse = coarse + context[..., None, None]
+        sixteenth = self.up[0](sixteenth + functional.interpolate(coarse, scale_factor=2.0))
+        eighth = self.up[1](eighth + functional.interpolate(sixteenth, scale_factor=2.0))
+        return self.judge(torch.cat((eighth, known), 1))
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        last = nn.BatchNorm2d(width)
+        nn.init.zeros_(last.weight)  # it starts as no change
+        self.inside = nn.Sequential(*_unit(width, width), nn.Conv2d(width, width, 3, padding=1, bias=False), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.inside(x))
+
+
+def _copies(images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c i j"]:
+    """Local correlation of details with those a half, third and quarter of the field of view away, either axis.
+
+    That is where ghosts and the aliasing of regular masks come from, farther than any filter sees.
+    """
+    small = functional.avg_pool2d(images, 2)
+    detail = small - functional.avg_pool2d(small, 3, 1, 1, count_include_pad=False)
+    energy = functional.avg_pool2d(detail.square(), 8, 4, 2)
+    correlations = []
+    for axis in (2, 3):
+        size = detail.shape[axis]
+        for part in FOLDS:
+            shift = (2 * size + part) // (2 * part)  # rounded; `round` and `roll` could not be exported
+            stays = size - shift
+            moved = torch.cat((detail.narrow(axis, stays, shift), detail.narrow(axis, 0, stays)), axis)
+            both = functional.avg_pool2d(detail * moved, 8, 4, 2)
+            other = functional.avg_pool2d(moved.square(), 8, 4, 2)
+            correlations.append(both / (energy * other + FLOOR**2).sqrt())
+    signed = torch.cat(correlations, 1)
+    return torch.cat((signed, signed.abs()), 1)
+
+
+def _padded(x: Float[Tensor, "b c i j"], grid: tuple[int, int]) -> Float[Tensor, "b c m n"]:
+    """Cells of an image as those of a larger grid, zero beyond."""
+    return functional.pad(x, (0, grid[1] - x.shape[3], 0, grid[0] - x.shape[2]))
+
+
+def _moments(
+    x: Float[Tensor, "b c i j"], weight: Float[Tensor, "b 1 i j"]
+) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]:
+    """Weighted mean and standard deviation over cells."""
+    share = weight / weight.sum((2, 3), keepdim=True)
+    mean = (x * share).sum((2, 3))
+    variance = ((x - mean[..., None, None]).square() * share).sum((2, 3))
+    return mean, (variance + 1e-8).sqrt()
+
+
+def _log(energy: Tensor) -> Tensor:
+    return (energy + FLOOR).log()
+
+
+def _around(x: Tensor) -> Tensor:
+    return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+
+
+def _unit(n_in: int, n_out: int, *, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    return [
+        nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(),
+    ]

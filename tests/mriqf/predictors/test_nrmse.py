@@ -1,0 +1,66 @@
+"""NRMSE predictor: its outputs belong together, and depend on the image alone."""
+
+import pytest
+import torch
+from torch.nn.functional import pad
+
+from mriqf.predictors.nrmse import NRMSEConfig, NRMSEPredictor, object_error
+from mriqf.predictors.statistics import N_STATISTICS, statistics
+
+SMALL = NRMSEConfig((4, 6, 8), spectra=4, depths=(1, 1))
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = NRMSEPredictor(SMALL)
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.1)
+    return model.eval()
+
+
+def test_one_cell_for_eight_pixels(model):
+    prediction = model.predict(torch.rand(2, 1, 72, 85))
+    assert prediction.cells.shape == (2, 2, 9, 11)
+    assert prediction.features.shape == (2, 64, 9, 11)
+    assert (prediction.below > 0).all() and (prediction.above > 0).all()
+    assert model.log_error(torch.rand(1, 1, 64, 64)).shape == (1, 1, 8, 8)
+
+
+def test_an_image_does_not_depend_on_its_batch(model):
+    small, large = torch.rand(1, 1, 64, 70), torch.rand(1, 1, 96, 96)
+    both = torch.cat((pad(small, (0, 26, 0, 32), mode="replicate"), large))
+    together = model.predict(both, torch.tensor([[64, 70], [96, 96]]))
+    alone = model.predict(small, None)
+    # The last column of cells reaches beyond the image, where its continuation differs.
+    torch.testing.assert_close(together.cells[1], model.predict(large).cells[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(together.below[:1], alone.below, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(together.cells[:1, :, :5, :5], alone.cells[..., :5, :5], rtol=1e-3, atol=1e-3)
+
+
+def test_gradients_are_finite(model):
+    image = torch.rand(1, 1, 64, 64)
+    image[..., :20, :] = 0
+    image.requires_grad_()
+    model.predict(image).cells.sum().backward()
+    assert image.grad is not None and image.grad.isfinite().all() and image.grad.abs().sum() > 0
+
+
+def test_object_error_is_the_root_mean_square():
+    cells = torch.tensor([[0.1, 0.2], [0.3, 0.9]]).log10()
+    weight = torch.tensor([[1.0, 1.0], [0.5, 0.0]])
+    expected = ((0.01 + 0.04 + 0.045) / 2.5) ** 0.5
+    assert object_error(cells, weight).item() == pytest.approx(torch.tensor(expected).log10().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("axes", [(2,), (3,), (2, 3)])
+def test_statistics_are_those_of_the_mirror_image(axes):
+    image = torch.rand(2, 1, 65, 81)
+    found = statistics(image)
+    assert found.shape == (2, N_STATISTICS) and found.isfinite().all()
+    k = slice(0, N_STATISTICS - 5)  # percentiles are of a seventh of the pixels
+    torch.testing.assert_close(statistics(image.flip(axes))[:, k], found[:, k], rtol=1e-3, atol=1e-3)
+
+
+def test_statistics_of_an_empty_image_are_finite():
+    assert statistics(torch.zeros(1, 1, 64, 64)).isfinite().all()
