@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.base import ErrorModel, Predictor, load_predictor
+from mriqf.predictors.unit import score_of_error
 from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.pooling import cell_weight
 from mriqf.scoring.scale import percentile_scale
@@ -25,7 +26,9 @@ DARKEST = 0.9
 
 
 class QFLoss(nn.Module):
-    """1 − quality / 100, mean over the foreground of each image, over predictors and variants: lower is better.
+    """1 − score / 100, mean over the foreground of each image, over predictors and variants: lower is better.
+
+    Scores of predictors of errors go on beyond 0 and 100 here: there is a gradient everywhere.
 
     Predictors are copied, frozen and stay in evaluation mode, whatever becomes of the module around them. The same
     images and seed give the same loss.
@@ -129,7 +132,7 @@ def qf_loss(
     *,
     mask: Bool[Tensor, "b h w"] | None = None,
 ) -> Float[Tensor, ""]:
-    """1 − quality / 100, mean over the foreground of images in [0, 1]; lower is better, and it has a gradient.
+    """1 − score / 100, mean over the foreground of images in [0, 1]; lower is better, and it has a gradient.
 
     `QFLoss` keeps its predictor between calls.
     """
@@ -167,7 +170,11 @@ def _missing(model: nn.Module, images: Tensor, foreground: Tensor, grid_offset: 
     stride = int(model.stride)  # pyright: ignore[reportArgumentType]
     shape = (images.shape[2], images.shape[3])
     with torch.autocast(images.device.type, enabled=False):
-        quality = model(functional.pad(images.float(), padding(shape, grid_offset, stride), mode="replicate"))
+        seen = functional.pad(images.float(), padding(shape, grid_offset, stride), mode="replicate")
+        if isinstance(model, ErrorModel):
+            quality = score_of_error(10 ** model.log_error(seen), clamp=False)
+        else:
+            quality = model(seen)
     weight = cell_weight(foreground, stride, grid_offset).to(quality)
     total = weight.sum((1, 2, 3))
     missing = ((1 - quality / 100) * weight).sum((1, 2, 3)) / total.clamp_min(1e-6)

@@ -18,6 +18,8 @@ from mriqf.predictors.base import Predictor
 class QFScore:
     """Score of each reconstruction, 0–100, higher is better; its reference, if there is one, is not looked at.
 
+    The score's unit is that of the weights: `mriqf.predictors.unit`.
+
     Complex images are complex, or have real and imaginary part as two channels, as deepinv keeps them. There is no
     gradient: to train with the score, see `mriqf.QFLoss`.
 

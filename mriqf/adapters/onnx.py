@@ -1,6 +1,6 @@
 """Networks as ONNX files, which onnxruntime and others run without torch.
 
-A file holds a network: images in [0, 1] of any size go in, a map of the quality of their cells, or restored images come
+A file holds a network: images in [0, 1] of any size go in, a map of the score of their cells, or restored images come
 out. The rest of scoring is no network, and has to be done around it. For a slice of an MR volume:
 
 1. Before: magnitude. Rows and columns at the borders that are exactly zero are cut off. Intensities become
@@ -9,30 +9,27 @@ out. The rest of scoring is no network, and has to be done around it. For a slic
 2. The network. Its input is `(batch, 1, height, width)`, float32.
 3. After: the weight of a cell is the share of its `stride`×`stride` pixels that are foreground
    (`mriqf.scoring.foreground.foreground_mask`, or your own mask). With the metadata's `pool` `foreground`, the score
-   is the weighted mean of `quality`. With `rms` it is the quality of the error
-   `e = log10(sqrt(sum(w 10^(2 min(log_error, 0))) / sum(w)))`: that which lies at `e` on the straight lines between
-   the points `ladder_log_error`, `ladder_quality` of the metadata, below the last one `q 10^(e_last - e)`, above the
-   first one `100 - (100 - q) 10^(e - e_first)`.
+   is the weighted mean of `quality`. With `rms` it is that of the error
+   `e = sqrt(sum(w 10^(2 min(log_error, 0))) / sum(w))`: `100 - 20 log2(e / 0.01)`, between 0 and 100. The metadata's
+   `unit` says what a score means.
 
 Of photographs, 8-bit values are divided by 255, and all is foreground. `mriqf score` also runs most layers in half
 precision where that is fast, and finds the grid of an earlier JPEG, where there is one, for the predictors of JPEG
 qualities: it can differ by 0.1 on images without such a grid, and by more on those with one.
 """
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf import __version__
 from mriqf.io import atomic_path
-from mriqf.predictors.base import Predictor
-from mriqf.predictors.error import ErrorPredictor
+from mriqf.predictors.base import ErrorModel, Predictor
+from mriqf.predictors.unit import score_of_error
 from mriqf.restore import ARCNN, QAIRN, SRCNN
 from mriqf.scoring.pooling import choose_pool
 from mriqf.tiles import padding
@@ -101,18 +98,17 @@ def _predictor(model: Predictor) -> tuple[nn.Module, dict[str, tuple[str, str]],
     """Network, names and axes of its outputs, and metadata."""
     cells = ("rows", "columns")
     told = {
-        "output": f"quality of each {model.stride}×{model.stride} pixels, 0–100, higher is better",
+        "output": f"quality: score of each {model.stride}×{model.stride} pixels, 0–100, higher is better",
+        "unit": model.unit,
         "stride": str(model.stride),
         "least_side": str(model.receptive_field),
         "pool": choose_pool("auto", model),
     }
-    if not isinstance(model, ErrorPredictor):
+    if not isinstance(model, ErrorModel):
         low = "percentile 1" if model.config.channels == 1 else "zero"
         return _Cells(model), {"quality": cells}, told | {"low": low}
     told["output"] += "; log_error: logarithm (base 10) of their root mean square error, relative to the whole object's"
     told["low"] = "zero"
-    told["ladder_log_error"] = json.dumps(model.ladder_error.tolist())
-    told["ladder_quality"] = json.dumps(model.ladder_quality.tolist())
     return _ErrorCells(model), {"quality": cells, "log_error": cells}, told
 
 
@@ -132,25 +128,13 @@ class _Cells(nn.Module):
 
 
 class _ErrorCells(_Cells):
-    """An error predictor in operators that ONNX has: it does not search."""
+    """A predictor of errors: their scores, and they themselves."""
 
-    model: ErrorPredictor
+    model: ErrorModel
 
     def forward(self, images: Tensor) -> Any:
         log_error = self.model.log_error(self.pad(images))
-        return _quality(log_error, self.model.ladder_error, self.model.ladder_quality), log_error
-
-
-def _quality(
-    log_error: Float[Tensor, "b 1 i j"], error: Float[Tensor, " k"], quality: Float[Tensor, " k"]
-) -> Float[Tensor, "b 1 i j"]:
-    """`ErrorPredictor.quality`, as the sum of what each step of the ladder takes."""
-    steps = error[1:] - error[:-1]
-    slopes = (quality[1:] - quality[:-1]) / steps
-    inside = quality[0] + torch.minimum((log_error[..., None] - error[:-1]).relu(), steps) @ slopes
-    worse = quality[-1] * 10.0 ** (error[-1] - log_error)
-    better = 100 - (100 - quality[0]) * 10.0 ** (log_error - error[0])
-    return torch.where(log_error > error[-1], worse, torch.where(log_error < error[0], better, inside))
+        return score_of_error(10.0**log_error), log_error
 
 
 def _trace(network: nn.Module, channels: int, outputs: dict[str, tuple[str, str]], path: Path) -> None:

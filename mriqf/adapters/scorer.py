@@ -16,6 +16,8 @@ from mriqf.scoring.scorer import Scorer
 class BatchScorer:
     """Scores, 0–100, higher is better, of each image of a batch, as `mriqf.score` gives it for that image alone.
 
+    Their unit is that of the weights: `mriqf.predictors.unit`.
+
     Every image has its own intensity scale, so a score does not depend on how images are put into batches; slices of
     one volume, scored together by `mriqf.score`, share theirs, and their scores differ from these. The network runs
     where the images are, scale and foreground on the processor. There is no gradient: for that, see `mriqf.QFLoss`.

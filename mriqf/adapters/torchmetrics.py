@@ -30,6 +30,8 @@ except RuntimeError as error:  # torchmetrics imports torchvision where there is
 class QFScore(Metric):
     """Mean score of all images seen, 0–100, higher is better; images without foreground count nothing.
 
+    The score's unit is that of the weights: `mriqf.predictors.unit`.
+
     Images are scored each on its own intensity scale, as by `mriqf.adapters.scorer.BatchScorer`. States are sums, so
     processes are put together exactly. The network is no part of the metric's `state_dict`.
 

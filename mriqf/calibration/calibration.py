@@ -14,9 +14,9 @@ from mriqf.calibration.curve import SMALLEST, Band, fit_band, halves, least
 from mriqf.calibration.domain import Domain, fit_domain
 
 LIMIT = 0.10
-"""NRMSE above which an image is called bad, if nobody says otherwise."""
+"""NRMSE that a cut-off is for, if nobody says otherwise."""
 REJECTED = 0.05
-"""Share of good images that a cut-off may reject."""
+"""Share of images within the limit that a cut-off may reject."""
 LEAST_FIT = 10  # images to fit a curve to
 
 
@@ -25,6 +25,7 @@ class Scored:
     """Scores of images whose errors are known."""
 
     score: Float[np.ndarray, " n"]
+    """Not cut off at 0 and 100: `mriqf.predictors.unit`."""
     nrmse: Float[np.ndarray, " n"]
     ssim: Float[np.ndarray, " n"]
     subject: Shaped[np.ndarray, " n"]
@@ -80,13 +81,13 @@ class CutOff:
 
     score: float
     limit: float
-    """NRMSE up to which an image is good."""
-    good_rejected: float
-    """Share of good images that score below."""
-    bad_passed: float
-    """Share of bad images that score above; NaN if there was none."""
-    n_good: int
-    n_bad: int
+    """NRMSE, the limit that it is for."""
+    within_rejected: float
+    """Share of images within the limit that score below."""
+    beyond_passed: float
+    """Share of images beyond the limit that score above; NaN if there was none."""
+    n_within: int
+    n_beyond: int
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Calibration:
     held_nrmse: tuple[float, ...]
 
     def expect(self, score: float, ood_features: Float[np.ndarray, " m"]) -> Expected:
-        """Error expected of one slice, from its score and features (`mriqf.calibration.domain.describe`)."""
+        """Error expected of one slice, from its score, not cut off at 0 and 100, and its `ood_features`."""
         if math.isnan(score):
             return Expected(reason="no foreground")
         distance = float(self.domain.distance(ood_features[None])[0])
@@ -123,24 +124,24 @@ class Calibration:
         return Expected(*self.nrmse(score), *similar, *at_least_one, distance=distance)
 
     def cut_off(self, limit: float = LIMIT) -> CutOff:
-        """Score to reject images below, if NRMSE above `limit` is bad: at most 5 % of good images score lower.
+        """Score to reject images below, for a limit of NRMSE: at most 5 % of images within the limit score lower.
 
         Raises
         ------
         ValueError
-            If too few good images are known to say so.
+            If too few images within the limit are known to say so.
         """
-        score, bad = np.array(self.held_score), np.array(self.held_nrmse) > limit
-        good = np.sort(score[~bad])
-        rank = math.floor(REJECTED * (len(good) + 1))
+        score, beyond = np.array(self.held_score), np.array(self.held_nrmse) > limit
+        within = np.sort(score[~beyond])
+        rank = math.floor(REJECTED * (len(within) + 1))
         if rank < 1:
             raise ValueError(
-                f"limit is {limit:g}: the calibration has {len(good)} images with a smaller NRMSE, too few to allow "
+                f"limit is {limit:g}: the calibration has {len(within)} images with a smaller NRMSE, too few to allow "
                 f"{100 * REJECTED:g} % of them below a cut-off: choose a larger limit"
             )
-        cut = float(good[rank - 1])
-        passed = float((score[bad] >= cut).mean()) if bad.any() else math.nan
-        return CutOff(cut, limit, float((good < cut).mean()), passed, len(good), int(bad.sum()))
+        cut = float(within[rank - 1])
+        passed = float((score[beyond] >= cut).mean()) if beyond.any() else math.nan
+        return CutOff(cut, limit, float((within < cut).mean()), passed, len(within), int(beyond.sum()))
 
 
 def fit(

@@ -16,13 +16,12 @@ LEAST_SD = 1e-6  # of a feature: one that never varies would make any change inf
 def describe(
     features: Float[Tensor, "k i j"],
     weight: Float[Tensor, "i j"],
-    score: float,
     image: Float32[np.ndarray, "ch h w"],
     foreground: Bool[np.ndarray, "h w"],
 ) -> Float[np.ndarray, " m"]:
-    """Out-of-distribution features of an image, k + 8 numbers; NaN without foreground.
+    """Out-of-distribution features of an image, k + 7 numbers; NaN without foreground.
 
-    Mean features of the object, by which a predictor tells errors; its score; and seven plain figures of the picture,
+    Mean features of the object, by which a predictor tells errors; and seven plain figures of the picture,
     to which a predictor of errors is blind on purpose: the share of foreground, percentiles 5, 25, 50, 75 and 95 of its
     values, and the mean of what is around it.
 
@@ -32,8 +31,6 @@ def describe(
         See `mriqf.predictors.error.ErrorPredictor.features`.
     weight
         Share of each cell that is foreground, 0–1.
-    score
-        Of the slice, 0–100.
     image
         The normalised slice, [0, 1].
     foreground
@@ -41,12 +38,12 @@ def describe(
     """
     weight = weight.double()
     if not foreground.any() or weight.sum() == 0:
-        return np.full(len(features) + 8, np.nan)
+        return np.full(len(features) + 7, np.nan)
     mean = ((features.double() * weight).sum((1, 2)) / weight.sum()).numpy()
     flat = image.mean(0, dtype=np.float64)
     around = flat[~foreground]
     values = np.percentile(flat[foreground], (5, 25, 50, 75, 95))
-    return np.concatenate((mean, [score, foreground.mean()], values, [around.mean() if around.size else 0.0]))
+    return np.concatenate((mean, [foreground.mean()], values, [around.mean() if around.size else 0.0]))
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from mriqf.io.atomic import atomic_path
 from mriqf.io.bounds import read_text
 from mriqf.predictors.base import Predictor
 from mriqf.predictors.inference import fingerprint
+from mriqf.predictors.unit import ERROR_UNIT
 from mriqf.weights import find
 
-FORMAT = "mriqf-calibration-1"
+FORMAT = "mriqf-calibration-2"
+"""Scores of the first were JPEG qualities."""
 
 
 def attached(calibration: Calibration | str | Path | None, model: Predictor, pool: str) -> Calibration | None:
@@ -71,7 +73,7 @@ def write(path: str | Path, calibration: Calibration, *, force: bool = False) ->
     FileExistsError
         If the file exists and `force` is not given.
     """
-    text = json.dumps({"format": FORMAT} | asdict(calibration)) + "\n"
+    text = json.dumps({"format": FORMAT, "unit": ERROR_UNIT} | asdict(calibration)) + "\n"
     with atomic_path(path, force) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -86,7 +88,7 @@ def read(path: str | Path) -> Calibration:
     """
     try:
         found = json.loads(read_text(Path(path)).decode("utf-8"))
-        if found["format"] != FORMAT:
+        if found["format"] != FORMAT or found["unit"] != ERROR_UNIT:
             raise ValueError
         sampled = found["acceleration"]
         calibration = Calibration(

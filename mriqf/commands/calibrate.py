@@ -12,6 +12,7 @@ from mriqf.calibration.file import beside, fingerprint, write
 from mriqf.cli import UsageError
 from mriqf.commands.options import choose_device, say
 from mriqf.predictors.base import load_predictor
+from mriqf.predictors.unit import score_of_error
 from mriqf.scoring.scorer import Scorer
 
 LIMITS = (0.05, 0.10, 0.15, 0.20)
@@ -72,7 +73,7 @@ def calibrate(
 
 
 def score_examples(folders: Sequence[Path], scorer: Scorer) -> Scored:
-    """Scores of degraded images, without those that have no foreground."""
+    """Scores of degraded images by a predictor of errors, without those that have no foreground."""
     from mriqf.training.degraded import read_shards
 
     parts = [_score_folder(read_shards(folder), scorer, folder.name) for folder in folders]
@@ -87,7 +88,7 @@ def _score_folder(examples: dict[str, np.ndarray], scorer: Scorer, name: str) ->
     for k in tqdm(range(n), name, file=sys.stderr, disable=None, leave=False, unit="image"):
         h, w = examples["shape"][k]
         found = scorer.image(examples["image"][k][:h, :w].astype(np.float32))
-        score[k] = found.value
+        score[k] = np.nan if found.error is None else score_of_error(found.error, clamp=False)
         ood_features.append(found.ood_features)
     subject = np.array([f"{d}/{s}" for d, s in zip(examples["dataset"], examples["subject"], strict=True)])
     acceleration = np.asarray(examples.get("acceleration", np.full(n, np.nan)), np.float64)
@@ -102,13 +103,13 @@ def _report(calibration: Calibration, checks: list[Check]) -> list[str]:
         f"\t{c.false_alarm:.3f}"
         for c in checks
     ]
-    lines.append("NRMSE limit\tcut-off\tgood images rejected\tbad images passed\tgood\tbad")
+    lines.append("NRMSE limit\tcut-off\trejected within it\tpassed beyond it\twithin\tbeyond")
     for limit in LIMITS:
         try:
             cut = calibration.cut_off(limit)
         except ValueError:
             lines.append(f"{limit:.2f}\tunknown")
             continue
-        shares = f"{cut.good_rejected:.3f}\t{cut.bad_passed:.3f}\t{cut.n_good}\t{cut.n_bad}"
+        shares = f"{cut.within_rejected:.3f}\t{cut.beyond_passed:.3f}\t{cut.n_within}\t{cut.n_beyond}"
         lines.append(f"{limit:.2f}\t{cut.score:.1f}\t{shares}")
     return lines

@@ -31,7 +31,7 @@ from mriqf.commands.kspace import (
     read_coil_maps,
 )
 from mriqf.commands.options import choose_device, parse_slices, say
-from mriqf.commands.score_table import complain, nrmse_column, score_column
+from mriqf.commands.score_table import complain, nrmse_column, score_column, unit_in_words
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import check_targets, tables
 from mriqf.io import find_inputs, find_sampling, read_kspace
@@ -41,13 +41,13 @@ from mriqf.scoring.scorer import Scorer
 from recon.pipeline import MOST_COILS, prepare
 
 PRINTED = (
-    "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "held_out", "missing",
-    "sure", "note",
+    "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "held_out",
+    "missing", "sure", "note",
 )  # fmt: skip
 JUDGED = ("nrmse", "nrmse_low", "nrmse_high", "score", "domain")
 MEASURED = ("held_out", "held_out_low", "held_out_high", "missing", "sure", "noise_std", "noise", "note")
 FOUND = (*JUDGED, *MEASURED)
-USED = ("method", "acceleration", "weights", "modl", "lam", "coil_maps", "folds", "seed", "version")
+USED = ("method", "acceleration", "weights", "unit", "modl", "lam", "coil_maps", "folds", "seed", "version")
 
 
 def check(
@@ -74,12 +74,12 @@ def check(
     """Check a reconstruction against the k-space that it is made from.
 
     K-space is reconstructed as by `mriqf recon`. Prints a row a slice: effective acceleration; of the image alone, the
-    NRMSE to expect with its interval, and the score (0–100, higher is better); held_out, the relative error in measured
-    lines that are kept from the reconstruction in turns (0 is perfect, 1 as bad as nothing), free of noise where that
-    is known; missing, the relative error of the image if the lines that were never measured are foretold as well as
-    those; sure, Stein's estimate of the relative error in the lines that were measured, which says nothing of the
-    others; and a note on what is empty. To programs, fields are separated by tabs: input, slice, method, acceleration,
-    nrmse, nrmse_low, nrmse_high, score, held_out, missing, sure, note.
+    NRMSE to expect with its interval, and the score (0–100, higher is better, see mriqf score); held_out, the relative
+    error in measured lines that are kept from the reconstruction in turns (0 is perfect, 1 as bad as nothing), free of
+    noise where that is known; missing, the relative error of the image if the lines that were never measured are
+    foretold as well as those; sure, Stein's estimate of the relative error in the lines that were measured, which says
+    nothing of the others; and a note on what is empty. To programs, fields are separated by tabs: input, slice, method,
+    acceleration, nrmse, nrmse_low, nrmse_high, score, unit, held_out, missing, sure, note.
 
     Parameters
     ----------
@@ -149,8 +149,8 @@ def check(
     network = choose_weights(method, modl, "--modl")
     reconstruction = choose_method(method, lam, network, place, "--modl")
     used = {
-        "method": method, "weights": weights, "modl": network, "lam": lam, "folds": folds,
-        "seed": seed, "version": __version__,
+        "method": method, "weights": weights, "unit": scorer.predictor.unit, "modl": network, "lam": lam,
+        "folds": folds, "seed": seed, "version": __version__,
     }  # fmt: skip
     failures: list[str] = []
     skipped: dict[str, str] = {}
@@ -194,6 +194,8 @@ def check(
             raise
     if printed.aligned:
         _print_volumes([rows for rows in volumes if len(rows) > 1], scorer.calibration)
+        if any(volumes):
+            show(f"\nScore: {unit_in_words(scorer.predictor.unit)}.")
     for line in passed_over(skipped):
         say(f"skipped: {line}")
     return 1 if failures else 0

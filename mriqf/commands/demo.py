@@ -18,9 +18,11 @@ from torch import Tensor
 import recon
 from mriqf import jpeg, metrics
 from mriqf.io import atomic_path, from_array
+from mriqf.predictors.base import load_predictor
+from mriqf.predictors.unit import BEST, score_of_error
 from mriqf.scoring.result import SliceScore
 from mriqf.scoring.scale import normalise, volume_scale
-from mriqf.scoring.scorer import Scorer, score
+from mriqf.scoring.scorer import Scorer
 
 METHODS = {"zero-filled": recon.zero_filled, "CG-SENSE": lambda k, a: recon.cg_sense(k, a, lam=1e-3, tol=1e-4)}
 MASKS = {"random": recon.masks.random, "equispaced": recon.masks.equispaced}
@@ -36,6 +38,15 @@ class Row:
     nrmse: float
     """Error against the fully sampled image inside the foreground, after the best scaling; 0–1."""
     result: SliceScore
+
+
+@dataclass(frozen=True)
+class JpegRow:
+    """The fully sampled image after JPEG."""
+
+    quality: int
+    nrmse: float
+    score: float
 
 
 def demo(
@@ -77,19 +88,28 @@ def demo(
 
     image = embedded_slice()
     rows = reconstruct_and_score(image, mask, accelerations, center_fraction, weights, seed)
-    lines = ["method\tR\teffective R\tNRMSE\tscore"]
+    compressed = jpeg_rows(image, weights)
+    lines = ["method\tR\teffective R\tNRMSE\tits score\tscore"]
     lines += [
-        f"{r.method}\t{r.acceleration}\t{r.effective_acceleration:.2f}\t{r.nrmse:.3f}\t{r.result.value:.1f}"
+        f"{r.method}\t{r.acceleration}\t{r.effective_acceleration:.2f}\t{_errors(r.nrmse, r.result.value)}"
         for r in rows
     ]
-    ladder = jpeg_ladder(image, weights)
-    lines += [f"JPEG, quality {quality}\t\t\t\t{value:.1f}" for quality, value in ladder]
+    lines += [f"JPEG, quality {r.quality}\t\t\t{_errors(r.nrmse, r.score)}" for r in compressed]
     print("\n".join(lines).expandtabs(18))  # noqa: T201
     with atomic_path(table, force) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    draw(rows, ladder, figure, force)
+    draw(rows, compressed, load_predictor(weights).unit, figure, force)
     print(f"\npicture: {figure}\ntable:   {table}")  # noqa: T201
     return 0
+
+
+def _errors(nrmse: float, score: float) -> str:
+    return f"{nrmse:.3f}\t{_score(nrmse):.1f}\t{score:.1f}"
+
+
+def _score(nrmse: float) -> float:
+    """Score of a true error, which may be 0."""
+    return score_of_error(max(nrmse, BEST))
 
 
 def embedded_slice() -> Float32[Tensor, "h w"]:
@@ -124,23 +144,31 @@ def reconstruct_and_score(
             sense = recon.Sense(columns, csm)
             volume = from_array(method(sense.mask * kspace, sense).abs()[:, 0])
             (result,) = scorer.slices(volume)
-            inside = torch.from_numpy(result.foreground)[None, None]
-            found, truth = torch.from_numpy(volume.read_slice(0))[None], image[None, None]
-            nrmse = metrics.nrmse(metrics.match_scale(found, truth, inside), truth, inside).item()
+            nrmse = _nrmse(torch.from_numpy(volume.read_slice(0))[None], image[None, None], result)
             rows.append(Row(name, acceleration, recon.effective_acceleration(columns), nrmse, result))
     return rows
 
 
-def jpeg_ladder(image: Float32[Tensor, "h w"], weights: str) -> list[tuple[int, float]]:
-    """Qualities, and the scores of the image after JPEG at each: what the score was trained on."""
+def jpeg_rows(image: Float32[Tensor, "h w"], weights: str) -> list[JpegRow]:
+    """The image after JPEG at rising quality."""
     volume = from_array(image)
     unit = torch.from_numpy(normalise(volume.read_slice(0), volume_scale(volume)))[None]
-    qualities = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95)
-    return [(q, score(jpeg.compress(unit, q)[0, 0], weights).value) for q in qualities]
+    scorer = Scorer(weights, calibration=None, exact=True)
+    rows = []
+    for quality in (10, 20, 30, 40, 50, 60, 70, 80, 90, 95):
+        found = jpeg.compress(unit, quality)
+        (result,) = scorer.slices(from_array(found[0, 0]))
+        rows.append(JpegRow(quality, _nrmse(found, unit, result), result.value))
+    return rows
 
 
-def draw(rows: Sequence[Row], ladder: Sequence[tuple[int, float]], path: Path, force: bool = False) -> None:
-    """One figure: reconstructions above their quality maps; scores against the effective R, and against JPEG."""
+def _nrmse(found: Float32[Tensor, "1 1 h w"], truth: Float32[Tensor, "1 1 h w"], result: SliceScore) -> float:
+    inside = torch.from_numpy(result.foreground)[None, None]
+    return metrics.nrmse(metrics.match_scale(found, truth, inside), truth, inside).item()
+
+
+def draw(rows: Sequence[Row], compressed: Sequence[JpegRow], unit: str, path: Path, force: bool = False) -> None:
+    """One figure: reconstructions above their score maps; errors and scores against the effective R, and after JPEG."""
     from matplotlib.figure import Figure
 
     methods = list(dict.fromkeys(r.method for r in rows))
@@ -162,23 +190,27 @@ def draw(rows: Sequence[Row], ladder: Sequence[tuple[int, float]], path: Path, f
             row = chosen[column]
             top.imshow(row.result.image[0], cmap="gray", vmin=0, vmax=1)
             top.set_title(
-                f"{method}, R = {row.acceleration}\nscore {row.result.value:.0f}, NRMSE {row.nrmse:.2f}", fontsize=9
+                f"{method}, R = {row.acceleration}\nNRMSE {100 * row.nrmse:.0f} %, score {row.result.value:.0f}",
+                fontsize=9,
             )
             inside = np.where(row.result.foreground, row.result.map, math.nan)
             shown = below.imshow(inside, cmap="viridis", vmin=0, vmax=100)
     if shown is not None:
-        pictures.colorbar(shown, ax=axes[:, -1], label="quality map (foreground), 0–100", shrink=0.5)
+        pictures.colorbar(shown, ax=axes[:, -1], label=f"score map (foreground): {unit}", shrink=0.5)
     score_axis, error_axis, jpeg_axis = curves.subplots(3, 1)
     for method in methods:
         mine = sorted((r for r in rows if r.method == method), key=lambda r: r.effective_acceleration)
         rate = [r.effective_acceleration for r in mine]
-        score_axis.plot(rate, [r.result.value for r in mine], "o-", label=method)
-        error_axis.plot(rate, [r.nrmse for r in mine], "o-", label=method)
+        (line,) = score_axis.plot(rate, [r.result.value for r in mine], "o-", label=method)
+        truth = [_score(r.nrmse) for r in mine]
+        score_axis.plot(rate, truth, ":", color=line.get_color(), label=f"{method}: of the true error")
+        error_axis.plot(rate, [100 * r.nrmse for r in mine], "o-", label=method)
     score_axis.set(xlabel="effective R", ylabel="score (higher is better)", ylim=(0, 102))
-    error_axis.set(ylabel="NRMSE in the foreground", xlabel="effective R", ylim=(0, None))
+    error_axis.set(ylabel="true NRMSE in the foreground, %", xlabel="effective R", ylim=(0, None))
     score_axis.legend()
-    jpeg_axis.plot([0, 100], [0, 100], "k:", linewidth=1)
-    jpeg_axis.plot(*zip(*ladder, strict=True), "o-", color="tab:green", label="the fully sampled slice after JPEG")
+    qualities = [r.quality for r in compressed]
+    jpeg_axis.plot(qualities, [r.score for r in compressed], "o-", color="tab:green", label="the slice after JPEG")
+    jpeg_axis.plot(qualities, [_score(r.nrmse) for r in compressed], ":", color="tab:green", label="of the true error")
     jpeg_axis.set(xlabel="JPEG quality", ylabel="score", xlim=(0, 100), ylim=(0, 102))
     jpeg_axis.legend()
     for axis in (score_axis, error_axis, jpeg_axis):

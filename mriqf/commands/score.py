@@ -53,9 +53,11 @@ def score(
     """Score images that have no reference.
 
     Prints a row a slice: the NRMSE to expect with its interval, where there is a calibration; the score, 0–100, higher
-    is better; the share of the slice that is object. An image of a kind that the calibration does not know gets a
-    reason instead of a score. A terminal shows a row a volume at the end, too. To programs, fields are separated by
-    tabs: input, slice, time, nrmse, nrmse_low, nrmse_high, score, foreground_fraction, pool, weights, remark.
+    is better; the share of the slice that is object. The score of qf-mri is 100 − 20·log2(NRMSE / 1 %): 100 at 1 % or
+    less, 20 points less for each doubling, 0 at 32 %; that of qf-gray and qf-rgb is JPEG quality. An image of a kind
+    that the calibration does not know gets a reason instead of a score. A terminal shows a row a volume at the end,
+    too. To programs, fields are separated by tabs: input, slice, time, nrmse, nrmse_low, nrmse_high, score, unit,
+    foreground_fraction, pool, weights, remark.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def score(
     calibration
         File by `mriqf calibrate`, or none; auto: that beside the weights, if there is one.
     limit
-        NRMSE above which an image is bad, 0.10 if not given: the cut-off that is told goes with it.
+        NRMSE that the cut-off is for, 0.10 if not given: few images with less score below it.
     mask
         File with your own foreground (not zero), of the size of each input, instead of the automatic one.
     axis
@@ -221,7 +223,7 @@ class _Run:
             if self._volumes:
                 show("")
                 print_volumes(self._volumes, self.job.scorer.calibration)
-                for line in legend(self.job.scorer.calibration, self.job.cut):
+                for line in legend(self.job.scorer.predictor.unit, self.job.scorer.calibration, self.job.cut):
                     show(line)
             for line in self.failures:
                 say(f"not scored: {line}")

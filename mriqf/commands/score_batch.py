@@ -264,7 +264,11 @@ def _judge(options: Options, device: str) -> tuple[Predictor, Calibration | None
     model = load_predictor(options.weights, device)
     pool = choose_pool(options.pool, model)
     calibration = attached(options.calibration, model, pool)
-    return model, calibration, _digest(__version__, fingerprint(model), pool, calibration and asdict(calibration))
+    return (
+        model,
+        calibration,
+        _digest(__version__, model.unit, fingerprint(model), pool, calibration and asdict(calibration)),
+    )
 
 
 def for_workers(options: Options) -> Options:

@@ -9,18 +9,19 @@ from typing import Any
 
 from mriqf.calibration import Calibration, CutOff, Expected
 from mriqf.commands.table import Column, Table
+from mriqf.predictors.unit import ERROR_UNIT
 from mriqf.scoring.pooling import weighted_mean
 
 Row = Mapping[str, Any]
 MEASURED = (
-    "input", "slice", "time", "score", "pool", "weights", "foreground_fraction", "foreground", "axis", "low", "high",
-    "threshold", "jpeg_quality", "map", "version", "note",
+    "input", "slice", "time", "score", "unit", "pool", "weights", "foreground_fraction", "foreground", "axis", "low",
+    "high", "threshold", "jpeg_quality", "map", "version", "note",
 )  # fmt: skip
 NUMBERS = tuple(field.name for field in fields(Expected) if field.name != "reason")
 EXPECTED = (*NUMBERS, "domain", "cut_off", "limit")
 PRINTED = (
-    "input", "slice", "time", "nrmse", "nrmse_low", "nrmse_high", "score", "foreground_fraction", "pool", "weights",
-    "remark",
+    "input", "slice", "time", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "foreground_fraction", "pool",
+    "weights", "remark",
 )  # fmt: skip
 NO_EXPECTATION = dict.fromkeys(("nrmse", "nrmse_low", "nrmse_high"))
 
@@ -151,9 +152,9 @@ def summary(row: Row, slices: Sequence[Row]) -> str:
     if not known:
         return f"no score: {'; '.join(remarks(row, slices))}"
     count = f"{len(slices)} slice{'s' * (len(slices) > 1)}"
-    said = f"score {row['score']:.2f} over {count if known == len(slices) else f'{known} of {count}'}"
+    said = f"score {row['score']:.1f} over {count if known == len(slices) else f'{known} of {count}'}"
     if row.get("nrmse") is not None:
-        said = f"NRMSE {interval(row['nrmse'], row['nrmse_low'], row['nrmse_high'])}, {said}"
+        said = f"NRMSE {interval(row['nrmse'], row['nrmse_low'], row['nrmse_high'], ' %')}, {said}"
     return "; ".join((said, *remarks(row, slices)))
 
 
@@ -175,12 +176,12 @@ def remarks(row: Row, slices: Sequence[Row]) -> list[str]:
     return [*said, *([row["note"]] if row["note"] else [])]
 
 
-def legend(calibration: Calibration | None, cut: CutOff | None) -> list[str]:
+def legend(unit: str, calibration: Calibration | None, cut: CutOff | None) -> list[str]:
     """Legend: meaning of the numbers, and the cut-off with its error rates."""
-    said = []
+    said = [f"Score: {unit_in_words(unit)}."]
     if calibration is not None:
         share = f"{100 * calibration.coverage:.0f} %"
-        said.append(f"NRMSE: the error to expect, relative to the object, with its {share} interval.")
+        said.insert(0, f"NRMSE: the error to expect, relative to the object, with its {share} interval.")
     if cut is not None:
         said.append(cut_off(cut))
     return said
@@ -188,17 +189,22 @@ def legend(calibration: Calibration | None, cut: CutOff | None) -> list[str]:
 
 def cut_off(cut: CutOff) -> str:
     """A cut-off and its price, in a sentence."""
-    passed = "" if math.isnan(cut.bad_passed) else f", {100 * cut.bad_passed:.0f} % of worse ones higher"
+    passed = "" if math.isnan(cut.beyond_passed) else f", {100 * cut.beyond_passed:.0f} % of worse ones higher"
     return (
-        f"Cut-off {cut.score:.1f}: {100 * cut.good_rejected:.0f} % of images with NRMSE up to {cut.limit:.2f} "
+        f"Cut-off {cut.score:.1f}: {100 * cut.within_rejected:.0f} % of images with NRMSE up to {100 * cut.limit:g} % "
         f"score lower{passed}."
     )
 
 
-def interval(value: float, low: float, high: float) -> str:
-    """`0.06 [0.04, 0.09]`, with a third decimal below 0.05."""
-    digits = 2 if value >= 0.05 else 3
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+def unit_in_words(unit: str) -> str:
+    """A unit of scores, and what it means."""
+    return f"{unit}; 100 at 1 % or less, 20 less for each doubling, 0 at 32 %" if unit == ERROR_UNIT else unit
+
+
+def interval(value: float, low: float, high: float, unit: str = "") -> str:
+    """`6 [4–9]`, in per cent, with a decimal below 5 %; the unit, if wanted, stands behind the first number."""
+    digits = 0 if value >= 0.05 else 1
+    return f"{100 * value:.{digits}f}{unit} [{100 * low:.{digits}f}–{100 * high:.{digits}f}]"
 
 
 def nrmse_column(calibration: Calibration) -> Column:
@@ -218,12 +224,7 @@ def _judged(calibration: Calibration | None) -> list[Column]:
 
 
 def _percent(row: Row) -> str:
-    """`6 [4–9]`, with a decimal below 5 %."""
-    if row["nrmse"] is None:
-        return ""
-    value, low, high = (100 * row[key] for key in ("nrmse", "nrmse_low", "nrmse_high"))
-    digits = 0 if value >= 5 else 1
-    return f"{value:.{digits}f} [{low:.{digits}f}–{high:.{digits}f}]"
+    return "" if row["nrmse"] is None else interval(row["nrmse"], row["nrmse_low"], row["nrmse_high"])
 
 
 def _remark(row: Row) -> str:

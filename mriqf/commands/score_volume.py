@@ -66,6 +66,7 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
     map_path = None if job.map_dir is None else map_file(job.map_dir, name)
     whole = {
         "input": source,
+        "unit": job.scorer.predictor.unit,
         "pool": job.scorer.pool,
         "weights": job.weights,
         "foreground": "automatic" if mask is None else str(job.mask),
@@ -97,7 +98,7 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
             tell(row)
             if job.overlay_dir is not None:
                 told = f"slice {row['slice']}" + ("" if row["time"] is None else f"  time {row['time']}")
-                shown = row.get("domain", "ok") if row["score"] is None else f"quality {result.value:.1f}"
+                shown = row.get("domain", "ok") if row["score"] is None else f"score {result.value:.1f}"
                 picture = overlay_file(job.overlay_dir, name, row["slice"], row["time"])
                 with writing(picture):
                     write_overlay(
@@ -115,7 +116,7 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
         for _ in scored():
             pass
     else:
-        about = f"mriqf {__version__}, quality by {Path(job.weights).stem}"
+        about = f"mriqf {__version__}, {Path(job.weights).stem}: {job.scorer.predictor.unit}"[:79]  # bytes of a header
         with writing(map_path):
             write_map(map_path, volume, _maps(scored(), volume), limits=(0, 100), description=about, force=job.force)
 

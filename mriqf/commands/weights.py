@@ -10,8 +10,8 @@ app = App(name="weights", help="List the trained weights, or say where they are.
 JPEG = "restores JPEG images"
 ABOUT = {  # task, unit, and the limit to know first; of kinds that come in grey and RGB, of both
     "qf-mri": (
-        "scores MR images", "NRMSE; quality 0–100",
-        "contrasts never trained on read too good; of slices, errors below 2 % are not told apart",
+        "scores MR images", "NRMSE; 0–100, 20 a doubling",
+        "contrasts never trained on read too high; of slices, errors below 2 % are not told apart",
     ),
     "qf-gray": ("scores grey images", "JPEG quality 0–100", "reads JPEG alone: no measure of reconstruction error"),
     "qf-rgb": ("scores photographs", "JPEG quality 0–100", "cropped JPEGs are read 5–8 points wrong"),

@@ -57,6 +57,7 @@ def page(
     data: dict[str, Any] = {
         "version": __version__,
         "weights": volumes[0].weights,
+        "unit": volumes[0].unit,
         "pool": volumes[0].pool,
         "tables": [{"name": str(table), "href": _link(table, folder)} for table in tables],
         "far": FAR,

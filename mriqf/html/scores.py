@@ -53,6 +53,8 @@ class ScoredVolume:
     """Where it is now, if it is still there."""
     slices: tuple[ScoredSlice, ...] = field(repr=False)
     weights: str
+    unit: str
+    """Of the scores; empty in tables of older versions."""
     pool: str
     scale: Scale
     map: Path | None
@@ -66,7 +68,7 @@ class ScoredVolume:
     cut_off: float | None = None
     """Score below which an image is to be rejected, by the calibration."""
     limit: float | None = None
-    """NRMSE up to which an image is good, for that cut-off."""
+    """NRMSE that this cut-off is for."""
     note: str = ""
     """What makes its scores doubtful."""
 
@@ -113,7 +115,7 @@ def read_tables(tables: Sequence[Path]) -> tuple[list[ScoredVolume], dict[str, s
     ------
     ReadError
         When a file is no such table, or holds no rows; when a slice is in the tables twice, or the scores are of
-        several weights or pools, and so do not compare.
+        several weights, units or pools, and so do not compare.
     """
     volumes: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     unscored: dict[str, str] = {}
@@ -126,10 +128,10 @@ def read_tables(tables: Sequence[Path]) -> tuple[list[ScoredVolume], dict[str, s
     if not volumes:
         raise ReadError(f"{', '.join(map(str, tables))}: holds no scores: give a table that mriqf score wrote")
     found = [_volume(name, rows) for name, rows in volumes.items()]
-    for key in ("weights", "pool"):
+    for key in ("weights", "unit", "pool"):
         kinds = sorted({getattr(volume, key) for volume in found})
         if len(kinds) > 1:
-            given, told = ", ".join(map(str, tables)), " and ".join(kinds)
+            given, told = ", ".join(map(str, tables)), " and ".join(kind or "none" for kind in kinds)
             raise ReadError(f"{given}: scores by {key} {told} do not compare: make a report of each")
     return found, {name: reason for name, reason in unscored.items() if name not in volumes}
 
@@ -203,6 +205,7 @@ def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
         _find(name, table),
         tuple(slices),
         str(first["weights"]),
+        str(first.get("unit") or ""),
         str(first["pool"]),
         Scale(low, high, threshold),
         _find(str(first["map"]), table) if first.get("map") else None,

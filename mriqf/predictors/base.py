@@ -10,7 +10,9 @@ from mriqf.predictors.qf import QFPredictor
 from mriqf.restore.qairn import QAIRN
 from mriqf.weights import load
 
-Predictor = QFPredictor | ErrorPredictor | QAIRNPredictor
+ErrorModel = ErrorPredictor
+"""Networks that read errors: their unit is `mriqf.predictors.unit.ERROR_UNIT`, and they have `read` and `log_error`."""
+Predictor = QFPredictor | ErrorModel | QAIRNPredictor
 
 
 def load_predictor(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Predictor:

@@ -1,10 +1,8 @@
-"""The error predictor: reads the local error of a reconstruction from its magnitude image, and says it as a quality.
-
-A cell's value is the JPEG quality factor whose error is as large: one unit for every predictor, and one with a meaning.
-"""
+"""The error predictor: reads the local error of a reconstruction from its magnitude image."""
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf.jpeg import BLOCK, dct_basis
+from mriqf.predictors.reading import Reading, rms_error
+from mriqf.predictors.unit import ERROR_UNIT, score_of_error
 
-LADDER = (99, 98, 95, 92, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10, 7, 5, 3, 1)
-"""JPEG qualities whose errors are measured, to say errors as qualities."""
 FOLDS = (2, 3, 4)
 """Parts of the field of view that copies are looked for at."""
 FLOOR = 1e-6
@@ -38,7 +36,7 @@ class ErrorConfig:
 
 
 class ErrorPredictor(nn.Module):
-    """Magnitude images in [0, 1] to a map of their local error, or of their quality, 0–100, higher is better.
+    """Magnitude images in [0, 1] to a map of their local error, or of its score, 0–100, higher is better.
 
     `stride` is the distance of two cells of the map, `receptive_field` the side of the smallest image, in pixels; every
     cell also knows statistics of the whole image.
@@ -48,8 +46,10 @@ class ErrorPredictor(nn.Module):
     reads_grid = False
     """Whether an earlier JPEG's own grey levels and grid help it: it was trained on images that kept neither."""
     score_range = (0, 100)
+    unit = ERROR_UNIT
+    """Unit of the score: see `mriqf.predictors.unit`."""
     default_pool = "rms"
-    """The quality of the root mean square error of the object: this network knows errors."""
+    """The score of the root mean square error of the object: this network knows errors."""
     zero_based = True
     """How high a noise floor lies says how bad an image is: raw zero stays 0."""
     sees_whole = True
@@ -57,8 +57,6 @@ class ErrorPredictor(nn.Module):
     receptive_field = 64
     halves = ("trunk",)
     """Layers that inference may run in half precision."""
-    ladder_error: Tensor
-    ladder_quality: Tensor
     dct: Tensor
 
     def __init__(self, config: ErrorConfig = ErrorConfig()):
@@ -76,9 +74,11 @@ class ErrorPredictor(nn.Module):
         # Start from about the error that training images have on average.
         start = (-1.2 - math.log10(LEAST)) / math.log10(MOST / LEAST)
         self.head.bias = nn.Parameter(torch.tensor([math.log(start / (1 - start))]))
-        # Until training measures the errors, a straight ladder over the range that JPEG has.
-        self.register_buffer("ladder_error", torch.linspace(-2.5, -0.5, len(LADDER)))
-        self.register_buffer("ladder_quality", torch.tensor(LADDER, dtype=torch.float32), persistent=False)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Of weights whose unit was JPEG quality: the errors of its steps.
+        state_dict.pop(f"{prefix}ladder_error", None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def device(self) -> torch.device:
@@ -136,36 +136,23 @@ class ErrorPredictor(nn.Module):
         # Bounded: a straight line through the logarithm would tell noise of a kind never seen as an error of thousands.
         return math.log10(LEAST) + math.log10(MOST / LEAST) * self.head(features).float().sigmoid()
 
-    def quality(self, log_error: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
-        """JPEG quality whose error is as large; falls strictly, and stays above 0 where no JPEG is as bad."""
-        error, quality = self.ladder_error, self.ladder_quality
-        index = torch.searchsorted(error, log_error.detach().contiguous()).clamp(1, len(error) - 1)
-        share = (log_error - error[index - 1]) / (error[index] - error[index - 1])
-        inside = torch.lerp(quality[index - 1], quality[index], share)
-        worse = quality[-1] * 10 ** (error[-1] - log_error)
-        better = 100 - (100 - quality[0]) * 10 ** (log_error - error[0])
-        return torch.where(log_error > error[-1], worse, torch.where(log_error < error[0], better, inside))
+    def read(self, images: Float[Tensor, "b ch h w"], weight: Float[Tensor, "b 1 i j"]) -> Reading:
+        """Errors of images in [0, 1], of cells and of whole objects.
 
-    def error(self, quality: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
-        """Logarithm (base 10) of the error that a quality above 0 stands for: the inverse of `quality`."""
-        error, ladder = self.ladder_error.to(quality), self.ladder_quality.to(quality)
-        index = torch.searchsorted(-ladder, -quality.detach().contiguous()).clamp(1, len(ladder) - 1)
-        share = (quality - ladder[index - 1]) / (ladder[index] - ladder[index - 1])
-        inside = torch.lerp(error[index - 1], error[index], share)
-        worse = error[-1] - (quality / ladder[-1]).log10()
-        better = error[0] + ((100 - quality) / (100 - ladder[0])).log10()
-        return torch.where(quality < ladder[-1], worse, torch.where(quality > ladder[0], better, inside))
-
-    def quality_and_features(
-        self, images: Float[Tensor, "b ch h w"]
-    ) -> tuple[Float[Tensor, "b 1 i j"], Float[Tensor, "b k i j"]]:
-        """Quality map and `features`, for the price of one."""
+        Parameters
+        ----------
+        images
+            Sides are whole multiples of `stride`.
+        weight
+            Share of each cell that is foreground, 0–1.
+        """
         features = self.features(images)
-        return self.quality(self._log_error(features)), features.float()
+        cells = self._log_error(features)
+        return Reading(cells, rms_error(cells, weight), features.float())
 
     def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
-        """Quality map, 0–100, one value for each `stride`×`stride` pixels."""
-        return self.quality_and_features(images)[0]
+        """Score map, 0–100, one value for each `stride`×`stride` pixels."""
+        return score_of_error(10 ** self.log_error(images))
 
 
 class _Trunk(nn.Module):

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.predictors.base import Predictor
-from mriqf.predictors.error import ErrorPredictor
+from mriqf.predictors.base import ErrorModel, Predictor
 from mriqf.predictors.qairn import QAIRNPredictor
 from mriqf.predictors.qf import QFPredictor
+from mriqf.predictors.reading import Reading
 from mriqf.tiles import Place, padding, parts
 
 TILE = 1024
@@ -74,18 +74,67 @@ def batches(device: torch.device) -> bool:
 
 
 @torch.inference_mode()
-def predict(
+def predict_map(
     model: Predictor,
     images: Float[Tensor, "b ch h w"],
     grid_offset: tuple[int, int] = (0, 0),
     *,
     together: bool | None = None,
-) -> tuple[Float[Tensor, "b 1 i j"], Float[Tensor, "b k i j"] | None]:
-    """Quality map, 0–100, of images in [0, 1], and the features that it was judged by, if the predictor shows them.
+) -> Float[Tensor, "b 1 i j"]:
+    """Score map, 0–100, of images in [0, 1].
 
     Sides are padded by their last pixels to whole cells; `grid_offset` rows and columns are put in front, by which
     cells begin where the object does, or on the grid of a JPEG. Images go through the network `together`, or one at a
     time, by which no map depends on its neighbours; if not given, as suits the device (`batches`).
+
+    Raises
+    ------
+    ValueError
+        If the images are smaller than the predictor's receptive field.
+    """
+    each = _parts_of(pad_to_cells(model, images, grid_offset), model, together)
+    if isinstance(model, ErrorModel):  # sees the whole image
+        return torch.cat([model(part).float().cpu() for part in each])
+    return torch.cat([_in_parts(model, part) for part in each])
+
+
+@torch.inference_mode()
+def read_errors(
+    model: ErrorModel,
+    images: Float[Tensor, "b ch h w"],
+    weight: Float[Tensor, "b 1 i j"],
+    grid_offset: tuple[int, int] = (0, 0),
+    *,
+    together: bool | None = None,
+) -> Reading:
+    """Errors of images in [0, 1], of cells and of objects, on the processor; all else as `predict_map`.
+
+    Parameters
+    ----------
+    model
+        A predictor of errors.
+    images
+        As `predict_map` takes them.
+    weight
+        Share of each cell that is foreground: `mriqf.scoring.pooling.cell_weight`.
+    grid_offset, together
+        See `predict_map`.
+
+    Raises
+    ------
+    ValueError
+        If the images are smaller than the predictor's receptive field.
+    """
+    each = _parts_of(pad_to_cells(model, images, grid_offset), model, together)
+    shares = weight.to(model.device).split(len(each[0]))
+    found = [model.read(part, share) for part, share in zip(each, shares, strict=True)]
+    return Reading(*(torch.cat([getattr(f, name) for f in found]).cpu() for name in ("cells", "whole", "features")))
+
+
+def pad_to_cells(
+    model: Predictor, images: Float[Tensor, "b ch h w"], grid_offset: tuple[int, int] = (0, 0)
+) -> Float[Tensor, "b ch m n"]:
+    """Images with sides of whole cells, by repetition of what lies at the borders.
 
     Raises
     ------
@@ -98,20 +147,12 @@ def predict(
             f"image is {h}×{w}: the predictor sees {model.receptive_field}×{model.receptive_field} pixels at once, "
             "give it a larger image (do not enlarge it by interpolation)"
         )
-    padded = functional.pad(images, padding((h, w), grid_offset, model.stride), mode="replicate")
-    size = len(padded) if (batches(model.device) if together is None else together) else 1
-    each = [part.to(model.device) for part in padded.split(size)]
-    if isinstance(model, ErrorPredictor):  # sees the whole image, and shows its features
-        maps, features = zip(*(model.quality_and_features(part) for part in each), strict=True)
-        return torch.cat(maps).cpu(), torch.cat(features).cpu()
-    return torch.cat([_in_parts(model, part) for part in each]), None
+    return functional.pad(images, padding((h, w), grid_offset, model.stride), mode="replicate")
 
 
-def predict_map(
-    model: Predictor, images: Float[Tensor, "b ch h w"], grid_offset: tuple[int, int] = (0, 0)
-) -> Float[Tensor, "b 1 i j"]:
-    """As `predict`, the quality map alone."""
-    return predict(model, images, grid_offset)[0]
+def _parts_of(images: Tensor, model: Predictor, together: bool | None) -> list[Tensor]:
+    size = len(images) if (batches(model.device) if together is None else together) else 1
+    return [part.to(model.device) for part in images.split(size)]
 
 
 def _in_parts(model: QFPredictor | QAIRNPredictor, images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mriqf.predictors.unit import JPEG_UNIT
 from mriqf.restore.qairn import QAIRN, STRIDE
 
 
@@ -24,6 +25,7 @@ class QAIRNPredictor(nn.Module):
     reads_grid = True
     """Whether an earlier JPEG's grid, where it is known, helps it: it was trained on blocks from the first pixel on."""
     score_range = (0, 100)
+    unit = JPEG_UNIT
     default_pool = "foreground"
     zero_based = False
     sees_whole = False

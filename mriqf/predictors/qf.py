@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf.jpeg import dct_basis
+from mriqf.predictors.unit import JPEG_UNIT
 
 CLASS_QUALITIES = (0, 20, 40, 60, 80)
 
@@ -82,6 +83,8 @@ class QFPredictor(nn.Module):
     reads_grid = True
     """Whether an earlier JPEG's own grey levels and grid, where they are known, help it."""
     score_range = (0, 100)
+    unit = JPEG_UNIT
+    """Unit of the score: see `mriqf.predictors.unit`."""
     default_pool = "foreground"
     """How a map becomes one number, unless said otherwise."""
     zero_based = False

@@ -10,20 +10,19 @@ from torch import Tensor
 
 from mriqf.calibration import Expected
 from mriqf.predictors.base import Predictor
-from mriqf.predictors.error import ErrorPredictor
 from mriqf.tiles import padding
 
 POOLS = ("foreground", "mean", "center", "minkowski:p")
-"""Of quality maps; maps of errors have `rms_error` beside them."""
+"""Of score maps; predictors of errors have `rms` beside them."""
 
 
 def pool_map(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str = "foreground") -> float:
-    """One number from a quality map; NaN if the weights are all zero.
+    """One number from a score map; NaN if the weights are all zero.
 
     Parameters
     ----------
     quality
-        Quality factor of each cell, 0–100.
+        Score of each cell, 0–100.
     weight
         Share of each cell that is foreground, 0–1.
     pool
@@ -36,10 +35,11 @@ def pool_map(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: 
     ValueError
         If `pool` is none of these.
     """
-    return float(_pooled(quality, weight, pool))
+    return float(pooled(quality, weight, pool))
 
 
-def _pooled(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str) -> Float[Tensor, ""]:
+def pooled(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str) -> Float[Tensor, ""]:
+    """As `pool_map`, with a gradient."""
     quality, weight = quality.double(), weight.double()
     name, order = check_pool(pool)
     if name == "center":
@@ -84,26 +84,6 @@ def minkowski(
     return (terms.logsumexp(axes) / exponent).exp().to(values)
 
 
-def rms_error(log_error: Float[Tensor, "i j"], weight: Float[Tensor, "i j"]) -> float:
-    """Logarithm (base 10) of the root mean square error of the object; NaN if the weights are all zero.
-
-    Errors add up as squares: the mean of qualities would let a good half hide a bad one.
-
-    Parameters
-    ----------
-    log_error
-        Logarithm (base 10) of each cell's relative error; above 0, an error of 100 %, it counts as 0.
-    weight
-        Share of each cell that is foreground, 0–1.
-    """
-    return float(_rms(log_error, weight))
-
-
-def _rms(log_error: Float[Tensor, "i j"], weight: Float[Tensor, "i j"]) -> Float[Tensor, ""]:
-    square = 10 ** (2 * log_error.double().clamp_max(0))
-    return 0.5 * ((square * weight).sum() / weight.double().sum()).log10()
-
-
 def check_pool(pool: str) -> tuple[str, float]:
     """Name and order of a pool; ValueError, saying what there is, for an unknown one."""
     name, colon, order = pool.partition(":")
@@ -131,7 +111,7 @@ def cell_weight(
 def upsample_map(
     quality: Float[Tensor, "b 1 i j"], shape: tuple[int, ...], stride: int, grid_offset: tuple[int, int] = (0, 0)
 ) -> Float32[np.ndarray, "b h w"]:
-    """The quality map at the image's size, bilinear between the centres of its cells."""
+    """The score map at the image's size, bilinear between the centres of its cells."""
     full = torch.nn.functional.interpolate(quality, scale_factor=float(stride), mode="bilinear", align_corners=False)
     return full[:, 0, grid_offset[0] : grid_offset[0] + shape[0], grid_offset[1] : grid_offset[1] + shape[1]].numpy()
 
@@ -162,8 +142,8 @@ def choose_pool(pool: str, model: Predictor) -> str:
     Parameters
     ----------
     pool
-        One of those of `pool_map`; or `rms`, for predictors of errors, which is their own: the quality whose error is
-        the root mean square error of the object. Other predictors' own is `foreground`.
+        One of those of `pool_map`; or `rms`, for predictors of errors, which is their own: the score of the root mean
+        square error of the object. Other predictors' own is `foreground`.
 
     Raises
     ------
@@ -181,12 +161,3 @@ def choose_pool(pool: str, model: Predictor) -> str:
     elif model.default_pool != "rms":
         raise ValueError(f"pool is 'rms', of errors, which {model.name} does not know: choose foreground, or qf-mri")
     return pool
-
-
-def pool_predicted(
-    model: Predictor, quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str
-) -> Float[Tensor, ""]:
-    """Score of a quality map by a pool that `choose_pool` gave, with its gradient; NaN without foreground."""
-    if pool != "rms" or not isinstance(model, ErrorPredictor):
-        return _pooled(quality, weight, pool)
-    return model.quality(_rms(model.error(quality), weight).float().to(model.device))

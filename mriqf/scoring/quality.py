@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf.io import from_array
-from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.base import ErrorModel, Predictor, load_predictor
+from mriqf.predictors.unit import score_of_error
 from mriqf.scoring.foreground import content, foreground_mask
-from mriqf.scoring.pooling import cell_weight, choose_pool, pool_predicted
+from mriqf.scoring.pooling import cell_weight, choose_pool, pooled
 from mriqf.scoring.scale import volume_scale
 from mriqf.scoring.scorer import check_channels, jpeg_trace
 from mriqf.scoring.slices import enlarge, grid_offset, own_scale
@@ -26,7 +27,8 @@ class Quality(nn.Module):
 
     Every image has its own intensity scale and foreground, as by `mriqf.score` for that image alone; the network runs
     in full precision, so the last digits differ from there. Gradients reach the images through network and pooling;
-    scale and foreground are taken as constants. `mriqf.QFLoss` is the loss to train with.
+    scale and foreground are taken as constants, and a score of exactly 0 or 100 has none. `mriqf.QFLoss` is the loss to
+    train with. `unit` says what a score means: `mriqf.predictors.unit`.
 
     Parameters
     ----------
@@ -60,6 +62,7 @@ class Quality(nn.Module):
         self.model = model if isinstance(model, Predictor) else load_predictor(model)
         self.reduction = reduction
         self.pool = choose_pool(pool, self.model)
+        self.unit = self.model.unit
         self.train(False)
 
     def train(self, mode: bool = True) -> "Quality":  # noqa: ARG002 (the predictor is not trained)
@@ -101,10 +104,12 @@ class Quality(nn.Module):
         enlarged = part.flatten(1)[:, index]
         offset = grid_offset(box, lattice)
         around = padding((index.shape[0], index.shape[1]), offset, model.stride)
+        seen = functional.pad(enlarged[None], around, mode="replicate")
+        weight = cell_weight(torch.from_numpy(inside[None]), model.stride, offset).to(seen)
         with torch.autocast(image.device.type, enabled=False):
-            quality = model(functional.pad(enlarged[None], around, mode="replicate"))[0, 0]
-        weight = cell_weight(torch.from_numpy(inside[None]), model.stride, offset)[0, 0].to(quality)
-        return pool_predicted(model, quality, weight, self.pool)
+            if self.pool == "rms" and isinstance(model, ErrorModel):
+                return score_of_error(10 ** model.read(seen, weight).whole[0])
+            return pooled(model(seen)[0, 0], weight[0, 0], self.pool)
 
 
 def quality(

@@ -1,4 +1,7 @@
-"""Results of scoring: a slice's, a volume's, with everything needed to get the same numbers again."""
+"""Results of scoring: a slice's, a volume's, with everything needed to get the same numbers again.
+
+The unit of scores and maps is that of the weights: see `mriqf.predictors.unit`.
+"""
 
 from dataclasses import dataclass, field
 
@@ -16,14 +19,16 @@ class SliceScore:
 
     index: int
     value: float
-    """Quality factor, 0–100, higher is better; NaN where there is no foreground to score."""
+    """Score, 0–100, higher is better; NaN where there is no foreground to score."""
     foreground_fraction: float
     """Share of the slice's pixels that the foreground holds, 0–1."""
     map: Float32[np.ndarray, "h w"] = field(repr=False)
-    """Quality map at the slice's own size, 0–100."""
+    """Score map at the slice's own size, 0–100."""
     foreground: Bool[np.ndarray, "h w"] = field(repr=False)
     image: Float32[np.ndarray, "ch h w"] = field(repr=False)
     """The normalised slice, [0, 1]."""
+    error: float | None = None
+    """Error that a predictor of errors reads, relative to the object's root mean square, before any calibration."""
     ood_features: Float[np.ndarray, " m"] | None = field(repr=False, default=None)
     """What the slice looks like to an error predictor: `mriqf.calibration.domain.describe`."""
     expected: Expected | None = None
@@ -45,10 +50,12 @@ class Score:
     """Quality of a volume, with everything needed to get the same number again."""
 
     value: float
-    """Mean over the scored slices, weighted by their foreground; quality factor, 0–100, higher is better."""
+    """Mean over the scored slices, weighted by their foreground; 0–100, higher is better."""
     slices: tuple[SliceScore, ...] = field(repr=False)
     pool: str
     weights: str
+    unit: str
+    """Of the score and the map: `mriqf.predictors.unit.ERROR_UNIT` or `JPEG_UNIT`."""
     scale: Scale
     lattice: Lattice | None
     """Of an earlier JPEG compression, if the pixels still show it."""
@@ -63,5 +70,5 @@ class Score:
 
     @property
     def map(self) -> Float32[np.ndarray, "s h w"]:
-        """Quality maps of the scored slices at their own size, 0–100."""
+        """Score maps of the scored slices at their own size, 0–100."""
         return np.stack([s.map for s in self.slices])

@@ -151,8 +151,8 @@ class Scorer:
         results = tuple(self.slices(volume, indices, setting=setting, mask=mask))
         value = weighted_mean([(s.value, s.foreground_fraction) for s in results])
         return Score(
-            value, results, self.pool, self.predictor.name, setting.scale, setting.lattice, self.calibration,
-            notes(volume, self.predictor),
+            value, results, self.pool, self.predictor.name, self.predictor.unit, setting.scale, setting.lattice,
+            self.calibration, notes(volume, self.predictor),
         )  # fmt: skip
 
 

@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float32
 from mriqf.calibration import Calibration
 from mriqf.calibration.domain import describe
 from mriqf.jpeg.lattice import Lattice
-from mriqf.predictors.base import Predictor
-from mriqf.predictors.inference import batches, predict
+from mriqf.predictors.base import ErrorModel, Predictor
+from mriqf.predictors.inference import batches, predict_map, read_errors
+from mriqf.predictors.unit import score_of_error
 from mriqf.scoring.foreground import content, foreground_mask
-from mriqf.scoring.pooling import cell_weight, choose_pool, pool_predicted, upsample_map
+from mriqf.scoring.pooling import cell_weight, choose_pool, pool_map, upsample_map
 from mriqf.scoring.result import SliceScore
 from mriqf.scoring.scale import Scale, normalise
 
@@ -138,22 +139,32 @@ def _judge(
 ) -> Iterator[SliceScore]:
     grid_offset = group[0].grid_offset
     images = torch.from_numpy(np.stack([one.image for one in group]))
-    maps, features = predict(model, images, grid_offset, together=True)
+    weights = cell_weight(torch.from_numpy(np.stack([one.inside for one in group])), model.stride, grid_offset)
+    reading = None
+    if isinstance(model, ErrorModel):
+        reading = read_errors(model, images, weights, grid_offset, together=True)
+        maps = score_of_error(10 ** reading.cells.float())
+    else:
+        maps = predict_map(model, images, grid_offset, together=True)
     for k, one in enumerate(group):
-        quality = maps[k : k + 1]
-        weight = cell_weight(torch.from_numpy(one.inside[None]), model.stride, grid_offset)
-        score = pool_predicted(model, quality[0, 0], weight[0, 0], pool).item()
-        ood_features = expected = None
-        if features is not None:
+        quality, weight = maps[k : k + 1], weights[k, 0]
+        error = ood_features = expected = None
+        if reading is not None:
+            error = 10 ** reading.whole[k].item()
             part = one.whole[:, one.box[0], one.box[1]]
-            ood_features = describe(features[k], weight[0, 0], score, part, one.foreground)
-            expected = calibration.expect(score, ood_features) if calibration else None
+            ood_features = describe(reading.features[k], weight, part, one.foreground)
+        if error is not None and pool == "rms":
+            score, read = score_of_error(error), score_of_error(error, clamp=False)
+        else:
+            score = read = pool_map(quality[0, 0], weight, pool)
+        if calibration and ood_features is not None:
+            expected = calibration.expect(read, ood_features)
         full = upsample_map(quality, one.image.shape[1:], model.stride, grid_offset)[0][one.frame]
         around = [(b.start, n - b.stop) for b, n in zip(one.box, one.whole.shape[1:], strict=True)]
         foreground = np.pad(one.foreground, around) if one.given is None else one.given
         quality = np.pad(full, around, mode="edge")
         yield SliceScore(
-            one.index, score, float(foreground.mean()), quality, foreground, one.whole, ood_features, expected
+            one.index, score, float(foreground.mean()), quality, foreground, one.whole, error, ood_features, expected
         )
 
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.jpeg import compress_pixels
-from mriqf.predictors.error import LADDER, MOST, ErrorConfig, ErrorPredictor
+from mriqf.predictors.error import MOST, ErrorConfig, ErrorPredictor
 from mriqf.training.local_degradation import degrade_locally
 from mriqf.training.loop import check_new, fit, fresh, origin
 from mriqf.training.parallel import own_device, pooled, share
@@ -97,7 +96,6 @@ def train_error(
     check_new(out, force)
     examples = choose(examples, held_out, config)
     model = fresh(ErrorPredictor, config.model, config.seed, start)
-    model.ladder_error = jpeg_ladder(examples)
     model = model.to(own_device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def loss(step: int) -> Tensor:
@@ -233,22 +231,3 @@ def validate(model: Any, examples: Examples) -> dict[str, float]:
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     """Spearman's, of values without ties."""
     return float(np.corrcoef(x.argsort().argsort(), y.argsort().argsort())[0, 1])
-
-
-def jpeg_ladder(examples: Examples, n: int = 60) -> Float[Tensor, " k"]:
-    """Median logarithm of the error that JPEG makes of the least degraded images, for each quality of the ladder."""
-    best = np.argsort(examples["nrmse"], kind="stable")[:n]
-    errors = []
-    for k in best:
-        h, w = examples["shape"][k]
-        inside = examples["error"][k][:h, :w] >= 0
-        pixels = np.round(examples["image"][k][:h, :w].astype(np.float64) * 255).astype(np.uint8)
-        errors.append([_relative(compress_pixels(pixels, int(q)), pixels, inside) for q in LADDER])
-    log_error = np.maximum.accumulate(np.log10(np.median(errors, 0)) + 1e-6 * np.arange(len(LADDER)))
-    return torch.from_numpy(log_error).float()
-
-
-def _relative(image: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> float:
-    a, b = image[inside].astype(np.float64), truth[inside].astype(np.float64)
-    a *= (a @ b) / (a @ a)
-    return float(np.sqrt(((a - b) ** 2).mean() / (b**2).mean()))

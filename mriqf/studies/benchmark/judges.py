@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32
 
 from mriqf.calibration import Calibration
 from mriqf.calibration.file import attached
 from mriqf.metrics.reference_free import baselines
 from mriqf.predictors.base import Predictor, load_predictor
-from mriqf.predictors.error import ErrorPredictor
 from mriqf.predictors.inference import for_inference
+from mriqf.predictors.unit import ERROR_UNIT, error_of_score, score_of_error
 from mriqf.scoring.pooling import choose_pool
 from mriqf.scoring.result import SliceScore
 from mriqf.scoring.scorer import check_channels
@@ -117,10 +116,9 @@ def read_judges(weights: Sequence[str], controls: Sequence[str], left_out: Seque
 
 def error_map(model: Predictor, quality: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     """Predicted local error of an error predictor; what is missing to quality 100 of any other."""
-    if not isinstance(model, ErrorPredictor):
+    if model.unit != ERROR_UNIT:
         return 100.0 - quality.astype(np.float64)
-    log_error = model.error(torch.from_numpy(quality).clamp_min(1e-3))
-    return 10 ** log_error.clamp_max(0).double().numpy()
+    return error_of_score(quality.astype(np.float64))
 
 
 def plain_maps(image: Float[np.ndarray, "h w"]) -> dict[str, Float[np.ndarray, "h w"]]:
@@ -159,9 +157,9 @@ def auroc(error: Float[np.ndarray, "h w"], wrong: Bool[np.ndarray, "h w"], insid
 
 def _expected(found: SliceScore, calibration: Calibration | None) -> dict[str, float]:
     """Expected errors from the calibration inside its domain, and the distance from it."""
-    if calibration is None or found.ood_features is None:
+    if calibration is None or found.ood_features is None or found.error is None:
         return {}
-    expected = calibration.expect(found.value, found.ood_features)
+    expected = calibration.expect(score_of_error(found.error, clamp=False), found.ood_features)
     values = {name: getattr(expected, name.removesuffix("_expected")) for name in EXPECTED[:-1]}
     known = {name: float(value) for name, value in values.items() if value is not None}
     return known | {"in_domain": float(expected.in_domain)}

@@ -7,21 +7,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
+from mriqf.jpeg import compress_pixels
 from mriqf.predictors.error import ErrorConfig, ErrorPredictor
 from mriqf.studies._frame.arms import is_trained
 from mriqf.training.augment import Augmentation, make_batch
 from mriqf.training.degraded import FAMILIES
-from mriqf.training.error import ErrorTrainConfig, Examples, jpeg_ladder, train_error, validate
+from mriqf.training.error import ErrorTrainConfig, Examples, train_error, validate
 from mriqf.training.loop import fit, fresh
 
 PRETEXT, PRETRAINED, SCRATCH, TWICE = "jpeg", "pretrained", "scratch", "scratch-twice"
 CONTROLS = ("shuffled", "constant")
 WHOLE_GRID = Augmentation(resampled=0.0)  # large parts leave no room to sample them more sparsely
-BEST_QUALITY = 99.5  # an image that was not compressed has no error, and no logarithm of it
+QUALITIES = (99, 98, 95, 92, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10, 7, 5, 3, 1)
+"""Of JPEG, whose errors are measured; an image that was not compressed has no error, and no logarithm of it."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,9 @@ def _named(arm: str, seed: int, report: Callable[[str], None]) -> Callable[[str]
 def _train_pretext(
     path: Path, wanted: ErrorTrainConfig, sources: Sources, device: str, report: Callable[[str], None]
 ) -> None:
-    """The report's task in the same unit: tell the quality at which an image was compressed."""
+    """The report's task in the same unit: tell the quality at which an image was compressed, as the error it makes."""
     model = fresh(ErrorPredictor, wanted.model, wanted.seed)
-    model.ladder_error = jpeg_ladder(sources.examples)
+    errors = jpeg_errors(sources.examples)
     model = model.to(torch.device(device)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def loss(step: int) -> Tensor:
@@ -127,7 +130,8 @@ def _train_pretext(
         images, quality = make_batch(sources.pools, sources.shares, rng, n, side, "uniform", WHOLE_GRID)
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16):
             predicted = model.log_error(images.to(device).contiguous(memory_format=torch.channels_last)).float()
-        target = model.error(quality.to(device).clamp(1, BEST_QUALITY))[:, None, None, None].expand_as(predicted)
+        known = np.interp(quality.numpy(), QUALITIES[::-1], errors[::-1])
+        target = torch.from_numpy(known).to(predicted)[:, None, None, None].expand_as(predicted)
         whole = functional.smooth_l1_loss(predicted.mean((1, 2, 3)), target.mean((1, 2, 3)), beta=0.1)
         return functional.smooth_l1_loss(predicted, target, beta=0.1) + whole
 
@@ -136,3 +140,21 @@ def _train_pretext(
         terms=weights.config_dict(wanted) | sources.provenance,
         card={"network": "error", "config": weights.config_dict(wanted.model)},
     )  # fmt: skip
+
+
+def jpeg_errors(examples: Examples, n: int = 60) -> Float[np.ndarray, " k"]:
+    """Median logarithm of the error that JPEG makes of the least degraded images, for each of `QUALITIES`."""
+    best = np.argsort(examples["nrmse"], kind="stable")[:n]
+    errors = []
+    for k in best:
+        h, w = examples["shape"][k]
+        inside = examples["error"][k][:h, :w] >= 0
+        pixels = np.round(examples["image"][k][:h, :w].astype(np.float64) * 255).astype(np.uint8)
+        errors.append([_relative(compress_pixels(pixels, int(q)), pixels, inside) for q in QUALITIES])
+    return np.maximum.accumulate(np.log10(np.median(errors, 0)) + 1e-6 * np.arange(len(QUALITIES)))
+
+
+def _relative(image: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> float:
+    a, b = image[inside].astype(np.float64), truth[inside].astype(np.float64)
+    a *= (a @ b) / (a @ a)
+    return float(np.sqrt(((a - b) ** 2).mean() / (b**2).mean()))

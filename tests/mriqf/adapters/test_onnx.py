@@ -1,6 +1,5 @@
 """ONNX files give what torch gives, at every size, and what is written of scoring around them gives the score."""
 
-import json
 import sys
 
 import numpy as np
@@ -52,6 +51,7 @@ def test_predictor_has_its_map(tmp_path, weights_file, config):
     assert told["stride"] == str(model.stride)
     assert told["least_side"] == str(model.receptive_field)
     assert told["pool"] == "foreground"
+    assert told["unit"] == "JPEG quality"
     assert told["input"].startswith(f"images (batch, {model.config.channels}, height, width)")
 
 
@@ -61,20 +61,22 @@ def ramp(b, h, w):
 
 @pytest.fixture
 def error_weights(tmp_path, error_file):
-    """An error predictor whose map of such images leaves the ladder at both of its ends."""
-    errors = mriqf.load(error_file()).log_error(torch.from_numpy(ramp(1, 128, 128)))
+    """An error predictor whose map of such images leaves the range of scores at both of its ends."""
     tensors, card = weights.read(error_file())
-    first, last = (errors.quantile(q).item() for q in (0.3, 0.7))
-    tensors["ladder_error"] = torch.linspace(first, last, len(tensors["ladder_error"]))
-    weights.write(tmp_path / "ladder.safetensors", tensors, card)
-    return tmp_path / "ladder.safetensors"
+    logits = mriqf.load(error_file())
+    errors = logits.log_error(torch.from_numpy(ramp(1, 128, 128)))
+    first, last = (errors.quantile(q).item() for q in (0.2, 0.8))
+    slope = 2.0 / (last - first)  # decades of error between these
+    # The head's line through logits, moved and stretched: near the middle of the sigmoid it is straight.
+    tensors["head.weight"] = slope * tensors["head.weight"]
+    tensors["head.bias"] = slope * tensors["head.bias"]
+    weights.write(tmp_path / "wide.safetensors", tensors, card)
+    return tmp_path / "wide.safetensors"
 
 
 def test_error_predictor_has_its_maps(tmp_path, error_weights):
     told = export(error_weights, tmp_path / "a.onnx")
     model = mriqf.load(error_weights)
-    ladder = model.ladder_error
-    steepest = 5 / (ladder[1] - ladder[0]).item()  # points of quality for 1 of the logarithm
     seen = []
     for b, h, w in SIZES:
         images = ramp(b, h, w)
@@ -82,13 +84,14 @@ def test_error_predictor_has_its_maps(tmp_path, error_weights):
         whole = torch.nn.functional.pad(torch.from_numpy(images), padding((h, w), (0, 0), 8), mode="replicate")
         np.testing.assert_allclose(found["log_error"], model.log_error(whole).numpy(), atol=1e-5, rtol=0)
         quality = predict_map(model, torch.from_numpy(images)).numpy()
-        np.testing.assert_allclose(found["quality"], quality, atol=0.001 + 1e-5 * steepest, rtol=0)
+        np.testing.assert_allclose(found["quality"], quality, atol=0.002, rtol=0)
         seen.append(found["log_error"].ravel())
     values = np.concatenate(seen)
-    assert min((values < ladder[0].item()).mean(), (values > ladder[-1].item()).mean()) > 0.05
-    assert ((values > ladder[0].item()) & (values < ladder[-1].item())).mean() > 0.05
+    print(np.quantile(values, [0, 0.1, 0.5, 0.9, 1]))
+    assert min((values < -2).mean(), (values > np.log10(0.32)).mean()) > 0.05
+    assert ((values > -2) & (values < np.log10(0.32))).mean() > 0.05
     assert told["pool"] == "rms"
-    assert json.loads(told["ladder_log_error"]) == pytest.approx(ladder.tolist())
+    assert told["unit"] == "100 - 20 log2(NRMSE / 1 %)"
 
 
 def test_shipped_default(tmp_path, disc):
@@ -124,10 +127,8 @@ def test_score_by_hand(tmp_path, weights_file, error_file, disc, kind):
             score = (found[0][0] * weight).sum() / weight.sum()
         else:
             square = 10 ** (2 * np.minimum(found[1][0].astype(np.float64), 0))
-            error = np.log10(np.sqrt((square * weight).sum() / weight.sum()))
-            ladder, quality = (json.loads(told[f"ladder_{name}"]) for name in ("log_error", "quality"))
-            assert ladder[0] < error < ladder[-1]
-            score = np.interp(error, ladder, quality)
+            score = 100 - 20 * np.log2(np.sqrt((square * weight).sum() / weight.sum()) / 0.01)
+            assert 0 < score < 100
         assert score == pytest.approx(expected[k], abs=0.01)
 
 

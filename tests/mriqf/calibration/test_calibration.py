@@ -58,10 +58,10 @@ def test_cut_off_by_brute_force(calibration):
         cut = calibration.cut_off(limit)
         good = [s for s, e in zip(score.tolist(), nrmse.tolist(), strict=True) if e <= limit]
         bad = [s for s, e in zip(score.tolist(), nrmse.tolist(), strict=True) if e > limit]
-        assert (cut.n_good, cut.n_bad, cut.limit) == (len(good), len(bad), limit)
-        assert cut.good_rejected == pytest.approx(sum(s < cut.score for s in good) / len(good))
-        assert cut.bad_passed == pytest.approx(sum(s >= cut.score for s in bad) / len(bad))
-        assert cut.good_rejected <= 0.05
+        assert (cut.n_within, cut.n_beyond, cut.limit) == (len(good), len(bad), limit)
+        assert cut.within_rejected == pytest.approx(sum(s < cut.score for s in good) / len(good))
+        assert cut.beyond_passed == pytest.approx(sum(s >= cut.score for s in bad) / len(bad))
+        assert cut.within_rejected <= 0.05
         higher = min(s for s in good if s > cut.score)  # with the next, a new good image might be rejected too often
         assert (sum(s < higher for s in good) + 1) / (len(good) + 1) > 0.05
 
@@ -78,7 +78,7 @@ def test_cut_offs_reject_few_good_images_that_were_not_seen():
 def test_a_limit_that_hardly_any_image_keeps(calibration):
     with pytest.raises(ValueError, match=r"limit is 0\.001: the calibration has 0 images .*: choose a larger limit"):
         calibration.cut_off(0.001)
-    assert math.isnan(calibration.cut_off(9.0).bad_passed)
+    assert math.isnan(calibration.cut_off(9.0).beyond_passed)
 
 
 def test_outside_the_domain_there_are_reasons_and_no_numbers(calibration):

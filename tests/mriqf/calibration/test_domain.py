@@ -59,18 +59,18 @@ def test_description_is_of_the_object():
     weight = torch.zeros(4, 4)
     weight[:2] = 1
     image = np.where(foreground, rng.random((32, 32)), 0.25).astype(np.float32)[None]
-    found = describe(features, weight, 42.0, image, foreground)
+    found = describe(features, weight, image, foreground)
     np.testing.assert_allclose(found[:3], features[:, :2].mean((1, 2)).numpy())
-    np.testing.assert_allclose(found[3:5], [42, 0.5])
-    np.testing.assert_allclose(found[5:10], np.percentile(image[0, :16], (5, 25, 50, 75, 95)), rtol=1e-6)
-    assert found[10] == pytest.approx(0.25)
+    assert found[3] == 0.5
+    np.testing.assert_allclose(found[4:9], np.percentile(image[0, :16], (5, 25, 50, 75, 95)), rtol=1e-6)
+    assert found[9] == pytest.approx(0.25)
     features[:, 2:] = 99
-    np.testing.assert_array_equal(describe(features, weight, 42.0, image, foreground), found)
+    np.testing.assert_array_equal(describe(features, weight, image, foreground), found)
 
 
 def test_no_object_has_no_looks():
     found = describe(
-        torch.rand(3, 4, 4), torch.zeros(4, 4), 0.0, np.zeros((1, 32, 32), np.float32), np.zeros((32, 32), bool)
+        torch.rand(3, 4, 4), torch.zeros(4, 4), np.zeros((1, 32, 32), np.float32), np.zeros((32, 32), bool)
     )
-    assert len(found) == 11
+    assert len(found) == 10
     assert np.isnan(found).all()

@@ -56,7 +56,8 @@ def test_learns_and_tells_how_well(run, folder, tmp_path):
     assert [row[0] for row in table[3:]] == ["NRMSE limit", "0.05", "0.10", "0.15", "0.20"]
     cut = made.cut_off(0.2)
     assert table[-1][1:] == [
-        f"{cut.score:.1f}", f"{cut.good_rejected:.3f}", f"{cut.bad_passed:.3f}", str(cut.n_good), str(cut.n_bad)
+        f"{cut.score:.1f}", f"{cut.within_rejected:.3f}", f"{cut.beyond_passed:.3f}", str(cut.n_within),
+        str(cut.n_beyond),
     ]  # fmt: skip
     assert "80 images, subjects: 1 fitted, 1 held out; 40 gave the intervals and cut-offs" in error
 

@@ -412,8 +412,8 @@ def test_calibrated_weights_print_the_error_to_expect(calibrated, scan, tmp_path
     ) in error
     assert error.count("Cut-off") == 1
     assert (
-        f"Cut-off {cut.score:.1f}: {100 * cut.good_rejected:.0f} % of images with NRMSE up to 0.10 score lower, "
-        f"{100 * cut.bad_passed:.0f} % of worse ones higher."
+        f"Cut-off {cut.score:.1f}: {100 * cut.within_rejected:.0f} % of images with NRMSE up to 10 % score lower, "
+        f"{100 * cut.beyond_passed:.0f} % of worse ones higher."
     ) in error
 
 

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from mriqf.predictors.error import LADDER, LEAST, MOST, ErrorConfig, ErrorPredictor
+from mriqf.predictors.error import LEAST, MOST, ErrorConfig, ErrorPredictor
 from mriqf.predictors.inference import for_inference, predict_map
+from mriqf.predictors.reading import rms_error
+from mriqf.predictors.unit import score_of_error
 
 
 @pytest.fixture
@@ -25,34 +27,28 @@ def test_one_value_for_each_cell(model, shape):
     assert model(torch.rand(2, 1, *shape)).shape == (2, 1, shape[0] // 8, shape[1] // 8)
 
 
-def test_quality_falls_strictly_with_the_error(model):
-    error = torch.linspace(-4, 1, 400)
-    quality = model.quality(error)
-    assert (quality.diff() < 0).all()
-    assert (quality > 0).all()
-    assert (quality <= 100).all()
+def test_a_reading_is_errors_and_features_of_one_pass(model, images):
+    weight = torch.rand(3, 1, 11, 13, generator=torch.Generator().manual_seed(0))
+    found = model.read(images, weight)
+    assert torch.equal(found.cells, model.log_error(images))
+    assert torch.equal(found.features, model.features(images))
+    assert torch.equal(found.whole, rms_error(found.cells, weight))
+    assert found.features.shape[2:] == found.cells.shape[2:]
+    assert found.features.dtype == torch.float32
 
 
-def test_steps_of_the_ladder_are_the_qualities(model):
-    torch.testing.assert_close(model.quality(model.ladder_error), torch.tensor(LADDER, dtype=torch.float32))
+def test_map_is_the_score_of_the_error(model, images):
+    torch.testing.assert_close(model(images), score_of_error(10 ** model.log_error(images)))
 
 
-def test_error_is_the_inverse_of_quality(model):
-    log_error = torch.linspace(-3.2, 1, 400, dtype=torch.float64)
-    torch.testing.assert_close(model.error(model.quality(log_error.float())), log_error.float(), atol=1e-4, rtol=0)
-    torch.testing.assert_close(model.error(torch.tensor(LADDER, dtype=torch.float32)), model.ladder_error)
-
-
-def test_quality_and_features_are_those_of_one_pass_each(model, images):
-    quality, features = model.quality_and_features(images)
-    assert torch.equal(quality, model(images))
-    assert torch.equal(features, model.features(images))
-    assert features.shape[2:] == quality.shape[2:]
-    assert features.dtype == torch.float32
-
-
-def test_map_is_the_quality_of_the_error(model, images):
-    torch.testing.assert_close(model(images), model.quality(model.log_error(images)))
+def test_weights_of_the_former_unit_load(model, images):
+    tensors = model.state_dict() | {"ladder_error": torch.linspace(-2.5, -0.5, 25)}
+    with torch.random.fork_rng(devices=[]):
+        again = ErrorPredictor(model.config).eval()
+    again.load_state_dict(tensors)
+    torch.testing.assert_close(again(images), model(images))
+    with pytest.raises(RuntimeError, match="Unexpected"):
+        again.load_state_dict(tensors | {"other": torch.zeros(1)})
 
 
 def test_images_of_a_batch_do_not_meet(model, images):
@@ -75,7 +71,7 @@ def test_errors_are_bounded(model):
 
 def test_gradients_reach_every_pixel(model, images):
     images.requires_grad_()
-    model(images).sum().backward()
+    model.log_error(images).sum().backward()
     assert images.grad is not None
     assert images.grad.isfinite().all()
     assert (images.grad != 0).float().mean() > 0.99

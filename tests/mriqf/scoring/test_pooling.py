@@ -6,7 +6,7 @@ import pytest
 import torch
 from properties import relative_error
 
-from mriqf.scoring.pooling import cell_weight, check_pool, minkowski, pool_map, rms_error, upsample_map, weighted_mean
+from mriqf.scoring.pooling import cell_weight, check_pool, minkowski, pool_map, upsample_map, weighted_mean
 
 GENERATOR = torch.Generator().manual_seed(0)
 QUALITY = 5 + 90 * torch.rand(12, 9, generator=GENERATOR)
@@ -71,18 +71,6 @@ def test_power_means_of_zeros_and_nothing():
 @pytest.mark.parametrize("pool", ["foreground", "mean", "center", "minkowski:-2", "minkowski:0", "minkowski:3"])
 def test_flat_map_pools_to_its_value(pool):
     assert pool_map(torch.full((7, 5), 42.0), torch.rand(7, 5, generator=GENERATOR), pool) == pytest.approx(42)
-
-
-def test_root_mean_square_of_errors():
-    error = 10 ** (-2 * torch.rand(7, 5, generator=GENERATOR))
-    weight = torch.rand(7, 5, generator=GENERATOR)
-    expected = ((error.square() * weight).sum() / weight.sum()).sqrt().log10()
-    assert rms_error(error.log10(), weight) == pytest.approx(expected.item(), abs=1e-6)
-    assert rms_error(torch.full((3, 3), -1.5), torch.rand(3, 3, generator=GENERATOR)) == pytest.approx(-1.5)
-    assert rms_error(torch.tensor([[3.0, 0.5]]), torch.ones(1, 2)) == 0  # nothing is worse than all wrong
-    half = torch.tensor([[-1.0, -math.inf]])
-    assert rms_error(half, torch.ones(1, 2)) == pytest.approx(-1 - 0.5 * math.log10(2))
-    assert math.isnan(rms_error(half, torch.zeros(1, 2)))
 
 
 def test_nothing_in_the_foreground():

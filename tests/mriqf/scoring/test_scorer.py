@@ -15,10 +15,11 @@ from mriqf.io import from_array
 from mriqf.jpeg.lattice import Lattice
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.error import ErrorPredictor
-from mriqf.predictors.inference import batches, for_inference, predict_map
+from mriqf.predictors.inference import batches, for_inference, read_errors
+from mriqf.predictors.unit import score_of_error
 from mriqf.scoring import slices
 from mriqf.scoring.foreground import content
-from mriqf.scoring.pooling import cell_weight, rms_error
+from mriqf.scoring.pooling import cell_weight
 from mriqf.scoring.scale import volume_scale
 from mriqf.scoring.scorer import Scorer, jpeg_trace
 from mriqf.scoring.slices import enlarge, score_slices
@@ -246,10 +247,10 @@ def test_small_images_are_continued_by_reflection(disc, error_file, shape):
     around = [(n // 2 // 8 * 8, n - n // 2 // 8 * 8) for n in lacking]
     inside = np.pad(np.ones(shape, bool), around)
     wide = found.image[0] if not any(lacking) else np.pad(found.image[0], around, mode="reflect")
-    by_hand = predict_map(for_inference(model), torch.from_numpy(wide[None, None]))
     weight = cell_weight(torch.from_numpy((inside & np.pad(found.foreground, around))[None]), 8)
-    error = rms_error(model.error(by_hand[0, 0]), weight[0, 0])
-    assert found.score == pytest.approx(model.quality(torch.tensor(error)).item(), abs=1e-4)
+    by_hand = read_errors(for_inference(model), torch.from_numpy(wide[None, None]), weight)
+    assert found.error == pytest.approx(10 ** by_hand.whole.item(), rel=1e-6)
+    assert found.value == score_of_error(found.error)
 
 
 def test_images_that_are_large_enough_are_left_alone(disc, untrained):
@@ -303,15 +304,15 @@ def test_error_predictors_score_the_error_of_the_object(disc, error_file, batch_
         assert one.value == other.value
         np.testing.assert_array_equal(one.ood_features, other.ood_features)
         images = torch.from_numpy(one.image)[None]
-        error = predict_map(model, images, grid_offset := (0, 0))[0, 0]
-        weight = cell_weight(torch.from_numpy(one.foreground)[None], model.stride, grid_offset)[0, 0]
-        square = (weight * 10 ** (2 * model.error(error).double().clamp_max(0))).sum() / weight.sum()
-        assert one.score == pytest.approx(model.quality(square.sqrt().log10().float()).item(), abs=1e-3)
+        error = 10 ** model.log_error(images)[0, 0].double()
+        weight = cell_weight(torch.from_numpy(one.foreground)[None], model.stride)[0, 0]
+        square = (weight * error.clamp_max(1).square()).sum() / weight.sum()
+        assert one.error == pytest.approx(square.sqrt().item(), rel=1e-4)
+        assert one.value == score_of_error(one.error)
         features = model.features(images)[0].double()
         np.testing.assert_allclose(
-            one.ood_features[:-8], (features * weight).sum((1, 2)) / weight.sum(), rtol=1e-4, atol=1e-5
+            one.ood_features[:-7], (features * weight).sum((1, 2)) / weight.sum(), rtol=1e-4, atol=1e-5
         )
-        assert one.ood_features[-8] == one.value
         assert one.expected is None
     assert mriqf.score(volume, model).pool == "rms"
     assert mriqf.score(volume, model, pool="mean").pool == "mean"
@@ -324,7 +325,8 @@ def test_slices_carry_what_to_expect(disc, calibrated_file):
     result = mriqf.score(volume, path)
     assert result.calibration == made
     first, empty, last = (s.expected for s in result.slices)
-    assert first == made.expect(result.slices[0].value, result.slices[0].ood_features)
+    read = score_of_error(result.slices[0].error, clamp=False)
+    assert first == made.expect(read, result.slices[0].ood_features)
     assert first.in_domain
     assert last.in_domain
     assert (empty.in_domain, empty.reason, empty.nrmse) == (False, "no foreground", None)

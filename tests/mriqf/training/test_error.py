@@ -12,7 +12,6 @@ from mriqf.training.error import (
     cell_errors,
     choose,
     error_loss,
-    jpeg_ladder,
     make_batch,
     pool,
     train_error,
@@ -110,12 +109,6 @@ def test_the_truth_has_no_loss_and_the_background_none_at_all():
     right[..., 1, :] = 5.0  # outside the object anything goes
     assert error_loss(right, errors, 1.0).item() == pytest.approx(0, abs=1e-6)
     assert error_loss(right + 0.5, errors, 1.0).item() > 0.3
-
-
-def test_ladder_rises_as_quality_falls(examples):
-    ladder = jpeg_ladder(examples, 3)
-    assert (ladder.diff() > 0).all()
-    assert -3 < ladder[0] < ladder[-1] < 0
 
 
 def test_training_learns_to_tell_noise(examples, held_out, tmp_path):

@@ -1,0 +1,35 @@
+"""Errors as a predictor reads them from images, in logarithms, and their root mean square over the object."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Errors of images, relative to the root mean square of their objects; logarithms (base 10)."""
+
+    cells: Float[Tensor, "b 1 i j"]
+    """Root mean square error of each cell of `stride`×`stride` pixels."""
+    whole: Float[Tensor, " b"]
+    """The same of the whole object; NaN where there is none."""
+    features: Float[Tensor, "b k i j"]
+    """Penultimate features, for out-of-distribution detection."""
+
+
+def rms_error(log_error: Float[Tensor, "b 1 i j"], weight: Float[Tensor, "b 1 i j"]) -> Float[Tensor, " b"]:
+    """Logarithm (base 10) of the root mean square error of each object; NaN if its weights are all zero.
+
+    Errors add up as squares: the mean of scores would let a good half hide a bad one.
+
+    Parameters
+    ----------
+    log_error
+        Logarithm (base 10) of each cell's relative error; above 0, an error of 100 %, it counts as 0.
+    weight
+        Share of each cell that is foreground, 0–1.
+    """
+    weight = weight.double()
+    square = 10 ** (2 * log_error.double().clamp_max(0))
+    return 0.5 * ((square * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))).log10()
