@@ -19,7 +19,7 @@ from torch.nn.functional import avg_pool2d, pad
 
 import recon
 from mriqf import degrade, metrics
-from mriqf.training.groups.resolution import crop_to_support
+from mriqf.scoring.resolution import crop_to_support
 from mriqf.training.groups.targets import Image, Target, denoise
 from recon.coils import calibration_region, white_noise
 from recon.simulate import varied_disc
@@ -43,7 +43,7 @@ class Example:
     """A degraded image, as a predictor sees it, and what is wrong with it."""
 
     image: Float[Tensor, "h w"]
-    """Magnitude, any unit, at its own resolution (`mriqf.training.groups.resolution`)."""
+    """Magnitude, any unit, at its own resolution (`mriqf.scoring.resolution`)."""
     total: Float[Tensor, "i j"]
     """Mean square of the relative error against the target, of each cell; -1 outside the object, NaN if not known."""
     excess: Float[Tensor, "i j"]

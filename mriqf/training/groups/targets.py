@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mriqf import metrics
-from mriqf.training.groups.resolution import crop_to_support
+from mriqf.scoring.resolution import crop_to_support
 from recon.coils import smooth_phase
 from recon.wavelets import wavelet
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mriqf.training.groups.resolution import crop_to_support, support
+from mriqf.scoring.resolution import crop_to_support, support
 
 
 @pytest.fixture(scope="module")

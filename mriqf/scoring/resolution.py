@@ -6,7 +6,6 @@ An image with an empty rim of k-space was zero-filled to a larger matrix, or tru
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from mriqf import metrics
 
@@ -15,6 +14,8 @@ DROP = 1.25
 below 1.2, of interpolated ones it is 1.5 to 5: anatomies and noise of `data_manifests/modl.toml`."""
 WINDOW = 5
 """Frequencies on either side of an edge, over which power is averaged."""
+SOFT = 2.0
+"""Width of the edge of the mask, pixels."""
 LEAST = 0.25
 """Part of the frequencies that a support has, at least."""
 FEWEST = 32
@@ -47,10 +48,13 @@ def crop_to_support(image: Float[Tensor, "1 1 h w"]) -> tuple[Float[Tensor, "1 1
 
 
 def _once(image: Tensor, least: list[float]) -> list[int]:
-    # The background of a magnitude image fills all of k-space with noise, wherever the object's support ends.
-    inside = metrics.object_mask(image).float()
-    soft = avg_pool2d(avg_pool2d(inside, 5, 1, 2), 5, 1, 2)
-    power = torch.fft.fft2((image * soft).double()[0, 0]).abs().square()
+    from scipy.ndimage import gaussian_filter
+
+    # The background of a magnitude image fills all of k-space with noise, wherever the object's support ends. The edge
+    # of the mask is smooth: one of boxes would have zeros of its own in k-space.
+    inside = metrics.object_mask(image)[0, 0].cpu().double().numpy()
+    soft = torch.from_numpy(gaussian_filter(inside, SOFT)).to(image.device)
+    power = torch.fft.fft2(image.double()[0, 0] * soft).abs().square()
     logs = (power / power.amax().clamp_min(1e-300) + 1e-14).log()
     return [_extent(logs if axis == 0 else logs.mT, least[axis]) for axis in (0, 1)]
 
@@ -64,24 +68,31 @@ def _extent(logs: Float[Tensor, "n m"], least: float) -> int:
     signs = torch.stack((logs.mean(1)[1 : half + 1], logs.mean(1)[-half:].flip(0)))  # frequencies 1 to half
     points = logs.quantile(0.95, 1)
     mean, high = signs.mean(0), (points[1 : half + 1] + points[-half:].flip(0)) / 2
-    at = torch.arange(WINDOW + 1, half - 2)
-    fall, inner = _fall(mean, at)
-    # Smooth images fall everywhere, but not more steeply in one place: the fall next to an edge does not count.
+    at = torch.arange(WINDOW + 1, half - 2, device=logs.device)
+    inner, before, beyond = _levels(mean, at)
+    fall = torch.minimum(inner, before) - beyond  # of shapes with few frequencies the last may stand out: no edge
+    # Smooth images fall everywhere, but not more steeply in one place: the fall next to an edge does not count, nor does
+    # one that goes on as it began.
     around = torch.nn.functional.pad(fall, (2 * WINDOW, 2 * WINDOW))
     edge = fall - torch.maximum(around[: len(fall)], around[4 * WINDOW :]) > 0.8 * DROP
+    breaks = fall - (before - inner).clamp_min(0) * (WINDOW + 2) / WINDOW > DROP / 2
     # Undersampled images have an edge where their centre ends, but lines or points beyond it that are as strong.
     strongest = signs.amax(0).flip(0).cummax(0).values.flip(0)[at + 1]
-    empty = (inner - strongest > 0.8 * DROP) & (_fall(high, at)[0] > DROP / 2)
-    fall, k = torch.where(edge & empty & (at >= least / 2), fall, 0).max(0)
+    inner_high, _, beyond_high = _levels(high, at)
+    empty = (inner - strongest > 0.8 * DROP) & (inner_high - beyond_high > DROP / 2)
+    fall, k = torch.where(edge & breaks & empty & (at >= least / 2), fall, 0).max(0)
     return 2 * int(at[k]) + 1 if fall > DROP else n
 
 
-def _fall(profile: Float[Tensor, " k"], at: Tensor) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-    """Difference of the means before and after frequencies, one left out on either side, and the mean before."""
+def _levels(
+    profile: Float[Tensor, " k"], at: Tensor
+) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"], Float[Tensor, " m"]]:
+    """Means before frequencies, of the window before that, and behind them; one sample on either side is left out."""
     sums = torch.cat((profile.new_zeros(1), profile.cumsum(0)))
-    last = (at + 1 + WINDOW).clamp_max(len(profile))
+    first, last = (at - 1 - 2 * WINDOW).clamp_min(0), (at + 1 + WINDOW).clamp_max(len(profile))
     inner = (sums[at - 1] - sums[at - 1 - WINDOW]) / WINDOW
-    return inner - (sums[last] - sums[at + 1]) / (last - at - 1), inner
+    before = (sums[at - 1 - WINDOW] - sums[first]) / (at - 1 - WINDOW - first).clamp_min(1)
+    return inner, torch.where(first < at - 1 - WINDOW, before, inner), (sums[last] - sums[at + 1]) / (last - at - 1)
 
 
 def _cropped(image: Tensor, size: tuple[int, int]) -> Tensor:
