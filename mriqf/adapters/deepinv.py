@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mriqf.adapters.scorer import BatchScorer
 from mriqf.predictors.base import Predictor
+from mriqf.scoring.resolution import Resolution
 
 
 class QFScore:
@@ -29,12 +30,16 @@ class QFScore:
         Name or path of trained weights, or a loaded predictor.
     pool
         How the quality map becomes one number: see `mriqf.scoring.pooling.choose_pool`.
+    resolution
+        What an empty rim of k-space counts: see `mriqf.Scorer`.
     """
 
     lower_better = False
 
-    def __init__(self, weights: str | Path | Predictor = "qf-mri", pool: str = "auto"):
-        self.scorer = BatchScorer(weights, pool)
+    def __init__(
+        self, weights: str | Path | Predictor = "qf-mri", pool: str = "auto", *, resolution: Resolution = "own"
+    ):
+        self.scorer = BatchScorer(weights, pool, resolution=resolution)
 
     def __call__(
         self,

@@ -3,7 +3,8 @@
 A file holds a network: images in [0, 1] of any size go in, a map of the score of their cells, or restored images come
 out. The rest of scoring is no network, and has to be done around it. For a slice of an MR volume:
 
-1. Before: magnitude. Rows and columns at the borders that are exactly zero are cut off. Intensities become
+1. Before: magnitude. Where the metadata's `resolution` is `own`, an empty rim of k-space is cut off
+   (`mriqf.scoring.resolution`). Rows and columns at the borders that are exactly zero are cut off. Intensities become
    `clip((magnitude - low) / (high - low), 0, 1)`, with the 1st and the 99.9th percentile of the volume's pixels that
    are not zero; where the metadata's `low` is `zero`, `low` is 0 (unless magnitudes lie below it).
 2. The network. Its input is `(batch, 1, height, width)`, float32.
@@ -109,6 +110,7 @@ def _predictor(model: Predictor) -> tuple[nn.Module, dict[str, tuple[str, str]],
         return _Cells(model), {"quality": cells}, told | {"low": low}
     told["output"] += "; log_error: logarithm (base 10) of their root mean square error, relative to the whole object's"
     told["low"] = "zero"
+    told["resolution"] = "own"
     return _ErrorCells(model), {"quality": cells, "log_error": cells}, told
 
 

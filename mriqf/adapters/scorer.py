@@ -10,6 +10,7 @@ from mriqf.io import from_array
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.scoring.pooling import choose_pool
 from mriqf.scoring.quality import magnitude
+from mriqf.scoring.resolution import Resolution
 from mriqf.scoring.scorer import Scorer
 
 
@@ -28,11 +29,16 @@ class BatchScorer:
         Name or path of trained weights, or a loaded predictor.
     pool
         How the quality map becomes one number: see `mriqf.scoring.pooling.choose_pool`.
+    resolution
+        What an empty rim of k-space counts: see `mriqf.Scorer`.
     """
 
-    def __init__(self, weights: str | Path | Predictor = "qf-mri", pool: str = "auto"):
+    def __init__(
+        self, weights: str | Path | Predictor = "qf-mri", pool: str = "auto", *, resolution: Resolution = "own"
+    ):
         self._model = weights if isinstance(weights, Predictor) else load_predictor(weights)
         self._pool = choose_pool(pool, self._model)
+        self._resolution: Resolution = resolution
         self._scorers: dict[torch.device, Scorer] = {}
 
     def __call__(self, images: Num[Tensor, "b ch h w"]) -> Float[Tensor, " b"]:
@@ -51,7 +57,9 @@ class BatchScorer:
         """
         shown = magnitude(images.detach()).cpu()
         if (device := images.device) not in self._scorers:  # each device has a precision that is fast on it
-            self._scorers[device] = Scorer(self._model, pool=self._pool, calibration=None, device=device)
+            self._scorers[device] = Scorer(
+                self._model, pool=self._pool, calibration=None, resolution=self._resolution, device=device
+            )
         scorer = self._scorers[device]
         scores = [
             slice_score.value for image in shown for slice_score in scorer.slices(from_array(image[None], "image"))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mriqf.adapters.scorer import BatchScorer
 from mriqf.predictors.base import Predictor
+from mriqf.scoring.resolution import Resolution
 
 try:
     from torchmetrics import Metric
@@ -41,6 +42,8 @@ class QFScore(Metric):
         Name or path of trained weights, or a loaded predictor.
     pool
         How the quality map becomes one number: see `mriqf.scoring.pooling.choose_pool`.
+    resolution
+        What an empty rim of k-space counts: see `mriqf.Scorer`.
     options
         Those of every torchmetrics `Metric`, as `dist_sync_on_step`.
     """
@@ -53,9 +56,16 @@ class QFScore(Metric):
     total: Tensor
     count: Tensor
 
-    def __init__(self, weights: str | Path | Predictor = "qf-mri", pool: str = "auto", **options: Any):
+    def __init__(
+        self,
+        weights: str | Path | Predictor = "qf-mri",
+        pool: str = "auto",
+        *,
+        resolution: Resolution = "own",
+        **options: Any,
+    ):
         super().__init__(**options)
-        self.scorer = BatchScorer(weights, pool)
+        self.scorer = BatchScorer(weights, pool, resolution=resolution)
         self.add_state("total", torch.zeros((), dtype=torch.float32), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 

@@ -31,23 +31,26 @@ from mriqf.commands.kspace import (
     read_coil_maps,
 )
 from mriqf.commands.options import choose_device, parse_slices, say
-from mriqf.commands.score_table import complain, nrmse_column, score_column, unit_in_words
+from mriqf.commands.score_table import complain, nrmse_column, resolved_in_words, score_column, unit_in_words
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import check_targets, tables
-from mriqf.io import find_inputs, find_sampling, read_kspace
+from mriqf.io import find_inputs, find_sampling, from_array, read_kspace
 from mriqf.io.bounds import named
 from mriqf.io.discovery import RAW, passed_over
+from mriqf.scoring.resolution import Resolution
 from mriqf.scoring.scorer import Scorer
 from recon.pipeline import MOST_COILS, prepare
 
 PRINTED = (
-    "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "held_out",
-    "missing", "sure", "note",
+    "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "resolved",
+    "held_out", "missing", "sure", "note",
 )  # fmt: skip
 JUDGED = ("nrmse", "nrmse_low", "nrmse_high", "score", "domain")
 MEASURED = ("held_out", "held_out_low", "held_out_high", "missing", "sure", "noise_std", "noise", "note")
-FOUND = (*JUDGED, *MEASURED)
-USED = ("method", "acceleration", "weights", "unit", "modl", "lam", "coil_maps", "folds", "seed", "version")
+FOUND = (*JUDGED, "resolved", *MEASURED)
+USED = (
+    "method", "acceleration", "weights", "unit", "resolution", "modl", "lam", "coil_maps", "folds", "seed", "version",
+)  # fmt: skip
 
 
 def check(
@@ -58,6 +61,7 @@ def check(
     center_fraction: float | None = None,
     seed: int = 0,
     weights: str = "qf-mri",
+    resolution: Resolution = "own",
     modl: str | None = None,
     lam: float | None = None,
     coil_maps: Path | None = None,
@@ -79,7 +83,7 @@ def check(
     noise where that is known; missing, the relative error of the image if the lines that were never measured are
     foretold as well as those; sure, Stein's estimate of the relative error in the lines that were measured, which says
     nothing of the others; and a note on what is empty. To programs, fields are separated by tabs: input, slice, method,
-    acceleration, nrmse, nrmse_low, nrmse_high, score, unit, held_out, missing, sure, note.
+    acceleration, nrmse, nrmse_low, nrmse_high, score, unit, resolved, held_out, missing, sure, note.
 
     Parameters
     ----------
@@ -97,6 +101,8 @@ def check(
         Seed of the mask, of which lines are held out when, and of the probes.
     weights
         Name or path of the predictor that scores; each slice is scored on its own scale.
+    resolution
+        What an empty rim of k-space counts in the score: see mriqf score.
     modl
         Name or path of a trained MoDL or VarNet, such as modl-knee; those of the method's name if not given.
     lam
@@ -140,7 +146,7 @@ def check(
     check_targets(csv, force=force)
     lam, place = LAM.get(method) if lam is None else lam, choose_device(device)
     try:
-        scorer = Scorer(weights, device=place)
+        scorer = Scorer(weights, resolution=resolution, device=place)
         judge = _Judge(scorer, force_score)
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -149,8 +155,8 @@ def check(
     network = choose_weights(method, modl, "--modl")
     reconstruction = choose_method(method, lam, network, place, "--modl")
     used = {
-        "method": method, "weights": weights, "unit": scorer.predictor.unit, "modl": network, "lam": lam,
-        "folds": folds, "seed": seed, "version": __version__,
+        "method": method, "weights": weights, "unit": scorer.predictor.unit,
+        "resolution": resolution, "modl": network, "lam": lam, "folds": folds, "seed": seed, "version": __version__,
     }  # fmt: skip
     failures: list[str] = []
     skipped: dict[str, str] = {}
@@ -240,8 +246,10 @@ class _Judge:
 
     def __call__(self, image: Float32[np.ndarray, "h w"]) -> dict[str, Any]:
         """Score and NRMSE to expect; of an image of an unknown kind, the reason why there are none."""
-        found = self.scorer.image(image)
-        told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": found.value}
+        whole = self.scorer(from_array(image, "image"))
+        (found,) = whole.slices
+        seen = resolved_in_words(whole.resolved, image.shape)
+        told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": found.value, "resolved": seen}
         if (expected := found.expected) is not None:
             told |= {key: getattr(expected, key) for key in JUDGED[:3]} | {"domain": expected.reason or "ok"}
             if expected.unlike and not self.force_score:

@@ -25,6 +25,7 @@ from mriqf.commands.table_file import TableFile, check_targets, tables
 from mriqf.io import Axis, find_inputs
 from mriqf.io.bounds import named
 from mriqf.io.discovery import passed_over
+from mriqf.scoring.resolution import Resolution
 from mriqf.scoring.scorer import Scorer
 
 
@@ -34,6 +35,8 @@ def score(
     pool: str = "auto",
     calibration: str = "auto",
     limit: float | None = None,
+    resolution: Resolution = "own",
+    flips: bool = False,
     mask: Path | None = None,
     axis: Axis = "slice",
     slices: str = ":",
@@ -57,7 +60,7 @@ def score(
     less, 20 points less for each doubling, 0 at 32 %; that of qf-gray and qf-rgb is JPEG quality. An image of a kind
     that the calibration does not know gets a reason instead of a score. A terminal shows a row a volume at the end,
     too. To programs, fields are separated by tabs: input, slice, time, nrmse, nrmse_low, nrmse_high, score, unit,
-    foreground_fraction, pool, weights, remark.
+    resolved, foreground_fraction, pool, weights, remark.
 
     Parameters
     ----------
@@ -73,6 +76,11 @@ def score(
         File by `mriqf calibrate`, or none; auto: that beside the weights, if there is one.
     limit
         NRMSE that the cut-off is for, 0.10 if not given: few images with less score below it.
+    resolution
+        For predictors of errors, which see images with an empty rim of k-space (interpolated, or truncated) at their
+        own resolution, and report it: own counts the detail that lacks for nothing, as-is counts it as error.
+    flips
+        Average over the eight orientations of each slice: eight times the work, and mirrors score alike.
     mask
         File with your own foreground (not zero), of the size of each input, instead of the automatic one.
     axis
@@ -131,7 +139,7 @@ def score(
     if out is not None:
         options = Options(
             weights, pool, calibration, _text(mask), axis, slices, _text(map_dir), _text(overlay_dir), force_score,
-            device, batch_size,
+            device, batch_size, resolution, flips,
         )  # fmt: skip
         archive = score_batch(inputs, options, out, count=workers or 1, scheduler=scheduler)
         with tables(csv, json, columns(archive.calibrated), force=force) as files:
@@ -144,8 +152,9 @@ def score(
         return 1 if archive.failed else 0
     try:
         scorer = Scorer(
-            weights, pool=pool, calibration=calibration, batch_size=batch_size, device=choose_device(device)
-        )
+            weights, pool=pool, calibration=calibration, resolution=resolution, flips=flips, batch_size=batch_size,
+            device=choose_device(device),
+        )  # fmt: skip
         cut = choose_cut_off(scorer.calibration, limit)
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -25,6 +25,7 @@ from mriqf.io import Axis, find_inputs
 from mriqf.io.bounds import named, words
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.scoring.pooling import choose_pool
+from mriqf.scoring.resolution import Resolution
 from mriqf.scoring.scorer import Scorer
 from mriqf.weights import find, names
 
@@ -47,6 +48,8 @@ class Options:
     force_score: bool
     device: str
     batch_size: int
+    resolution: Resolution = "own"
+    flips: bool = False
     digest: str = ""
     """For workers: of what weights, calibration and version were when the run began."""
     calibrated: bool = False
@@ -244,8 +247,12 @@ def _loaded(options: Options) -> Job:
     mask, map_dir, overlay_dir = (
         None if path is None else Path(path) for path in (options.mask, options.map_dir, options.overlay_dir)
     )
+    scorer = Scorer(
+        model, pool=options.pool, calibration=calibration, resolution=options.resolution, flips=options.flips,
+        batch_size=options.batch_size,
+    )  # fmt: skip
     return Job(
-        Scorer(model, pool=options.pool, calibration=calibration, batch_size=options.batch_size),
+        scorer,
         options.weights,
         choose_cut_off(calibration, None),
         mask,
@@ -293,7 +300,8 @@ def for_workers(options: Options) -> Options:
 def _settings(options: Options) -> list[Any]:
     """Remaining settings that change scores; maps and pictures can be added later."""
     mask = None if options.mask is None else [options.mask, state(options.mask)]
-    return [options.weights, mask, options.axis, str(parse_slices(options.slices)), options.force_score]
+    slices = str(parse_slices(options.slices))
+    return [options.weights, mask, options.axis, slices, options.force_score, options.resolution, options.flips]
 
 
 def _as_typed(row: dict[str, Any], name: str, options: Options) -> dict[str, Any]:

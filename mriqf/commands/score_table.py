@@ -14,14 +14,14 @@ from mriqf.scoring.pooling import weighted_mean
 
 Row = Mapping[str, Any]
 MEASURED = (
-    "input", "slice", "time", "score", "unit", "pool", "weights", "foreground_fraction", "foreground", "axis", "low",
-    "high", "threshold", "jpeg_quality", "map", "version", "note",
+    "input", "slice", "time", "score", "unit", "resolved", "resolution", "pool", "weights", "foreground_fraction",
+    "foreground", "axis", "low", "high", "threshold", "jpeg_quality", "map", "version", "note",
 )  # fmt: skip
 NUMBERS = tuple(field.name for field in fields(Expected) if field.name != "reason")
 EXPECTED = (*NUMBERS, "domain", "cut_off", "limit")
 PRINTED = (
-    "input", "slice", "time", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "foreground_fraction", "pool",
-    "weights", "remark",
+    "input", "slice", "time", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "resolved",
+    "foreground_fraction", "pool", "weights", "remark",
 )  # fmt: skip
 NO_EXPECTATION = dict.fromkeys(("nrmse", "nrmse_low", "nrmse_high"))
 
@@ -173,6 +173,8 @@ def remarks(row: Row, slices: Sequence[Row]) -> list[str]:
         said.append(f"{below} slice{'s' * (below > 1)} below the cut-off")
     if row["jpeg_quality"] is not None:
         said.append(f"JPEG quality {row['jpeg_quality']}")
+    if coarser(row):
+        said.append(f"resolved {row['resolved']}")
     return [*said, *([row["note"]] if row["note"] else [])]
 
 
@@ -199,6 +201,17 @@ def cut_off(cut: CutOff) -> str:
 def unit_in_words(unit: str) -> str:
     """A unit of scores, and what it means."""
     return f"{unit}; 100 at 1 % or less, 20 less for each doubling, 0 at 32 %" if unit == ERROR_UNIT else unit
+
+
+def resolved_in_words(resolved: tuple[int, int] | None, shape: tuple[int, int]) -> str | None:
+    """`192×115 of 256×256`: the resolution that slices were scored at, and their matrix; None where pixels count."""
+    return None if resolved is None else f"{resolved[0]}×{resolved[1]} of {shape[0]}×{shape[1]}"
+
+
+def coarser(row: Row) -> bool:
+    """True where slices were scored at a lower resolution than that of their matrix."""
+    own, _, whole = (row.get("resolved") or "").partition(" of ")
+    return own != whole
 
 
 def interval(value: float, low: float, high: float, unit: str = "") -> str:

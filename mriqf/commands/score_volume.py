@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mriqf import __version__
 from mriqf.calibration import LIMIT, Calibration, CutOff
-from mriqf.commands.score_table import expected_columns
+from mriqf.commands.score_table import expected_columns, resolved_in_words
 from mriqf.commands.table_file import writing
 from mriqf.io import Axis, Volume, cut_along, read, write_map, write_overlay
 from mriqf.scoring.foreground import mask_reader
@@ -67,6 +67,8 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
     whole = {
         "input": source,
         "unit": job.scorer.predictor.unit,
+        "resolved": resolved_in_words(setting.resolved, volume.shape),
+        "resolution": None if setting.resolved is None else job.scorer.resolution,
         "pool": job.scorer.pool,
         "weights": job.weights,
         "foreground": "automatic" if mask is None else str(job.mask),
@@ -77,7 +79,7 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
         "jpeg_quality": None if lattice is None else lattice.quality,
         "map": None if map_path is None else str(map_path),
         "version": __version__,
-        "note": "; ".join(notes(volume, job.scorer.predictor)),
+        "note": "; ".join(notes(volume, job.scorer.predictor, setting.resolved)),
     }
 
     def scored() -> Iterator[SliceScore]:

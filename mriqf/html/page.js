@@ -122,6 +122,7 @@ function show(v) {
   const count = `${v.slices.length} slice${v.slices.length === 1 ? "" : "s"}`;
   facts.push(v.score === null ? count : `score ${fixed(v.score, 2)} over ${count}`);
   if (v.flags.length) facts.push(v.flags.filter((flag) => flag !== "note").join(", "));
+  if (v.resolved) facts.push(`resolved ${v.resolved}`);
   if (v.note) facts.push(v.note);
   $("facts").textContent = facts.filter(Boolean).join("; ");
   const links = [["file", v.href], ["quality map", v.map]].filter((link) => link[1] !== null);

@@ -134,6 +134,7 @@ def _volume(
         "slices": [_slice(s) for s in volume.slices],
         "amiss": amiss,
         "note": volume.note,
+        "resolved": volume.resolved,
         "pictures": [
             {
                 "slice": _place(volume, p),

@@ -71,6 +71,8 @@ class ScoredVolume:
     """NRMSE that this cut-off is for."""
     note: str = ""
     """What makes its scores doubtful."""
+    resolved: str = ""
+    """Resolution that it was scored at, and its matrix, as `192×115 of 256×256`; empty where pixels count."""
 
     @property
     def below(self) -> int:
@@ -215,6 +217,7 @@ def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
         _number(table, first, "cut_off"),
         _number(table, first, "limit"),
         str(first.get("note") or ""),
+        str(first.get("resolved") or ""),
     )
 
 

@@ -106,6 +106,7 @@ def read_errors(
     grid_offset: tuple[int, int] = (0, 0),
     *,
     together: bool | None = None,
+    flips: bool = False,
 ) -> Reading:
     """Errors of images in [0, 1], of cells and of objects, on the processor; all else as `predict_map`.
 
@@ -119,13 +120,34 @@ def read_errors(
         Share of each cell that is foreground: `mriqf.scoring.pooling.cell_weight`.
     grid_offset, together
         See `predict_map`.
+    flips
+        Average over all eight orientations: mirrors, quarter turns and both.
 
     Raises
     ------
     ValueError
         If the images are smaller than the predictor's receptive field.
     """
-    each = _parts_of(pad_to_cells(model, images, grid_offset), model, together)
+    padded = pad_to_cells(model, images, grid_offset)
+    if not flips:
+        return _read(model, padded, weight, together)
+    turned = []
+    for transposed in (False, True):
+        x, w = (t.mT if transposed else t for t in (padded, weight))
+        axes: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
+        seen, shares = (torch.cat([t.flip(a) for a in axes]).contiguous() for t in (x, w))
+        found = _read(model, seen, shares, together)
+        for k, a in enumerate(axes):
+            part = slice(k * len(images), (k + 1) * len(images))
+            cells, features = (t[part].flip(a) for t in (found.cells, found.features))
+            turned.append(
+                (cells.mT if transposed else cells, found.whole[part], features.mT if transposed else features)
+            )
+    return Reading(*(torch.stack(values).mean(0) for values in zip(*turned, strict=True)))
+
+
+def _read(model: ErrorModel, images: Tensor, weight: Tensor, together: bool | None) -> Reading:
+    each = _parts_of(images, model, together)
     shares = weight.to(model.device).split(len(each[0]))
     found = [model.read(part, share) for part, share in zip(each, shares, strict=True)]
     return Reading(*(torch.cat([getattr(f, name) for f in found]).cpu() for name in ("cells", "whole", "features")))

@@ -1,6 +1,6 @@
 """Errors as a predictor reads them from images, in logarithms, and their root mean square over the object."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +16,13 @@ class Reading:
     """The same of the whole object; NaN where there is none."""
     features: Float[Tensor, "b k i j"]
     """Penultimate features, for out-of-distribution detection."""
+
+    def plus(self, error: Float[Tensor, " b"]) -> "Reading":
+        """With a further error of each image, evenly spread over its cells; independent errors add up as squares."""
+        square = error.to(self.whole).square()
+        cells = 10 ** (2 * self.cells) + square[:, None, None, None].to(self.cells)
+        whole = 10 ** (2 * self.whole) + square
+        return replace(self, cells=0.5 * cells.log10(), whole=0.5 * whole.log10())
 
 
 def rms_error(log_error: Float[Tensor, "b 1 i j"], weight: Float[Tensor, "b 1 i j"]) -> Float[Tensor, " b"]:

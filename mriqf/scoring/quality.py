@@ -1,7 +1,7 @@
 """Scores of tensors, as metrics of other packages are called: `quality(images)`, `Quality()(images)`."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from mriqf.predictors.base import ErrorModel, Predictor, load_predictor
 from mriqf.predictors.unit import score_of_error
 from mriqf.scoring.foreground import content, foreground_mask
 from mriqf.scoring.pooling import cell_weight, choose_pool, pooled
+from mriqf.scoring.resolution import Resolution, resolve, support, unresolved_error
 from mriqf.scoring.scale import volume_scale
 from mriqf.scoring.scorer import check_channels, jpeg_trace
 from mriqf.scoring.slices import enlarge, grid_offset, own_scale
@@ -38,11 +39,13 @@ class Quality(nn.Module):
         `none` for one score an image, `mean` or `sum` over the batch; NaN if an image has no foreground.
     pool
         How the quality map becomes one number: see `mriqf.scoring.pooling.choose_pool`.
+    resolution
+        What an empty rim of k-space counts: see `mriqf.Scorer`. The rim is looked for without a gradient.
 
     Raises
     ------
     ValueError
-        If there are no such weights, pool or reduction.
+        If there are no such weights, pool, reduction or resolution.
 
     Examples
     --------
@@ -55,14 +58,24 @@ class Quality(nn.Module):
     higher_is_better = True
     score_range = (0, 100)
 
-    def __init__(self, model: str | Path | Predictor = "qf-mri", reduction: Reduction = "none", *, pool: str = "auto"):
+    def __init__(
+        self,
+        model: str | Path | Predictor = "qf-mri",
+        reduction: Reduction = "none",
+        *,
+        pool: str = "auto",
+        resolution: Resolution = "own",
+    ):
         super().__init__()
+        if resolution not in get_args(Resolution):
+            raise ValueError(f"resolution is {resolution!r}: choose own or as-is")
         if reduction not in ("none", "mean", "sum"):
             raise ValueError(f"reduction is {reduction!r}: choose none, mean or sum")
         self.model = model if isinstance(model, Predictor) else load_predictor(model)
         self.reduction = reduction
         self.pool = choose_pool(pool, self.model)
         self.unit = self.model.unit
+        self.resolution: Resolution = resolution
         self.train(False)
 
     def train(self, mode: bool = True) -> "Quality":  # noqa: ARG002 (the predictor is not trained)
@@ -91,6 +104,9 @@ class Quality(nn.Module):
 
     def _score(self, image: Float[Tensor, "ch h w"]) -> Float[Tensor, ""]:
         model: Any = self.model
+        whole = image
+        if isinstance(model, ErrorModel) and image.detach().isfinite().all():
+            image = resolve(whole[None], support(whole[None]))[0]
         volume = from_array(image.detach().cpu().numpy()[None], "image")
         lattice = jpeg_trace(volume, [0]) if model.reads_grid else None
         scale = own_scale(volume_scale(volume, lattice), model)
@@ -107,9 +123,15 @@ class Quality(nn.Module):
         seen = functional.pad(enlarged[None], around, mode="replicate")
         weight = cell_weight(torch.from_numpy(inside[None]), model.stride, offset).to(seen)
         with torch.autocast(image.device.type, enabled=False):
-            if self.pool == "rms" and isinstance(model, ErrorModel):
-                return score_of_error(10 ** model.read(seen, weight).whole[0])
-            return pooled(model(seen)[0, 0], weight[0, 0], self.pool)
+            if not isinstance(model, ErrorModel):
+                return pooled(model(seen)[0, 0], weight[0, 0], self.pool)
+            reading = model.read(seen, weight)
+        if self.resolution == "as-is" and image.shape != whole.shape:
+            more = unresolved_error(image[None], (whole.shape[1], whole.shape[2]))
+            reading = reading.plus(reading.whole.new_tensor([more]))
+        if self.pool == "rms":
+            return score_of_error(10 ** reading.whole[0])
+        return pooled(score_of_error(10**reading.cells)[0, 0], weight[0, 0], self.pool)
 
 
 def quality(
@@ -118,6 +140,7 @@ def quality(
     reduction: Reduction = "none",
     *,
     pool: str = "auto",
+    resolution: Resolution = "own",
 ) -> Float[Tensor, "*b"]:
     """Reference-free quality of each image of a batch, 0–100, higher is better; for volumes, see `mriqf.score`.
 
@@ -125,7 +148,7 @@ def quality(
     ----------
     images
         See `Quality.forward`.
-    model, reduction, pool
+    model, reduction, pool, resolution
         See `Quality`, which keeps its network between calls.
 
     Examples
@@ -135,7 +158,7 @@ def quality(
     >>> mriqf.quality(images).shape
     torch.Size([2])
     """
-    return Quality(model, reduction, pool=pool).to(images.device)(images)
+    return Quality(model, reduction, pool=pool, resolution=resolution).to(images.device)(images)
 
 
 def magnitude(images: Num[Tensor, "b ch h w"]) -> Float[Tensor, "b ch2 h w"]:

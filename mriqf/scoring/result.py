@@ -60,6 +60,9 @@ class Score:
     lattice: Lattice | None
     """Of an earlier JPEG compression, if the pixels still show it."""
     calibration: Calibration | None = field(repr=False, default=None)
+    resolved: tuple[int, int] | None = None
+    """Rows and columns of k-space that the slices fill, at which they were scored; None for predictors of JPEG quality,
+    which see pixels as they are."""
     notes: tuple[str, ...] = ()
     """What makes the numbers doubtful: see `notes`."""
 

@@ -4,10 +4,11 @@ Lattice, scale, foreground and pool are part of a score: the same predictor give
 was used is stored with every result.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -17,12 +18,13 @@ from mriqf.calibration import Calibration
 from mriqf.calibration.file import attached
 from mriqf.io import Axis, Volume, as_volume, cut_along, from_array
 from mriqf.jpeg.lattice import Lattice, as_8bit, estimate_quality
-from mriqf.predictors.base import Predictor, load_predictor
+from mriqf.predictors.base import ErrorModel, Predictor, load_predictor
 from mriqf.predictors.inference import for_inference
 from mriqf.scoring.foreground import mask_reader
 from mriqf.scoring.pooling import choose_pool, weighted_mean
+from mriqf.scoring.resolution import Resolution, on_grid, resolved_volume, unresolved_error, volume_support
 from mriqf.scoring.result import Score, SliceScore
-from mriqf.scoring.scale import Scale, spread, volume_scale
+from mriqf.scoring.scale import Scale, normalise, spread, volume_scale
 from mriqf.scoring.slices import own_scale, score_slices
 
 
@@ -35,10 +37,12 @@ class Setting:
     """Of an earlier JPEG compression, if the pixels still show it."""
     grid: Lattice | None
     """The same, if the predictor was trained on that: cells are laid on it."""
+    resolved: tuple[int, int] | None
+    """Rows and columns of k-space that slices fill, at which predictors of errors see them; None for others."""
 
 
 class Scorer:
-    """Scores of volumes: JPEG lattice, intensity scale, foreground, network, pooling and calibration, in this order.
+    """Scores of volumes: JPEG lattice, resolution, scale, foreground, network, pooling and calibration, in this order.
 
     Parameters
     ----------
@@ -48,6 +52,11 @@ class Scorer:
         How the quality map becomes one number: see `choose_pool`.
     calibration
         What a score says of errors (`mriqf calibrate`), or its file; by default that of the weights, if there is one.
+    resolution
+        For predictors of errors, which see slices with an empty rim of k-space at their own resolution: `own` counts
+        detail that lacks for nothing, `as-is` counts the energy that the rim is expected to have as error, too.
+    flips
+        Whether predictors of errors see each slice in all eight orientations, and their readings are averaged.
     batch_size
         Slices in memory at a time, and through the predictor at once on a GPU.
     device
@@ -58,7 +67,7 @@ class Scorer:
     Raises
     ------
     ValueError
-        If there are no such weights or pool, or the calibration is of others.
+        If there are no such weights, pool or resolution, or the calibration is of others.
     """
 
     def __init__(
@@ -67,11 +76,17 @@ class Scorer:
         *,
         pool: str = "auto",
         calibration: Calibration | str | Path | None = "auto",
+        resolution: Resolution = "own",
+        flips: bool = False,
         batch_size: int = 8,
         device: str | torch.device | None = None,
         exact: bool = False,
     ):
+        if resolution not in get_args(Resolution):
+            raise ValueError(f"resolution is {resolution!r}: choose own or as-is")
         model = weights if isinstance(weights, Predictor) else load_predictor(weights)
+        self.resolution: Resolution = resolution
+        self.flips = flips
         self.pool = choose_pool(pool, model)
         self.calibration = attached(calibration, model, self.pool)
         self.batch_size = batch_size
@@ -79,7 +94,7 @@ class Scorer:
         self.predictor = model.to(where) if exact else for_inference(model, where)
 
     def prepare(self, volume: Volume, indices: Sequence[int] | None = None, *, search: bool = True) -> Setting:
-        """Lattice and scale of a volume.
+        """Lattice, resolution and scale of a volume.
 
         Parameters
         ----------
@@ -98,7 +113,9 @@ class Scorer:
         check_channels(volume.channels, self.predictor)
         lattice = jpeg_trace(volume, range(volume.n_slices) if indices is None else indices) if search else None
         grid = lattice if self.predictor.reads_grid else None
-        return Setting(own_scale(volume_scale(volume, grid), self.predictor), lattice, grid)
+        resolved = volume_support(volume) if isinstance(self.predictor, ErrorModel) else None
+        seen = volume if resolved is None else resolved_volume(volume, resolved)
+        return Setting(own_scale(volume_scale(seen, grid), self.predictor), lattice, grid, resolved)
 
     def slices(
         self,
@@ -128,10 +145,22 @@ class Scorer:
         """
         indices = range(volume.n_slices) if indices is None else indices
         setting = self.prepare(volume, indices) if setting is None else setting
-        return score_slices(
-            volume.read_slice, indices, self.predictor, pool=self.pool, scale=setting.scale, mask=mask,
-            lattice=setting.grid, calibration=self.calibration, batch_size=self.batch_size,
+        size = volume.shape if setting.resolved is None else setting.resolved
+        seen, smaller = resolved_volume(volume, size), size != volume.shape
+
+        def small_mask(index: int) -> Bool[np.ndarray, "i j"]:
+            return on_grid(mask(index), size, nearest=True) if mask else np.ones(size, bool)
+
+        def unresolved(index: int) -> float:
+            return unresolved_error(torch.from_numpy(seen.read_slice(index))[None], volume.shape)
+
+        found = score_slices(
+            seen.read_slice, indices, self.predictor, pool=self.pool, scale=setting.scale,
+            mask=small_mask if smaller and mask else mask, lattice=setting.grid, calibration=self.calibration,
+            unresolved=unresolved if smaller and self.resolution == "as-is" else None, flips=self.flips,
+            batch_size=self.batch_size,
         )  # fmt: skip
+        return (_on_grid(one, volume, setting.scale, mask) for one in found) if smaller else found
 
     def image(self, image: Shaped[np.ndarray, "*ch h w"]) -> SliceScore:
         """Score of one image by itself: magnitude `(h, w)` in any unit, or RGB `(3, h, w)`."""
@@ -152,8 +181,22 @@ class Scorer:
         value = weighted_mean([(s.value, s.foreground_fraction) for s in results])
         return Score(
             value, results, self.pool, self.predictor.name, self.predictor.unit, setting.scale, setting.lattice,
-            self.calibration, notes(volume, self.predictor),
+            self.calibration, setting.resolved, notes(volume, self.predictor, setting.resolved),
         )  # fmt: skip
+
+
+def _on_grid(
+    found: SliceScore, volume: Volume, scale: Scale, mask: Callable[[int], Bool[np.ndarray, "h w"]] | None
+) -> SliceScore:
+    """The score of a slice that was seen at its own resolution, with map, foreground and image on the volume's grid."""
+    inside = on_grid(found.foreground, volume.shape, nearest=True) if mask is None else mask(found.index)
+    return dataclasses.replace(
+        found,
+        foreground_fraction=float(inside.mean()),
+        map=on_grid(found.map, volume.shape),
+        foreground=inside,
+        image=normalise(volume.read_slice(found.index), scale),
+    )
 
 
 def score(
@@ -165,6 +208,7 @@ def score(
     axis: Axis = "slice",
     slices: Sequence[int] | None = None,
     calibration: Calibration | str | Path | None = "auto",
+    resolution: Resolution = "own",
 ) -> Score:
     """Quality of a reconstruction that has no reference.
 
@@ -186,6 +230,8 @@ def score(
         Which slices to score; all if not given. The scale is always that of the whole volume.
     calibration
         What a score says of errors (`mriqf calibrate`), or its file; by default that of the weights, if there is one.
+    resolution
+        See `Scorer`.
 
     Raises
     ------
@@ -203,16 +249,18 @@ def score(
     ('rms', 'qf-mri')
     """
     volume = cut_along(as_volume(images), axis)
-    scorer = weights if isinstance(weights, Scorer) else Scorer(weights, pool=pool, calibration=calibration)
+    scorer = weights if isinstance(weights, Scorer) else Scorer(
+        weights, pool=pool, calibration=calibration, resolution=resolution
+    )  # fmt: skip
     masks = None if mask is None else cut_along(as_volume(mask, "mask"), axis)
     return scorer(volume, slices, mask=None if masks is None else mask_reader(masks, volume))
 
 
-def notes(volume: Volume, model: Predictor) -> tuple[str, ...]:
+def notes(volume: Volume, model: Predictor, resolved: tuple[int, int] | None = None) -> tuple[str, ...]:
     """Reasons to doubt a volume's scores: slices smaller than the receptive field, pixels that are not square."""
     said = []
-    if min(volume.shape) < (least := model.receptive_field):
-        h, w = volume.shape
+    h, w = volume.shape if resolved is None else resolved
+    if min(h, w) < (least := model.receptive_field):
         said.append(f"{h}×{w} pixels, continued by reflection to the {least}×{least} that the weights see at once")
     across, down = np.linalg.norm(volume.affine[:3, :2], axis=0)
     if max(across, down) > 1.02 * min(across, down):

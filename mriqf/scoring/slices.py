@@ -33,6 +33,8 @@ def score_slices(
     mask: Callable[[int], Bool[np.ndarray, "h w"]] | None = None,
     lattice: Lattice | None = None,
     calibration: Calibration | None = None,
+    unresolved: Callable[[int], float] | None = None,
+    flips: bool = False,
     batch_size: int = 8,
     together: bool | None = None,
 ) -> Iterator[SliceScore]:
@@ -59,6 +61,10 @@ def score_slices(
         Of an earlier JPEG compression, where there is one (`jpeg_trace`): cells are laid on its grid.
     calibration
         Of the predictor and pool: `mriqf.calibration.file.attached`.
+    unresolved
+        Error of a slice that comes on top, of predictors of errors: `mriqf.scoring.resolution.unresolved_error`.
+    flips
+        Whether predictors of errors see each slice in all eight orientations, and their readings are averaged.
     batch_size
         Slices in memory at a time, and through the predictor at once.
     together
@@ -80,7 +86,7 @@ def score_slices(
             for index in indices[start : start + batch_size]
         ]
         for group in _alike(seen):
-            yield from _judge(group, model, pool, calibration)
+            yield from _judge(group, model, pool, calibration, unresolved, flips)
 
 
 @dataclass(frozen=True)
@@ -135,14 +141,21 @@ def _alike(seen: Sequence[_Seen]) -> Iterator[list[_Seen]]:
 
 
 def _judge(
-    group: Sequence[_Seen], model: Predictor, pool: str, calibration: Calibration | None
+    group: Sequence[_Seen],
+    model: Predictor,
+    pool: str,
+    calibration: Calibration | None,
+    unresolved: Callable[[int], float] | None,
+    flips: bool,
 ) -> Iterator[SliceScore]:
     grid_offset = group[0].grid_offset
     images = torch.from_numpy(np.stack([one.image for one in group]))
     weights = cell_weight(torch.from_numpy(np.stack([one.inside for one in group])), model.stride, grid_offset)
     reading = None
     if isinstance(model, ErrorModel):
-        reading = read_errors(model, images, weights, grid_offset, together=True)
+        reading = read_errors(model, images, weights, grid_offset, together=True, flips=flips)
+        if unresolved is not None:
+            reading = reading.plus(torch.tensor([unresolved(one.index) for one in group], dtype=torch.float64))
         maps = score_of_error(10 ** reading.cells.float())
     else:
         maps = predict_map(model, images, grid_offset, together=True)

@@ -87,7 +87,6 @@ def test_error_predictor_has_its_maps(tmp_path, error_weights):
         np.testing.assert_allclose(found["quality"], quality, atol=0.002, rtol=0)
         seen.append(found["log_error"].ravel())
     values = np.concatenate(seen)
-    print(np.quantile(values, [0, 0.1, 0.5, 0.9, 1]))
     assert min((values < -2).mean(), (values > np.log10(0.32)).mean()) > 0.05
     assert ((values > -2) & (values < np.log10(0.32))).mean() > 0.05
     assert told["pool"] == "rms"

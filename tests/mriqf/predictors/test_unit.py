@@ -30,7 +30,9 @@ def test_arrays_as_numbers(kind):
     assert isinstance(found, type(kind(errors)))
     np.testing.assert_allclose(np.asarray(found), [score_of_error(e) for e in errors], rtol=1e-5, atol=1e-4)
     inside = kind([0.011, 0.05, 0.3])
-    np.testing.assert_allclose(np.asarray(error_of_score(score_of_error(inside))), np.asarray(inside), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        np.asarray(error_of_score(score_of_error(inside))), np.asarray(inside), rtol=1e-5, atol=1e-4
+    )
 
 
 def test_a_point_is_three_tenths_of_a_decibel():
