@@ -100,3 +100,18 @@ def test_gates_in_parts_are_those_at_once(monkeypatch):
     monkeypatch.setattr(inference, "TILE", 64)
     assert whole.std() > 1e-3
     assert relative_error(inference.predict_map(model, images), whole) < 1e-5
+
+
+def test_averaged_over_orientations_a_reading_turns_with_the_image(error_file, texture):
+    model = load_predictor(error_file())
+    images = torch.from_numpy(texture(96, 128) / 255).float()[None, None]
+    weight = torch.rand(1, 1, 12, 16, generator=torch.Generator().manual_seed(0))
+    found = inference.read_errors(model, images, weight, flips=True)
+    plain = inference.read_errors(model, images, weight)
+    assert found.cells.shape == plain.cells.shape
+    assert (found.whole - plain.whole).abs().item() < 0.3
+    for turn in (lambda t: t.flip(3), lambda t: t.flip(2), lambda t: t.mT, lambda t: torch.rot90(t, 1, (2, 3))):
+        other = inference.read_errors(model, turn(images).contiguous(), turn(weight), flips=True)
+        torch.testing.assert_close(other.cells, turn(found.cells), atol=1e-4, rtol=0)
+        torch.testing.assert_close(other.whole, found.whole, atol=1e-4, rtol=0)
+        torch.testing.assert_close(other.features, turn(found.features), atol=1e-3, rtol=1e-3)
