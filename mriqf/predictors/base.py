@@ -5,12 +5,13 @@ from pathlib import Path
 import torch
 
 from mriqf.predictors.error import ErrorPredictor
+from mriqf.predictors.nrmse import NRMSEPredictor
 from mriqf.predictors.qairn import QAIRNPredictor
 from mriqf.predictors.qf import QFPredictor
 from mriqf.restore.qairn import QAIRN
 from mriqf.weights import load
 
-ErrorModel = ErrorPredictor
+ErrorModel = ErrorPredictor | NRMSEPredictor
 """Networks that read errors: their unit is `mriqf.predictors.unit.ERROR_UNIT`, and they have `read` and `log_error`."""
 Predictor = QFPredictor | ErrorModel | QAIRNPredictor
 

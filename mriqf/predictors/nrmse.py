@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf.jpeg import BLOCK, dct_basis
+from mriqf.predictors.reading import Reading, rms_error
 from mriqf.predictors.statistics import N_STATISTICS, statistics
+from mriqf.predictors.unit import ERROR_UNIT, score_of_error
 
 FOLDS = (2, 3, 4)
 """Parts of the field of view that copies are looked for at."""
@@ -62,6 +64,17 @@ class NRMSEPredictor(nn.Module):
     cell also knows statistics of the whole image.
     """
 
+    higher_is_better = True
+    reads_grid = False
+    """Whether an earlier JPEG's own grey levels and grid help it: it was trained on images that kept neither."""
+    score_range = (0, 100)
+    unit = ERROR_UNIT
+    """Unit of the score: see `mriqf.predictors.unit`."""
+    default_pool = "rms"
+    zero_based = True
+    sees_whole = True
+    halves = ("trunk",)
+    """Layers that inference may run in half precision."""
     stride = CELL
     receptive_field = 64
     dct: Tensor
@@ -150,6 +163,24 @@ class NRMSEPredictor(nn.Module):
     def log_error(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 i j"]:
         """Logarithm (base 10) of the root mean square error of each cell against the image of all samples."""
         return self.predict(images).cells[:, :1]
+
+    def read(self, images: Float[Tensor, "b 1 h w"], weight: Float[Tensor, "b 1 i j"]) -> Reading:
+        """Errors against the image of all samples, of cells and of whole objects.
+
+        Parameters
+        ----------
+        images
+            Magnitude in [0, 1], raw zero at 0; sides are whole multiples of `stride`.
+        weight
+            Share of each cell that is foreground, 0–1.
+        """
+        found = self.predict(images)
+        cells = found.cells[:, :1]
+        return Reading(cells, rms_error(cells, weight), found.features)
+
+    def forward(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 i j"]:
+        """Score map, 0–100, one value for each `stride`×`stride` pixels."""
+        return score_of_error(10 ** self.log_error(images))
 
 
 def object_error(cells: Float[Tensor, "*b i j"], weight: Float[Tensor, "*#b i j"]) -> Float[Tensor, "*b"]:

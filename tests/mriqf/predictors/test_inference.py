@@ -5,6 +5,7 @@ import torch
 from properties import relative_error
 
 from mriqf.predictors import inference
+from mriqf.predictors.base import load_predictor
 from mriqf.predictors.qairn import QAIRNPredictor
 from mriqf.restore import QAIRN, QAIRNConfig
 

@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
+import mriqf
+from mriqf import weights
 from mriqf.predictors.nrmse import NRMSEConfig, NRMSEPredictor, object_error
 from mriqf.predictors.statistics import N_STATISTICS, statistics
+from mriqf.predictors.unit import ERROR_UNIT, score_of_error
 
 SMALL = NRMSEConfig((4, 6, 8), spectra=4, depths=(1, 1))
 
@@ -64,3 +67,20 @@ def test_statistics_are_those_of_the_mirror_image(axes):
 
 def test_statistics_of_an_empty_image_are_finite():
     assert statistics(torch.zeros(1, 1, 64, 64)).isfinite().all()
+
+
+def test_scoring_takes_it_as_any_predictor_of_errors(tmp_path, model, disc):
+    card = {"network": "nrmse", "config": weights.config_dict(SMALL)}
+    weights.write(tmp_path / "a.safetensors", model.state_dict(), card)
+    images = torch.rand(1, 1, 72, 80, generator=torch.Generator().manual_seed(0))
+    share = torch.rand(1, 1, 9, 10, generator=torch.Generator().manual_seed(1))
+    reading = model.read(images, share)
+    torch.testing.assert_close(reading.whole.float(), object_error(reading.cells[:, 0], share[:, 0]))
+    torch.testing.assert_close(model(images), score_of_error(10**reading.cells))
+    result = mriqf.score(disc(2), tmp_path / "a.safetensors")
+    assert result.unit == ERROR_UNIT
+    assert result.resolved == (96, 96)
+    for found in result.slices:
+        assert found.value == score_of_error(found.error)
+        assert found.map.shape == (96, 96)
+    assert mriqf.quality(torch.from_numpy(disc(2))[:, None], tmp_path / "a.safetensors").isfinite().all()
