@@ -55,14 +55,15 @@ def test_prints_a_row_a_slice(run, scan):
     status, rows, error = run(scan)
     assert status == 0
     assert list(rows[0]) == [
-        "input", "slice", "time", "nrmse", "nrmse_low", "nrmse_high", "score", "foreground_fraction", "pool", "weights",
-        "remark",
+        "input", "slice", "time", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "resolved",
+        "foreground_fraction", "pool", "weights", "remark",
     ]  # fmt: skip
     assert [row["input"] for row in rows] == [str(scan)] * 4
     assert [row["slice"] for row in rows] == ["0", "1", "2", "3"]
     assert all(0 <= float(row["score"]) <= 100 for row in rows[:3])
     assert (rows[3]["score"], rows[3]["remark"]) == ("nan", "no foreground")
     assert {(row["pool"], row["weights"]) for row in rows} == {("foreground", run.weights)}
+    assert {(row["unit"], row["resolved"]) for row in rows} == {("JPEG quality", "")}
     assert all(0.3 < float(row["foreground_fraction"]) < 0.7 for row in rows[:3])
     assert float(rows[3]["foreground_fraction"]) == 0
     assert {row[key] for row in rows for key in ("time", "nrmse", "nrmse_low", "nrmse_high")} == {""}
@@ -216,7 +217,7 @@ def test_maps_say_what_they_are(run, scan, tmp_path):
     header = nibabel.load(tmp_path / "scan_quality.nii.gz").header
     assert (header["cal_min"], header["cal_max"]) == (0, 100)
     assert header.get_intent()[::2] == ("estimate", "quality")
-    assert header["descrip"].item().decode() == f"mriqf {mriqf.__version__}, quality by tiny"
+    assert header["descrip"].item().decode() == f"mriqf {mriqf.__version__}, tiny: JPEG quality"
 
 
 def test_small_images_are_noted(run, tmp_path, disc):
@@ -405,10 +406,10 @@ def test_calibrated_weights_print_the_error_to_expect(calibrated, scan, tmp_path
     )
     assert (whole["nrmse"], whole["nrmse_low"], whole["nrmse_high"]) == pytest.approx((mean, low, high))
     assert whole["domain"] == "ok in 3 of 4 slices"
-    digits = 2 if mean >= 0.05 else 3
+    digits = 0 if mean >= 0.05 else 1
+    mean, low, high = (f"{100 * value:.{digits}f}" for value in (mean, low, high))
     assert (
-        f"{scan}: NRMSE {mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}], score {whole['score']:.2f} "
-        "over 3 of 4 slices; 1 slice no foreground"
+        f"{scan}: NRMSE {mean} % [{low}–{high}], score {whole['score']:.1f} over 3 of 4 slices; 1 slice no foreground"
     ) in error
     assert error.count("Cut-off") == 1
     assert (

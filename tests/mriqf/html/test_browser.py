@@ -113,7 +113,9 @@ def volume(name, score, worst=1):
     scores[worst] = score - 2.0
     slices = tuple(ScoredSlice(3 * k, s, 0.5, None) for k, s in enumerate(scores))
     scale = Scale(0.0, 1.0, 0.1)
-    return ScoredVolume(name, Path(name), slices, "w", "rms", scale, None, None, None, cut_off=80.5, limit=0.1)
+    return ScoredVolume(
+        name, Path(name), slices, "w", "JPEG quality", "rms", scale, None, None, None, cut_off=80.5, limit=0.1
+    )
 
 
 @pytest.mark.end_to_end
@@ -228,9 +230,10 @@ def test_page_in_chromium(browser, tmp_path):
     while not (tmp_path / "ratings.tsv").exists() and time.monotonic() < until:
         time.sleep(0.05)
     header, *saved = (line.split("\t") for line in (tmp_path / "ratings.tsv").read_text().splitlines())
-    assert header == ["input", "rating", "nrmse", "nrmse_low", "nrmse_high", "score", "weights", "pool"]
+    assert header == ["input", "rating", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "weights", "pool"]
     assert saved == [
-        ["sub-2.npy", "5", "", "", "", "83", "w", "rms"], ["sub-3.npy", "4", "", "", "", "84", "w", "rms"],
+        ["sub-2.npy", "5", "", "", "", "83", "JPEG quality", "w", "rms"],
+        ["sub-3.npy", "4", "", "", "", "84", "JPEG quality", "w", "rms"],
     ]  # fmt: skip
 
     # All pictures of a volume at once; a click shows one of them.

@@ -20,7 +20,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)>%SCRIPT%%DATA%<!--\u2028'\"&.npy
 
 def volume(name="a.npy", score=50.0, slices=3, expected=None):
     rows = tuple(ScoredSlice(k, score, 0.5, expected) for k in range(slices))
-    return ScoredVolume(name, Path(name), rows, "w", "rms", Scale(0.0, 1.0, 0.1), None, None, None)
+    return ScoredVolume(name, Path(name), rows, "w", "JPEG quality", "rms", Scale(0.0, 1.0, 0.1), None, None, None)
 
 
 def embedded(text):

@@ -43,6 +43,16 @@ def test_csv_tabs_and_json_say_the_same(tmp_path):
         assert found[0].score == 50
 
 
+def test_unit_and_resolution_are_those_of_the_table(tmp_path):
+    head, more = f"{HEAD},unit,resolved", ",JPEG quality,48×64 of 64×64"
+    found = read_scores([table(tmp_path / "s.csv", row() + more, head=head)])[0]
+    assert (found.unit, found.resolved) == ("JPEG quality", "48×64 of 64×64")
+    old = read_scores([table(tmp_path / "old.csv", row())])[0]
+    assert (old.unit, old.resolved) == ("", "")
+    with pytest.raises(ReadError, match="unit JPEG quality and dB do not compare"):
+        read_scores([table(tmp_path / "t.csv", row() + more, row("b.npy") + ",dB,", head=head)])
+
+
 def test_names_with_line_breaks_quotes_and_separators(tmp_path):
     name = 'a "b",\r\nc\u2028d.npy'
     path = tmp_path / "s.csv"
