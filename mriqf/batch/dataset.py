@@ -18,7 +18,8 @@ from mriqf.io.volume import reading
 
 PART = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})\.parquet")
 TEXT = (
-    "input", "unit", "resolved", "resolution", "pool", "weights", "foreground", "axis", "map", "version", "note", "domain",
+    "input", "unit", "resolved", "resolution", "pool", "weights", "foreground", "axis", "map", "version", "note",
+    "domain",
 )  # fmt: skip
 WHOLE = ("slice", "time", "jpeg_quality")  # all other columns are float64
 MOST_ROWS, LONGEST = 1 << 16, 1 << 13  # of a part: slices, and bytes of a text; a few bytes can claim any number
