@@ -18,6 +18,8 @@ LIMIT = 0.10
 REJECTED = 0.05
 """Share of images within the limit that a cut-off may reject."""
 LEAST_FIT = 10  # images to fit a curve to
+REFUSED = 2.0
+"""Distance from the familiar from which on no numbers are given; from 1 on, intervals are as many times wider."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,19 @@ class Scored:
     """See `mriqf.calibration.domain.describe`."""
     acceleration: Float[np.ndarray, " n"] | None = None
     """Effective; NaN for images that are no reconstructions."""
+    width: Float[np.ndarray, "n 2"] | None = None
+    """The predictor's own spread of the logarithm (base e) of NRMSE, below and above, if it has one."""
 
     def __len__(self) -> int:
         return len(self.score)
 
     def part(self, rows: Bool[np.ndarray, " n"]) -> "Scored":
         """Some of the images."""
-        sampled = None if self.acceleration is None else self.acceleration[rows]
+        sampled, width = (None if v is None else v[rows] for v in (self.acceleration, self.width))
         return Scored(
-            self.score[rows], self.nrmse[rows], self.ssim[rows], self.subject[rows], self.ood_features[rows], sampled
-        )
+            self.score[rows], self.nrmse[rows], self.ssim[rows], self.subject[rows], self.ood_features[rows],
+            sampled, width,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,18 +115,31 @@ class Calibration:
     """Of the images that the intervals were measured on, from the worst; cut-offs come from these."""
     held_nrmse: tuple[float, ...]
 
-    def expect(self, score: float, ood_features: Float[np.ndarray, " m"]) -> Expected:
-        """Error expected of one slice, from its score, not cut off at 0 and 100, and its `ood_features`."""
+    def expect(
+        self, score: float, ood_features: Float[np.ndarray, " m"], width: tuple[float, float] | None = None
+    ) -> Expected:
+        """Error expected of one slice.
+
+        Parameters
+        ----------
+        score
+            Not cut off at 0 and 100.
+        ood_features
+            See `mriqf.calibration.domain.describe`.
+        width
+            See `Scored.width`.
+        """
         if math.isnan(score):
             return Expected(reason="no foreground")
         distance = float(self.domain.distance(ood_features[None])[0])
-        if distance > 1:
-            return Expected(distance=distance, reason=f"unlike calibration (distance {distance:.2f} > 1)")
-        unlike, unlike_low, unlike_high = self.dissimilarity(score)
-        found = (None, None, None) if self.acceleration is None else self.acceleration(score)
-        similar = (1 - unlike, 1 - unlike_high, 1 - unlike_low)
+        if distance > REFUSED:
+            return Expected(distance=distance, reason=f"unlike calibration (distance {distance:.2f} > {REFUSED:g})")
+        wider = max(distance, 1.0)
+        unlike, unlike_low, unlike_high = self.dissimilarity(score, None, wider)
+        found = (None, None, None) if self.acceleration is None else self.acceleration(score, None, wider)
+        similar = (1 - unlike, max(1 - unlike_high, 0.0), 1 - unlike_low)
         at_least_one = (None if r is None else max(r, 1.0) for r in found)
-        return Expected(*self.nrmse(score), *similar, *at_least_one, distance=distance)
+        return Expected(*self.nrmse(score, width, wider), *similar, *at_least_one, distance=distance)
 
     def cut_off(self, limit: float = LIMIT) -> CutOff:
         """Score to reject images below, for a limit of NRMSE: at most 5 % of images within the limit score lower.
@@ -195,7 +213,7 @@ def fit(
     order = np.lexsort((scored.nrmse[~first], scored.score[~first]))
     return Calibration(
         weights, pool, coverage, split,
-        fit_band(scored.score, scored.nrmse, first, coverage),
+        fit_band(scored.score, scored.nrmse, first, coverage, scored.width),
         fit_band(scored.score, 1 - scored.ssim, first, coverage),
         acceleration,
         fit_domain(known, scored.ood_features[~first]),
@@ -231,9 +249,13 @@ def leave_one_out(
         except ValueError:
             return []
         seen = scored.part(out)
-        nrmse = np.array([calibration.nrmse(s) for s in seen.score.tolist()])
-        ssim = 1 - np.array([calibration.dissimilarity(s) for s in seen.score.tolist()])
-        far = calibration.domain.distance(seen.ood_features) > 1
+        distance = calibration.domain.distance(seen.ood_features)
+        wider = np.maximum(distance, 1).tolist()
+        widths = [None] * len(seen) if seen.width is None else seen.width.tolist()
+        figures = list(zip(seen.score.tolist(), widths, wider, strict=True))
+        nrmse = np.array([calibration.nrmse(score, width, far) for score, width, far in figures])
+        ssim = 1 - np.array([calibration.dissimilarity(score, None, far) for score, _, far in figures])
+        far = distance > REFUSED
         true_nrmse = np.maximum(seen.nrmse, SMALLEST)
         checks.append(Check(
             str(subject), len(seen),

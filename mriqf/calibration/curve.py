@@ -24,7 +24,7 @@ class Band:
     knots: tuple[float, ...]
     values: tuple[float, ...]
     grid: tuple[float, ...]
-    """Scores that `spread` is known at."""
+    """Scores that `spread` is known at; empty where each image has a spread of its own."""
     spread: tuple[float, ...]
     """Typical distance of an image from the curve."""
     low: float
@@ -32,10 +32,35 @@ class Band:
     high: float
     """Upper end, 0 or more."""
 
-    def __call__(self, score: float) -> tuple[float, float, float]:
-        """The figure, and the ends of its interval."""
-        centre, spread = np.interp(score, self.knots, self.values), np.interp(score, self.grid, self.spread)
-        return tuple(math.exp(centre + end * spread) for end in (0, self.low, self.high))  # pyright: ignore[reportReturnType]
+    def __call__(
+        self, score: float, width: tuple[float, float] | None = None, wider: float = 1.0
+    ) -> tuple[float, float, float]:
+        """The figure, and the ends of its interval.
+
+        Parameters
+        ----------
+        score
+            Of an image.
+        width
+            The image's own spread below and above, which a band without a spread needs.
+        wider
+            Factor on the interval, in the figure's logarithm.
+
+        Raises
+        ------
+        ValueError
+            If the band needs a width, and there is none.
+        """
+        centre = float(np.interp(score, self.knots, self.values))
+        if self.grid:
+            spread = float(np.interp(score, self.grid, self.spread))
+            below, above = spread, spread
+        elif width is not None:
+            below, above = width
+        else:
+            raise ValueError("calibration is of a predictor with intervals of its own: give their width")
+        ends = (wider * self.low * below, wider * self.high * above)
+        return math.exp(centre), math.exp(centre + ends[0]), math.exp(centre + ends[1])
 
 
 def halves(subject: Shaped[np.ndarray, " n"]) -> tuple[Bool[np.ndarray, " n"], str]:
@@ -62,19 +87,32 @@ def least(coverage: float) -> int:
 
 
 def fit_band(
-    score: Float[np.ndarray, " n"], figure: Float[np.ndarray, " n"], first: Bool[np.ndarray, " n"], coverage: float
+    score: Float[np.ndarray, " n"],
+    figure: Float[np.ndarray, " n"],
+    first: Bool[np.ndarray, " n"],
+    coverage: float,
+    width: Float[np.ndarray, "n 2"] | None = None,
 ) -> Band:
     """Curve and spread of the logarithm of a positive figure from the `first` images, interval from the others.
 
-    The curve is isotonic. The interval's ends are the finite-sample quantiles of the residuals over the spread, each
-    tail with half of what may lie outside; there must be `least(coverage)` other images.
+    The curve is isotonic. The interval's ends are the finite-sample quantiles of the residuals over the spread, or over
+    each image's own `width` below and above, each tail with half of what may lie outside; there must be
+    `least(coverage)` other images.
+
+    References
+    ----------
+    Romano et al., Conformalized quantile regression, NeurIPS 2019, arXiv:1905.03222.
     """
     value = np.log(np.maximum(figure, SMALLEST))
     curve = Isotonic(score[first], value[first], increasing=False)
     residual = value - curve(score)
-    grid = np.unique(np.quantile(score[first], np.linspace(0, 1, GRID)))
-    spread = _smooth(score[first], np.abs(residual[first]), grid)
-    scaled = np.sort(residual[~first] / np.interp(score[~first], grid, spread))
+    if width is None:
+        grid = np.unique(np.quantile(score[first], np.linspace(0, 1, GRID)))
+        spread = _smooth(score[first], np.abs(residual[first]), grid)
+        scaled = np.sort(residual[~first] / np.interp(score[~first], grid, spread))
+    else:
+        grid = spread = np.empty(0)
+        scaled = np.sort(residual[~first] / np.where(residual[~first] < 0, *width[~first].T))
     n, tail = len(scaled), (1 - coverage) / 2
     # The quantiles of n + 1 values, of which the unknown one is any; 1e-9 against 0.05 * 20 < 1.
     low, high = math.floor((n + 1) * tail + 1e-9), math.ceil((n + 1) * (1 - tail) - 1e-9)

@@ -128,9 +128,9 @@ def _band(found: Any) -> Band:
     rows = {name: _numbers(found[name]) for name in ("knots", "values", "grid", "spread")}
     band = Band(**rows, low=_number(found["low"]), high=_number(found["high"]))
     right = (
-        len(band.knots) == len(band.values) > 0 and len(band.grid) == len(band.spread) > 0
+        len(band.knots) == len(band.values) > 0 and len(band.grid) == len(band.spread)
         and (np.diff(band.knots) > 0).all() and (np.diff(band.grid) > 0).all()
-        and (np.diff(band.values) <= 0).all() and min(band.spread) > 0 and band.low <= 0 <= band.high
+        and (np.diff(band.values) <= 0).all() and min(band.spread, default=1) > 0 and band.low <= 0 <= band.high
     )  # fmt: skip
     if not right:
         raise ValueError

@@ -74,7 +74,7 @@ def calibrate(
 
 def score_examples(folders: Sequence[Path], scorer: Scorer) -> Scored:
     """Scores of degraded images by a predictor of errors, without those that have no foreground."""
-    from mriqf.training.degraded import read_shards
+    from mriqf.training.groups.shards import read_shards
 
     parts = [_score_folder(read_shards(folder), scorer, folder.name) for folder in folders]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Scored.__dataclass_fields__}
@@ -86,8 +86,7 @@ def _score_folder(examples: dict[str, np.ndarray], scorer: Scorer, name: str) ->
     n = len(examples["nrmse"])
     score, ood_features = np.empty(n), []
     for k in tqdm(range(n), name, file=sys.stderr, disable=None, leave=False, unit="image"):
-        h, w = examples["shape"][k]
-        found = scorer.image(examples["image"][k][:h, :w].astype(np.float32))
+        found = scorer.image(examples["image"][k].astype(np.float32))
         score[k] = np.nan if found.error is None else score_of_error(found.error, clamp=False)
         ood_features.append(found.ood_features)
     subject = np.array([f"{d}/{s}" for d, s in zip(examples["dataset"], examples["subject"], strict=True)])

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from tqdm import tqdm
 
+from mriqf.training.groups.degrade import DegradeConfig
 from mriqf.training.manifest import Manifest, Source, Split, read_manifest, verify
 
 app = App(name="data", help="Check the data that a manifest names, list them, or degrade them to train on.")
@@ -93,6 +94,61 @@ def degrade(
     shards = range(start, shard_count(n), step)
     with tqdm(desc="degrade", total=len(shards), file=sys.stderr, disable=None, leave=False, unit="shard") as bar:
         generate(read_manifest(manifest), data, split, out, n, seed, start=start, step=step, report=bar.update)
+
+
+@app.command
+def groups(
+    manifest: Path,
+    *,
+    data: Folder,
+    out: Path,
+    n: int = 1000,
+    split: Split = "train",
+    degradation: Annotated[DegradeConfig, Parameter(name="*")] = DegradeConfig(),  # noqa: B008 (frozen)
+    networks: tuple[str, ...] = (),
+    seed: int = 0,
+    start: int = 0,
+    step: int = 1,
+) -> None:
+    """Keep groups of degraded images of one target each, to train NRMSE predictors on; a run that was cut off goes on.
+
+    Parameters
+    ----------
+    manifest
+        Which magnitude images and photographs, which subjects: see data_manifests/.
+    data
+        Folder that the manifest's paths start from.
+    out
+        Folder for the shards of 25 groups; those that are there are kept.
+    n
+        Groups, rounded up to whole shards.
+    split
+        train, val or test.
+    degradation
+        Options of the degradations.
+    networks
+        Names or paths of reconstruction networks whose images are among them.
+    seed
+        Of every random choice.
+    start, step
+        Make shards start, start + step, … only: several runs can share the work.
+    """
+    import torch
+
+    from mriqf.training.groups.shards import GROUPS, generate, read_pools
+    from recon import fast
+    from recon.weights import load_network
+
+    learned = [(Path(name).stem, torch.inference_mode()(fast(load_network(name)))) for name in networks]
+    chosen = read_manifest(manifest)
+    origin = {
+        "manifest": {"name": chosen.name, "sha256": chosen.sha256}, "split": split, "learned": [k for k, _ in learned],
+    }  # fmt: skip
+    pools, shards = read_pools(chosen, data, split), range(start, -(-n // GROUPS), step)
+    with tqdm(desc="groups", total=len(shards), file=sys.stderr, disable=None, leave=False, unit="shard") as bar:
+        generate(
+            pools, origin, out, n, seed, config=degradation, learned=learned, start=start, step=step, report=bar.update
+        )
 
 
 def check(manifest: Manifest, root: Path) -> Iterator[tuple[Source, str, str]]:

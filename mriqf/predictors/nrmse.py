@@ -71,12 +71,14 @@ class NRMSEPredictor(nn.Module):
     unit = ERROR_UNIT
     """Unit of the score: see `mriqf.predictors.unit`."""
     default_pool = "rms"
+    """The score of the root mean square error of the object: this network knows errors."""
     zero_based = True
+    """How high a noise floor lies says how bad an image is: raw zero stays 0."""
     sees_whole = True
-    halves = ("trunk",)
-    """Layers that inference may run in half precision."""
     stride = CELL
     receptive_field = 64
+    halves = ("trunk",)
+    """Layers that inference may run in half precision."""
     dct: Tensor
 
     def __init__(self, config: NRMSEConfig = NRMSEConfig()):
@@ -117,14 +119,12 @@ class NRMSEPredictor(nn.Module):
             and below; cells beyond an image mean nothing.
         """
         b, _, h, w = images.shape
-        whole = (
-            [images]
-            if sizes is None
-            else [x[None, :, :i, :j] for x, (i, j) in zip(images, sizes.tolist(), strict=True)]
-        )
         rows, columns = -(-h // CELL), -(-w // CELL)
         images = functional.pad(images, (0, -w % 32, 0, -h % 32), mode="replicate")
         grid = images.shape[2] // CELL, images.shape[3] // CELL
+        cells = [(rows, columns)] if sizes is None else (-(-sizes // CELL)).tolist()
+        parts = (images,) if sizes is None else images.split(1)
+        whole = [x[:, :, : CELL * i, : CELL * j].float() for x, (i, j) in zip(parts, cells, strict=True)]
         half = self.trunk.dtype
         # What comes first keeps full precision: little noise on a bright ground is less than half precision has.
         with torch.autocast(images.device.type, enabled=False):
@@ -138,9 +138,9 @@ class NRMSEPredictor(nn.Module):
             blocks = functional.pad(images.float(), (BLOCK // 2, 0, BLOCK // 2, 0), mode="replicate")
             spectra = functional.conv2d(blocks, self.dct, stride=BLOCK)
             spectra = torch.cat((_log(_around(spectra.square())), _around(_log(spectra.square()))), 1)
-            copies = torch.cat([_padded(_copies(x.float()), grid) for x in whole])
-            known = self.statistics(torch.cat([statistics(x.float()) for x in whole]))
-            inside = torch.cat([_padded(torch.ones_like(x[:, :1, ::CELL, ::CELL]), grid) for x in whole]).float()
+            copies = torch.cat([_padded(_copies(x), grid) for x in whole])
+            known = self.statistics(torch.cat([statistics(x) for x in whole]))
+            inside = torch.cat([_padded(torch.ones_like(x[:, :, ::CELL, ::CELL]), grid) for x in whole])
         if self.training:
             kept = (torch.rand(b, 2, device=images.device) >= self.config.drop).to(known.dtype)
         else:
@@ -165,18 +165,19 @@ class NRMSEPredictor(nn.Module):
         return self.predict(images).cells[:, :1]
 
     def read(self, images: Float[Tensor, "b 1 h w"], weight: Float[Tensor, "b 1 i j"]) -> Reading:
-        """Errors against the image of all samples, of cells and of whole objects.
+        """Errors of images in [0, 1], of cells and of whole objects.
 
         Parameters
         ----------
         images
-            Magnitude in [0, 1], raw zero at 0; sides are whole multiples of `stride`.
+            Sides are whole multiples of `stride`.
         weight
             Share of each cell that is foreground, 0–1.
         """
         found = self.predict(images)
         cells = found.cells[:, :1]
-        return Reading(cells, rms_error(cells, weight), found.features)
+        width = torch.stack((found.below, found.above), 1)
+        return Reading(cells, rms_error(cells, weight), found.features, rms_error(found.cells[:, 1:], weight), width)
 
     def forward(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 i j"]:
         """Score map, 0–100, one value for each `stride`×`stride` pixels."""

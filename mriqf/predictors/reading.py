@@ -16,6 +16,10 @@ class Reading:
     """The same of the whole object; NaN where there is none."""
     features: Float[Tensor, "b k i j"]
     """Penultimate features, for out-of-distribution detection."""
+    total: Float[Tensor, " b"] | None = None
+    """Error of the object against what it would be without noise, if the predictor tells that apart."""
+    width: Float[Tensor, "b 2"] | None = None
+    """Distance from `whole` to the lower and upper end of the predictor's own 90 % interval, if it has one."""
 
     def plus(self, error: Float[Tensor, " b"]) -> "Reading":
         """With a further error of each image, evenly spread over its cells; independent errors add up as squares."""

@@ -50,6 +50,8 @@ class Example:
     """The same against the noisy image of all samples."""
     nrmse: float
     """Root mean square of the excess over the object."""
+    ssim: float
+    """Structural similarity with the image of all samples, over the object."""
     family: str
     level: float
     acceleration: float
@@ -418,11 +420,13 @@ def _labelled(found: _Degraded, target: Target, reference: Image, family: str, l
         matched = metrics.match_scale(image, truth, inside)
         maps.append(cell_errors((matched - truth).square() / power, inside))
     total, excess = maps
-    nrmse = metrics.nrmse(metrics.match_scale(image, truths[1], inside), truths[1], inside).item()
+    matched = metrics.match_scale(image, truths[1], inside)
+    nrmse = metrics.nrmse(matched, truths[1], inside).item()
+    ssim = metrics.ssim(matched, truths[1], inside).item()
     # A target's own noise is no error that the total could know.
     if target.noise > 0.003 and nrmse < 4 * target.noise:
         total = torch.full_like(total, math.nan)
-    return Example(image[0, 0], total, excess, nrmse, family, level, found.acceleration, found.method or family)
+    return Example(image[0, 0], total, excess, nrmse, ssim, family, level, found.acceleration, found.method or family)
 
 
 def cell_errors(squares: Float[Tensor, "1 1 h w"], inside: Bool[Tensor, "1 1 h w"]) -> Float[Tensor, "i j"]:

@@ -118,6 +118,7 @@ def _stacked(drawn: Sequence[tuple[Target, list[Example]]], shard: int) -> dict[
         "cells": np.concatenate([cell.astype(np.float16).ravel() for cell in cells]),
         "group": np.array([GROUPS * shard + k for k, *_ in rows]),
         "nrmse": np.array([e.nrmse for *_, e in rows], np.float32),
+        "ssim": np.array([e.ssim for *_, e in rows], np.float32),
         "level": np.array([e.level for *_, e in rows], np.float32),
         "acceleration": np.array([e.acceleration for *_, e in rows], np.float32),
         "family": np.array([e.family for *_, e in rows]),
@@ -145,8 +146,8 @@ def read_shards(*folders: Path) -> dict[str, Any]:
     -------
     dict
         `image`, a list of uint16 arrays; `cells`, a list of float16 arrays (2, i, j): root mean square of the total and
-        of the excess error of cells, -1 outside the object, NaN where not known; arrays of `group`, `nrmse`, `level`,
-        `acceleration`, `family`, `method`, `dataset`, `subject`.
+        of the excess error of cells, -1 outside the object, NaN where not known; arrays of `group`, `nrmse`, `ssim`,
+        `level`, `acceleration`, `family`, `method`, `dataset`, `subject`.
 
     Raises
     ------
@@ -157,7 +158,7 @@ def read_shards(*folders: Path) -> dict[str, Any]:
     for number, folder in enumerate(folders):
         paths = [path for path in sorted(folder.glob("*.npz")) if not path.name.startswith(".")]  # being written
         if not paths:
-            raise ValueError(f"{folder} holds no shards: make some by mriqf data degrade")
+            raise ValueError(f"{folder} holds no shards: make some by mriqf data groups")
         for path in paths:
             with np.load(path, allow_pickle=False) as archive:
                 shard = dict(archive)
