@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -77,22 +78,27 @@ def score_examples(folders: Sequence[Path], scorer: Scorer) -> Scored:
     from mriqf.training.groups.shards import read_shards
 
     parts = [_score_folder(read_shards(folder), scorer, folder.name) for folder in folders]
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Scored.__dataclass_fields__}
+    columns: dict[str, Any] = {}
+    for name in Scored.__dataclass_fields__:
+        values = [getattr(part, name) for part in parts]
+        columns[name] = None if values[0] is None else np.concatenate(values)
     scored = Scored(**columns)
     return scored.part(np.isfinite(scored.score))
 
 
 def _score_folder(examples: dict[str, np.ndarray], scorer: Scorer, name: str) -> Scored:
     n = len(examples["nrmse"])
-    score, ood_features = np.empty(n), []
+    score, ood_features, width = np.empty(n), [], []
     for k in tqdm(range(n), name, file=sys.stderr, disable=None, leave=False, unit="image"):
         found = scorer.image(examples["image"][k].astype(np.float32))
         score[k] = np.nan if found.error is None else score_of_error(found.error, clamp=False)
         ood_features.append(found.ood_features)
+        width.append(found.width)
     subject = np.array([f"{d}/{s}" for d, s in zip(examples["dataset"], examples["subject"], strict=True)])
     acceleration = np.asarray(examples.get("acceleration", np.full(n, np.nan)), np.float64)
     nrmse, ssim = (np.asarray(examples[key], np.float64) for key in ("nrmse", "ssim"))
-    return Scored(score, nrmse, ssim, subject, np.stack(ood_features), acceleration)
+    spread = None if None in width else np.array(width)
+    return Scored(score, nrmse, ssim, subject, np.stack(ood_features), acceleration, spread)
 
 
 def _report(calibration: Calibration, checks: list[Check]) -> list[str]:

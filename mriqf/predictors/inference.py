@@ -4,6 +4,8 @@ import copy
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -140,17 +142,26 @@ def read_errors(
         for k, a in enumerate(axes):
             part = slice(k * len(images), (k + 1) * len(images))
             cells, features = (t[part].flip(a) for t in (found.cells, found.features))
-            turned.append(
-                (cells.mT if transposed else cells, found.whole[part], features.mT if transposed else features)
-            )
-    return Reading(*(torch.stack(values).mean(0) for values in zip(*turned, strict=True)))
+            cells, features = (t.mT if transposed else t for t in (cells, features))
+            rest = (None if t is None else t[part] for t in (found.total, found.width))
+            turned.append(Reading(cells, found.whole[part], features, *rest))
+    return _joined(turned, lambda values: torch.stack(values).mean(0))
 
 
 def _read(model: ErrorModel, images: Tensor, weight: Tensor, together: bool | None) -> Reading:
     each = _parts_of(images, model, together)
     shares = weight.to(model.device).split(len(each[0]))
     found = [model.read(part, share) for part, share in zip(each, shares, strict=True)]
-    return Reading(*(torch.cat([getattr(f, name) for f in found]).cpu() for name in ("cells", "whole", "features")))
+    return _joined(found, lambda values: torch.cat(values).cpu())
+
+
+def _joined(readings: list[Reading], join: Callable[[list[Tensor]], Tensor]) -> Reading:
+    """One reading of several that have the same columns."""
+    columns: dict[str, Any] = {}
+    for field in dataclasses.fields(Reading):
+        values = [getattr(reading, field.name) for reading in readings]
+        columns[field.name] = None if values[0] is None else join(values)
+    return Reading(**columns)
 
 
 def pad_to_cells(

@@ -26,7 +26,8 @@ class Reading:
         square = error.to(self.whole).square()
         cells = 10 ** (2 * self.cells) + square[:, None, None, None].to(self.cells)
         whole = 10 ** (2 * self.whole) + square
-        return replace(self, cells=0.5 * cells.log10(), whole=0.5 * whole.log10())
+        total = None if self.total is None else 0.5 * (10 ** (2 * self.total) + square).log10()
+        return replace(self, cells=0.5 * cells.log10(), whole=0.5 * whole.log10(), total=total)
 
 
 def rms_error(log_error: Float[Tensor, "b 1 i j"], weight: Float[Tensor, "b 1 i j"]) -> Float[Tensor, " b"]:

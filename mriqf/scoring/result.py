@@ -29,6 +29,10 @@ class SliceScore:
     """The normalised slice, [0, 1]."""
     error: float | None = None
     """Error that a predictor of errors reads, relative to the object's root mean square, before any calibration."""
+    total: float | None = None
+    """The same against the object without noise, if the predictor tells that apart."""
+    width: tuple[float, float] | None = None
+    """Distance from `error` to the ends of the predictor's own 90 % interval, in the logarithm (base e)."""
     ood_features: Float[np.ndarray, " m"] | None = field(repr=False, default=None)
     """What the slice looks like to an error predictor: `mriqf.calibration.domain.describe`."""
     expected: Expected | None = None

@@ -1,5 +1,6 @@
 """Slices to scores, a batch at a time: normalisation, foreground, network, pooling, calibration."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -161,9 +162,11 @@ def _judge(
         maps = predict_map(model, images, grid_offset, together=True)
     for k, one in enumerate(group):
         quality, weight = maps[k : k + 1], weights[k, 0]
-        error = ood_features = expected = None
+        error = total = width = ood_features = expected = None
         if reading is not None:
             error = 10 ** reading.whole[k].item()
+            total = None if reading.total is None else 10 ** reading.total[k].item()
+            width = None if reading.width is None else tuple((math.log(10) * reading.width[k]).tolist())
             part = one.whole[:, one.box[0], one.box[1]]
             ood_features = describe(reading.features[k], weight, part, one.foreground)
         if error is not None and pool == "rms":
@@ -171,14 +174,15 @@ def _judge(
         else:
             score = read = pool_map(quality[0, 0], weight, pool)
         if calibration and ood_features is not None:
-            expected = calibration.expect(read, ood_features)
+            expected = calibration.expect(read, ood_features, width)
         full = upsample_map(quality, one.image.shape[1:], model.stride, grid_offset)[0][one.frame]
         around = [(b.start, n - b.stop) for b, n in zip(one.box, one.whole.shape[1:], strict=True)]
         foreground = np.pad(one.foreground, around) if one.given is None else one.given
         quality = np.pad(full, around, mode="edge")
         yield SliceScore(
-            one.index, score, float(foreground.mean()), quality, foreground, one.whole, error, ood_features, expected
-        )
+            one.index, score, float(foreground.mean()), quality, foreground, one.whole, error, total, width,
+            ood_features, expected,
+        )  # fmt: skip
 
 
 def grid_offset(box: tuple[slice, slice], lattice: Lattice | None) -> tuple[int, int]:

@@ -159,7 +159,7 @@ def _expected(found: SliceScore, calibration: Calibration | None) -> dict[str, f
     """Expected errors from the calibration inside its domain, and the distance from it."""
     if calibration is None or found.ood_features is None or found.error is None:
         return {}
-    expected = calibration.expect(score_of_error(found.error, clamp=False), found.ood_features)
+    expected = calibration.expect(score_of_error(found.error, clamp=False), found.ood_features, found.width)
     values = {name: getattr(expected, name.removesuffix("_expected")) for name in EXPECTED[:-1]}
     known = {name: float(value) for name, value in values.items() if value is not None}
     return known | {"in_domain": float(expected.in_domain)}
