@@ -251,7 +251,7 @@ def leave_one_out(
         seen = scored.part(out)
         distance = calibration.domain.distance(seen.ood_features)
         wider = np.maximum(distance, 1).tolist()
-        widths = [None] * len(seen) if seen.width is None else seen.width.tolist()
+        widths = [None] * len(seen) if seen.width is None else [(float(a), float(b)) for a, b in seen.width]
         figures = list(zip(seen.score.tolist(), widths, wider, strict=True))
         nrmse = np.array([calibration.nrmse(score, width, far) for score, width, far in figures])
         ssim = 1 - np.array([calibration.dissimilarity(score, None, far) for score, _, far in figures])

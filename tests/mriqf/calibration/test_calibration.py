@@ -144,3 +144,35 @@ def test_volume_is_the_mean_of_its_slices_in_the_domain(calibration):
     )
     assert volume_nrmse([(out, 0.5)]) is None
     assert volume_nrmse([]) is None
+
+
+def test_intervals_of_an_images_own_width_hold():
+    def drawn(n, seed):
+        rng = np.random.default_rng(seed)
+        base = scored(n, seed)
+        width = np.exp(rng.uniform(-2.5, -0.5, (n, 2)))
+        z = rng.standard_normal(n)
+        nrmse = 0.35 * np.exp(-base.score / 35) * np.exp(z * np.where(z < 0, *width.T) / 1.6)
+        return replace(base, nrmse=nrmse, width=width)
+
+    calibration, new = fit(drawn(400, 0), weights="w"), drawn(2000, 1)
+    assert new.width is not None
+    figures = zip(new.score.tolist(), new.width.tolist(), strict=True)
+    ends = np.array([calibration.nrmse(score, (below, above)) for score, (below, above) in figures])
+    inside = (ends[:, 1] <= new.nrmse) & (new.nrmse <= ends[:, 2])
+    assert 0.85 < inside.mean() < 0.96
+    sure = new.width.sum(1) < np.median(new.width.sum(1))
+    assert inside[sure].mean() > 0.82 and inside[~sure].mean() > 0.82  # those of a common width would not
+    with pytest.raises(ValueError, match="give their width"):
+        calibration.nrmse(50.0)
+
+
+def test_intervals_widen_away_from_the_familiar_until_there_are_none(calibration):
+    mean = np.array(calibration.domain.mean)
+    direction = np.eye(len(mean))[0]
+    unit = calibration.domain.distance((mean + direction)[None])[0]
+    near, far, farther, beyond = (calibration.expect(50.0, mean + direction * d / unit) for d in (0.5, 1.5, 1.9, 2.1))
+    assert near.nrmse == far.nrmse == farther.nrmse
+    spans = [math.log(e.nrmse_high / e.nrmse_low) for e in (near, far, farther)]
+    np.testing.assert_allclose(spans, [spans[0], 1.5 * spans[0], 1.9 * spans[0]], rtol=1e-6)
+    assert beyond.nrmse is None and "unlike" in beyond.reason
