@@ -13,11 +13,11 @@ from mriqf.studies.benchmark import (
     KEY,
     BenchmarkConfig,
     answer,
-    card,
     columns,
     keep_failures,
+    metadata,
     read_data,
-    read_judges,
+    read_metrics,
     tasks,
 )  # fmt: skip
 from mriqf.training.manifest import Split
@@ -50,7 +50,7 @@ def claims(
     split
         Which part of the manifests to test on.
     config
-        What judges which images.
+        What metrics which images.
     images
         Folder that keeps reconstructions; the study of R shares them.
     threads
@@ -64,8 +64,8 @@ def claims(
         torch.set_num_threads(threads)
     if inputs:
         subjects = read_data(inputs, data, split)
-        judges = read_judges(config.weights, config.controls, config.left_out)
-        todo = tasks(subjects, config, judges, images)
-        carry_out(Table(out, KEY, columns(judges), card(subjects, config)), todo)
-        keep_failures(out, subjects, config, judges, images)
+        metrics = read_metrics(config.weights, config.controls, config.left_out)
+        todo = tasks(subjects, config, metrics, images)
+        carry_out(Table(out, KEY, columns(metrics), metadata(subjects, config)), todo)
+        keep_failures(out, subjects, config, metrics, images)
     return conclude(out, answer, FIGURES)

@@ -3,11 +3,19 @@
 from mriqf.studies.benchmark.answer import answer
 from mriqf.studies.benchmark.figures import FIGURES
 from mriqf.studies.benchmark.gallery import keep_failures
-from mriqf.studies.benchmark.judges import read_judges
 from mriqf.studies.benchmark.measure import tasks
-from mriqf.studies.benchmark.plan import KEY, BenchmarkConfig, card, columns, read_data
+from mriqf.studies.benchmark.metrics import read_metrics
+from mriqf.studies.benchmark.plan import KEY, BenchmarkConfig, columns, metadata, read_data
 
 __all__ = [
-    "FIGURES", "KEY", "BenchmarkConfig", "answer", "card", "columns", "keep_failures", "read_data", "read_judges",
+    "FIGURES",
+    "KEY",
+    "BenchmarkConfig",
+    "answer",
+    "columns",
+    "keep_failures",
+    "metadata",
+    "read_data",
+    "read_metrics",
     "tasks",
 ]  # fmt: skip

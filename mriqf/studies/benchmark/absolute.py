@@ -1,7 +1,7 @@
 """Claims 6 and 7: NRMSE and SSIM in absolute terms, with intervals.
 
 The first weights speak by the calibration that comes with them, inside its domain; where there is none, and for every
-other judge, isotonic maps are fitted to the training rows, and intervals by split-conformal prediction on every second
+other metric, isotonic maps are fitted to the training rows, and intervals by split-conformal prediction on every second
 training subject.
 """
 
@@ -20,8 +20,8 @@ from mriqf.studies.benchmark.evidence import (
     Finding,
     describe,
     groups_of,
-    judges,
     label,
+    metric_names,
     over,
     take,
     units,
@@ -34,7 +34,7 @@ RANGE = (5, 95)
 
 @dataclass(frozen=True)
 class Predicted:
-    """NRMSE predicted for each row by a judge; NaN where it gives none."""
+    """NRMSE predicted for each row by a metric; NaN where it gives none."""
 
     nrmse: Float[np.ndarray, " n"]
     ssim: Float[np.ndarray, " n"]
@@ -49,16 +49,16 @@ def error_rows(table: Columns) -> Columns:
 
 
 def predictions(table: Columns) -> dict[str, Predicted]:
-    """Predictions of every judge for `error_rows`; without training rows, of the shipped calibration alone."""
+    """Predictions of every metric for `error_rows`; without training rows, of the shipped calibration alone."""
     rows, fitted = error_rows(table), where(table, part=list(PARTS), split="train")
-    first = judges(table)[0]
+    first = metric_names(table)[0]
     found = {}
-    for judge in judges(table):
-        if judge == first and is_shipped(table):
+    for metric in metric_names(table):
+        if metric == first and is_shipped(table):
             names = ("nrmse_expected", "ssim_expected", "nrmse_low", "nrmse_high")
-            found[judge] = Predicted(*(rows[name].astype(float) for name in names))
-        elif (known := np.isfinite(fitted[judge])).sum() > 1:
-            found[judge] = _isotonic(take(fitted, known), rows, judge)
+            found[metric] = Predicted(*(rows[name].astype(float) for name in names))
+        elif (known := np.isfinite(fitted[metric])).sum() > 1:
+            found[metric] = _isotonic(take(fitted, known), rows, metric)
     return found
 
 
@@ -67,8 +67,8 @@ def is_shipped(table: Columns) -> bool:
     return bool(np.isfinite(table["in_domain"].astype(float)).any())
 
 
-def _isotonic(fitted: Columns, rows: Columns, judge: str) -> Predicted:
-    score, new = fitted[judge].astype(float), rows[judge].astype(float)
+def _isotonic(fitted: Columns, rows: Columns, metric: str) -> Predicted:
+    score, new = fitted[metric].astype(float), rows[metric].astype(float)
     error = np.log10(np.maximum(fitted["nrmse"], LEAST))
     known = np.isfinite(new)
 
@@ -150,7 +150,7 @@ def _sets(table: Columns, rows: Columns) -> list[tuple[str, str, Columns, np.nda
 
 def remarks(table: Columns) -> list[str]:
     """Remarks on rows left out of claims 6 and 7."""
-    rows, first = error_rows(table), judges(table)[0]
+    rows, first = error_rows(table), metric_names(table)[0]
     if not is_shipped(table) or not len(rows["nrmse"]):
         return [f"{label(first)} has no calibration: its maps are fitted to the training rows, as everybody's."]
     lines = []

@@ -16,9 +16,9 @@ from mriqf.studies.benchmark.evidence import (
     describe,
     goodness,
     held_out,
-    judges,
     known_mean,
     label,
+    metric_names,
     prepare,
     take,
     within_slice,
@@ -44,7 +44,7 @@ def answer(table: Columns) -> str:
     """The whole answer."""
     prepared = prepare(table)
     found = findings(table)
-    trial = judges(prepared)[0]
+    trial = metric_names(prepared)[0]
     splits = ", ".join(s for s in dict.fromkeys(table["split"].tolist()) if s != "train")
     lines = [
         "# Twelve claims",
@@ -103,7 +103,7 @@ def _overall(claim: Claim, found: Sequence[Finding], trial: str, which: int) -> 
 
 def _table(found: Sequence[Finding], table: Columns) -> list[str]:
     """One line for each figure: everybody's."""
-    trial, *others = judges(table)
+    trial, *others = metric_names(table)
     extra = [j for f in found for j in f.estimates if j not in (trial, *others)]
     columns = [j for j in (*others, *dict.fromkeys(extra)) if any(j in f.estimates for f in found)]
     names = ["ridge on the eight" if j == RIDGE else label(j) for j in columns]
@@ -147,20 +147,20 @@ def _others(claim: Claim, found: Sequence[Finding], table: Columns) -> list[str]
             "A predictor of errors says the quality of a JPEG whose error, of the whole object, is as large, and is "
             "blind to the grid on purpose: the quality that one patch was compressed with is another thing."
         )
-    for judge in judges(table)[1:]:
-        known = [f for f in found if judge in f.estimates and judge.startswith("score ")]
-        cells = [_overall(claim, known, judge, which) for which in (0, 1)]
+    for metric in metric_names(table)[1:]:
+        known = [f for f in found if metric in f.estimates and metric.startswith("score ")]
+        cells = [_overall(claim, known, metric, which) for which in (0, 1)]
         if known:
-            lines += ["", f"{label(judge)}: as proposed {cells[0]}" + (f"; harder {cells[1]}." if cells[1] else ".")]
+            lines += ["", f"{label(metric)}: as proposed {cells[0]}" + (f"; harder {cells[1]}." if cells[1] else ".")]
     return lines
 
 
-def gap_curve(table: Columns, part: str, judge: str) -> list[tuple[str, int, float]]:
+def gap_curve(table: Columns, part: str, metric: str) -> list[tuple[str, int, float]]:
     """Share of adjacent levels ranked right, between steps of the gap of their NRMSE: bounds, pairs, share."""
     rows, pairs = steps(table, part)
     if not len(pairs.gap):
         return []
-    right, gap = pairs.right(goodness(rows, judge)), np.abs(pairs.gap)
+    right, gap = pairs.right(goodness(rows, metric)), np.abs(pairs.gap)
     found = []
     for low, high in itertools.pairwise(GAPS):
         inside = (gap >= low) & (gap < high) & np.isfinite(right)
@@ -171,24 +171,24 @@ def gap_curve(table: Columns, part: str, judge: str) -> list[tuple[str, int, flo
 
 
 def gap_table(table: Columns) -> list[str]:
-    """The curve against the gap, of all judges."""
+    """The curve against the gap, of all metrics."""
     lines = []
     for part in ("degraded", "recon"):
-        curves = {judge: gap_curve(table, part, judge) for judge in judges(table)}
-        curves = {judge: curve for judge, curve in curves.items() if curve}
+        curves = {metric: gap_curve(table, part, metric) for metric in metric_names(table)}
+        curves = {metric: curve for metric, curve in curves.items() if curve}
         if not curves:
             continue
         bounds = [name for name, _, _ in next(iter(curves.values()))]
-        lines += ["", f"By the gap in NRMSE, {part} (pairs of the first judge; the bar asks from {GAP:g} on):", ""]
-        lines += ["| judge | " + " | ".join(bounds) + " |", "|" + "---|" * (len(bounds) + 1)]
-        for number, (judge, curve) in enumerate(curves.items()):
+        lines += ["", f"By the gap in NRMSE, {part} (pairs of the first metric; the bar asks from {GAP:g} on):", ""]
+        lines += ["| metric | " + " | ".join(bounds) + " |", "|" + "---|" * (len(bounds) + 1)]
+        for number, (metric, curve) in enumerate(curves.items()):
             known = {name: f"{share:.2f}" + (f" ({n})" if number == 0 else "") for name, n, share in curve}
-            lines.append(f"| {label(judge)} | " + " | ".join(known.get(b, "—") for b in bounds) + " |")
+            lines.append(f"| {label(metric)} | " + " | ".join(known.get(b, "—") for b in bounds) + " |")
     return lines
 
 
-def rises(table: Columns, judge: str) -> list[tuple[str, float, float, float, float]]:
-    """Levels at which a judge's mean score rises although the mean error does too.
+def rises(table: Columns, metric: str) -> list[tuple[str, float, float, float, float]]:
+    """Levels at which a metric's mean score rises although the mean error does too.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def rises(table: Columns, judge: str) -> list[tuple[str, float, float, float, fl
                 mine = take(rows, (rows["dataset"] == dataset) & (rows[column] == name))
                 levels = np.unique(mine["level"])
                 each = [mine["level"] == level for level in levels]
-                score, error = ([known_mean(mine[c][e]) for e in each] for c in (judge, "nrmse"))
+                score, error = ([known_mean(mine[c][e]) for e in each] for c in (metric, "nrmse"))
                 for k in range(len(levels) - 1):
                     if score[k + 1] > score[k] and error[k + 1] > error[k]:
                         step = (float(levels[k]), float(levels[k + 1]))
@@ -226,6 +226,6 @@ def _rises(table: Columns, trial: str) -> list[str]:
         f"- {name}: from {low:.3g} to {high:.3g} by {points:.2f} points, NRMSE by {error:.4f}"
         for name, low, high, points, error in found
     ] or ["- none"]
-    counts = {j: len(rises(table, j)) for j in judges(table) if j.startswith(("score ", "control "))}
+    counts = {j: len(rises(table, j)) for j in metric_names(table) if j.startswith(("score ", "control "))}
     lines += ["", "Such steps in all: " + ", ".join(f"{label(j)} {n}" for j, n in counts.items()) + "."]
     return lines

@@ -1,4 +1,4 @@
-"""Figures of every judge for claims 1 to 5, from the table alone; what all claims share.
+"""Figures of every metric for claims 1 to 5, from the table alone; what all claims share.
 
 Predictors are held to their sign: a score that rises with the error counts against them. A classical measure gets the
 sign that suits it best on the very rows that it is judged on, and so looks better here than it could in use.
@@ -43,7 +43,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure of one claim, of every judge."""
+    """One figure of one claim, of every metric."""
 
     claim: int
     measure: str
@@ -52,16 +52,16 @@ class Finding:
     data: str
     """On how many images of how many subjects."""
     estimates: dict[str, Estimate]
-    """By the judges' columns."""
+    """By the metrics' columns."""
     rises: bool = True
     """Whether a larger figure is a better one."""
     form: str = ".3f"
     target: float | None = None
     """What the figure should be, where more is not better."""
 
-    def verdicts(self, judge: str) -> tuple[str, str]:
+    def verdicts(self, metric: str) -> tuple[str, str]:
         """Against the proposed and the harder bar; empty where there is none."""
-        value = self.estimates[judge].value if judge in self.estimates else UNKNOWN
+        value = self.estimates[metric].value if metric in self.estimates else UNKNOWN
         found = ("" if bar is None else bar.verdict(value) for bar in claim(self.claim).bars[self.measure])
         return tuple(found)  # pyright: ignore[reportReturnType]
 
@@ -75,19 +75,19 @@ class Finding:
             return -abs(value - self.target)
         return value if self.rises else -value
 
-    def separated(self, judge: str) -> bool | None:
-        """True if the judge's interval lies on the good side of the best classical measure's; None without both."""
+    def separated(self, metric: str) -> bool | None:
+        """True if the metric's interval lies on the good side of the best classical measure's; None without both."""
         best = self.best_baseline()
-        if best is None or judge not in self.estimates or self.target is not None:
+        if best is None or metric not in self.estimates or self.target is not None:
             return None
-        mine, other = self.estimates[judge], self.estimates[best]
+        mine, other = self.estimates[metric], self.estimates[best]
         if np.isnan([mine.low, other.low]).any():
             return None
         return bool(mine.low > other.high if self.rises else mine.high < other.low)
 
 
 def prepare(table: Columns) -> Columns:
-    """The table with one more judge: ridge on the classical measures, fitted to log NRMSE of the training rows."""
+    """The table with one more metric: ridge on the classical measures, fitted to log NRMSE of the training rows."""
     features = np.stack([table[name].astype(float) for name in BASELINES], 1)
     known = np.asarray(np.isfinite(features).any(1))
     train = known & np.isin(table["part"], ("degraded", "recon")) & (table["split"] == "train")
@@ -106,15 +106,15 @@ def known_mean(values: Shaped[np.ndarray, " n"]) -> float:
     return float(known.mean()) if known.size else UNKNOWN
 
 
-def judges(table: Columns) -> list[str]:
-    """Columns of all judges of every image: predictors, controls, classical measures, ridge; the first is on trial."""
+def metric_names(table: Columns) -> list[str]:
+    """Columns of all metrics of every image: predictors, controls, classical measures, ridge; the first is on trial."""
     names = [name for name in table if name.startswith(("score ", "control "))]
     return [*names, *BASELINES, RIDGE]
 
 
-def label(judge: str) -> str:
-    """Name of a judge for people."""
-    return judge.removeprefix("score ").replace("_", " ")
+def label(metric: str) -> str:
+    """Name of a metric for people."""
+    return metric.removeprefix("score ").replace("_", " ")
 
 
 def held_out(table: Columns, part: str) -> Columns:
@@ -138,10 +138,10 @@ def units(rows: Columns) -> Shaped[np.ndarray, " n"]:
     return found.astype(str)
 
 
-def goodness(rows: Columns, judge: str) -> Float[np.ndarray, " n"]:
-    """A judge's score, larger for better images: a predictor's as it is, a classical measure's as it suits it."""
-    values = rows[judge].astype(float)
-    if judge not in BASELINES:
+def goodness(rows: Columns, metric: str) -> Float[np.ndarray, " n"]:
+    """A metric's score, larger for better images: a predictor's as it is, a classical measure's as it suits it."""
+    values = rows[metric].astype(float)
+    if metric not in BASELINES:
         return values
     return -values if srcc(values, rows["nrmse"]) > 0 else values
 
@@ -163,9 +163,9 @@ def over(
     return Estimate(float(statistic(*kept)), *bootstrap(statistic, unit[known], *kept, n=DRAWS))
 
 
-def pooled(rows: Columns, judge: str) -> Estimate:
+def pooled(rows: Columns, metric: str) -> Estimate:
     """Minus Spearman's correlation of score and NRMSE over all rows: 1 is perfect."""
-    return over(units(rows), lambda s, e: -srcc(s, e), goodness(rows, judge), rows["nrmse"])
+    return over(units(rows), lambda s, e: -srcc(s, e), goodness(rows, metric), rows["nrmse"])
 
 
 def groups_of(table: Columns, rows: Columns) -> Iterator[tuple[str, str, Columns]]:
@@ -189,9 +189,9 @@ def within_slice(table: Columns) -> list[Finding]:
     first = [g[0] for g in group_rows(keys)]
     heads = take(curve, np.array(first))
     rho = {}
-    for judge in judges(table):
-        values = -by_group(srcc, keys, curve[judge].astype(float), curve["nrmse"])
-        rho[judge] = -values if judge in BASELINES and np.nanmean(np.append(values, 0)) < 0 else values
+    for metric in metric_names(table):
+        values = -by_group(srcc, keys, curve[metric].astype(float), curve["nrmse"])
+        rho[metric] = -values if metric in BASELINES and np.nanmean(np.append(values, 0)) < 0 else values
     found = []
     methods = dict.fromkeys(heads["method"].tolist())
     for name, mine in (("all methods", np.ones(len(first), bool)), *((m, heads["method"] == m) for m in methods)):
@@ -220,7 +220,8 @@ def across_subjects(table: Columns) -> list[Finding]:
         part = where(rows, method=method)
         sets.append((f"{method} alone", "modl" if method == "modl" else "other", part))
     return [
-        Finding(2, kind, name, describe(part), {j: pooled(part, j) for j in judges(table)}) for name, kind, part in sets
+        Finding(2, kind, name, describe(part), {j: pooled(part, j) for j in metric_names(table)})
+        for name, kind, part in sets
     ]
 
 
@@ -229,7 +230,7 @@ def across_families(table: Columns) -> list[Finding]:
     rows = held_out(table, "degraded")
     if not len(rows["nrmse"]):
         return []
-    names, found = judges(table), []
+    names, found = metric_names(table), []
     parts = list(groups_of(table, rows))
     for name, kind, part in parts:
         found.append(Finding(3, kind, f"all families, {name}", describe(part), {j: pooled(part, j) for j in names}))
@@ -243,9 +244,9 @@ def across_families(table: Columns) -> list[Finding]:
         keys = [mine[name] for name in (*SLICE, "seed")]
         unit = units(take(mine, np.array([g[0] for g in group_rows(keys)])))
         shares = {}
-        for judge in names:
-            rho = -by_group(srcc, keys, goodness(mine, judge), mine["nrmse"])
-            shares[judge] = over(unit, np.mean, np.where(np.isfinite(rho), (rho > 0).astype(float), UNKNOWN))
+        for metric in names:
+            rho = -by_group(srcc, keys, goodness(mine, metric), mine["nrmse"])
+            shares[metric] = over(unit, np.mean, np.where(np.isfinite(rho), (rho > 0).astype(float), UNKNOWN))
         found.append(Finding(3, "sign", f"slices with the right sign, {family}", describe(mine), shares, form=".2f"))
     for column in (name for name in table if name.startswith("left-out ")):
         family = column.removeprefix("left-out ")

@@ -15,15 +15,15 @@ from mriqf.studies.benchmark.evidence import (
     RIDGE,
     groups_of,
     held_out,
-    judges,
     known_mean,
     label,
+    metric_names,
     pooled,
     prepare,
     units,
 )
 from mriqf.studies.benchmark.gallery import draw_failures
-from mriqf.studies.benchmark.judges import PLAIN_MAPS
+from mriqf.studies.benchmark.metrics import PLAIN_MAPS
 
 LEAST = 5e-3  # of the errors drawn
 METHODS = {"zero-filled": "tab:gray", "cg-sense": "tab:blue", "l1-wavelet": "tab:orange", "modl": "tab:green"}
@@ -51,7 +51,7 @@ def draw_claims(table: Columns, path: Path) -> None:
 
 
 def _families(axes: Any, table: Columns) -> None:
-    rows, trial = held_out(table, "degraded"), judges(table)[0]
+    rows, trial = held_out(table, "degraded"), metric_names(table)[0]
     datasets = list(groups_of(table, rows))[1:3] if len(rows["nrmse"]) else []
     for axis, (name, _, part) in zip(axes, datasets, strict=False):
         for k, family in enumerate(dict.fromkeys(part["family"].tolist())):
@@ -69,7 +69,7 @@ def _families(axes: Any, table: Columns) -> None:
 
 
 def _methods(axis: Any, table: Columns) -> None:
-    rows, trial = held_out(table, "recon"), judges(table)[0]
+    rows, trial = held_out(table, "recon"), metric_names(table)[0]
     for k, method in enumerate(dict.fromkeys(rows["method"].tolist())):
         mine = where(rows, method=method)
         rho = pooled(mine, trial).value
@@ -84,7 +84,7 @@ def _methods(axis: Any, table: Columns) -> None:
 
 
 def _order(axis: Any, table: Columns) -> None:
-    trial, *others = judges(table)
+    trial, *others = metric_names(table)
     curves = {j: gap_curve(table, "degraded", j) for j in (trial, *others)}
     curves = {j: {name: share for name, _, share in curve} for j, curve in curves.items() if curve}
     if not curves:
@@ -93,17 +93,17 @@ def _order(axis: Any, table: Columns) -> None:
     names = [f"{a:g}–{b:g}" if np.isfinite(b) else f"≥ {a:g}" for a, b in itertools.pairwise(GAPS)]
     names = [n for n in names if any(n in c for c in curves.values())]
     styles = {trial: {"color": "black", "linewidth": 2.2}, RIDGE: {"color": "tab:red", "linestyle": "--"}}
-    for judge, curve in curves.items():
+    for metric, curve in curves.items():
         known = [(k, curve[n]) for k, n in enumerate(names) if n in curve]
-        named = judge == RIDGE or judge.startswith(("score ", "control "))
+        named = metric == RIDGE or metric.startswith(("score ", "control "))
         plain = {"color": "0.8", "linewidth": 1} if not named else {}
-        text = "ridge on the eight" if judge == RIDGE else label(judge)
+        text = "ridge on the eight" if metric == RIDGE else label(metric)
         axis.plot(
             *zip(*known, strict=True),
             marker="o",
             markersize=3,
             label=text if named else None,
-            **styles.get(judge, plain),
+            **styles.get(metric, plain),
         )
     axis.plot([], [], color="0.8", label="eight classical measures")
     axis.axhline(0.95, color="tab:green", linewidth=1, linestyle=":", label=f"bar, from {GAP:g} on")
@@ -115,7 +115,7 @@ def _order(axis: Any, table: Columns) -> None:
 
 
 def _calibration(axis: Any, table: Columns) -> None:
-    rows, trial = error_rows(table), judges(table)[0]
+    rows, trial = error_rows(table), metric_names(table)[0]
     expected = predictions(table).get(trial)
     axis.set_title("expected and true NRMSE, 90 % intervals", fontsize=9.5)
     if expected is None or not np.isfinite(expected.nrmse).any():

@@ -18,7 +18,7 @@ from mriqf.studies.benchmark.evidence import (
     goodness,
     groups_of,
     held_out,
-    judges,
+    metric_names,
     over,
     take,
     units,
@@ -90,7 +90,9 @@ def monotone(table: Columns) -> list[Finding]:
         for name, _, mine in list(groups_of(table, rows))[1:]:
             sets.append((f"{part}, {name}", rows["dataset"][pairs.a] == mine["dataset"][0]))
         sets += [(f"{part}, {name}", which == name) for name in dict.fromkeys(which.tolist())]
-        found += [_ranked(4, part, name, rows, pairs.part(mine), judges(table)) for name, mine in sets if mine.any()]
+        found += [
+            _ranked(4, part, name, rows, pairs.part(mine), metric_names(table)) for name, mine in sets if mine.any()
+        ]
     return found
 
 
@@ -102,7 +104,7 @@ def _ranked(number: int, measure: str, name: str, rows: Columns, pairs: Pairs, n
 
 def better_reconstruction(table: Columns) -> list[Finding]:
     """Claim 5."""
-    rows, names = held_out(table, "recon"), judges(table)
+    rows, names = held_out(table, "recon"), metric_names(table)
     rows = take(rows, rows["level"] > 1)
     group = (*SLICE, "family", "level", "seed")
     pairs = rivals(rows, group)

@@ -17,12 +17,12 @@ from mriqf.studies.benchmark.evidence import (
     goodness,
     groups_of,
     held_out,
-    judges,
+    metric_names,
     over,
     take,
     units,
 )  # fmt: skip
-from mriqf.studies.benchmark.judges import PLAIN_MAPS
+from mriqf.studies.benchmark.metrics import PLAIN_MAPS
 from mriqf.studies.benchmark.probes import GRIDS, RANGES
 from mriqf.studies.jpeg_report.acceleration.prediction import estimators, predict, settings
 
@@ -42,13 +42,13 @@ def false_alarms(table: Columns) -> list[Finding]:
     reference = {tuple(key): k for k, key in enumerate(zip(*(rows[n] for n in SLICE), strict=True))
                  if rows["family"][k] == "as is"}  # fmt: skip
     before = np.array([reference[tuple(key)] for key in zip(*(rows[n] for n in SLICE), strict=True)])
-    for judge in judges(table):
-        sign = _sign(degraded, judge)
-        score, known = sign * rows[judge].astype(float), sign * clean[judge].astype(float)
+    for metric in metric_names(table):
+        sign = _sign(degraded, metric)
+        score, known = sign * rows[metric].astype(float), sign * clean[metric].astype(float)
         known = known[np.isfinite(known)]
         threshold = np.quantile(known, ALARM) if known.size else UNKNOWN
-        alarm[judge] = np.where(np.isfinite(score), (score < threshold).astype(float), UNKNOWN)
-        moved[judge] = np.abs(score - score[before]) / _span(degraded, judge)
+        alarm[metric] = np.where(np.isfinite(score), (score < threshold).astype(float), UNKNOWN)
+        moved[metric] = np.abs(score - score[before]) / _span(degraded, metric)
     found = []
     for name in ("all changes", *CHANGES):
         mine = np.ones(len(before), bool) if name == "all changes" else rows["family"] == name
@@ -71,18 +71,18 @@ def false_alarms(table: Columns) -> list[Finding]:
     return found
 
 
-def _sign(degraded: Columns, judge: str) -> int:
+def _sign(degraded: Columns, metric: str) -> int:
     """Sign of a classical measure, from the degraded images."""
-    if judge not in BASELINES or not len(degraded["nrmse"]):
+    if metric not in BASELINES or not len(degraded["nrmse"]):
         return 1
-    return 1 if np.array_equal(goodness(degraded, judge), degraded[judge], equal_nan=True) else -1
+    return 1 if np.array_equal(goodness(degraded, metric), degraded[metric], equal_nan=True) else -1
 
 
-def _span(degraded: Columns, judge: str) -> float:
+def _span(degraded: Columns, metric: str) -> float:
     """Range of a score: of predictors 100 points, of others from percentile 5 to 95 of the degraded images."""
-    if judge not in BASELINES and judge != RIDGE:
+    if metric not in BASELINES and metric != RIDGE:
         return POINTS
-    values = degraded[judge].astype(float)
+    values = degraded[metric].astype(float)
     values = values[np.isfinite(values)]
     return max(float(np.ptp(np.percentile(values, (5, 95)))), 1e-12) if values.size else UNKNOWN
 
@@ -111,7 +111,7 @@ def localises(table: Columns) -> list[Finding]:
             mine = take(rows, rows[column] == name)
             means = {j: over(units(mine), np.mean, mine[c].astype(float)) for j, c in maps.items()}
             found.append(Finding(9, "other", f"r with the local error, {name}", describe(mine), means))
-        first = judges(table)[0]
+        first = metric_names(table)[0]
         for column, what in (
             ("rank r", "rank correlation with the local error"),
             ("sharp r", "r with unsmoothed |error|"),
@@ -136,7 +136,7 @@ def predicts_rate(table: Columns) -> list[Finding]:
     if len(np.unique(rows["subject"])) < 2:
         return []
     rows = {**rows, "acceleration": rows["level"]}
-    names = judges(table)
+    names = metric_names(table)
     scores = [n for n in names if n not in BASELINES and n != RIDGE and np.isfinite(rows[n]).all()]
     fits = estimators(scores)
     of = {f"isotonic on {n}": n for n in (*scores, *BASELINES)} | {"ridge on classical features": RIDGE}
@@ -167,7 +167,7 @@ def reads_jpeg(table: Columns) -> list[Finding]:
     """Claim 11."""
     rows = held_out(table, "jpeg")
     found = []
-    readers = [name for name in judges(table) if name.startswith("score ")]
+    readers = [name for name in metric_names(table) if name.startswith("score ")]
     for name in RANGES:
         for grid in GRIDS:
             mine = where(rows, method=name, family=grid)
@@ -190,7 +190,7 @@ def fast(table: Columns) -> list[Finding]:
     """Claim 12."""
     rows = held_out(table, "speed")
     found = []
-    names = [name for name in judges(table) if name.startswith("score ")]
+    names = [name for name in metric_names(table) if name.startswith("score ")]
     for (what, threads), members in (
         ((rows["family"][g[0]], rows["level"][g[0]]), g) for g in group_rows([rows["family"], rows["level"]])
     ):

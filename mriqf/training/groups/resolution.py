@@ -32,7 +32,7 @@ def support(image: Float[Tensor, "1 1 h w"]) -> tuple[int, int]:
     size = [image.shape[2], image.shape[3]]
     least = [max(LEAST * n, float(FEWEST)) for n in size]
     for _ in range(3):  # an image that was interpolated twice has two rims
-        part = _cropped(image, (size[0], size[1]))
+        part = crop_to(image, (size[0], size[1]))
         found = _once(part, least)
         if found == size:
             break
@@ -43,7 +43,7 @@ def support(image: Float[Tensor, "1 1 h w"]) -> tuple[int, int]:
 def crop_to_support(image: Float[Tensor, "1 1 h w"]) -> tuple[Float[Tensor, "1 1 i j"], tuple[int, int]]:
     """The image at the resolution of its `support`, in the same unit, and that support."""
     size = support(image)
-    return _cropped(image, size), size
+    return crop_to(image, size), size
 
 
 def _once(image: Tensor, least: list[float]) -> list[int]:
@@ -84,7 +84,7 @@ def _fall(profile: Float[Tensor, " k"], at: Tensor) -> tuple[Float[Tensor, " m"]
     return inner - (sums[last] - sums[at + 1]) / (last - at - 1), inner
 
 
-def _cropped(image: Tensor, size: tuple[int, int]) -> Tensor:
+def crop_to(image: Float[Tensor, "1 1 h w"], size: tuple[int, int]) -> Float[Tensor, "1 1 i j"]:
     """The image with the centre of its k-space alone; its first pixel stays where it was."""
     h, w = image.shape[2:]
     if size == (h, w):

@@ -15,21 +15,21 @@ from mriqf.studies.benchmark import (
     KEY,
     BenchmarkConfig,
     answer,
-    card,
     cases,
     columns,
     evidence,
     keep_failures,
+    metadata,
     probes,
     read_data,
-    read_judges,
+    read_metrics,
     tasks,
 )
 from mriqf.studies.benchmark.absolute import remarks
 from mriqf.studies.benchmark.answer import EVIDENCE, findings, rises
 from mriqf.studies.benchmark.bars import CLAIMS, Bar
 from mriqf.studies.benchmark.evidence import Estimate, Finding, prepare
-from mriqf.studies.benchmark.judges import EXPECTED, auroc, error_map, pearson
+from mriqf.studies.benchmark.metrics import EXPECTED, auroc, error_map, pearson
 
 TRIAL = "score trial"
 
@@ -69,9 +69,9 @@ def config(weights_file):
 
 def run(folder, manifest, config, most=None):
     data = read_data([manifest], manifest.parent)
-    judges = read_judges(config.weights, config.controls, config.left_out)
-    table = Table(folder, KEY, columns(judges), card(data, config))
-    for done in table.run(tasks(data, config, judges)):
+    metrics = read_metrics(config.weights, config.controls, config.left_out)
+    table = Table(folder, KEY, columns(metrics), metadata(data, config))
+    for done in table.run(tasks(data, config, metrics)):
         if done == most:
             break
     return folder / "rows.csv"
@@ -123,8 +123,8 @@ def test_failures_are_kept_and_figures_drawn_again_are_the_same(tmp_path, manife
     config = dataclasses.replace(config, parts=("degraded",), left_out=(), controls=())
     out = tmp_path / "out"
     table = read_table(run(out, manifest, config))
-    data, judges = read_data([manifest], manifest.parent), read_judges(config.weights, (), ())
-    keep_failures(out, data, config, judges)
+    data, metrics = read_data([manifest], manifest.parent), read_metrics(config.weights, (), ())
+    keep_failures(out, data, config, metrics)
     with np.load(out / "failures.npz") as kept:
         assert kept["0/image"].shape == kept["0/error"].shape == (136, 136)
         # The image was made again from its key: it has the error that the table says.
@@ -227,11 +227,11 @@ def test_flaws_lie_in_their_quadrant(disc, kind):
 def test_speed_rows(monkeypatch, weights_file):
     monkeypatch.setattr(probes, "SIDE", 96)
     monkeypatch.setattr(probes, "ROUNDS", 1)
-    judges = read_judges([str(weights_file())], (), ())
+    metrics = read_metrics([str(weights_file())], (), ())
     threads = torch.get_num_threads()
     rows = [
         (key, row)
-        for task in probes.speed_tasks(judges, "test")
+        for task in probes.speed_tasks(metrics, "test")
         for key, row in zip(task.keys, task.measure(), strict=True)
     ]
     assert torch.get_num_threads() == threads
@@ -424,8 +424,8 @@ def test_parts_that_were_not_measured_are_said():
 
 def test_the_calibration_beside_the_first_weights_is_asked(calibrated_file, disc):
     path, _ = calibrated_file()
-    judges = read_judges([str(path)], (), ())
-    known = judges.judge(disc(1, seed=10)[0]).row
+    metrics = read_metrics([str(path)], (), ())
+    known = metrics.apply(disc(1, seed=10)[0]).row
     assert known["in_domain"] in (0.0, 1.0)
     assert np.isfinite(known["distance"])
     assert np.isfinite(known["nrmse_expected"]) == bool(known["in_domain"])

@@ -32,7 +32,7 @@ _SIGMA = 6.0  # pixels, as the local error is smoothed
 
 
 @dataclass(frozen=True)
-class Judges:
+class Metrics:
     """Predictors by the names of their columns."""
 
     weights: Mapping[str, Predictor]
@@ -56,7 +56,7 @@ class Judges:
         """Names of the maps that every image gets."""
         return (*self.weights, *self.controls, *PLAIN_MAPS)
 
-    def judge(self, image: Float32[np.ndarray, "h w"], family: str = "") -> "Judged":
+    def apply(self, image: Float32[np.ndarray, "h w"], family: str = "") -> "Values":
         """Score a magnitude image, any unit, as `mriqf score` would; networks without a family score only that one."""
         found = {f"score {name}": score_image(image, model) for name, model in self.weights.items()}
         found |= {f"control {name}": score_image(image, model) for name, model in self.controls.items()}
@@ -72,11 +72,11 @@ class Judges:
             name: error_map(model, slice_score.map)
             for name, model, slice_score in zip(names, models, found.values(), strict=True)
         }
-        return Judged(row, errors | plain_maps(first.image[0]), first)
+        return Values(row, errors | plain_maps(first.image[0]), first)
 
 
 @dataclass(frozen=True)
-class Judged:
+class Values:
     """Scores and error maps of an image."""
 
     row: dict[str, float]
@@ -86,7 +86,7 @@ class Judged:
     """By the first weights."""
 
 
-def read_judges(weights: Sequence[str], controls: Sequence[str], left_out: Sequence[str]) -> Judges:
+def read_metrics(weights: Sequence[str], controls: Sequence[str], left_out: Sequence[str]) -> Metrics:
     """Load all predictors.
 
     Raises
@@ -112,7 +112,7 @@ def read_judges(weights: Sequence[str], controls: Sequence[str], left_out: Seque
     for model in (*groups[0].values(), *groups[1].values(), *families.values()):
         check_channels(1, model)
     first = load_predictor(weights[0])
-    return Judges(groups[0], groups[1], families, attached("auto", first, choose_pool("auto", first)))
+    return Metrics(groups[0], groups[1], families, attached("auto", first, choose_pool("auto", first)))
 
 
 def error_map(model: Predictor, quality: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
