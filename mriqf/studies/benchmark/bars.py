@@ -1,4 +1,4 @@
-"""The claims, how each is measured, and the bars that it must pass: fixed before the first run on these sets.
+"""Twelve claims, how each is measured, and the bars that it must pass: fixed before the first run on these sets.
 
 Where there is no bar, `None`. "Unseen sets" are those that the manifest has no training subjects of.
 """
@@ -43,8 +43,8 @@ CLAIMS = (
     Claim(
         1,
         "tracks error within a slice",
-        "Spearman's correlation of score and NRMSE over R, for each slice, family of masks, seed and method; and by how "
-        "much the mean exceeds that of EFC, which costs nothing",
+        "Spearman's correlation of score and NRMSE over R, for each slice, family of masks, seed and method; and by "
+        "how much the mean exceeds that of EFC, which costs nothing",
         {"mean": Bar(least=0.95), "least": Bar(least=0.90), "above EFC": Bar(least=-0.01), "other": None},
     ),
     Claim(
@@ -52,7 +52,7 @@ CLAIMS = (
         "tracks error across subjects",
         "the same, subjects × methods × masks × R of each set pooled; nothing is normalised by subject",
         {
-            "all": None,
+            "all": Bar(least=0.85),
             "seen": Bar(least=0.96),
             "unseen mean": Bar(least=0.94),
             "unseen": Bar(least=0.90),
@@ -67,12 +67,11 @@ CLAIMS = (
         "families that a network was not trained on. Images are compared at their own resolution, truncated ones also "
         "as they are",
         {
-            "all": None,
+            "all": Bar(least=0.80),
             "seen": Bar(least=0.96),
             "unseen mean": Bar(least=0.94),
             "unseen": Bar(least=0.90),
             "family": Bar(least=0.80),
-            "family of a set": None,
             "sign": Bar(least=0.95),
             "left out": Bar(least=0.60),
         },
@@ -95,7 +94,7 @@ CLAIMS = (
         "predicts NRMSE and SSIM in absolute terms",
         "calibrated on other subjects; mean absolute error, and slope of what is against what was predicted",
         {
-            "nrmse": None,
+            "nrmse all": Bar(most=0.02),
             "nrmse seen": Bar(most=0.015),
             "nrmse unseen mean": Bar(most=0.03),
             "ssim": Bar(most=0.05),

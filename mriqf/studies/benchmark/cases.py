@@ -119,10 +119,14 @@ def noise_share(target: Image) -> float:
     Wang, An and Haldar, The hidden-noise problem in MR image reconstruction, Magn Reson Med 2024,
     doi:10.1002/mrm.30100.
     """
-    image = torch.from_numpy(np.ascontiguousarray(target, np.float32))[None, None]
-    inside = metrics.object_mask(image)
-    rms = float(image[inside].square().mean().sqrt())
-    return noise_level(image) / rms if rms > 0 else 0.0
+    inside = metrics.object_mask(torch.from_numpy(target)[None, None])[0, 0].numpy()
+    rms = float(np.sqrt(np.mean(target[inside].astype(float) ** 2)))
+    return own_noise(target) / rms if rms > 0 else 0.0
+
+
+def own_noise(image: Image) -> float:
+    """Standard deviation of the noise that an image has itself, in its unit."""
+    return noise_level(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None])
 
 
 def over_smoothed(
@@ -151,8 +155,7 @@ def _rounded(bits: int) -> Callable[[Image, np.random.Generator], Image]:
 
 
 def _noisier(image: Image, rng: np.random.Generator) -> Image:
-    level = noise_level(torch.from_numpy(np.ascontiguousarray(image))[None, None])
-    added = 3**0.5 * level * rng.standard_normal((2, *image.shape))
+    added = 3**0.5 * own_noise(image) * rng.standard_normal((2, *image.shape))
     return np.hypot(image + added[0], added[1]).astype(np.float32)
 
 

@@ -4,9 +4,9 @@ Predictors are held to their sign: a score that rises with the error counts agai
 sign that suits it best on the very rows that it is judged on, and so looks better here than it could in use.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -15,7 +15,8 @@ from mriqf.metrics.correlation import srcc
 from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies._frame.statistics import Ridge, bootstrap, by_group, group_rows
 from mriqf.studies._frame.table import Columns, where
-from mriqf.studies.benchmark.bars import claim
+from mriqf.studies.benchmark.bars import LEARNED, Bar, claim
+from mriqf.studies.benchmark.plan import AS_IS
 from mriqf.studies.jpeg_report.acceleration.answer import CURVE, curves
 
 RIDGE = "ridge"
@@ -23,6 +24,8 @@ SLICE = ("dataset", "subject", "slice")
 DRAWS = 200
 """Of the bootstrap."""
 UNKNOWN = float("nan")
+LATER = ("noise",)
+"""Columns that tables of earlier versions do not have."""
 LEAST = 1e-3  # of NRMSE, where its logarithm is taken
 
 
@@ -59,11 +62,15 @@ class Finding:
     target: float | None = None
     """What the figure should be, where more is not better."""
 
-    def verdicts(self, metric: str) -> tuple[str, str]:
-        """Against the proposed and the harder bar; empty where there is none."""
+    @property
+    def bar(self) -> Bar | None:
+        """Bar of its measure."""
+        return claim(self.claim).bars[self.measure]
+
+    def verdict(self, metric: str) -> str:
+        """Of a metric against the bar; empty where there is none."""
         value = self.estimates[metric].value if metric in self.estimates else UNKNOWN
-        found = ("" if bar is None else bar.verdict(value) for bar in claim(self.claim).bars[self.measure])
-        return tuple(found)  # pyright: ignore[reportReturnType]
+        return "" if self.bar is None else self.bar.verdict(value)
 
     def best_baseline(self) -> str | None:
         """The classical measure, or ridge on all, with the best figure."""
@@ -87,7 +94,11 @@ class Finding:
 
 
 def prepare(table: Columns) -> Columns:
-    """The table with one more metric: ridge on the classical measures, fitted to log NRMSE of the training rows."""
+    """The table with one more metric: ridge on the classical measures, fitted to log NRMSE of the training rows.
+
+    Columns that an earlier version did not write are empty.
+    """
+    table = {**{name: np.full(len(table["part"]), UNKNOWN) for name in LATER if name not in table}, **table}
     features = np.stack([table[name].astype(float) for name in BASELINES], 1)
     known = np.asarray(np.isfinite(features).any(1))
     train = known & np.isin(table["part"], ("degraded", "recon")) & (table["split"] == "train")
@@ -169,22 +180,49 @@ def pooled(rows: Columns, metric: str) -> Estimate:
 
 
 def groups_of(table: Columns, rows: Columns) -> Iterator[tuple[str, str, Columns]]:
-    """Name, kind and rows of all data sets together, and of each with more than one unit; seen in training or not."""
+    """Name, kind and rows: of all sets together, and of each; `seen` if its other subjects are in the training part."""
     yield "all", "all", rows
-    seen = set(where(table, split="train")["dataset"].tolist())
+    trained = set(where(table, split="train")["dataset"].tolist())
     for dataset in dict.fromkeys(rows["dataset"].tolist()):
-        mine = where(rows, dataset=dataset)
-        if len(np.unique(units(mine))) > 1:
-            kind = "seen" if dataset in seen else "unseen"
-            yield f"{dataset} ({'other subjects' if kind == 'seen' else 'contrast never trained on'})", kind, mine
+        kind = "seen" if dataset in trained else "unseen"
+        name = f"{dataset} ({'other subjects' if kind == 'seen' else 'never trained on'})"
+        yield name, kind, where(rows, dataset=dataset)
+
+
+Figures = dict[str, Estimate]
+"""One figure of every metric."""
+
+
+def mean_of_sets(figures: Sequence[Figures]) -> Figures:
+    """Mean of every metric's figures over sets, with its interval over sets."""
+    means = {}
+    for metric in dict.fromkeys(name for figure in figures for name in figure):
+        values = np.array([figure[metric].value for figure in figures if metric in figure], float)
+        means[metric] = over(np.arange(len(values)).astype(str), np.mean, values)
+    return means
+
+
+def unseen_mean(number: int, measure: str, what: str, findings: Sequence[Finding], **options: Any) -> list[Finding]:
+    """Mean over the sets that nothing was trained on, of findings that are each of one; none without any."""
+    if not findings:
+        return []
+    data = f"{len(findings)} set{'' if len(findings) == 1 else 's'}"
+    return [Finding(number, measure, what, data, mean_of_sets([f.estimates for f in findings]), **options)]
+
+
+def curves_of(rows: Columns) -> Columns:
+    """Reconstructions over R, the fully sampled images with each family of masks that their slice has."""
+    repeated = curves(rows)
+    groups = group_rows([repeated[name] for name in ("dataset", *CURVE, "method")])
+    return take(repeated, np.sort(np.concatenate([g for g in groups if len(g) > 1] or [np.array([], int)])))
 
 
 def within_slice(table: Columns) -> list[Finding]:
     """Claim 1."""
     rows = held_out(table, "recon")
-    if not len(rows["nrmse"]):
+    curve = curves_of(rows) if len(rows["nrmse"]) else rows
+    if not len(curve["nrmse"]):
         return []
-    curve = curves(rows)
     keys = [curve[name] for name in ("dataset", *CURVE, "method")]
     first = [g[0] for g in group_rows(keys)]
     heads = take(curve, np.array(first))
@@ -192,17 +230,21 @@ def within_slice(table: Columns) -> list[Finding]:
     for metric in metric_names(table):
         values = -by_group(srcc, keys, curve[metric].astype(float), curve["nrmse"])
         rho[metric] = -values if metric in BASELINES and np.nanmean(np.append(values, 0)) < 0 else values
-    found = []
-    methods = dict.fromkeys(heads["method"].tolist())
-    for name, mine in (("all methods", np.ones(len(first), bool)), *((m, heads["method"] == m) for m in methods)):
+    parts = [("all methods", np.ones(len(first), bool))]
+    parts += [(name, heads["method"] == name) for name in dict.fromkeys(heads["method"].tolist())]
+    parts += [(name, heads["dataset"] == part["dataset"][0]) for name, _, part in list(groups_of(table, heads))[1:]]
+    findings = []
+    for name, mine in parts:
         part = take(heads, mine)
-        data = describe(part, "curves")
-        unit = units(part)
-        found += [
-            Finding(1, "mean", f"mean, {name}", data, {j: over(unit, np.mean, r[mine]) for j, r in rho.items()}),
-            Finding(1, "least", f"least, {name}", data, {j: Estimate(_least(r[mine])) for j, r in rho.items()}),
+        data, unit = describe(part, "curves"), units(part)
+        mean = {m: over(unit, np.mean, r[mine]) for m, r in rho.items()}
+        gain = {m: over(unit, np.mean, (r - rho["efc"])[mine]) for m, r in rho.items() if m not in BASELINES}
+        findings += [
+            Finding(1, "mean" if name == "all methods" else "other", f"mean, {name}", data, mean),
+            Finding(1, "above EFC", f"mean above EFC's, {name}", data, gain),
         ]
-    return found
+    least = {m: Estimate(_least(r)) for m, r in rho.items()}
+    return [*findings, Finding(1, "least", "least of all curves", describe(heads, "curves"), least)]
 
 
 def _least(values: np.ndarray) -> float:
@@ -215,14 +257,22 @@ def across_subjects(table: Columns) -> list[Finding]:
     rows = held_out(table, "recon")
     if not len(rows["nrmse"]):
         return []
-    sets = [(name, kind, part) for name, kind, part in groups_of(table, rows)]
+    findings = _by_set(2, table, rows, "")
     for method in dict.fromkeys(rows["method"].tolist()):
-        part = where(rows, method=method)
-        sets.append((f"{method} alone", "modl" if method == "modl" else "other", part))
-    return [
-        Finding(2, kind, name, describe(part), {j: pooled(part, j) for j in metric_names(table)})
-        for name, kind, part in sets
+        alone = _by_set(2, table, where(rows, method=method), f"{method} alone, ")
+        measure = "learned" if method in LEARNED else "other"
+        findings += [replace(f, measure=measure if f.measure == "all" else "other") for f in alone]
+    return findings
+
+
+def _by_set(number: int, table: Columns, rows: Columns, what: str) -> list[Finding]:
+    """Pooled correlations of all rows, of each set, and their mean over unseen sets."""
+    findings = [
+        Finding(number, kind, f"{what}{name}", describe(part), {m: pooled(part, m) for m in metric_names(table)})
+        for name, kind, part in groups_of(table, rows)
     ]
+    unseen = [f for f in findings if f.measure == "unseen"]
+    return findings + unseen_mean(number, "unseen mean", f"{what}mean of unseen sets", unseen)
 
 
 def across_families(table: Columns) -> list[Finding]:
@@ -230,15 +280,14 @@ def across_families(table: Columns) -> list[Finding]:
     rows = held_out(table, "degraded")
     if not len(rows["nrmse"]):
         return []
-    names, found = metric_names(table), []
-    parts = list(groups_of(table, rows))
-    for name, kind, part in parts:
-        found.append(Finding(3, kind, f"all families, {name}", describe(part), {j: pooled(part, j) for j in names}))
+    names = metric_names(table)
+    findings = _by_set(3, table, rows, "all families, ")
     families = list(dict.fromkeys(rows["family"].tolist()))
-    for (name, _, part), family in itertools.product(parts[1:] or parts, families):
-        mine = where(part, family=family)
-        if len(mine["nrmse"]):
-            found.append(Finding(3, "family", f"{family}, {name}", describe(mine), {j: pooled(mine, j) for j in names}))
+    for family in families:
+        findings += _family(table, where(rows, family=family), family)
+    as_is = held_out(table, AS_IS)
+    for family in dict.fromkeys(as_is["family"].tolist()):
+        findings += _family(table, where(as_is, family=family), f"{family} with the empty rim of k-space")
     for family in families:
         mine = where(rows, family=family)
         keys = [mine[name] for name in (*SLICE, "seed")]
@@ -247,14 +296,41 @@ def across_families(table: Columns) -> list[Finding]:
         for metric in names:
             rho = -by_group(srcc, keys, goodness(mine, metric), mine["nrmse"])
             shares[metric] = over(unit, np.mean, np.where(np.isfinite(rho), (rho > 0).astype(float), UNKNOWN))
-        found.append(Finding(3, "sign", f"slices with the right sign, {family}", describe(mine), shares, form=".2f"))
+        findings.append(Finding(3, "sign", f"slices with the right sign, {family}", describe(mine), shares, form=".2f"))
     for column in (name for name in table if name.startswith("left-out ")):
         family = column.removeprefix("left-out ")
-        for name, _, part in parts:
+        for name, _, part in groups_of(table, rows):
             mine = where(part, family=family)
             if len(mine["nrmse"]) and np.isfinite(mine[column]).any():
-                mark = {names[0]: pooled(mine, column)} | {j: pooled(mine, j) for j in names[1:]}
-                found.append(
+                mark = {names[0]: pooled(mine, column)} | {m: pooled(mine, m) for m in names[1:]}
+                findings.append(
                     Finding(3, "left out", f"{family} by a network never shown it, {name}", describe(mine), mark)
                 )
-    return found
+    return findings
+
+
+def _family(table: Columns, rows: Columns, family: str) -> list[Finding]:
+    """One family across the subjects of seen sets, and its mean over unseen ones."""
+    findings, unseen = [], []
+    for name, kind, part in list(groups_of(table, rows))[1:]:
+        if kind == "seen":
+            figures = {m: pooled(part, m) for m in metric_names(table)}
+            findings.append(Finding(3, "family", f"{family}, {name}", describe(part), figures))
+        else:
+            values = {m: Estimate(-srcc(goodness(part, m), part["nrmse"])) for m in metric_names(table)}
+            unseen.append(Finding(3, "family", name, describe(part), values))
+    return findings + unseen_mean(3, "family", f"{family}, mean of unseen sets", unseen)
+
+
+def family_of_sets(table: Columns, metric: str) -> tuple[list[str], dict[str, list[float]]]:
+    """Sets, and of each family of degradation a metric's correlation in each of them."""
+    rows, as_is = held_out(table, "degraded"), held_out(table, AS_IS)
+    datasets = list(dict.fromkeys(rows["dataset"].tolist()))
+
+    def line(rows: Columns, family: str) -> list[float]:
+        parts = [where(rows, family=family, dataset=dataset) for dataset in datasets]
+        return [-srcc(goodness(p, metric), p["nrmse"]) if len(p["nrmse"]) else UNKNOWN for p in parts]
+
+    lines = {family: line(rows, family) for family in dict.fromkeys(rows["family"].tolist())}
+    lines |= {f"{family}, with the rim": line(as_is, family) for family in dict.fromkeys(as_is["family"].tolist())}
+    return datasets, lines

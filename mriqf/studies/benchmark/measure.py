@@ -4,9 +4,9 @@ import functools
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from mriqf.studies.benchmark.metrics import Metrics, auroc, pearson
 from mriqf.studies.benchmark.plan import AS_IS, PARTS, BenchmarkConfig, Data, columns
 from mriqf.studies.jpeg_report.acceleration.measure import find_methods, reconstruct, settings
 from mriqf.training.degraded import FAMILIES
+
+T = TypeVar("T")
 
 TRAP_R = 4
 """Where reconstructions are over-smoothed on purpose."""
@@ -53,10 +55,9 @@ def tasks(data: Data, config: BenchmarkConfig, metrics: Metrics, images: Path | 
     if config.levels < 2:
         raise ValueError(f"levels is {config.levels}: give 2 or more")
     test, train = ([s for s in part if _is_mr(s)] for part in (data.test, data.train))
-    held = [pair for members in sets(test) for pair in _slices(members, config.slices)]
-    few = [
-        pair for members in sets(test) for pair in _spread(_slices(members, config.recon_slices), config.recon_slices)
-    ]
+    # Sets take turns, so that the table of a run that was cut off has something of each.
+    held = by_turns([_slices(members, config.slices) for members in sets(test)])
+    few = by_turns([_spread(_slices(members, config.recon_slices), config.recon_slices) for members in sets(test)])
     per_subject = max(1, -(-config.training_slices // max(1, len(train))))
     fitted = _spread([(s, i) for s in train for i in s.slices(per_subject)], config.training_slices)
     photographs = [(s, 0) for s in data.test if not _is_mr(s)]
@@ -68,8 +69,8 @@ def tasks(data: Data, config: BenchmarkConfig, metrics: Metrics, images: Path | 
         ),
         "local": lambda: _local(few, data.split, config, metrics),
         "jpeg": lambda: probes.jpeg_tasks([*held, *photographs], metrics, data.split, config.qualities),
-        "degraded": lambda: chain(
-            _degraded(fitted, "train", config, metrics), _degraded(held, data.split, config, metrics)
+        "degraded": lambda: by_turns(
+            [_degraded(fitted, "train", config, metrics), _degraded(held, data.split, config, metrics)]
         ),
         "recon": lambda: _recon(fitted[::2], few, data.split, config, metrics, images),
         "traps": lambda: _traps(few, data.split, config, metrics),
@@ -98,6 +99,11 @@ def sets(subjects: Sequence[Subject]) -> list[list[Subject]]:
 def _slices(members: Sequence[Subject], n: int) -> list[tuple[Subject, int]]:
     """About `n` slices of a set, at least one of each subject."""
     return [(subject, index) for subject in members for index in subject.slices(max(1, -(-n // len(members))))]
+
+
+def by_turns(groups: Iterable[Iterable[T]]) -> list[T]:
+    """The first of each group, then the second of each, and so on."""
+    return [item for turn in zip_longest(*groups) for item in turn if item is not None]
 
 
 def _clean_training(train: Sequence[Subject]) -> list[tuple[Subject, int]]:
