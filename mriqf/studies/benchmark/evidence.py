@@ -238,7 +238,7 @@ def within_slice(table: Columns) -> list[Finding]:
         part = take(heads, mine)
         data, unit = describe(part, "curves"), units(part)
         mean = {m: over(unit, np.mean, r[mine]) for m, r in rho.items()}
-        gain = {m: over(unit, np.mean, (r - rho["efc"])[mine]) for m, r in rho.items() if m not in BASELINES}
+        gain = {m: over(unit, np.mean, (r - rho["efc"])[mine]) for m, r in rho.items()}
         findings += [
             Finding(1, "mean" if name == "all methods" else "other", f"mean, {name}", data, mean),
             Finding(1, "above EFC", f"mean above EFC's, {name}", data, gain),
