@@ -112,7 +112,7 @@ def absolute(table: Columns) -> list[Finding]:
         findings.append(Finding(6, "ssim", f"SSIM, MAE, {name}", data, errors, rises=False, form=".3f"))
         slopes = {m: over(unit, slope, p.nrmse, part["nrmse"]) for m, p in mine.items()}
         findings.append(Finding(6, "slope", f"NRMSE, slope, {name}", data, slopes, form=".2f", target=1.0))
-    unseen = [f for f in findings if f.what.startswith("NRMSE, MAE") and "never trained on" in f.what]
+    unseen = [f for f in findings if f.what.startswith("NRMSE, MAE") and "(unseen)" in f.what]
     what = "NRMSE, MAE, mean of unseen sets"
     return findings + unseen_mean(6, "nrmse unseen mean", what, unseen, rises=False, form=".4f")
 

@@ -15,7 +15,7 @@ from mriqf.metrics.correlation import srcc
 from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies._frame.statistics import Ridge, bootstrap, by_group, group_rows
 from mriqf.studies._frame.table import Columns, where
-from mriqf.studies.benchmark.bars import LEARNED, Bar, claim
+from mriqf.studies.benchmark.bars import ANATOMIES, LEARNED, Bar, claim
 from mriqf.studies.benchmark.plan import AS_IS
 from mriqf.studies.jpeg_report.acceleration.answer import CURVE, curves
 
@@ -185,7 +185,7 @@ def groups_of(table: Columns, rows: Columns) -> Iterator[tuple[str, str, Columns
     trained = set(where(table, split="train")["dataset"].tolist())
     for dataset in dict.fromkeys(rows["dataset"].tolist()):
         kind = "seen" if dataset in trained else "unseen"
-        name = f"{dataset} ({'other subjects' if kind == 'seen' else 'never trained on'})"
+        name = f"{dataset} ({'other subjects train' if kind == 'seen' else 'unseen'})"
         yield name, kind, where(rows, dataset=dataset)
 
 
@@ -272,7 +272,12 @@ def _by_set(number: int, table: Columns, rows: Columns, what: str) -> list[Findi
         for name, kind, part in groups_of(table, rows)
     ]
     unseen = [f for f in findings if f.measure == "unseen"]
-    return findings + unseen_mean(number, "unseen mean", f"{what}mean of unseen sets", unseen)
+    new = [f for f in unseen if f.what.removeprefix(what).startswith(ANATOMIES)]
+    return [
+        *findings,
+        *unseen_mean(number, "unseen mean", f"{what}mean of unseen sets", unseen),
+        *unseen_mean(number, "other", f"{what}mean of unseen anatomies ({', '.join(ANATOMIES)})", new),
+    ]
 
 
 def across_families(table: Columns) -> list[Finding]:

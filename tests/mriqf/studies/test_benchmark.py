@@ -360,8 +360,8 @@ def test_subjects_are_counted_beside_figures():
     found = {f.what: f for f in claimed(2, synthetic())}
     assert "8 slices, 5 subjects" in found["all"].data
     # Four subjects stand for themselves; of the one head, its slices do.
-    assert found["head (never trained on)"].data.endswith("4 slices, 1 subject")
-    assert np.isfinite(found["head (never trained on)"].estimates[TRIAL].low)
+    assert found["head (unseen)"].data.endswith("4 slices, 1 subject")
+    assert np.isfinite(found["head (unseen)"].estimates[TRIAL].low)
 
 
 def test_predictors_are_held_to_their_sign_and_classical_measures_are_not():
@@ -509,8 +509,10 @@ def test_tables_of_earlier_versions_are_read():
 
 def test_runs_are_compared_in_one_table():
     text = comparison({"old": synthetic(sign=1.0), "new": synthetic()})
-    line = next(line for line in text.splitlines() if "| knee (other subjects) |" in line and line.startswith("| 2 "))
-    old, new = line.split(" | ")[3:5]
+    line = next(
+        line for line in text.splitlines() if "| knee (other subjects train) |" in line and line.startswith("| 2 ")
+    )
+    old, new = lines[0].split(" | ")[3:5]
     assert "fails" in old
     assert "fails" not in new
 
