@@ -12,10 +12,7 @@ from mriqf.studies.benchmark.bars import CLAIMS, GAP, Claim
 from mriqf.studies.benchmark.evidence import (
     RIDGE,
     Finding,
-    across_families,
-    across_subjects,
     describe,
-    family_of_sets,
     goodness,
     held_out,
     known_mean,
@@ -23,9 +20,9 @@ from mriqf.studies.benchmark.evidence import (
     metric_names,
     prepare,
     take,
-    within_slice,
 )
 from mriqf.studies.benchmark.order import better_reconstruction, monotone, steps
+from mriqf.studies.benchmark.tracking import across_families, across_subjects, family_of_sets, within_slice
 from mriqf.studies.benchmark.uses import false_alarms, fast, localises, predicts_rate, reads_jpeg
 
 EVIDENCE: Sequence[Callable[[Columns], list[Finding]]] = (

@@ -51,7 +51,7 @@ def comparison(runs: Mapping[str, Columns]) -> str:
     keys = sorted({key: None for known in figures.values() for key in known}, key=lambda key: key[0])
     rows = []
     for key in keys:
-        known = {name: found[key] for name, found in figures.items() if key in found}
+        known = {name: each[key] for name, each in figures.items() if key in each}
         cells = [_cell(known.get(name), trials[name]) for name in runs]
         last = list(known.values())[-1]
         best = last.best_baseline()

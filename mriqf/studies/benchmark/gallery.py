@@ -36,7 +36,7 @@ def worst(table: Columns) -> list[tuple[dict, float, float]]:
     predicted = expected[first].nrmse
     ratio = np.log(np.maximum(rows["nrmse"], FLOOR) / np.maximum(predicted, FLOOR))
     known = np.flatnonzero(np.isfinite(ratio))
-    found = []
+    failures = []
     for order, sign in (
         (known[np.argsort(-ratio[known], kind="stable")], 1),
         (known[np.argsort(ratio[known], kind="stable")], -1),
@@ -47,8 +47,8 @@ def worst(table: Columns) -> list[tuple[dict, float, float]]:
             if sign * ratio[k] > 0 and kind not in seen and len(seen) < SHOWN:
                 seen.add(kind)
                 key = {name: rows[name][k].item() for name in KEY}
-                found.append((key, float(rows["nrmse"][k]), float(predicted[k])))
-    return found
+                failures.append((key, float(rows["nrmse"][k]), float(predicted[k])))
+    return failures
 
 
 def keep_failures(

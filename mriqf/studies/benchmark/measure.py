@@ -75,8 +75,8 @@ def tasks(data: Data, config: BenchmarkConfig, metrics: Metrics, images: Path | 
         "recon": lambda: _recon(fitted[::2], few, data.split, config, metrics, images),
         "traps": lambda: _traps(few, data.split, config, metrics),
     }
-    found = [task for part in PARTS if part in config.parts for task in makers[part]()]
-    return [Task(task.keys, functools.partial(_filled, task.measure, columns(metrics))) for task in found]
+    every = [task for part in PARTS if part in config.parts for task in makers[part]()]
+    return [Task(task.keys, functools.partial(_filled, task.measure, columns(metrics))) for task in every]
 
 
 def _is_mr(subject: Subject) -> bool:
@@ -152,8 +152,8 @@ def _local(
                 def measure(target=target, kind=kind, place=place, seed=seed) -> Iterator[Mapping[str, Value]]:
                     flaw = cases.flawed(target(), kind, place % cases.QUADRANTS, seed)
                     values = metrics.apply(flaw.image)
-                    found = {f"auroc {n}": auroc(e, flaw.wrong, flaw.inside) for n, e in values.errors.items()}
-                    yield values.row | found
+                    areas = {f"auroc {n}": auroc(e, flaw.wrong, flaw.inside) for n, e in values.errors.items()}
+                    yield values.row | areas
 
                 yield Task((("local", split, subject.dataset, subject.name, index, kind, 0, place, ""),), measure)
 

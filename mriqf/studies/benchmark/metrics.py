@@ -58,11 +58,11 @@ class Metrics:
 
     def apply(self, image: Float32[np.ndarray, "h w"], family: str = "") -> "Values":
         """Score a magnitude image, any unit, as `mriqf score` would; networks without a family score only that one."""
-        found = {f"score {name}": score_image(image, model) for name, model in self.weights.items()}
-        found |= {f"control {name}": score_image(image, model) for name, model in self.controls.items()}
-        first = next(iter(found.values()))
+        scores = {f"score {name}": score_image(image, model) for name, model in self.weights.items()}
+        scores |= {f"control {name}": score_image(image, model) for name, model in self.controls.items()}
+        first = next(iter(scores.values()))
         row = dict.fromkeys((*self.scores, *EXPECTED), float("nan"))
-        row |= {column: slice_score.value for column, slice_score in found.items()}
+        row |= {column: slice_score.value for column, slice_score in scores.items()}
         if family in self.left_out:
             row[f"left-out {family}"] = score_image(image, self.left_out[family]).value
         row |= baselines(first.image[0], first.foreground) | _expected(first, self.calibration)
@@ -70,7 +70,7 @@ class Metrics:
         models = (*self.weights.values(), *self.controls.values())
         errors = {
             name: error_map(model, slice_score.map)
-            for name, model, slice_score in zip(names, models, found.values(), strict=True)
+            for name, model, slice_score in zip(names, models, scores.values(), strict=True)
         }
         return Values(row, errors | plain_maps(first.image[0]), first)
 
@@ -157,11 +157,11 @@ def auroc(error: Float[np.ndarray, "h w"], wrong: Bool[np.ndarray, "h w"], insid
     return float((rankdata(values)[positive].sum() - n * (n + 1) / 2) / (n * m))
 
 
-def _expected(found: SliceScore, calibration: Calibration | None) -> dict[str, float]:
+def _expected(slice_score: SliceScore, calibration: Calibration | None) -> dict[str, float]:
     """Expected errors from the calibration inside its domain, and the distance from it."""
-    if calibration is None or found.ood_features is None:
+    if calibration is None or slice_score.ood_features is None:
         return {}
-    expected = calibration.expect(found.value, found.ood_features)
+    expected = calibration.expect(slice_score.value, slice_score.ood_features)
     values = {name: getattr(expected, name.removesuffix("_expected")) for name in EXPECTED[:-1]}
     known = {name: float(value) for name, value in values.items() if value is not None}
     return known | {"in_domain": float(expected.in_domain)}

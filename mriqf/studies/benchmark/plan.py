@@ -97,12 +97,12 @@ def read_data(paths: Sequence[str | Path], root: Path | None, split: Split = "te
     fitted = [p for p in manifests if read_manifest(p).split("train")]
     if not tested:
         raise ValueError(f"{', '.join(map(str, paths))} has nothing marked {split}: choose another split")
-    found = read_inputs(tested, root, split=split, kspace=True)
-    hashes |= found.hashes
+    held = read_inputs(tested, root, split=split, kspace=True)
+    hashes |= held.hashes
     if fitted:
         fit = read_inputs(fitted, root, split="train", kspace=True)
         train, hashes = fit.subjects, hashes | fit.hashes
-    return Data(train, found.subjects, split, hashes)
+    return Data(train, held.subjects, split, hashes)
 
 
 def columns(metrics: Metrics) -> tuple[str, ...]:

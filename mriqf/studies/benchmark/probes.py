@@ -111,8 +111,8 @@ def moved(model: Predictor) -> dict[str, float]:
     scale = volume_scale(volume)
 
     def scores(batch: int, read: Callable = volume.read_slice) -> np.ndarray:
-        found = score_slices(read, range(BATCH), model, scale=scale, batch_size=batch, together=True)
-        return np.array([s.value for s in found])
+        slices = score_slices(read, range(BATCH), model, scale=scale, batch_size=batch, together=True)
+        return np.array([s.value for s in slices])
 
     threads = torch.get_num_threads()
     try:

@@ -193,7 +193,7 @@ def predicts_rate(table: Columns) -> list[Finding]:
 def reads_jpeg(table: Columns) -> list[Finding]:
     """Claim 11."""
     rows = held_out(table, "jpeg")
-    found = []
+    findings = []
     readers = [name for name in metric_names(table) if name.startswith("score ")]
     for name in RANGES:
         for grid in GRIDS:
@@ -204,19 +204,21 @@ def reads_jpeg(table: Columns) -> list[Finding]:
             error = {j: np.abs(mine[j].astype(float) - mine["level"]) for j in (*readers, "lattice")}
             mae = {j: over(unit, np.mean, e) for j, e in error.items()}
             near = {j: over(unit, np.mean, (e <= CORRECT).astype(float)) for j, e in error.items()}
-            found.append(Finding(11, "mae", f"MAE, {name}, {grid}", data, mae, rises=False, form=".2f"))
-            found.append(Finding(11, "within 2", f"within ±{CORRECT}, {name}, {grid}", data, near))
+            findings.append(Finding(11, "mae", f"MAE, {name}, {grid}", data, mae, rises=False, form=".2f"))
+            findings.append(Finding(11, "within 2", f"within ±{CORRECT}, {name}, {grid}", data, near))
             if grid == "aligned":
                 # The bar is the estimator's own, whoever is on trial.
                 mark = {readers[0]: near["lattice"]}
-                found.append(Finding(11, f"lattice {name}", f"lattice estimator within ±{CORRECT}, {name}", data, mark))
-    return found
+                findings.append(
+                    Finding(11, f"lattice {name}", f"lattice estimator within ±{CORRECT}, {name}", data, mark)
+                )
+    return findings
 
 
 def fast(table: Columns) -> list[Finding]:
     """Claim 12."""
     rows = held_out(table, "speed")
-    found = []
+    findings = []
     names = [name for name in metric_names(table) if name.startswith("score ")]
     for (what, threads), members in (
         ((rows["family"][g[0]], rows["level"][g[0]]), g) for g in group_rows([rows["family"], rows["level"]])
@@ -228,7 +230,7 @@ def fast(table: Columns) -> list[Finding]:
         if timed:
             text = f"ms, {'predictor alone' if what == 'predictor' else 'whole scoring'}, {threads:g} thread"
             text += "s" if threads > 1 else ""
-            found.append(Finding(12, "ms", text, "320×320, median of 20", each, rises=False, form=".1f"))
+            findings.append(Finding(12, "ms", text, "320×320, median of 20", each, rises=False, form=".1f"))
         else:
-            found.append(Finding(12, "change", f"largest change, {what}", "4 slices", each, rises=False, form=".1e"))
-    return found
+            findings.append(Finding(12, "change", f"largest change, {what}", "4 slices", each, rises=False, form=".1e"))
+    return findings
