@@ -5,8 +5,8 @@
 DATA holds mri_real/lowfield_repetitions.npz: each slice twice, with and without the cage, before removal of
 interference (3a) or after (3b). Of the magnitude images a and b, in the object, the error of one is |a − b| / √2 and
 that of their mean |a − b| / 2, relative to the root mean square of what both have in common, √⟨ab⟩. Errors that both
-share, such as blur, are not in it. Prints a row for each condition and slice: measured and predicted NRMSE of one and of the mean, in per
-cent, the score of one; then how predictions go with what was measured.
+share, such as blur, are not in it. Prints a row for each condition and slice: measured and predicted NRMSE of one and
+of the mean, in per cent, the score of one; then how predictions go with what was measured.
 """
 
 import argparse
