@@ -74,6 +74,7 @@ CLAIMS = (
             "family": Bar(least=0.80),
             "sign": Bar(least=0.95),
             "left out": Bar(least=0.60),
+            "other": None,
         },
     ),
     Claim(

@@ -491,6 +491,15 @@ def test_mean_of_unseen_sets_weighs_sets_alike():
     assert figures[TRIAL].value == pytest.approx(0.5)
 
 
+def test_new_anatomies_have_a_mean_of_their_own():
+    table = synthetic()
+    table["dataset"] = np.where(table["dataset"] == "head", "heart", table["dataset"])
+    for number in (2, 3):
+        means = [f for f in claimed(number, table) if "mean of unseen anatomies" in f.what]
+        assert means
+        assert all(f.bar is None for f in means)
+
+
 def test_alarms_are_intervals_above_the_slices_own_noise():
     table = synthetic()
     alarms = {f.what: f.estimates[TRIAL].value for f in claimed(8, table) if f.measure == "alarms"}
