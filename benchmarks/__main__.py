@@ -64,11 +64,8 @@ def parts(data: Path, out: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
             study("restoration", *options, folder=f"restoration-{protocol}"),
         )
     yield "ladder", "blur, noise, JPEG, JPEG 2000 in photographs", study("corruption", kodak, *LADDER, folder="ladder")
-    yield (
-        "claims",
-        "qf-mri's twelve claims",
-        study("claims", *manifest("claims"), "--slices", "3", "--lone-slices", "6", "--training-slices", "4"),
-    )
+    yield "claims", "qf-mri's twelve claims", study("claims", *manifest("claims"))
+    yield "lowfield", "predicted error against repetitions", [[*PYTHON, "benchmarks.lowfield", str(data)]]
     yield "r", "score and undersampling rate", study("r", *manifest("study-r"))
     both = [*manifest("qf-gray")[:1], *manifest("qf-rgb")]
     yield "corruption", "blur, noise, salt and pepper, JPEG", study("corruption", *both)

@@ -27,6 +27,10 @@ class Source:
     split: Split
     sha256: str | None = None
     key: str = "images"
+    dataset: str | None = None
+    """Set that studies count its subjects in; the file's name if absent."""
+    subject: str | None = None
+    """Name of the one subject that a file shows. Files of one subject are read one after the other, as one stack."""
     subjects: tuple[int, ...] | None = None
     weight: float = 1.0
     """How often its images are drawn, relative to the other sources."""
@@ -77,6 +81,8 @@ def read_manifest(path: str | Path) -> Manifest:
     for source in sources:
         if source.split not in get_args(Split):
             raise ValueError(f"{path}: split is {source.split!r}: choose train, val or test")
+        if source.subject is not None and source.subjects is not None:
+            raise ValueError(f"{path}: {source.path} has subject and subjects: keep one, by name or by number")
         if (source.sha256 is None) == (source.count is None) or (source.files is None) != (source.count is None):
             raise ValueError(f"{path}: {source.path} needs sha256, or else files and count, by which it is checked")
     for a, b in itertools.combinations(sources, 2):

@@ -7,17 +7,20 @@ import torch
 from cyclopts import Parameter
 
 from mriqf.commands.study.run import carry_out, conclude
+from mriqf.io import atomic_path
 from mriqf.studies._frame.table import Table
 from mriqf.studies.benchmark import (
     FIGURES,
     KEY,
     BenchmarkConfig,
     answer,
-    card,
     columns,
+    comparison,
     keep_failures,
+    metadata,
     read_data,
-    read_judges,
+    read_metrics,
+    read_runs,
     tasks,
 )  # fmt: skip
 from mriqf.training.manifest import Split
@@ -30,13 +33,14 @@ def claims(
     split: Split = "test",
     config: Annotated[BenchmarkConfig, Parameter(name="*")] = BenchmarkConfig(),  # noqa: B008 (frozen)
     images: Path | None = None,
+    against: tuple[Path, ...] = (),
     threads: int | None = None,
 ) -> int:
     """Test twelve claims on held-out data, with every classical measure beside them; bars were fixed before.
 
-    Degraded images of ten families, reconstructions, clean images, local flaws, JPEG patches, and speed. Writes
-    rows.csv, answer.md, claims.png and failures.png; without inputs, draws and answers again from the table (and the
-    few images of failures.npz beside it).
+    Degraded images of ten families, reconstructions, clean images, local flaws, JPEG patches, and speed, of anatomies
+    and contrasts that train and that do not. Writes rows.csv, answer.md, claims.png and failures.png; without inputs,
+    draws and answers again from the table (and the few images of failures.npz beside it).
 
     Parameters
     ----------
@@ -50,9 +54,12 @@ def claims(
     split
         Which part of the manifests to test on.
     config
-        What judges which images.
+        What metrics which images.
     images
         Folder that keeps reconstructions; the study of R shares them.
+    against
+        Folders of runs with other weights on the same images: comparison.md has every figure of all, in one table,
+        and that is printed in place of the answer.
     threads
         Processor threads; all if not given.
 
@@ -64,8 +71,14 @@ def claims(
         torch.set_num_threads(threads)
     if inputs:
         subjects = read_data(inputs, data, split)
-        judges = read_judges(config.weights, config.controls, config.left_out)
-        todo = tasks(subjects, config, judges, images)
-        carry_out(Table(out, KEY, columns(judges), card(subjects, config)), todo)
-        keep_failures(out, subjects, config, judges, images)
+        metrics = read_metrics(config.weights, config.controls, config.left_out)
+        todo = tasks(subjects, config, metrics, images)
+        carry_out(Table(out, KEY, columns(metrics), metadata(subjects, config)), todo)
+        keep_failures(out, subjects, config, metrics, images)
+    if against:
+        text = comparison(read_runs([*against, out]))
+        with atomic_path(out / "comparison.md", force=True) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+        print(text)  # noqa: T201
+        return 0
     return conclude(out, answer, FIGURES)

@@ -1,7 +1,7 @@
 """Inputs of studies: any files and folders, or the sources of a manifest, subject by subject."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from mriqf.io import KSpace, ReadError, Volume, find_inputs, from_array, read, read_kspace
 from mriqf.io.discovery import passed_over
 from mriqf.scoring.scale import spread
-from mriqf.training.manifest import Split, content_hash, read_manifest, read_slices, verify
+from mriqf.training.manifest import Source, Split, content_hash, read_manifest, read_slices, verify
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,14 @@ def read_inputs(
             hashes[path.name] = manifest.sha256
             for source in sources:
                 verify(source, root)
-                if source.files is None and (root / source.path).suffix == ".npz":
-                    found += _archive(source, root)
-                else:
+                if source.subject is None and source.files is None and (root / source.path).suffix == ".npz":
+                    found += _archive(source, root, kspace)
+                elif source.subject is None:
                     for file in source.find(root):
-                        found += _path(file, kspace, skip, passed)
+                        found += [
+                            replace(s, dataset=source.dataset or s.dataset) for s in _path(file, kspace, skip, passed)
+                        ]
+            found += _stacks([s for s in sources if s.subject is not None], root, kspace)
         else:
             found += _path(path, kspace, skip, passed)
             hashes[path.name] = content_hash(path if path.exists() else path.with_name(f"{path.name}.cfl"))
@@ -108,12 +111,34 @@ def read_inputs(
     return Inputs(tuple(found), hashes)
 
 
-def _archive(source, root: Path) -> Iterator[Subject]:
-    """Subjects of a manifest's .npz file of magnitude slices."""
+def _archive(source: Source, root: Path, kspace: bool) -> Iterator[Subject]:
+    """Subjects of a manifest's .npz file of slices."""
     slices, subject = read_slices(source, root)
     stem = Path(source.path).stem
     for s in sorted(set(subject.tolist())):
-        yield Subject(stem, f"{stem}-{s}", from_array(slices[subject == s], f"{source.path}, subject {s}"))
+        data = _stack(slices[subject == s], f"{source.path}, subject {s}", kspace)
+        yield Subject(source.dataset or stem, f"{stem}-{s}", data)
+
+
+def _stacks(sources: Sequence[Source], root: Path, kspace: bool) -> Iterator[Subject]:
+    """Subjects that a manifest names, each the slices of all its files."""
+    files: dict[tuple[str, str], list[Source]] = {}
+    for source in sources:
+        files.setdefault((source.dataset or Path(source.path).stem, str(source.subject)), []).append(source)
+    for (dataset, name), group in files.items():
+        stacks = [read_slices(source, root)[0] for source in group]
+        if len({stack.shape[1:] for stack in stacks}) > 1:
+            shapes = ", ".join(f"{s.path} {stack.shape}" for s, stack in zip(group, stacks, strict=True))
+            raise ValueError(f"files of subject {name} differ in shape ({shapes}): give them subjects of their own")
+        yield Subject(dataset, name, _stack(np.concatenate(stacks), group[0].path, kspace))
+
+
+def _stack(slices: np.ndarray, name: str, kspace: bool) -> Volume | KSpace:
+    """Slices in memory: images `(s, h, w)`, or complex k-space `(s, c, h, w)` where it is wanted."""
+    if kspace and np.iscomplexobj(slices) and slices.ndim == 4:
+        n_slices, n_coils, h, w = slices.shape
+        return KSpace(name, n_slices, n_coils, (h, w), slices.__getitem__)
+    return from_array(slices, name)
 
 
 def _path(

@@ -1,7 +1,7 @@
 """Claims 6 and 7: NRMSE and SSIM in absolute terms, with intervals.
 
 The first weights speak by the calibration that comes with them, inside its domain; where there is none, and for every
-other judge, isotonic maps are fitted to the training rows, and intervals by split-conformal prediction on every second
+other metric, isotonic maps are fitted to the training rows, and intervals by split-conformal prediction on every second
 training subject.
 """
 
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mriqf.calibration.isotonic import Isotonic
+from mriqf.studies._frame.statistics import group_rows
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.benchmark.bars import COVERAGE
 from mriqf.studies.benchmark.evidence import (
@@ -20,11 +21,13 @@ from mriqf.studies.benchmark.evidence import (
     Finding,
     describe,
     groups_of,
-    judges,
+    known_mean,
     label,
+    metric_names,
     over,
     take,
     units,
+    unseen_mean,
 )  # fmt: skip
 
 PARTS = ("degraded", "recon")
@@ -34,7 +37,7 @@ RANGE = (5, 95)
 
 @dataclass(frozen=True)
 class Predicted:
-    """NRMSE predicted for each row by a judge; NaN where it gives none."""
+    """NRMSE predicted for each row by a metric; NaN where it gives none."""
 
     nrmse: Float[np.ndarray, " n"]
     ssim: Float[np.ndarray, " n"]
@@ -48,18 +51,21 @@ def error_rows(table: Columns) -> Columns:
     return take(rows, rows["split"] != "train")
 
 
-def predictions(table: Columns) -> dict[str, Predicted]:
-    """Predictions of every judge for `error_rows`; without training rows, of the shipped calibration alone."""
-    rows, fitted = error_rows(table), where(table, part=list(PARTS), split="train")
-    first = judges(table)[0]
-    found = {}
-    for judge in judges(table):
-        if judge == first and is_shipped(table):
+def predictions(table: Columns, rows: Columns | None = None) -> dict[str, Predicted]:
+    """Predictions of every metric for rows, those of `error_rows` if not given.
+
+    Without training rows, those of the shipped calibration alone.
+    """
+    rows, fitted = error_rows(table) if rows is None else rows, where(table, part=list(PARTS), split="train")
+    first = metric_names(table)[0]
+    predicted = {}
+    for metric in metric_names(table):
+        if metric == first and is_shipped(table):
             names = ("nrmse_expected", "ssim_expected", "nrmse_low", "nrmse_high")
-            found[judge] = Predicted(*(rows[name].astype(float) for name in names))
-        elif (known := np.isfinite(fitted[judge])).sum() > 1:
-            found[judge] = _isotonic(take(fitted, known), rows, judge)
-    return found
+            predicted[metric] = Predicted(*(rows[name].astype(float) for name in names))
+        elif (known := np.isfinite(fitted[metric])).sum() > 1:
+            predicted[metric] = _isotonic(take(fitted, known), rows, metric)
+    return predicted
 
 
 def is_shipped(table: Columns) -> bool:
@@ -67,8 +73,8 @@ def is_shipped(table: Columns) -> bool:
     return bool(np.isfinite(table["in_domain"].astype(float)).any())
 
 
-def _isotonic(fitted: Columns, rows: Columns, judge: str) -> Predicted:
-    score, new = fitted[judge].astype(float), rows[judge].astype(float)
+def _isotonic(fitted: Columns, rows: Columns, metric: str) -> Predicted:
+    score, new = fitted[metric].astype(float), rows[metric].astype(float)
     error = np.log10(np.maximum(fitted["nrmse"], LEAST))
     known = np.isfinite(new)
 
@@ -93,19 +99,22 @@ def absolute(table: Columns) -> list[Finding]:
     rows, expected = error_rows(table), predictions(table)
     if not len(rows["nrmse"]) or not expected:
         return []
-    found = []
+    findings = []
     for name, kind, part, inside in _sets(table, rows):
         data, unit = describe(part), units(part)
         mine = {
-            j: Predicted(p.nrmse[inside], p.ssim[inside], p.low[inside], p.high[inside]) for j, p in expected.items()
+            m: Predicted(p.nrmse[inside], p.ssim[inside], p.low[inside], p.high[inside]) for m, p in expected.items()
         }
-        errors = {j: over(unit, np.mean, np.abs(p.nrmse - part["nrmse"])) for j, p in mine.items()}
-        found.append(Finding(6, f"nrmse {kind}", f"NRMSE, MAE, {name}", data, errors, rises=False, form=".4f"))
-        errors = {j: over(unit, np.mean, np.abs(p.ssim - part["ssim"])) for j, p in mine.items()}
-        found.append(Finding(6, "ssim", f"SSIM, MAE, {name}", data, errors, rises=False, form=".3f"))
-        slopes = {j: over(unit, slope, p.nrmse, part["nrmse"]) for j, p in mine.items()}
-        found.append(Finding(6, "slope", f"NRMSE, slope, {name}", data, slopes, form=".2f", target=1.0))
-    return found
+        errors = {m: over(unit, np.mean, np.abs(p.nrmse - part["nrmse"])) for m, p in mine.items()}
+        measure = "other" if kind == "unseen" else f"nrmse {kind}"
+        findings.append(Finding(6, measure, f"NRMSE, MAE, {name}", data, errors, rises=False, form=".4f"))
+        errors = {m: over(unit, np.mean, np.abs(p.ssim - part["ssim"])) for m, p in mine.items()}
+        findings.append(Finding(6, "ssim", f"SSIM, MAE, {name}", data, errors, rises=False, form=".3f"))
+        slopes = {m: over(unit, slope, p.nrmse, part["nrmse"]) for m, p in mine.items()}
+        findings.append(Finding(6, "slope", f"NRMSE, slope, {name}", data, slopes, form=".2f", target=1.0))
+    unseen = [f for f in findings if f.what.startswith("NRMSE, MAE") and "(unseen)" in f.what]
+    what = "NRMSE, MAE, mean of unseen sets"
+    return findings + unseen_mean(6, "nrmse unseen mean", what, unseen, rises=False, form=".4f")
 
 
 def slope(predicted: Float[np.ndarray, " n"], true: Float[np.ndarray, " n"]) -> float:
@@ -119,47 +128,43 @@ def intervals(table: Columns) -> list[Finding]:
     rows, expected = error_rows(table), predictions(table)
     if not len(rows["nrmse"]) or not expected:
         return []
-    inside = {j: np.where(np.isfinite(p.low), (p.low <= rows["nrmse"]) & (rows["nrmse"] <= p.high), UNKNOWN)
-              for j, p in expected.items()}  # fmt: skip
-    sets = [("all subjects", np.ones(len(rows["nrmse"]), bool))]
-    keys = list(dict.fromkeys(zip(rows["dataset"].tolist(), rows["subject"].tolist(), strict=True)))
-    sets += [(f"{s} of {d}", (rows["dataset"] == d) & (rows["subject"] == s)) for d, s in keys]
-    found = []
-    for name, mine in sets:
-        part = take(rows, mine)
-        # The slices of one subject are all there is to draw from.
-        unit = units(part) if name == "all subjects" else np.array([f"{i:g}" for i in part["slice"]])
-        shares = {j: over(unit, np.mean, x[mine].astype(float)) for j, x in inside.items()}
-        found.append(Finding(7, "coverage", f"coverage, {name}", describe(part), shares, target=COVERAGE))
-    for name, _, part, mine in _sets(table, rows):
-        span = float(np.ptp(np.percentile(part["nrmse"], RANGE)))
-        unit = units(part)
-        widths = {j: over(unit, np.mean, (p.high - p.low)[mine] / max(span, 1e-9)) for j, p in expected.items()}
-        found.append(Finding(7, "width", f"width over range, {name}", describe(part), widths, rises=False, form=".2f"))
-    return found
+    inside = {m: np.where(np.isfinite(p.low), (p.low <= rows["nrmse"]) & (rows["nrmse"] <= p.high), UNKNOWN)
+              for m, p in expected.items()}  # fmt: skip
+    findings = []
+    for name, kind, part, mine in _sets(table, rows):
+        shares = {m: over(units(part), np.mean, x[mine].astype(float)) for m, x in inside.items()}
+        measure = {"all": "coverage", "seen": "coverage of a set", "unseen": "coverage of a set"}[kind]
+        findings.append(Finding(7, measure, f"coverage, {name}", describe(part), shares, target=COVERAGE))
+    subjects = group_rows([rows["dataset"], rows["subject"]])
+    least = {m: Estimate(min((known_mean(x[g]) for g in subjects if np.isfinite(x[g]).any()), default=UNKNOWN))
+             for m, x in inside.items()}  # fmt: skip
+    findings.append(Finding(7, "other", "coverage, worst subject", describe(rows), least, target=COVERAGE))
+    span = float(np.ptp(np.percentile(rows["nrmse"], RANGE)))
+    widths = {m: over(units(rows), np.mean, (p.high - p.low) / max(span, 1e-9)) for m, p in expected.items()}
+    findings.append(Finding(7, "width", "width over range, all", describe(rows), widths, rises=False, form=".2f"))
+    first = metric_names(table)[0]
+    if is_shipped(table):
+        for name, _, part, _ in _sets(table, rows):
+            share = {first: over(units(part), np.mean, 1 - part["in_domain"].astype(float))}
+            findings.append(Finding(7, "refused", f"refused, {name}", describe(part), share, rises=False, form=".2f"))
+    return findings
 
 
 def _sets(table: Columns, rows: Columns) -> list[tuple[str, str, Columns, np.ndarray]]:
     """As `groups_of`, with which rows they are."""
-    found = []
-    for name, kind, part in groups_of(table, rows):
-        inside = np.ones(len(rows["nrmse"]), bool) if kind == "all" else rows["dataset"] == part["dataset"][0]
-        found.append((name, kind, part, inside))
-    return found
+    every = np.ones(len(rows["nrmse"]), bool)
+    return [
+        (name, kind, part, every if kind == "all" else rows["dataset"] == part["dataset"][0])
+        for name, kind, part in groups_of(table, rows)
+    ]
 
 
 def remarks(table: Columns) -> list[str]:
     """Remarks on rows left out of claims 6 and 7."""
-    rows, first = error_rows(table), judges(table)[0]
+    rows, first = error_rows(table), metric_names(table)[0]
     if not is_shipped(table) or not len(rows["nrmse"]):
         return [f"{label(first)} has no calibration: its maps are fitted to the training rows, as everybody's."]
     lines = []
-    for name, _, part, _ in _sets(table, rows):
-        asked = np.isfinite(part["in_domain"].astype(float))
-        refused = 1 - part["in_domain"][asked].mean() if asked.any() else UNKNOWN
-        lines.append(
-            f"{label(first)} gives no number for {100 * refused:.1f} % of {len(part['nrmse'])} images: {name}."
-        )
     fitted = where(table, part=list(PARTS), split="train")
     known = np.isfinite(fitted[first])
     if known.sum() > 1:

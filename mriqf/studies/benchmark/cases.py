@@ -1,7 +1,7 @@
-"""The images of the twelve claims: degraded ones with their errors, clean ones that were changed, local flaws."""
+"""Images of the claims: degraded ones with their errors, clean ones that were changed, local flaws."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,11 +10,13 @@ from jaxtyping import Bool, Float, Float32
 import recon
 from mriqf import metrics
 from mriqf.io import KSpace
+from mriqf.scoring.resolution import crop_to_support, resolve, support
 from mriqf.studies._frame.inputs import Subject
 from mriqf.studies.jpeg_report.acceleration import AccelerationConfig
 from mriqf.studies.jpeg_report.acceleration.measure import FULL, Solved, undersample
 from mriqf.training.degraded import draw
 from mriqf.training.degraded.draw import local_error
+from mriqf.training.groups.targets import noise_level
 from recon.scale import image_scale
 from recon.simulate import measure as simulated
 
@@ -41,11 +43,13 @@ class Case:
     error: Float32[np.ndarray, "h w"]
     """`local_error` in the object, -1 outside."""
     inside: Bool[np.ndarray, "h w"]
-    """The object of the truth."""
+    """The object of the target."""
     nrmse: float
     ssim: float
     pixels: Float[np.ndarray, "h w"] | None = None
-    """Magnitude of the error of each pixel, after the best scaling; of reconstructions only."""
+    """Magnitude of the error of each pixel, after the best scaling."""
+    as_is: "Case | None" = None
+    """The image as it was before it was cut to the support of its k-space; None where it fills all of it."""
 
 
 def magnitude(subject: Subject, index: int) -> Image:
@@ -55,40 +59,83 @@ def magnitude(subject: Subject, index: int) -> Image:
     return np.array(subject.data.read_slice(index)[0])
 
 
-def degraded(truth: Image, family: str, level: int | float, seed: int) -> Case:
-    """A slice degraded by one of the families on whole images, none turned, cut or degraded twice."""
-    found = draw(truth, family, level, seed, vary=False, side=max(truth.shape))
-    return Case(found.image, found.error, found.foreground, found.nrmse, found.ssim)
+def degraded(target: Image, family: str, level: int | float, seed: int) -> Case:
+    """A slice degraded by one of the families on whole images, none turned, cut or degraded twice.
+
+    Image and target are compared at the resolution that the image was acquired at.
+    """
+    example = draw(target, family, level, seed, vary=False, side=max(target.shape))
+    as_is = Case(example.image, example.error, example.foreground, example.nrmse, example.ssim)
+    return at_own_resolution(as_is, target)
+
+
+def own_resolution(image: Image) -> Other:
+    """An image cut to the support of its k-space."""
+    return crop_to_support(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None])[0][0, 0].numpy()
+
+
+def at_own_resolution(case: Case, target: Image) -> Case:
+    """A case with image and target cut to the support of the image's k-space, and compared again there."""
+    image = torch.from_numpy(np.ascontiguousarray(case.image, np.float32))[None, None]
+    size = support(image)
+    if size == tuple(image.shape[2:]):
+        return case
+    small = [resolve(x, size)[0, 0].numpy() for x in (image, torch.from_numpy(target.astype(np.float32))[None, None])]
+    if not (small[0].any() and small[1].any()):
+        return case
+    return replace(compare(*small), as_is=case)
 
 
 def reconstructed(solved: Solved) -> dict[str, Case]:
     """Reconstructions of one measurement, by method."""
-    return {name: compare(image, solved.truth) for name, image in solved.images.items()}
+    return {
+        name: at_own_resolution(compare(image, solved.truth), solved.truth) for name, image in solved.images.items()
+    }
 
 
-def compare(image: Image, truth: Image) -> Case:
-    """An image against its truth, after the best scaling, in the object."""
-    target = torch.from_numpy(truth)[None, None]
-    region = metrics.object_mask(target)
-    matched = metrics.match_scale(torch.from_numpy(image)[None, None], target, region)
+def compare(image: Image, target: Image) -> Case:
+    """An image against its target, after the best scaling, in the object."""
+    reference = torch.from_numpy(target)[None, None]
+    region = metrics.object_mask(reference)
+    matched = metrics.match_scale(torch.from_numpy(image)[None, None], reference, region)
     inside = region[0, 0].numpy()
     return Case(
         image,
-        local_error(matched[0, 0].numpy(), truth, inside),
+        local_error(matched[0, 0].numpy(), target, inside),
         inside,
-        metrics.nrmse(matched, target, region).item(),
-        metrics.ssim(matched, target, region).item(),
-        (matched - target).abs()[0, 0].numpy(),
+        metrics.nrmse(matched, reference, region).item(),
+        metrics.ssim(matched, reference, region).item(),
+        (matched - reference).abs()[0, 0].numpy(),
     )
+
+
+def noise_share(target: Image) -> float:
+    """NRMSE that a fully sampled image has by its own noise: noise level over the object's root mean square.
+
+    An error against this image is an error against the object only beyond that.
+
+    References
+    ----------
+    Wang, An and Haldar, The hidden-noise problem in MR image reconstruction, Magn Reson Med 2024,
+    doi:10.1002/mrm.30100.
+    """
+    inside = metrics.object_mask(torch.from_numpy(target)[None, None])[0, 0].numpy()
+    rms = float(np.sqrt(np.mean(target[inside].astype(float) ** 2)))
+    return own_noise(target) / rms if rms > 0 else 0.0
+
+
+def own_noise(image: Image) -> float:
+    """Standard deviation of the noise that an image has itself, in its unit."""
+    return noise_level(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None])
 
 
 def over_smoothed(
     subject: Subject, index: int, acceleration: int, lam: float, config: AccelerationConfig
 ) -> tuple[Case, float]:
     """L1-wavelet with too strong a penalty, on the data of the first family and seed; and the effective R."""
-    kspace, sense, truth, crop = undersample(subject, index, config.families[0], acceleration, 0, config)
-    image = crop(recon.l1_wavelet(kspace, sense, lam)).abs()[0, 0].numpy()
-    return compare(image, truth[0, 0].numpy()), recon.effective_acceleration(sense.mask)
+    kspace, sense, reference, crop = undersample(subject, index, config.families[0], acceleration, 0, config)
+    image, target = (x[0, 0].numpy() for x in (crop(recon.l1_wavelet(kspace, sense, lam)).abs(), reference))
+    return at_own_resolution(compare(image, target), target), recon.effective_acceleration(sense.mask)
 
 
 def _padded(image: Image, rng: np.random.Generator) -> Other:  # noqa: ARG001 (one signature for all)
@@ -108,7 +155,7 @@ def _rounded(bits: int) -> Callable[[Image, np.random.Generator], Image]:
 
 
 def _noisier(image: Image, rng: np.random.Generator) -> Image:
-    added = 3**0.5 * noise_level(image) * rng.standard_normal((2, *image.shape))
+    added = 3**0.5 * own_noise(image) * rng.standard_normal((2, *image.shape))
     return np.hypot(image + added[0], added[1]).astype(np.float32)
 
 
@@ -137,26 +184,13 @@ cannot be had from one measurement at the same resolution: the slice is averaged
 noise, and the matrix with it."""
 UNCHANGED = ("scale × 0.1", "scale × 10", "padded × 1.5", "flipped up-down", "flipped left-right", "transposed")
 """Changes under which a score shall stay."""
+NOISE: Mapping[str, float] = {"noise × 0.5": 0.5, "noise × 2": 2.0}
+"""Factors of the noise that changes bring."""
 
 
 def changed(image: Image, change: str, seed: int) -> Other:
     """A clean slice after one of `CHANGES`."""
     return np.ascontiguousarray(CHANGES[change](image, np.random.default_rng(seed)), np.float32)
-
-
-def noise_level(image: Float[np.ndarray, "h w"]) -> float:
-    """Standard deviation of an image's noise, by the median of its diagonal Haar coefficients where there is signal.
-
-    References
-    ----------
-    Donoho and Johnstone, Ideal spatial adaptation by wavelet shrinkage, Biometrika 1994, doi:10.1093/biomet/81.3.425.
-    """
-    h, w = (n - n % 2 for n in image.shape)
-    blocks = image[:h, :w].astype(np.float64).reshape(h // 2, 2, w // 2, 2)
-    diagonal = (blocks[:, 0, :, 0] - blocks[:, 0, :, 1] - blocks[:, 1, :, 0] + blocks[:, 1, :, 1]) / 2
-    mean = blocks.mean((1, 3))
-    signal = np.abs(diagonal[mean > 0.25 * mean.max()])
-    return float(np.median(signal) / 0.6745) if signal.size else 0.0
 
 
 @dataclass(frozen=True)
@@ -168,15 +202,15 @@ class Flaw:
     inside: Bool[np.ndarray, "h w"]
 
 
-def flawed(truth: Image, kind: str, quadrant: int, seed: int) -> Flaw:
+def flawed(target: Image, kind: str, quadrant: int, seed: int) -> Flaw:
     """Something wrong in one quadrant.
 
     Parameters
     ----------
-    truth
+    target
         Clean slice.
     kind
-        One of `FLAWS`. A missing lesion is in the truth and not in the image, which shows nothing wrong: no map
+        One of `FLAWS`. A missing lesion is in the target and not in the image, which shows nothing wrong: no map
         without a reference can find it, and none is expected to. An invented one is in the image alone.
     quadrant
         0 to 3: of the object's bounding box.
@@ -185,22 +219,22 @@ def flawed(truth: Image, kind: str, quadrant: int, seed: int) -> Flaw:
     """
     from scipy.ndimage import gaussian_filter
 
-    inside = metrics.object_mask(torch.from_numpy(truth)[None, None])[0, 0].numpy()
+    inside = metrics.object_mask(torch.from_numpy(target)[None, None])[0, 0].numpy()
     part = _quadrant(inside, quadrant)
     if kind in ("missing lesion", "invented lesion"):
         disc = _disc(inside & part, np.random.default_rng(seed))
-        scale = image_scale(torch.from_numpy(truth)[None, None]).item()
+        scale = image_scale(torch.from_numpy(target)[None, None]).item()
         lesion = LESION * scale * gaussian_filter(disc.astype(np.float32), 1.0)
-        return Flaw(truth if kind == "missing lesion" else truth + lesion, disc & inside, inside)
+        return Flaw(target if kind == "missing lesion" else target + lesion, disc & inside, inside)
     if kind == "blur":
-        flaw = gaussian_filter(truth, BLUR)
+        flaw = gaussian_filter(target, BLUR)
     else:
-        found = simulated(truth, "equispaced", ALIASING, seed)
-        aliased = recon.zero_filled(found.kspace, found.sense).abs()
-        target = torch.from_numpy(truth)[None, None]
-        flaw = metrics.match_scale(aliased, target, torch.from_numpy(inside)[None, None])[0, 0].numpy()
+        simulation = simulated(target, "equispaced", ALIASING, seed)
+        aliased = recon.zero_filled(simulation.kspace, simulation.sense).abs()
+        reference = torch.from_numpy(target)[None, None]
+        flaw = metrics.match_scale(aliased, reference, torch.from_numpy(inside)[None, None])[0, 0].numpy()
     share = gaussian_filter(part.astype(np.float32), EDGE)
-    return Flaw(((1 - share) * truth + share * flaw).astype(np.float32), part & inside, inside)
+    return Flaw(((1 - share) * target + share * flaw).astype(np.float32), part & inside, inside)
 
 
 FLAWS = ("blur", "aliasing", "missing lesion", "invented lesion")

@@ -1,21 +1,21 @@
-"""Figures of every judge for claims 1 to 5, from the table alone; what all claims share.
+"""What the evidence for all claims shares: metrics, sets, intervals, from the table alone.
 
 Predictors are held to their sign: a score that rises with the error counts against them. A classical measure gets the
 sign that suits it best on the very rows that it is judged on, and so looks better here than it could in use.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from mriqf.metrics.correlation import srcc
 from mriqf.metrics.reference_free import BASELINES
-from mriqf.studies._frame.statistics import Ridge, bootstrap, by_group, group_rows
+from mriqf.studies._frame.statistics import Ridge, bootstrap, group_rows
 from mriqf.studies._frame.table import Columns, where
-from mriqf.studies.benchmark.bars import claim
+from mriqf.studies.benchmark.bars import Bar, claim
 from mriqf.studies.jpeg_report.acceleration.answer import CURVE, curves
 
 RIDGE = "ridge"
@@ -23,6 +23,8 @@ SLICE = ("dataset", "subject", "slice")
 DRAWS = 200
 """Of the bootstrap."""
 UNKNOWN = float("nan")
+LATER = ("noise",)
+"""Columns that tables of earlier versions do not have."""
 LEAST = 1e-3  # of NRMSE, where its logarithm is taken
 
 
@@ -43,7 +45,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure of one claim, of every judge."""
+    """One figure of one claim, of every metric."""
 
     claim: int
     measure: str
@@ -52,18 +54,22 @@ class Finding:
     data: str
     """On how many images of how many subjects."""
     estimates: dict[str, Estimate]
-    """By the judges' columns."""
+    """By the metrics' columns."""
     rises: bool = True
     """Whether a larger figure is a better one."""
     form: str = ".3f"
     target: float | None = None
     """What the figure should be, where more is not better."""
 
-    def verdicts(self, judge: str) -> tuple[str, str]:
-        """Against the proposed and the harder bar; empty where there is none."""
-        value = self.estimates[judge].value if judge in self.estimates else UNKNOWN
-        found = ("" if bar is None else bar.verdict(value) for bar in claim(self.claim).bars[self.measure])
-        return tuple(found)  # pyright: ignore[reportReturnType]
+    @property
+    def bar(self) -> Bar | None:
+        """Bar of its measure."""
+        return claim(self.claim).bars[self.measure]
+
+    def verdict(self, metric: str) -> str:
+        """Of a metric against the bar; empty where there is none."""
+        value = self.estimates[metric].value if metric in self.estimates else UNKNOWN
+        return "" if self.bar is None else self.bar.verdict(value)
 
     def best_baseline(self) -> str | None:
         """The classical measure, or ridge on all, with the best figure."""
@@ -75,19 +81,23 @@ class Finding:
             return -abs(value - self.target)
         return value if self.rises else -value
 
-    def separated(self, judge: str) -> bool | None:
-        """True if the judge's interval lies on the good side of the best classical measure's; None without both."""
+    def separated(self, metric: str) -> bool | None:
+        """True if the metric's interval lies on the good side of the best classical measure's; None without both."""
         best = self.best_baseline()
-        if best is None or judge not in self.estimates or self.target is not None:
+        if best is None or metric not in self.estimates or self.target is not None:
             return None
-        mine, other = self.estimates[judge], self.estimates[best]
+        mine, other = self.estimates[metric], self.estimates[best]
         if np.isnan([mine.low, other.low]).any():
             return None
         return bool(mine.low > other.high if self.rises else mine.high < other.low)
 
 
 def prepare(table: Columns) -> Columns:
-    """The table with one more judge: ridge on the classical measures, fitted to log NRMSE of the training rows."""
+    """The table with one more metric: ridge on the classical measures, fitted to log NRMSE of the training rows.
+
+    Columns that an earlier version did not write are empty.
+    """
+    table = {**{name: np.full(len(table["part"]), UNKNOWN) for name in LATER if name not in table}, **table}
     features = np.stack([table[name].astype(float) for name in BASELINES], 1)
     known = np.asarray(np.isfinite(features).any(1))
     train = known & np.isin(table["part"], ("degraded", "recon")) & (table["split"] == "train")
@@ -106,15 +116,15 @@ def known_mean(values: Shaped[np.ndarray, " n"]) -> float:
     return float(known.mean()) if known.size else UNKNOWN
 
 
-def judges(table: Columns) -> list[str]:
-    """Columns of all judges of every image: predictors, controls, classical measures, ridge; the first is on trial."""
+def metric_names(table: Columns) -> list[str]:
+    """Columns of all metrics of every image: predictors, controls, classical measures, ridge; the first is on trial."""
     names = [name for name in table if name.startswith(("score ", "control "))]
     return [*names, *BASELINES, RIDGE]
 
 
-def label(judge: str) -> str:
-    """Name of a judge for people."""
-    return judge.removeprefix("score ").replace("_", " ")
+def label(metric: str) -> str:
+    """Name of a metric for people."""
+    return metric.removeprefix("score ").replace("_", " ")
 
 
 def held_out(table: Columns, part: str) -> Columns:
@@ -130,18 +140,18 @@ def take(rows: Columns, chosen: Shaped[np.ndarray, " n"]) -> Columns:
 
 def units(rows: Columns) -> Shaped[np.ndarray, " n"]:
     """Units of the bootstrap: subjects, or slices where a data set has fewer than three subjects."""
-    found = np.array([f"{d}/{s}" for d, s in zip(rows["dataset"], rows["subject"], strict=True)], dtype=object)
+    names = np.array([f"{d}/{s}" for d, s in zip(rows["dataset"], rows["subject"], strict=True)], dtype=object)
     for dataset in np.unique(rows["dataset"]):
         mine = rows["dataset"] == dataset
-        if len(np.unique(found[mine])) < 3:
-            found[mine] = [f"{u}/{i:g}" for u, i in zip(found[mine], rows["slice"][mine], strict=True)]
-    return found.astype(str)
+        if len(np.unique(names[mine])) < 3:
+            names[mine] = [f"{u}/{i:g}" for u, i in zip(names[mine], rows["slice"][mine], strict=True)]
+    return names.astype(str)
 
 
-def goodness(rows: Columns, judge: str) -> Float[np.ndarray, " n"]:
-    """A judge's score, larger for better images: a predictor's as it is, a classical measure's as it suits it."""
-    values = rows[judge].astype(float)
-    if judge not in BASELINES:
+def goodness(rows: Columns, metric: str) -> Float[np.ndarray, " n"]:
+    """A metric's score, larger for better images: a predictor's as it is, a classical measure's as it suits it."""
+    values = rows[metric].astype(float)
+    if metric not in BASELINES:
         return values
     return -values if srcc(values, rows["nrmse"]) > 0 else values
 
@@ -163,97 +173,44 @@ def over(
     return Estimate(float(statistic(*kept)), *bootstrap(statistic, unit[known], *kept, n=DRAWS))
 
 
-def pooled(rows: Columns, judge: str) -> Estimate:
+def pooled(rows: Columns, metric: str) -> Estimate:
     """Minus Spearman's correlation of score and NRMSE over all rows: 1 is perfect."""
-    return over(units(rows), lambda s, e: -srcc(s, e), goodness(rows, judge), rows["nrmse"])
+    return over(units(rows), lambda s, e: -srcc(s, e), goodness(rows, metric), rows["nrmse"])
 
 
 def groups_of(table: Columns, rows: Columns) -> Iterator[tuple[str, str, Columns]]:
-    """Name, kind and rows of all data sets together, and of each with more than one unit; seen in training or not."""
+    """Name, kind and rows: of all sets together, and of each; `seen` if its other subjects are in the training part."""
     yield "all", "all", rows
-    seen = set(where(table, split="train")["dataset"].tolist())
+    trained = set(where(table, split="train")["dataset"].tolist())
     for dataset in dict.fromkeys(rows["dataset"].tolist()):
-        mine = where(rows, dataset=dataset)
-        if len(np.unique(units(mine))) > 1:
-            kind = "seen" if dataset in seen else "unseen"
-            yield f"{dataset} ({'other subjects' if kind == 'seen' else 'contrast never trained on'})", kind, mine
+        kind = "seen" if dataset in trained else "unseen"
+        name = f"{dataset} ({'other subjects train' if kind == 'seen' else 'unseen'})"
+        yield name, kind, where(rows, dataset=dataset)
 
 
-def within_slice(table: Columns) -> list[Finding]:
-    """Claim 1."""
-    rows = held_out(table, "recon")
-    if not len(rows["nrmse"]):
+Figures = dict[str, Estimate]
+"""One figure of every metric."""
+
+
+def mean_of_sets(figures: Sequence[Figures]) -> Figures:
+    """Mean of every metric's figures over sets, with its interval over sets."""
+    means = {}
+    for metric in dict.fromkeys(name for figure in figures for name in figure):
+        values = np.array([figure[metric].value for figure in figures if metric in figure], float)
+        means[metric] = over(np.arange(len(values)).astype(str), np.mean, values)
+    return means
+
+
+def unseen_mean(number: int, measure: str, what: str, findings: Sequence[Finding], **options: Any) -> list[Finding]:
+    """Mean over the sets that nothing was trained on, of findings that are each of one; none without any."""
+    if not findings:
         return []
-    curve = curves(rows)
-    keys = [curve[name] for name in ("dataset", *CURVE, "method")]
-    first = [g[0] for g in group_rows(keys)]
-    heads = take(curve, np.array(first))
-    rho = {}
-    for judge in judges(table):
-        values = -by_group(srcc, keys, curve[judge].astype(float), curve["nrmse"])
-        rho[judge] = -values if judge in BASELINES and np.nanmean(np.append(values, 0)) < 0 else values
-    found = []
-    methods = dict.fromkeys(heads["method"].tolist())
-    for name, mine in (("all methods", np.ones(len(first), bool)), *((m, heads["method"] == m) for m in methods)):
-        part = take(heads, mine)
-        data = describe(part, "curves")
-        unit = units(part)
-        found += [
-            Finding(1, "mean", f"mean, {name}", data, {j: over(unit, np.mean, r[mine]) for j, r in rho.items()}),
-            Finding(1, "least", f"least, {name}", data, {j: Estimate(_least(r[mine])) for j, r in rho.items()}),
-        ]
-    return found
+    data = f"{len(findings)} set{'' if len(findings) == 1 else 's'}"
+    return [Finding(number, measure, what, data, mean_of_sets([f.estimates for f in findings]), **options)]
 
 
-def _least(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.min()) if known.size else UNKNOWN
-
-
-def across_subjects(table: Columns) -> list[Finding]:
-    """Claim 2."""
-    rows = held_out(table, "recon")
-    if not len(rows["nrmse"]):
-        return []
-    sets = [(name, kind, part) for name, kind, part in groups_of(table, rows)]
-    for method in dict.fromkeys(rows["method"].tolist()):
-        part = where(rows, method=method)
-        sets.append((f"{method} alone", "modl" if method == "modl" else "other", part))
-    return [
-        Finding(2, kind, name, describe(part), {j: pooled(part, j) for j in judges(table)}) for name, kind, part in sets
-    ]
-
-
-def across_families(table: Columns) -> list[Finding]:
-    """Claim 3."""
-    rows = held_out(table, "degraded")
-    if not len(rows["nrmse"]):
-        return []
-    names, found = judges(table), []
-    parts = list(groups_of(table, rows))
-    for name, kind, part in parts:
-        found.append(Finding(3, kind, f"all families, {name}", describe(part), {j: pooled(part, j) for j in names}))
-    families = list(dict.fromkeys(rows["family"].tolist()))
-    for (name, _, part), family in itertools.product(parts[1:] or parts, families):
-        mine = where(part, family=family)
-        if len(mine["nrmse"]):
-            found.append(Finding(3, "family", f"{family}, {name}", describe(mine), {j: pooled(mine, j) for j in names}))
-    for family in families:
-        mine = where(rows, family=family)
-        keys = [mine[name] for name in (*SLICE, "seed")]
-        unit = units(take(mine, np.array([g[0] for g in group_rows(keys)])))
-        shares = {}
-        for judge in names:
-            rho = -by_group(srcc, keys, goodness(mine, judge), mine["nrmse"])
-            shares[judge] = over(unit, np.mean, np.where(np.isfinite(rho), (rho > 0).astype(float), UNKNOWN))
-        found.append(Finding(3, "sign", f"slices with the right sign, {family}", describe(mine), shares, form=".2f"))
-    for column in (name for name in table if name.startswith("left-out ")):
-        family = column.removeprefix("left-out ")
-        for name, _, part in parts:
-            mine = where(part, family=family)
-            if len(mine["nrmse"]) and np.isfinite(mine[column]).any():
-                mark = {names[0]: pooled(mine, column)} | {j: pooled(mine, j) for j in names[1:]}
-                found.append(
-                    Finding(3, "left out", f"{family} by a network never shown it, {name}", describe(mine), mark)
-                )
-    return found
+def curves_of(rows: Columns) -> Columns:
+    """Reconstructions over R, the fully sampled images with each family of masks that their slice has."""
+    repeated = curves(rows)
+    groups = group_rows([repeated[name] for name in ("dataset", *CURVE, "method")])
+    return take(repeated, np.sort(np.concatenate([g for g in groups if len(g) > 1] or [np.array([], int)])))

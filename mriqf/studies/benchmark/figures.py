@@ -13,20 +13,22 @@ from mriqf.studies.benchmark.bars import COVERAGE, GAP
 from mriqf.studies.benchmark.cases import FLAWS
 from mriqf.studies.benchmark.evidence import (
     RIDGE,
+    describe,
     groups_of,
     held_out,
-    judges,
     known_mean,
     label,
+    metric_names,
     pooled,
     prepare,
-    units,
+    take,
 )
 from mriqf.studies.benchmark.gallery import draw_failures
-from mriqf.studies.benchmark.judges import PLAIN_MAPS
+from mriqf.studies.benchmark.metrics import PLAIN_MAPS
 
 LEAST = 5e-3  # of the errors drawn
 METHODS = {"zero-filled": "tab:gray", "cg-sense": "tab:blue", "l1-wavelet": "tab:orange", "modl": "tab:green"}
+COLOURS = (*(f"C{k}" for k in range(10)), "black", "gold", "navy")
 DOTS = 500
 """Of calibration's intervals, so that single ones can be seen."""
 
@@ -51,25 +53,35 @@ def draw_claims(table: Columns, path: Path) -> None:
 
 
 def _families(axes: Any, table: Columns) -> None:
-    rows, trial = held_out(table, "degraded"), judges(table)[0]
-    datasets = list(groups_of(table, rows))[1:3] if len(rows["nrmse"]) else []
-    for axis, (name, _, part) in zip(axes, datasets, strict=False):
-        for k, family in enumerate(dict.fromkeys(part["family"].tolist())):
-            mine = where(part, family=family)
-            rho = pooled(mine, trial).value
-            axis.plot(
-                np.maximum(mine["nrmse"], LEAST), mine[trial],
-                ".", markersize=3, alpha=0.7, color=f"C{k}", label=f"{family} ({-rho:+.2f})",
-            )  # fmt: skip
-        found = pooled(part, trial)
-        axis.set(xscale="log", xlabel="NRMSE in the object", ylabel=f"{label(trial)}, 0–100")
-        n = len(np.unique(units(part)))
-        axis.set_title(f"{name}: {len(part['nrmse'])} images, {n} units\npooled ρ = {-found.value:+.3f}", fontsize=9.5)
-        axis.legend(fontsize=7, markerscale=3, ncols=2, title="family (ρ)", title_fontsize=7)
+    """The first set that trained by family of degradation; those that did not, by set."""
+    rows, trial = held_out(table, "degraded"), metric_names(table)[0]
+    groups = list(groups_of(table, rows))[1:] if len(rows["nrmse"]) else []
+    seen = [(name, part) for name, kind, part in groups if kind == "seen"]
+    unseen = [part for _, kind, part in groups if kind == "unseen"]
+    for name, part in seen[:1]:
+        _scatter(axes[0], trial, part, "family")
+        axes[0].set_title(f"{name}: {describe(part)}\npooled ρ = {-pooled(part, trial).value:+.3f}", fontsize=9.5)
+    if unseen:
+        part = take(rows, np.isin(rows["dataset"], [p["dataset"][0] for p in unseen]))
+        _scatter(axes[1], trial, part, "dataset")
+        mean = np.nanmean([-pooled(p, trial).value for p in unseen])
+        axes[1].set_title(f"unseen: {describe(part)}\nmean ρ of sets = {mean:+.3f}", fontsize=9.5)
+
+
+def _scatter(axis: Any, trial: str, rows: Columns, column: str) -> None:
+    for k, name in enumerate(dict.fromkeys(rows[column].tolist())):
+        mine = where(rows, **{column: name})
+        axis.plot(
+            np.maximum(mine["nrmse"], LEAST), mine[trial], ".", markersize=3, alpha=0.7,
+            color=COLOURS[k % len(COLOURS)], label=f"{name} ({-pooled(mine, trial).value:+.2f})",
+        )  # fmt: skip
+    axis.set(xscale="log", xlabel="NRMSE in the object", ylabel=f"{label(trial)}, 0–100")
+    what = "set" if column == "dataset" else column
+    axis.legend(fontsize=7, markerscale=3, ncols=2, title=f"{what} (ρ)", title_fontsize=7)
 
 
 def _methods(axis: Any, table: Columns) -> None:
-    rows, trial = held_out(table, "recon"), judges(table)[0]
+    rows, trial = held_out(table, "recon"), metric_names(table)[0]
     for k, method in enumerate(dict.fromkeys(rows["method"].tolist())):
         mine = where(rows, method=method)
         rho = pooled(mine, trial).value
@@ -84,7 +96,7 @@ def _methods(axis: Any, table: Columns) -> None:
 
 
 def _order(axis: Any, table: Columns) -> None:
-    trial, *others = judges(table)
+    trial, *others = metric_names(table)
     curves = {j: gap_curve(table, "degraded", j) for j in (trial, *others)}
     curves = {j: {name: share for name, _, share in curve} for j, curve in curves.items() if curve}
     if not curves:
@@ -93,17 +105,17 @@ def _order(axis: Any, table: Columns) -> None:
     names = [f"{a:g}–{b:g}" if np.isfinite(b) else f"≥ {a:g}" for a, b in itertools.pairwise(GAPS)]
     names = [n for n in names if any(n in c for c in curves.values())]
     styles = {trial: {"color": "black", "linewidth": 2.2}, RIDGE: {"color": "tab:red", "linestyle": "--"}}
-    for judge, curve in curves.items():
+    for metric, curve in curves.items():
         known = [(k, curve[n]) for k, n in enumerate(names) if n in curve]
-        named = judge == RIDGE or judge.startswith(("score ", "control "))
+        named = metric == RIDGE or metric.startswith(("score ", "control "))
         plain = {"color": "0.8", "linewidth": 1} if not named else {}
-        text = "ridge on the eight" if judge == RIDGE else label(judge)
+        text = "ridge on the eight" if metric == RIDGE else label(metric)
         axis.plot(
             *zip(*known, strict=True),
             marker="o",
             markersize=3,
             label=text if named else None,
-            **styles.get(judge, plain),
+            **styles.get(metric, plain),
         )
     axis.plot([], [], color="0.8", label="eight classical measures")
     axis.axhline(0.95, color="tab:green", linewidth=1, linestyle=":", label=f"bar, from {GAP:g} on")
@@ -115,7 +127,7 @@ def _order(axis: Any, table: Columns) -> None:
 
 
 def _calibration(axis: Any, table: Columns) -> None:
-    rows, trial = error_rows(table), judges(table)[0]
+    rows, trial = error_rows(table), metric_names(table)[0]
     expected = predictions(table).get(trial)
     axis.set_title("expected and true NRMSE, 90 % intervals", fontsize=9.5)
     if expected is None or not np.isfinite(expected.nrmse).any():
@@ -123,15 +135,23 @@ def _calibration(axis: Any, table: Columns) -> None:
     inside = np.where(
         np.isfinite(expected.low), (expected.low <= rows["nrmse"]) & (rows["nrmse"] <= expected.high), np.nan
     )
-    keys = list(dict.fromkeys(zip(rows["dataset"].tolist(), rows["subject"].tolist(), strict=True)))
-    for k, (dataset, subject) in enumerate(keys):
-        mine = np.flatnonzero((rows["dataset"] == dataset) & (rows["subject"] == subject) & np.isfinite(expected.nrmse))
+    datasets = list(dict.fromkeys(rows["dataset"].tolist()))
+    for k, dataset in enumerate(datasets):
+        mine = np.flatnonzero((rows["dataset"] == dataset) & np.isfinite(expected.nrmse))
         if not len(mine):
             continue
         share = np.nanmean(inside[mine]) if np.isfinite(inside[mine]).any() else np.nan
-        few = mine[:: max(1, len(mine) * len(keys) // DOTS)]
+        few = mine[:: max(1, len(mine) * len(datasets) // DOTS)]
         x, true = expected.nrmse[few], np.maximum(rows["nrmse"][few], LEAST)
-        axis.plot(x, true, ".", markersize=4, color=f"C{k}", label=f"{subject}: {100 * share:.0f} %", zorder=3)
+        axis.plot(
+            x,
+            true,
+            ".",
+            markersize=4,
+            color=COLOURS[k % len(COLOURS)],
+            label=f"{dataset}: {100 * share:.0f} %",
+            zorder=3,
+        )
     known = np.flatnonzero(np.isfinite(expected.low))
     order = known[np.argsort(expected.nrmse[known], kind="stable")]
     if len(order):
@@ -143,7 +163,7 @@ def _calibration(axis: Any, table: Columns) -> None:
     axis.set(
         xscale="log", yscale="log", xlabel="expected NRMSE", ylabel=f"true NRMSE (at least {LEAST:g})", xlim=(LEAST, 1)
     )
-    axis.legend(fontsize=7, title=f"coverage by subject (asked: {100 * COVERAGE:g} %)", title_fontsize=7, markerscale=2)
+    axis.legend(fontsize=7, title=f"coverage by set (asked: {100 * COVERAGE:g} %)", title_fontsize=7, markerscale=2)
 
 
 def _places(axis: Any, table: Columns) -> None:

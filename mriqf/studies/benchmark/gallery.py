@@ -10,9 +10,9 @@ from mriqf.studies._frame.inputs import Subject
 from mriqf.studies._frame.table import Columns, read_table
 from mriqf.studies.benchmark import cases
 from mriqf.studies.benchmark.absolute import error_rows, predictions
-from mriqf.studies.benchmark.evidence import judges, prepare
-from mriqf.studies.benchmark.judges import Judges
+from mriqf.studies.benchmark.evidence import metric_names, prepare
 from mriqf.studies.benchmark.measure import seed_of
+from mriqf.studies.benchmark.metrics import Metrics
 from mriqf.studies.benchmark.plan import KEY, BenchmarkConfig, Data
 from mriqf.studies.jpeg_report.acceleration.measure import find_methods, reconstruct
 
@@ -30,13 +30,13 @@ def worst(table: Columns) -> list[tuple[dict, float, float]]:
     """
     prepared = prepare(table)
     rows, expected = error_rows(prepared), predictions(prepared)
-    first = judges(prepared)[0]
+    first = metric_names(prepared)[0]
     if first not in expected:
         return []
     predicted = expected[first].nrmse
     ratio = np.log(np.maximum(rows["nrmse"], FLOOR) / np.maximum(predicted, FLOOR))
     known = np.flatnonzero(np.isfinite(ratio))
-    found = []
+    failures = []
     for order, sign in (
         (known[np.argsort(-ratio[known], kind="stable")], 1),
         (known[np.argsort(ratio[known], kind="stable")], -1),
@@ -47,12 +47,12 @@ def worst(table: Columns) -> list[tuple[dict, float, float]]:
             if sign * ratio[k] > 0 and kind not in seen and len(seen) < SHOWN:
                 seen.add(kind)
                 key = {name: rows[name][k].item() for name in KEY}
-                found.append((key, float(rows["nrmse"][k]), float(predicted[k])))
-    return found
+                failures.append((key, float(rows["nrmse"][k]), float(predicted[k])))
+    return failures
 
 
 def keep_failures(
-    folder: Path, data: Data, config: BenchmarkConfig, judges: Judges, images: Path | None = None
+    folder: Path, data: Data, config: BenchmarkConfig, metrics: Metrics, images: Path | None = None
 ) -> None:
     """Make the images of the worst failures of a folder's table again, and keep them beside it.
 
@@ -60,20 +60,20 @@ def keep_failures(
     ----------
     folder
         Of the study.
-    data, config, judges, images
+    data, config, metrics, images
         Of the run.
     """
     kept: dict[str, np.ndarray] = {}
     for number, (key, nrmse, expected) in enumerate(worst(read_table(folder / "rows.csv"))):
         subject = next(s for s in data.test if (s.dataset, s.name) == (key["dataset"], key["subject"]))
         case = _case(key, subject, config, images)
-        judged = judges.judge(case.image)
+        values = metrics.apply(case.image)
         text = f"{key['method'] or key['family']}, {subject.name}/{int(key['slice'])}\n"
         text += f"level {key['level']:.2g}" if key["part"] == "degraded" else f"{key['family']}, R = {key['level']:g}"
         kept |= {
             f"{number}/caption": np.array(f"{text}\nNRMSE {nrmse:.3f}, expected {expected:.3f}"),
-            f"{number}/image": judged.first.image[0].astype(np.float16),
-            f"{number}/map": np.where(case.inside, next(iter(judged.errors.values())), 0).astype(np.float16),
+            f"{number}/image": values.first.image[0].astype(np.float16),
+            f"{number}/map": np.where(case.inside, next(iter(values.errors.values())), 0).astype(np.float16),
             f"{number}/error": np.maximum(case.error, 0).astype(np.float16),
         }
     with atomic_path(folder / FILE, force=True) as temporary:

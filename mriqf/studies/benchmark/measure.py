@@ -1,39 +1,47 @@
-"""The rows of the twelve claims: every image once, with its errors, every score, and every classical measure."""
+"""Rows of the claims: every image once, with its errors, every score, and every classical measure."""
 
 import functools
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mriqf.io import KSpace
 from mriqf.metrics.correlation import srcc
+from mriqf.scoring.resolution import Resolution
 from mriqf.studies._frame.inputs import Subject
 from mriqf.studies._frame.table import Task, Value
 from mriqf.studies.benchmark import cases, probes
-from mriqf.studies.benchmark.judges import Judges, auroc, pearson
-from mriqf.studies.benchmark.plan import PARTS, BenchmarkConfig, Data, columns
+from mriqf.studies.benchmark.metrics import Metrics, auroc, pearson
+from mriqf.studies.benchmark.plan import AS_IS, PARTS, BenchmarkConfig, Data, columns
 from mriqf.studies.jpeg_report.acceleration.measure import find_methods, reconstruct, settings
 from mriqf.training.degraded import FAMILIES
+
+T = TypeVar("T")
 
 TRAP_R = 4
 """Where reconstructions are over-smoothed on purpose."""
 SEVERE = 0.4
 """Levels from which maps are compared with errors: of less, there is hardly any error to find."""
+BOTH_WAYS = ("truncation",)
+"""Families that are judged at the image's own resolution and as it is."""
+CLEAN = 40
+"""Clean slices of training subjects, about."""
 RATES = (3, 6)
 """R, from and to, of reconstructions whose maps are compared with errors."""
 
 
-def tasks(data: Data, config: BenchmarkConfig, judges: Judges, images: Path | None = None) -> list[Task]:
+def tasks(data: Data, config: BenchmarkConfig, metrics: Metrics, images: Path | None = None) -> list[Task]:
     """A task for each image, or for each measurement and its reconstructions.
 
     Parameters
     ----------
-    data, config, judges
-        What is judged how by whom.
+    data, config, metrics
+        Of the run.
     images
         Folder that keeps reconstructions, which the study of R shares.
 
@@ -48,25 +56,28 @@ def tasks(data: Data, config: BenchmarkConfig, judges: Judges, images: Path | No
     if config.levels < 2:
         raise ValueError(f"levels is {config.levels}: give 2 or more")
     test, train = ([s for s in part if _is_mr(s)] for part in (data.test, data.train))
-    held = [(s, i) for s in test for i in s.slices(_count(s, test, config))]
-    fitted = _spread([(s, i) for s in train for i in s.slices(_per_subject(train, config))], config.training_slices)
+    # Sets take turns, so that the table of a run that was cut off has something of each.
+    held = by_turns([_slices(members, config.slices) for members in sets(test)])
+    few = by_turns([_spread(_slices(members, config.recon_slices), config.recon_slices) for members in sets(test)])
+    per_subject = max(1, -(-config.training_slices // max(1, len(train))))
+    fitted = _spread([(s, i) for s in train for i in s.slices(per_subject)], config.training_slices)
     photographs = [(s, 0) for s in data.test if not _is_mr(s)]
     makers: dict[str, Callable[[], Iterable[Task]]] = {
-        "speed": lambda: probes.speed_tasks(judges, data.split),
+        "speed": lambda: probes.speed_tasks(metrics, data.split),
         "clean": lambda: chain(
-            _clean(train, "train", config, judges, ("as is",)),
-            _clean(test, data.split, config, judges, tuple(cases.CHANGES)),
+            _clean(_clean_training(train), "train", metrics, ("as is",)),
+            _clean(held, data.split, metrics, tuple(cases.CHANGES)),
         ),
-        "local": lambda: _local(held, data.split, config, judges),
-        "jpeg": lambda: probes.jpeg_tasks([*held, *photographs], judges, data.split, config.qualities),
-        "degraded": lambda: chain(
-            _degraded(fitted, "train", config, judges), _degraded(held, data.split, config, judges)
+        "local": lambda: _local(few, data.split, config, metrics),
+        "jpeg": lambda: probes.jpeg_tasks([*held, *photographs], metrics, data.split, config.qualities),
+        "degraded": lambda: by_turns(
+            [_degraded(fitted, "train", config, metrics), _degraded(held, data.split, config, metrics)]
         ),
-        "recon": lambda: _recon(fitted[::2], test, data.split, config, judges, images),
-        "traps": lambda: _traps(test, data.split, config, judges),
+        "recon": lambda: _recon(fitted[::2], few, data.split, config, metrics, images),
+        "traps": lambda: _traps(few, data.split, config, metrics),
     }
-    found = [task for part in PARTS if part in config.parts for task in makers[part]()]
-    return [Task(task.keys, functools.partial(_filled, task.measure, columns(judges))) for task in found]
+    every = [task for part in PARTS if part in config.parts for task in makers[part]()]
+    return [Task(task.keys, functools.partial(_filled, task.measure, columns(metrics))) for task in every]
 
 
 def _is_mr(subject: Subject) -> bool:
@@ -78,17 +89,26 @@ def _filled(measure: Callable[[], Any], names: Sequence[str]) -> Iterator[Mappin
         yield dict.fromkeys(names, float("nan")) | row
 
 
-def _count(subject: Subject, subjects: Sequence[Subject], config: BenchmarkConfig) -> int:
-    """Slices of a subject: more where nobody else is in its data set."""
-    return config.slices if _has_company(subject, subjects) else config.lone_slices
+def sets(subjects: Sequence[Subject]) -> list[list[Subject]]:
+    """Subjects by the set that they are counted in."""
+    members: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        members.setdefault(subject.dataset, []).append(subject)
+    return list(members.values())
 
 
-def _has_company(subject: Subject, subjects: Sequence[Subject]) -> bool:
-    return sum(s.dataset == subject.dataset for s in subjects) > 1
+def _slices(members: Sequence[Subject], n: int) -> list[tuple[Subject, int]]:
+    """About `n` slices of a set, at least one of each subject."""
+    return [(subject, index) for subject in members for index in subject.slices(max(1, -(-n // len(members))))]
 
 
-def _per_subject(subjects: Sequence[Subject], config: BenchmarkConfig) -> int:
-    return max(1, -(-config.training_slices // max(1, len(subjects))))
+def by_turns(groups: Iterable[Iterable[T]]) -> list[T]:
+    """The first of each group, then the second of each, and so on."""
+    return [item for turn in zip_longest(*groups) for item in turn if item is not None]
+
+
+def _clean_training(train: Sequence[Subject]) -> list[tuple[Subject, int]]:
+    return [(s, i) for s in train for i in s.slices(max(1, CLEAN // max(1, len(train))))]
 
 
 def _spread(slices: list[tuple[Subject, int]], n: int) -> list[tuple[Subject, int]]:
@@ -101,71 +121,77 @@ def seed_of(*words: Value) -> int:
     return zlib.crc32("/".join(map(str, words)).encode())
 
 
-def truth_of(subject: Subject, index: int) -> Callable[[], cases.Image]:
+def target_of(subject: Subject, index: int) -> Callable[[], cases.Image]:
     """Fully sampled image of a slice, made once, when it is needed."""
     return functools.cache(functools.partial(cases.magnitude, subject, index))
 
 
 def _clean(
-    subjects: Sequence[Subject], split: str, config: BenchmarkConfig, judges: Judges, changes: Sequence[str]
+    slices: Sequence[tuple[Subject, int]], split: str, metrics: Metrics, changes: Sequence[str]
 ) -> Iterator[Task]:
-    for subject in subjects:
-        step = config.training_step if split == "train" else config.clean_step[not _has_company(subject, subjects)]
-        for index in range(step // 2 if subject.data.n_slices > step // 2 else 0, subject.data.n_slices, step):
-            truth = truth_of(subject, index)
-            for change in changes:
+    for subject, index in slices:
+        target = target_of(subject, index)
+        for change in changes:
 
-                def measure(truth=truth, change=change, index=index) -> Iterator[Mapping[str, Value]]:
-                    yield judges.judge(cases.changed(truth(), change, seed_of(index, change))).row
+            def measure(target=target, change=change, index=index) -> Iterator[Mapping[str, Value]]:
+                image = cases.own_resolution(cases.changed(target(), change, seed_of(index, change)))
+                noise = cases.noise_share(target()) * cases.NOISE.get(change, 1.0)
+                yield {"noise": noise} | metrics.apply(image).row
 
-                yield Task((("clean", split, subject.dataset, subject.name, index, change, 0, 0, ""),), measure)
+            yield Task((("clean", split, subject.dataset, subject.name, index, change, 0, 0, ""),), measure)
 
 
 def _local(
-    slices: Sequence[tuple[Subject, int]], split: str, config: BenchmarkConfig, judges: Judges
+    slices: Sequence[tuple[Subject, int]], split: str, config: BenchmarkConfig, metrics: Metrics
 ) -> Iterator[Task]:
     for subject, index in slices:
-        truth = truth_of(subject, index)
+        target = target_of(subject, index)
         for kind in cases.FLAWS:
             for place in range(config.flaws):
                 seed = seed_of(subject.dataset, subject.name, index, kind, place)
 
-                def measure(truth=truth, kind=kind, place=place, seed=seed) -> Iterator[Mapping[str, Value]]:
-                    flaw = cases.flawed(truth(), kind, place % cases.QUADRANTS, seed)
-                    judged = judges.judge(flaw.image)
-                    found = {f"auroc {n}": auroc(e, flaw.wrong, flaw.inside) for n, e in judged.errors.items()}
-                    yield judged.row | found
+                def measure(target=target, kind=kind, place=place, seed=seed) -> Iterator[Mapping[str, Value]]:
+                    flaw = cases.flawed(target(), kind, place % cases.QUADRANTS, seed)
+                    values = metrics.apply(flaw.image)
+                    areas = {f"auroc {n}": auroc(e, flaw.wrong, flaw.inside) for n, e in values.errors.items()}
+                    yield values.row | areas
 
                 yield Task((("local", split, subject.dataset, subject.name, index, kind, 0, place, ""),), measure)
 
 
 def _degraded(
-    slices: Sequence[tuple[Subject, int]], split: str, config: BenchmarkConfig, judges: Judges
+    slices: Sequence[tuple[Subject, int]], split: str, config: BenchmarkConfig, metrics: Metrics
 ) -> Iterator[Task]:
     for subject, index in slices:
-        truth = truth_of(subject, index)
+        target = target_of(subject, index)
         for family in config.families:
             seed = seed_of(subject.dataset, subject.name, index, family)
             for k in range(config.levels):
                 level = k / (config.levels - 1)
 
-                def measure(truth=truth, family=family, level=level, seed=seed) -> Iterator[Mapping[str, Value]]:
-                    yield judge_case(cases.degraded(truth(), family, level, seed), judges, family, level >= SEVERE)
+                def measure(
+                    target=target, family=family, level=level, seed=seed, both=family in BOTH_WAYS and split != "train"
+                ) -> Iterator[Mapping[str, Value]]:
+                    case = cases.degraded(target(), family, level, seed)
+                    yield measure_case(case, metrics, family, level >= SEVERE)
+                    if both:
+                        yield measure_case(case.as_is or case, metrics, family, maps=False, resolution="as-is")
 
-                key = ("degraded", split, subject.dataset, subject.name, index, family, level, 0, "")
-                yield Task((key,), measure)
+                key = (split, subject.dataset, subject.name, index, family, level, 0, "")
+                parts = ("degraded", AS_IS) if family in BOTH_WAYS and split != "train" else ("degraded",)
+                yield Task(tuple((part, *key) for part in parts), measure)
 
 
 def _recon(
-    fitted: Sequence[tuple[Subject, int]], test: Sequence[Subject], split: str, config: BenchmarkConfig, judges: Judges,
-    images: Path | None,
+    fitted: Sequence[tuple[Subject, int]], held: Sequence[tuple[Subject, int]], split: str, config: BenchmarkConfig,
+    metrics: Metrics, images: Path | None,
 ) -> Iterator[Task]:  # fmt: skip
     recon = config.reconstruction
     methods = find_methods(recon)
-    held = [(s, i) for s in test for i in s.slices(recon.slices)]
     for part, slices in (("train", fitted), (split, held)):
-        for subject, index in slices:
-            for family, acceleration, seed in settings(recon):
+        for number, (subject, index) in enumerate(slices):
+            mine = replace(recon, families=turns(config.masks, number, config.masks_each))
+            for family, acceleration, seed in settings(mine):
                 if part == "train" and seed:
                     continue
 
@@ -174,34 +200,42 @@ def _recon(
                 ) -> Iterator[Mapping[str, Value]]:
                     solved = reconstruct(subject, index, family, acceleration, seed, recon, methods, images)
                     for case in cases.reconstructed(solved).values():
-                        row = judge_case(case, judges, "", RATES[0] <= acceleration <= RATES[1])
+                        row = measure_case(case, metrics, "", RATES[0] <= acceleration <= RATES[1])
                         yield {"effective_acceleration": solved.effective_acceleration} | row
 
                 key = ("recon", part, subject.dataset, subject.name, index, family, acceleration, seed)
                 yield Task(tuple((*key, method) for method in methods), measure)
 
 
-def _traps(test: Sequence[Subject], split: str, config: BenchmarkConfig, judges: Judges) -> Iterator[Task]:
-    recon = config.reconstruction
-    for subject in test:
-        for index in subject.slices(recon.slices):
-            for lam in cases.TRAPS:
-
-                def measure(subject=subject, index=index, lam=lam) -> Iterator[Mapping[str, Value]]:
-                    case, effective = cases.over_smoothed(subject, index, TRAP_R, lam, recon)
-                    yield {"effective_acceleration": effective} | judge_case(case, judges, "", False)
-
-                key = ("traps", split, subject.dataset, subject.name, index, recon.families[0], TRAP_R, 0)
-                yield Task(((*key, f"l1-wavelet λ={lam:g}"),), measure)
+def turns(names: Sequence[str], number: int, n: int) -> tuple[str, ...]:
+    """`n` of the names, beginning with another one for each number."""
+    return tuple(names[(number + k) % len(names)] for k in range(min(n, len(names))))
 
 
-def judge_case(case: cases.Case, judges: Judges, family: str, maps: bool) -> dict[str, Value]:
+def _traps(
+    held: Sequence[tuple[Subject, int]], split: str, config: BenchmarkConfig, metrics: Metrics
+) -> Iterator[Task]:
+    for number, (subject, index) in enumerate(held):
+        recon = replace(config.reconstruction, families=turns(config.masks, number, config.masks_each))
+        for lam in cases.TRAPS:
+
+            def measure(subject=subject, index=index, lam=lam, recon=recon) -> Iterator[Mapping[str, Value]]:
+                case, effective = cases.over_smoothed(subject, index, TRAP_R, lam, recon)
+                yield {"effective_acceleration": effective} | measure_case(case, metrics, "", False)
+
+            key = ("traps", split, subject.dataset, subject.name, index, recon.families[0], TRAP_R, 0)
+            yield Task(((*key, f"l1-wavelet λ={lam:g}"),), measure)
+
+
+def measure_case(
+    case: cases.Case, metrics: Metrics, family: str, maps: bool, resolution: Resolution = "own"
+) -> dict[str, Value]:
     """Scores and errors of one degraded image, and, if asked for, how its maps go with its local error."""
-    judged = judges.judge(case.image, family)
-    row: dict[str, Value] = {"nrmse": case.nrmse, "ssim": case.ssim, **judged.row}
+    values = metrics.apply(case.image, family, resolution)
+    row: dict[str, Value] = {"nrmse": case.nrmse, "ssim": case.ssim, **values.row}
     if maps:
-        row |= {f"r {name}": pearson(error, case.error, case.inside) for name, error in judged.errors.items()}
-        first = next(iter(judged.errors.values()))
+        row |= {f"r {name}": pearson(error, case.error, case.inside) for name, error in values.errors.items()}
+        first = next(iter(values.errors.values()))
         row["rank r"] = srcc(first[case.inside], case.error[case.inside])
         if case.pixels is not None:
             row["sharp r"] = pearson(first, case.pixels, case.inside)

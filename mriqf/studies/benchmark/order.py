@@ -14,16 +14,16 @@ from mriqf.studies.benchmark.evidence import (
     SLICE,
     UNKNOWN,
     Finding,
+    curves_of,
     describe,
     goodness,
     groups_of,
     held_out,
-    judges,
+    metric_names,
     over,
     take,
     units,
 )
-from mriqf.studies.jpeg_report.acceleration.answer import curves
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ def steps(table: Columns, part: str) -> tuple[Columns, Pairs]:
     """Held-out rows of a part, and their neighbouring levels."""
     rows = held_out(table, part)
     if part == "recon" and len(rows["nrmse"]):
-        rows = curves(rows)
+        rows = curves_of(rows)
     return rows, adjacent(rows, (*SLICE, "family", "seed", "method"))
 
 
 def monotone(table: Columns) -> list[Finding]:
     """Claim 4."""
-    found = []
+    findings = []
     for part in ("degraded", "recon"):
         rows, pairs = steps(table, part)
         pairs = pairs.part(np.abs(pairs.gap) >= GAP)
@@ -86,12 +86,16 @@ def monotone(table: Columns) -> list[Finding]:
             continue
         column = "family" if part == "degraded" else "method"
         which = rows[column][pairs.a]
-        sets = [(f"{part}, all", np.ones(len(which), bool))]
+        sets = [(part, f"{part}, all", np.ones(len(which), bool))]
         for name, _, mine in list(groups_of(table, rows))[1:]:
-            sets.append((f"{part}, {name}", rows["dataset"][pairs.a] == mine["dataset"][0]))
-        sets += [(f"{part}, {name}", which == name) for name in dict.fromkeys(which.tolist())]
-        found += [_ranked(4, part, name, rows, pairs.part(mine), judges(table)) for name, mine in sets if mine.any()]
-    return found
+            sets.append((part, f"{part}, {name}", rows["dataset"][pairs.a] == mine["dataset"][0]))
+        sets += [("other", f"{part}, {name}", which == name) for name in dict.fromkeys(which.tolist())]
+        findings += [
+            _ranked(4, measure, name, rows, pairs.part(mine), metric_names(table))
+            for measure, name, mine in sets
+            if mine.any()
+        ]
+    return findings
 
 
 def _ranked(number: int, measure: str, name: str, rows: Columns, pairs: Pairs, names: Sequence[str]) -> Finding:
@@ -102,26 +106,27 @@ def _ranked(number: int, measure: str, name: str, rows: Columns, pairs: Pairs, n
 
 def better_reconstruction(table: Columns) -> list[Finding]:
     """Claim 5."""
-    rows, names = held_out(table, "recon"), judges(table)
+    rows, names = held_out(table, "recon"), metric_names(table)
     rows = take(rows, rows["level"] > 1)
     group = (*SLICE, "family", "level", "seed")
     pairs = rivals(rows, group)
     if not len(pairs.gap):
         return []
-    found = [_ranked(5, "pairs", "all pairs", rows, pairs, names)]
+    findings = [_ranked(5, "pairs", "all pairs", rows, pairs, names)]
     for name, _, mine in list(groups_of(table, rows))[1:]:
         chosen = rows["dataset"][pairs.a] == mine["dataset"][0]
-        found.append(_ranked(5, "pairs", f"all pairs, {name}", rows, pairs.part(chosen), names))
+        if chosen.any():
+            findings.append(_ranked(5, "pairs", f"all pairs, {name}", rows, pairs.part(chosen), names))
     clear = np.abs(pairs.gap) > CLEAR
     if clear.any():
-        found.append(_ranked(5, "clear", f"pairs with NRMSE {CLEAR} or more apart", rows, pairs.part(clear), names))
+        findings.append(_ranked(5, "other", f"pairs with NRMSE {CLEAR} or more apart", rows, pairs.part(clear), names))
     for a, b in itertools.combinations(dict.fromkeys(rows["method"].tolist()), 2):
         both = np.isin(rows["method"][pairs.a], (a, b)) & np.isin(rows["method"][pairs.b], (a, b))
         if both.any():
-            found.append(_ranked(5, "clear", f"{a} or {b}", rows, pairs.part(both), names))
+            findings.append(_ranked(5, "other", f"{a} or {b}", rows, pairs.part(both), names))
     heads, order = take(rows, pairs.a), np.sign(rows["ssim"][pairs.b] - rows["ssim"][pairs.a])
     right = {j: over(units(heads), np.mean, pairs.right(goodness(rows, j), order)) for j in names}
-    found.append(Finding(5, "ssim", "all pairs, by SSIM", describe(heads, "pairs"), right))
+    findings.append(Finding(5, "other", "all pairs, by SSIM", describe(heads, "pairs"), right))
     traps = held_out(table, "traps")
     if len(traps["nrmse"]):
         both = {name: np.concatenate([rows[name], traps[name]]) for name in rows}
@@ -130,5 +135,5 @@ def better_reconstruction(table: Columns) -> list[Finding]:
         chosen = is_trap[against.a] ^ is_trap[against.b]
         if chosen.any():
             what = "over-smoothed L1-wavelet against each method"
-            found.append(_ranked(5, "traps", what, both, against.part(chosen), names))
-    return found
+            findings.append(_ranked(5, "other", what, both, against.part(chosen), names))
+    return findings

@@ -8,7 +8,7 @@ from typing import Any
 from mriqf.calibration.file import beside
 from mriqf.metrics.reference_free import BASELINES
 from mriqf.studies._frame.inputs import Subject, read_inputs
-from mriqf.studies.benchmark.judges import EXPECTED, Judges
+from mriqf.studies.benchmark.metrics import EXPECTED, Metrics
 from mriqf.studies.jpeg_report.acceleration import AccelerationConfig
 from mriqf.training.degraded import FAMILIES
 from mriqf.training.manifest import Split, content_hash, read_manifest
@@ -17,6 +17,8 @@ from mriqf.weights import config_dict, find
 KEY = ("part", "split", "dataset", "subject", "slice", "family", "level", "seed", "method")
 """`family`: of degradations or masks, a change, a flaw; `level`: severity, R, quality; `method`: of reconstruction."""
 PARTS = ("speed", "clean", "local", "jpeg", "degraded", "recon", "traps")
+AS_IS = "as is"
+"""Part of the truncated images that are judged with their empty rim of k-space; measured along with `degraded`."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,14 @@ class BenchmarkConfig:
     controls: tuple[str, ...] = ()
     """Networks that were taught nothing, such as on shuffled labels: they should fail."""
     left_out: tuple[str, ...] = ()
-    """Networks trained without one family, in files called without-<family>; each judges that one alone."""
+    """Networks trained without one family, in files called without-<family>; each is measured on that one alone."""
     parts: tuple[str, ...] = PARTS
     """What is measured now, of speed, clean, local, jpeg, degraded, recon, traps; others may follow in the folder."""
     slices: int = 4
-    """Of each subject: degraded and flawed."""
-    lone_slices: int = 10
-    """The same, where a data set has one subject."""
+    """Of each set, degraded and changed: spread over its subjects, at least one of each."""
     training_slices: int = 12
     """Of all training subjects together, for what is fitted for the classical measures; reconstructed half as many."""
-    levels: int = 8
+    levels: int = 5
     """Severities of each family, evenly from 0 to 1."""
     families: tuple[str, ...] = FAMILIES
     """Of degradations."""
@@ -45,19 +45,19 @@ class BenchmarkConfig:
     """Nominal undersampling rates R."""
     masks: tuple[str, ...] = ("random", "equispaced", "poisson")
     """Families of sampling masks."""
+    masks_each: int = 1
+    """How many of them each slice gets, by turns."""
     methods: tuple[str, ...] = ("zero-filled", "cg-sense", "l1-wavelet", "modl")
     """Reconstructions."""
-    modl: str = "modl-knee"
+    modl: str = "modl"
     """Weights of the MoDL."""
-    recon_slices: int = 3
-    """Of each subject: reconstructed."""
-    recon_seeds: int = 2
+    varnet: str = ""
+    """Path of the weights of a VarNet, for the method ``varnet``."""
+    recon_slices: int = 4
+    """Of each set, reconstructed and flawed: spread over its subjects."""
+    recon_seeds: int = 1
     """Draws of mask, coils, phase and noise for each slice."""
-    clean_step: tuple[int, int] = (2, 4)
-    """Every which slice of held-out subjects is a clean one, of data sets with several subjects and with one."""
-    training_step: int = 4
-    """The same of training subjects."""
-    flaws: int = 4
+    flaws: int = 2
     """Places of each local flaw in a slice, from quadrant to quadrant."""
     qualities: int = 3
     """JPEG qualities of each image, range and grid."""
@@ -66,8 +66,8 @@ class BenchmarkConfig:
     def reconstruction(self) -> AccelerationConfig:
         """As the study of R has it, whose kept reconstructions serve."""
         return AccelerationConfig(
-            self.masks, self.accelerations, self.methods, modl=self.modl, slices=self.recon_slices,
-            seeds=self.recon_seeds,
+            self.masks, self.accelerations, self.methods, modl=self.modl, varnet=self.varnet,
+            slices=self.recon_slices, seeds=self.recon_seeds,
         )  # fmt: skip
 
 
@@ -97,27 +97,29 @@ def read_data(paths: Sequence[str | Path], root: Path | None, split: Split = "te
     fitted = [p for p in manifests if read_manifest(p).split("train")]
     if not tested:
         raise ValueError(f"{', '.join(map(str, paths))} has nothing marked {split}: choose another split")
-    found = read_inputs(tested, root, split=split, kspace=True)
-    hashes |= found.hashes
+    held = read_inputs(tested, root, split=split, kspace=True)
+    hashes |= held.hashes
     if fitted:
         fit = read_inputs(fitted, root, split="train", kspace=True)
         train, hashes = fit.subjects, hashes | fit.hashes
-    return Data(train, found.subjects, split, hashes)
+    return Data(train, held.subjects, split, hashes)
 
 
-def columns(judges: Judges) -> tuple[str, ...]:
+def columns(metrics: Metrics) -> tuple[str, ...]:
     """Columns of the table, as far as they apply to an image."""
-    maps = judges.maps
+    maps = metrics.maps
     return (
-        "effective_acceleration", "nrmse", "ssim", "value", "lattice", *BASELINES, *judges.scores, *EXPECTED,
+        "effective_acceleration", "nrmse", "ssim", "noise", "value", "lattice", *BASELINES, *metrics.scores, *EXPECTED,
         *(f"r {name}" for name in maps), "rank r", "sharp r", *(f"auroc {name}" for name in maps),
     )  # fmt: skip
 
 
-def card(data: Data, config: BenchmarkConfig) -> dict[str, Any]:
+def metadata(data: Data, config: BenchmarkConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     names = (*config.weights, *config.controls, *config.left_out, *([config.modl] if "modl" in config.methods else []))
     weights = {str(name): content_hash(find(name)) for name in names}
+    if "varnet" in config.methods and config.varnet:
+        weights[config.varnet] = content_hash(Path(config.varnet))
     calibration = beside(config.weights[0])
     if calibration is not None and calibration.is_file():
         weights[calibration.name] = content_hash(calibration)

@@ -20,7 +20,7 @@ from mriqf.scoring.slices import score_slices
 from mriqf.studies._frame.inputs import Subject
 from mriqf.studies._frame.table import Task, Value
 from mriqf.studies.benchmark.cases import magnitude
-from mriqf.studies.benchmark.judges import Judges
+from mriqf.studies.benchmark.metrics import Metrics
 from mriqf.studies.jpeg_report.corruption.measure import luma, place
 
 PATCH = 64
@@ -32,7 +32,7 @@ WARM_UP = 3
 BATCH = 4
 
 
-def jpeg_tasks(slices: Sequence[tuple[Subject, int]], judges: Judges, split: str, qualities: int) -> Iterator[Task]:
+def jpeg_tasks(slices: Sequence[tuple[Subject, int]], metrics: Metrics, split: str, qualities: int) -> Iterator[Task]:
     """A task for each image: patches at random qualities of each range, on the grid and cropped off it."""
     for subject, index in slices:
         key = ("jpeg", split, subject.dataset, subject.name, index)
@@ -52,7 +52,7 @@ def jpeg_tasks(slices: Sequence[tuple[Subject, int]], judges: Judges, split: str
                 patch = compressed_patch(pixels, inside, quality, grid, rng)
                 image = torch.from_numpy(patch.astype(np.float32))[None, None] / 255
                 lattice = estimate_quality(image[0, 0], unknown_phase=grid == "cropped", max_blocks=512)
-                read = {f"score {n}": float(predict_map(m, image).mean()) for n, m in judges.weights.items()}
+                read = {f"score {n}": float(predict_map(m, image).mean()) for n, m in metrics.weights.items()}
                 yield {"lattice": lattice.candidate, **read}
 
         yield Task(tuple((*key, *draw) for draw in draws), measure)
@@ -82,16 +82,16 @@ def compressed_patch(
     return part[dy : dy + PATCH, dx : dx + PATCH]
 
 
-def speed_tasks(judges: Judges, split: str) -> Iterator[Task]:
+def speed_tasks(metrics: Metrics, split: str) -> Iterator[Task]:
     """Milliseconds of predictor and of the whole scoring by threads, in turns; and how far scores move."""
     key = ("speed", split, "phantom", "phantom", 0)
     for threads in (1, 2):
-        keys = tuple((*key, what, threads, 0, name) for name in judges.weights for what in ("predictor", "scoring"))
-        yield Task(keys, lambda threads=threads: _timed(judges.weights, threads))
+        keys = tuple((*key, what, threads, 0, name) for name in metrics.weights for what in ("predictor", "scoring"))
+        yield Task(keys, lambda threads=threads: _timed(metrics.weights, threads))
     kinds = ("batch", "double precision", "threads")
     yield Task(
-        tuple((*key, kind, 0, 0, name) for name in judges.weights for kind in kinds),
-        lambda: ({"value": moved(m)[kind]} for m in judges.weights.values() for kind in kinds),
+        tuple((*key, kind, 0, 0, name) for name in metrics.weights for kind in kinds),
+        lambda: ({"value": moved(m)[kind]} for m in metrics.weights.values() for kind in kinds),
     )
 
 
@@ -111,8 +111,8 @@ def moved(model: Predictor) -> dict[str, float]:
     scale = volume_scale(volume)
 
     def scores(batch: int, read: Callable = volume.read_slice) -> np.ndarray:
-        found = score_slices(read, range(BATCH), model, scale=scale, batch_size=batch, together=True)
-        return np.array([s.value for s in found])
+        slices = score_slices(read, range(BATCH), model, scale=scale, batch_size=batch, together=True)
+        return np.array([s.value for s in slices])
 
     threads = torch.get_num_threads()
     try:

@@ -41,7 +41,7 @@ COMMANDS = {
     "study tuning": "MANIFEST --data ROOT --out OUT --steps 1 --lams 1 --accelerations 4 --families random",
     "study opinion": "OPINIONS --lower-is-better opinions --out OUT",
     "study prior": "PHOTOS --out OUT --steps 2 --every 1 --fixed 1 --timed 1",
-    "study claims": "MANIFEST --data ROOT --out OUT --slices 1 --lone-slices 1 --training-slices 1 --levels 2 "
+    "study claims": "MANIFEST --data ROOT --out OUT --slices 1 --training-slices 1 --levels 2 "
     f"--flaws 1 --recon-slices 1 --recon-seeds 1 --qualities 1 --masks random {FOUR} {PARTS}",
     "study pretext": "DEGRADED/train --validation DEGRADED/val --test DEGRADED/test --jpeg MANIFEST --data ROOT "
     "--out OUT --steps 1 --seeds 0 --left-out noise",

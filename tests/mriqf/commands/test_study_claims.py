@@ -10,7 +10,7 @@ def test_table_answer_and_figures(tmp_path, disc, weights_file, capsys):
     weights = str(weights_file("first.safetensors"))
     out = tmp_path / "out"
     words = ["study", "claims", str(tmp_path / "knee.npy"), "--out", str(out), "--weights", weights]
-    words += ["--parts", "degraded", "--families", "blur", "--levels", "3", "--lone-slices", "1"]
+    words += ["--parts", "degraded", "--families", "blur", "--levels", "3", "--slices", "1"]
     words += ["--methods", "zero-filled"]
     assert main(words) == 0
     printed = capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import re
 
 import numpy as np
@@ -15,21 +16,24 @@ from mriqf.studies.benchmark import (
     KEY,
     BenchmarkConfig,
     answer,
-    card,
     cases,
     columns,
+    comparison,
     evidence,
     keep_failures,
+    measure,
+    metadata,
     probes,
     read_data,
-    read_judges,
+    read_metrics,
+    read_runs,
     tasks,
 )
 from mriqf.studies.benchmark.absolute import remarks
 from mriqf.studies.benchmark.answer import EVIDENCE, findings, rises
 from mriqf.studies.benchmark.bars import CLAIMS, Bar
 from mriqf.studies.benchmark.evidence import Estimate, Finding, prepare
-from mriqf.studies.benchmark.judges import EXPECTED, auroc, error_map, pearson
+from mriqf.studies.benchmark.metrics import EXPECTED, auroc, error_map, pearson
 
 TRIAL = "score trial"
 
@@ -61,17 +65,16 @@ def config(weights_file):
         controls=(str(weights_file("shuffled.safetensors", seed=2)),),
         left_out=(str(weights_file("without-blur.safetensors", seed=3)),),
         parts=("clean", "local", "jpeg", "degraded", "recon"),
-        slices=1, lone_slices=1, training_slices=2, levels=3, families=("noise", "blur"), accelerations=(1, 4),
-        masks=("random",), methods=("zero-filled", "cg-sense"), recon_slices=1, recon_seeds=1, clean_step=(2, 2),
-        training_step=2, flaws=1, qualities=1,
+        slices=1, training_slices=2, levels=3, families=("noise", "blur", "truncation"), accelerations=(1, 4),
+        masks=("random",), methods=("zero-filled", "cg-sense"), recon_slices=2, recon_seeds=1, flaws=1, qualities=1,
     )  # fmt: skip
 
 
 def run(folder, manifest, config, most=None):
     data = read_data([manifest], manifest.parent)
-    judges = read_judges(config.weights, config.controls, config.left_out)
-    table = Table(folder, KEY, columns(judges), card(data, config))
-    for done in table.run(tasks(data, config, judges)):
+    metrics = read_metrics(config.weights, config.controls, config.left_out)
+    table = Table(folder, KEY, columns(metrics), metadata(data, config))
+    for done in table.run(tasks(data, config, metrics)):
         if done == most:
             break
     return folder / "rows.csv"
@@ -81,8 +84,9 @@ def test_rows_are_those_of_the_plan_and_have_every_judge(tmp_path, manifest, con
     table = read_table(run(tmp_path / "out", manifest, config))
     count = {part: len(where(table, part=part, split="test")["subject"]) for part in config.parts}
     assert count == {
-        "clean": 2 * 13, "local": 2 * 4, "jpeg": 2 * 2 * 2, "degraded": 2 * 2 * 3, "recon": 2 * 2 * 2,
+        "clean": 2 * 13, "local": 2 * 4, "jpeg": 2 * 2 * 2, "degraded": 2 * 3 * 3, "recon": 2 * 2 * 2,
     }  # fmt: skip
+    assert set(where(table, part="as is")["family"]) == {"truncation"}
     train = where(table, split="train")
     assert set(train["part"]) == {"clean", "degraded", "recon"}
     assert not set(train["subject"]) & set(where(table, split="test")["subject"])
@@ -123,8 +127,8 @@ def test_failures_are_kept_and_figures_drawn_again_are_the_same(tmp_path, manife
     config = dataclasses.replace(config, parts=("degraded",), left_out=(), controls=())
     out = tmp_path / "out"
     table = read_table(run(out, manifest, config))
-    data, judges = read_data([manifest], manifest.parent), read_judges(config.weights, (), ())
-    keep_failures(out, data, config, judges)
+    data, metrics = read_data([manifest], manifest.parent), read_metrics(config.weights, (), ())
+    keep_failures(out, data, config, metrics)
     with np.load(out / "failures.npz") as kept:
         assert kept["0/image"].shape == kept["0/error"].shape == (136, 136)
         # The image was made again from its key: it has the error that the table says.
@@ -192,9 +196,9 @@ def test_error_maps_rise_where_quality_falls(untrained):
 def test_noise_level_and_its_changes(level):
     rng = np.random.default_rng(0)
     image = (500 + level * rng.standard_normal((256, 256))).astype(np.float32)
-    assert cases.noise_level(image) == pytest.approx(level, rel=0.05)
-    assert cases.noise_level(cases.changed(image, "noise × 2", 1)) == pytest.approx(2 * level, rel=0.06)
-    assert cases.noise_level(cases.changed(image, "noise × 0.5", 0)) == pytest.approx(level / 2, rel=0.08)
+    assert cases.own_noise(image) == pytest.approx(level, rel=0.05)
+    assert cases.own_noise(cases.changed(image, "noise × 2", 1)) == pytest.approx(2 * level, rel=0.06)
+    assert cases.own_noise(cases.changed(image, "noise × 0.5", 0)) == pytest.approx(level / 2, rel=0.08)
 
 
 def test_changes_do_what_their_names_say(disc):
@@ -227,11 +231,11 @@ def test_flaws_lie_in_their_quadrant(disc, kind):
 def test_speed_rows(monkeypatch, weights_file):
     monkeypatch.setattr(probes, "SIDE", 96)
     monkeypatch.setattr(probes, "ROUNDS", 1)
-    judges = read_judges([str(weights_file())], (), ())
+    metrics = read_metrics([str(weights_file())], (), ())
     threads = torch.get_num_threads()
     rows = [
         (key, row)
-        for task in probes.speed_tasks(judges, "test")
+        for task in probes.speed_tasks(metrics, "test")
         for key, row in zip(task.keys, task.measure(), strict=True)
     ]
     assert torch.get_num_threads() == threads
@@ -286,7 +290,9 @@ def synthetic(sign=-1.0, noise=0.0, aurocs=0.95, alarms=0.0, shipped=True):
             names = cases.CHANGES if split == "test" else ("as is",)
             for change in names:
                 worse = 30 * (rng.random() < alarms)
-                add("clean", split, subject, index, change, 0, **{TRIAL: 70 + rng.random() * 0 - worse})
+                low = 0.05 if worse else 0.01
+                values = {TRIAL: 70 - worse, "noise": 0.02, "nrmse_low": low, "nrmse_high": 0.1}
+                add("clean", split, subject, index, change, 0, **values)
             if split == "test":
                 for kind in cases.FLAWS:
                     add("local", split, subject, index, kind, 0, **{"auroc trial": aurocs})
@@ -314,7 +320,7 @@ def claimed(number, table):
 
 def fails(number, table):
     """Whether the claim fails by some bar as proposed."""
-    return any("fails" in f.verdicts(TRIAL)[0] for f in claimed(number, table))
+    return any("fails" in f.verdict(TRIAL) for f in claimed(number, table))
 
 
 def test_a_score_that_follows_the_error_passes_everywhere():
@@ -344,7 +350,7 @@ def test_every_classical_measure_is_in_every_row_that_it_can_be_in():
     found = findings(synthetic())
     assert {f.claim for f in found} == set(range(1, 13))
     for f in found:
-        if f.claim <= 8 or (f.claim == 10 and "shipped" not in f.what):
+        if f.measure != "refused" and (f.claim <= 8 or (f.claim == 10 and "shipped" not in f.what)):
             assert set(BASELINES) <= set(f.estimates), f.what
             assert "ridge" in f.estimates
         assert f.measure in CLAIMS[f.claim - 1].bars
@@ -354,8 +360,8 @@ def test_subjects_are_counted_beside_figures():
     found = {f.what: f for f in claimed(2, synthetic())}
     assert "8 slices, 5 subjects" in found["all"].data
     # Four subjects stand for themselves; of the one head, its slices do.
-    assert found["head (contrast never trained on)"].data.endswith("4 slices, 1 subject")
-    assert np.isfinite(found["head (contrast never trained on)"].estimates[TRIAL].low)
+    assert found["head (unseen)"].data.endswith("4 slices, 1 subject")
+    assert np.isfinite(found["head (unseen)"].estimates[TRIAL].low)
 
 
 def test_predictors_are_held_to_their_sign_and_classical_measures_are_not():
@@ -380,7 +386,7 @@ def test_coverage_and_error_are_those_of_the_calibration():
     assert found["NRMSE, MAE, all"].estimates[TRIAL].value == pytest.approx(0.001, rel=1e-6)
     rows = where(table, part=["degraded", "recon"], split="test")
     share = ((rows["nrmse_low"] <= rows["nrmse"]) & (rows["nrmse"] <= rows["nrmse_high"])).mean()
-    assert found["coverage, all subjects"].estimates[TRIAL].value == pytest.approx(share)
+    assert found["coverage, all"].estimates[TRIAL].value == pytest.approx(share)
     fitted = {f.what: f for f in claimed(6, synthetic(shipped=False))}
     assert 0 < fitted["NRMSE, MAE, all"].estimates[TRIAL].value < 0.01
     assert "has no calibration" in remarks(synthetic(shipped=False))[0]
@@ -424,9 +430,107 @@ def test_parts_that_were_not_measured_are_said():
 
 def test_the_calibration_beside_the_first_weights_is_asked(calibrated_file, disc):
     path, _ = calibrated_file()
-    judges = read_judges([str(path)], (), ())
-    known = judges.judge(disc(1, seed=10)[0]).row
+    metrics = read_metrics([str(path)], (), ())
+    known = metrics.apply(disc(1, seed=10)[0]).row
     assert known["in_domain"] in (0.0, 1.0)
     assert np.isfinite(known["distance"])
     assert np.isfinite(known["nrmse_expected"]) == bool(known["in_domain"])
     assert known["in_domain"] == 0 or known["nrmse_low"] <= known["nrmse_expected"] <= known["nrmse_high"]
+
+
+# -------------------------------------------------------------------------------------------------------------- sets
+
+
+def test_truncated_images_are_compared_at_their_own_resolution(disc):
+    rng = np.random.default_rng(0)
+    (target,) = disc(1, 144, 144)
+    target = (target + 0.02 * target.max() * rng.standard_normal(target.shape)).clip(0).astype(np.float32)
+    spectrum = np.fft.fftshift(np.fft.fft2(target))
+    spectrum[:, :36], spectrum[:, -36:], spectrum[:36], spectrum[-36:] = 0, 0, 0, 0
+    image = np.abs(np.fft.ifft2(np.fft.ifftshift(spectrum))).astype(np.float32)
+    case = cases.at_own_resolution(cases.compare(image, target), target)
+    assert case.as_is is not None
+    assert case.image.shape == case.error.shape == case.inside.shape
+    assert max(case.image.shape) < 90
+    assert case.nrmse < 0.3 * case.as_is.nrmse
+    whole = cases.at_own_resolution(cases.compare(target, target), target)
+    assert whole.as_is is None
+    assert whole.image.shape == (144, 144)
+
+
+def test_noise_is_a_share_of_the_object(disc):
+    rng = np.random.default_rng(0)
+    (clean,) = disc(1, 192, 192)
+    clean = (100 * (clean > 0.3 * clean.max())).astype(np.float32)
+    noisy = np.abs(clean + 4 * rng.standard_normal(clean.shape)).astype(np.float32)
+    assert cases.noise_share(noisy) == pytest.approx(0.04, rel=0.1)
+
+
+def test_groups_take_turns():
+    assert measure.by_turns([[1, 2, 3], [4], [5, 6]]) == [1, 4, 5, 2, 6, 3]
+    assert measure.turns(("a", "b", "c"), 4, 2) == ("b", "c")
+
+
+def test_every_subject_of_a_set_has_a_slice(manifest, config):
+    data, metrics = read_data([manifest], manifest.parent), read_metrics(config.weights, (), ())
+    config = dataclasses.replace(config, parts=("degraded", "recon"), left_out=(), controls=(), recon_slices=1)
+    keys = [task.keys[0] for task in tasks(data, config, metrics)]
+    held = {part: {key[3] for key in keys if key[:2] == (part, "test")} for part in config.parts}
+    assert {part: len(subjects) for part, subjects in held.items()} == {"degraded": 2, "recon": 1}
+
+
+def test_mean_of_unseen_sets_weighs_sets_alike():
+    table = synthetic()
+    found = {f.what: f for f in claimed(2, table)}
+    unseen = [f for f in found.values() if f.measure == "unseen" and "alone" not in f.what]
+    mean = found["mean of unseen sets"]
+    assert len(unseen) == 1
+    assert mean.measure == "unseen mean"
+    assert mean.estimates[TRIAL].value == pytest.approx(unseen[0].estimates[TRIAL].value)
+    figures = evidence.mean_of_sets([{TRIAL: Estimate(x)} for x in (0.2, 0.4, 0.9)])
+    assert figures[TRIAL].value == pytest.approx(0.5)
+
+
+def test_new_anatomies_have_a_mean_of_their_own():
+    table = synthetic()
+    table["dataset"] = np.where(table["dataset"] == "head", "heart", table["dataset"])
+    for number in (2, 3):
+        means = [f for f in claimed(number, table) if "mean of unseen anatomies" in f.what]
+        assert means
+        assert all(f.bar is None for f in means)
+
+
+def test_alarms_are_intervals_above_the_slices_own_noise():
+    table = synthetic()
+    alarms = {f.what: f.estimates[TRIAL].value for f in claimed(8, table) if f.measure == "alarms"}
+    assert alarms["false alarms, all"] == 0
+    table["nrmse_low"] = np.where(table["part"] == "clean", 0.015, table["nrmse_low"])
+    assert {f.estimates[TRIAL].value for f in claimed(8, table) if f.measure == "alarms"} == {0.0}
+    table["noise"] = np.where(table["part"] == "clean", 0.012, np.nan)
+    assert {f.estimates[TRIAL].value for f in claimed(8, table) if f.measure == "alarms"} == {1.0}
+
+
+def test_tables_of_earlier_versions_are_read():
+    table = synthetic()
+    del table["noise"]
+    assert "# Twelve claims" in answer(table)
+
+
+def test_runs_are_compared_in_one_table():
+    text = comparison({"old": synthetic(sign=1.0), "new": synthetic()})
+    lines = [line for line in text.splitlines() if line.startswith("| 2 | knee (other subjects train) |")]
+    old, new = lines[0].split(" | ")[3:5]
+    assert "fails" in old
+    assert "fails" not in new
+
+
+def test_runs_of_other_images_are_not_compared(tmp_path):
+    for name, levels in (("a", 5), ("b", 6)):
+        (tmp_path / name).mkdir()
+        text = json.dumps({"config": {"levels": levels, "weights": [name]}, "data": {}, "split": "test"})
+        (tmp_path / name / "study.json").write_text(text)
+    with pytest.raises(ValueError, match="levels differ") as error:
+        read_runs([tmp_path / "a", tmp_path / "b"])
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="does not exist"):
+        read_runs([tmp_path / "c"])

@@ -24,6 +24,7 @@ from mriqf.io import KSpace, atomic_path, find_sampling
 from mriqf.metrics.reference_free import BASELINES, baselines
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import for_inference
+from mriqf.scoring.resolution import Resolution
 from mriqf.scoring.result import SliceScore
 from mriqf.scoring.scorer import Scorer
 from mriqf.studies._frame.inputs import Inputs, Subject
@@ -31,6 +32,7 @@ from mriqf.studies._frame.table import Task, Value
 from mriqf.training.manifest import content_hash
 from mriqf.weights import find, load
 from recon.simulate import measure as simulated
+from recon.weights import load_network
 
 KEY = ("dataset", "subject", "slice", "family", "acceleration", "seed", "method")
 ERRORS = ("nrmse", "ssim", "psnr")
@@ -58,6 +60,8 @@ class AccelerationConfig:
     """Names or paths of the predictors that score."""
     modl: str = "modl-knee"
     """Weights of the MoDL."""
+    varnet: str = ""
+    """Path of the weights of a VarNet, for the method ``varnet``."""
     slices: int = 3
     """Of each subject, evenly spaced."""
     seeds: int = 2
@@ -79,9 +83,11 @@ def card(inputs: Inputs, config: AccelerationConfig) -> dict[str, Any]:
     names = (*config.weights, *([config.modl] if "modl" in config.methods else []))
     return {
         "study": "r",
-        "config": dataclasses.asdict(config),
+        "config": {
+            name: value for name, value in dataclasses.asdict(config).items() if (name, value) != ("varnet", "")
+        },
         "data": inputs.hashes,
-        "weights": {name: content_hash(find(name)) for name in names},
+        "weights": {name: content_hash(find(name)) for name in names} | _varnet_hash(config),
     }
 
 
@@ -224,6 +230,7 @@ def _digest(subject: Subject, config: AccelerationConfig, setting: tuple[int, st
     crop = subject.data.image_shape if isinstance(subject.data, KSpace) else None
     data = [hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest(), pixels.shape, crop]
     modl = content_hash(find(config.modl)) if "modl" in config.methods else None
+    modl = [modl, *_varnet_hash(config).values()] if config.varnet else modl
     text = json.dumps([setting, data, config.methods, modl, config.n_coils, config.noise_std, __version__])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -255,9 +262,9 @@ def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps:
     return rows
 
 
-def score_image(image: Float32[np.ndarray, "h w"], model: Predictor) -> SliceScore:
+def score_image(image: Float32[np.ndarray, "h w"], model: Predictor, resolution: Resolution = "own") -> SliceScore:
     """One magnitude image, any unit, scored by itself as `mriqf score` would."""
-    return Scorer(model, calibration=None).image(image)
+    return Scorer(model, calibration=None, resolution=resolution).image(image)
 
 
 def regions(found: SliceScore) -> dict[str, float]:
@@ -285,18 +292,26 @@ def find_methods(config: AccelerationConfig) -> dict[str, Reconstruction]:
     ValueError
         If there is no such method, or no MoDL where one is asked for.
     """
-    return {name: _method(name, config.modl) for name in config.methods}
+    return {name: _method(name, config) for name in config.methods}
 
 
-def _method(name: str, modl: str) -> Reconstruction:
+def _varnet_hash(config: AccelerationConfig) -> dict[str, str]:
+    return {config.varnet: content_hash(Path(config.varnet))} if "varnet" in config.methods else {}
+
+
+def _method(name: str, config: AccelerationConfig) -> Reconstruction:
     if name == "modl":
-        network = load(modl)
+        network = load(config.modl)
         if not isinstance(network, recon.MoDL):
-            raise ValueError(f"modl is {modl!r}, which holds no MoDL: choose one, such as modl-knee")
+            raise ValueError(f"modl is {config.modl!r}, which holds no MoDL: choose one, such as modl-knee")
         return recon.fast(network)
+    if name == "varnet":
+        if not config.varnet:
+            raise ValueError("methods has varnet, and no weights for it: give its file with --varnet")
+        return load_network(config.varnet)
     known: dict[str, Reconstruction] = {
         "zero-filled": recon.zero_filled, "cg-sense": recon.cg_sense, "l1-wavelet": recon.l1_wavelet
     }  # fmt: skip
     if name not in known:
-        raise ValueError(f"methods has {name!r}: choose among {', '.join(known)}, modl")
+        raise ValueError(f"methods has {name!r}: choose among {', '.join(known)}, modl, varnet")
     return known[name]

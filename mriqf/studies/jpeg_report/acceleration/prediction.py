@@ -53,8 +53,8 @@ def estimators(scores: Sequence[str]) -> dict[str, Fit]:
     """
     found: dict[str, Fit] = {f"isotonic on {name}": _isotonic(name) for name in scores}
     found |= {f"isotonic on {name}": _isotonic(name) for name in BASELINES}
-    found["ridge on classical features"] = _ridge(list(BASELINES))
-    found["ridge on classical features and scores"] = _ridge([*BASELINES, *scores])
+    found["ridge on classical features"] = ridge_on(list(BASELINES))
+    found["ridge on classical features and scores"] = ridge_on([*BASELINES, *scores])
     found["constant (median R)"] = _constant
     return found
 
@@ -115,7 +115,9 @@ def _isotonic(name: str) -> Fit:
     return fit
 
 
-def _ridge(names: list[str]) -> Fit:
+def ridge_on(names: list[str]) -> Fit:
+    """Ridge regression on columns; what is missing is the mean of those that are fitted on."""
+
     def fit(rows: Columns, others: Bool[np.ndarray, " n"]):
         features = np.stack([rows[n] for n in names], 1)
         mean = np.nanmean(features[others], 0)

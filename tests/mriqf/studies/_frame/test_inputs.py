@@ -77,3 +77,33 @@ def test_errors_are_one_line(tmp_path, make, message):
     with pytest.raises(ValueError, match=message) as error:
         read_inputs(make(tmp_path))
     assert "\n" not in str(error.value)
+
+
+def test_a_manifest_names_sets_and_joins_the_files_of_a_subject(tmp_path, disc):
+    from mriqf.training.manifest import content_hash
+
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "on.npz", images=disc(2))
+    np.savez(tmp_path / "off.npz", images=disc(3, seed=1))
+    np.savez(tmp_path / "raw.npz", first=(rng.standard_normal((2, 4, 40, 36)) + 1j).astype(np.complex64))
+    lines = ['name = "sets"']
+    for path, more in (
+        ("on", 'dataset = "cord"\nsubject = "a"'), ("off", 'dataset = "cord"\nsubject = "a"'),
+        ("raw", 'dataset = "low"\nkey = "first"'),
+    ):  # fmt: skip
+        sha256 = content_hash(tmp_path / f"{path}.npz")
+        lines.append(f'[[source]]\npath = "{path}.npz"\nsplit = "test"\nsha256 = "{sha256}"\n{more}')
+    (tmp_path / "sets.toml").write_text("\n".join(lines))
+    found = read_inputs([tmp_path / "sets.toml"], tmp_path, kspace=True).subjects
+    cord, low = sorted(found, key=lambda s: s.dataset)
+    assert (cord.dataset, cord.name, cord.data.n_slices) == ("cord", "a", 5)
+    np.testing.assert_array_equal(cord.data.read_slice(2)[0], disc(3, seed=1)[0])
+    assert isinstance(low.data, KSpace)
+    assert (low.dataset, low.data.n_slices, low.data.n_coils, low.data.shape) == ("low", 2, 4, (40, 36))
+
+    np.savez(tmp_path / "off.npz", images=disc(3, 80, 60))
+    text = "\n".join(lines).replace(lines[2].split('sha256 = "')[1][:64], content_hash(tmp_path / "off.npz"))
+    (tmp_path / "sets.toml").write_text(text)
+    with pytest.raises(ValueError, match="differ in shape") as error:
+        read_inputs([tmp_path / "sets.toml"], tmp_path, kspace=True)
+    assert "\n" not in str(error.value)

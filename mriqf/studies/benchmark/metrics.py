@@ -15,6 +15,7 @@ from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import for_inference
 from mriqf.predictors.unit import ERROR_UNIT, error_of_score, score_of_error
 from mriqf.scoring.pooling import choose_pool
+from mriqf.scoring.resolution import Resolution
 from mriqf.scoring.result import SliceScore
 from mriqf.scoring.scorer import check_channels
 from mriqf.studies.jpeg_report.acceleration.measure import score_image
@@ -31,7 +32,7 @@ _SIGMA = 6.0  # pixels, as the local error is smoothed
 
 
 @dataclass(frozen=True)
-class Judges:
+class Metrics:
     """Predictors by the names of their columns."""
 
     weights: Mapping[str, Predictor]
@@ -55,27 +56,27 @@ class Judges:
         """Names of the maps that every image gets."""
         return (*self.weights, *self.controls, *PLAIN_MAPS)
 
-    def judge(self, image: Float32[np.ndarray, "h w"], family: str = "") -> "Judged":
+    def apply(self, image: Float32[np.ndarray, "h w"], family: str = "", resolution: Resolution = "own") -> "Values":
         """Score a magnitude image, any unit, as `mriqf score` would; networks without a family score only that one."""
-        found = {f"score {name}": score_image(image, model) for name, model in self.weights.items()}
-        found |= {f"control {name}": score_image(image, model) for name, model in self.controls.items()}
-        first = next(iter(found.values()))
+        scores = {f"score {name}": score_image(image, model, resolution) for name, model in self.weights.items()}
+        scores |= {f"control {name}": score_image(image, model, resolution) for name, model in self.controls.items()}
+        first = next(iter(scores.values()))
         row = dict.fromkeys((*self.scores, *EXPECTED), float("nan"))
-        row |= {column: slice_score.value for column, slice_score in found.items()}
+        row |= {column: slice_score.value for column, slice_score in scores.items()}
         if family in self.left_out:
-            row[f"left-out {family}"] = score_image(image, self.left_out[family]).value
+            row[f"left-out {family}"] = score_image(image, self.left_out[family], resolution).value
         row |= baselines(first.image[0], first.foreground) | _expected(first, self.calibration)
         names = (*self.weights, *self.controls)
         models = (*self.weights.values(), *self.controls.values())
         errors = {
             name: error_map(model, slice_score.map)
-            for name, model, slice_score in zip(names, models, found.values(), strict=True)
+            for name, model, slice_score in zip(names, models, scores.values(), strict=True)
         }
-        return Judged(row, errors | plain_maps(first.image[0]), first)
+        return Values(row, errors | plain_maps(first.image[0]), first)
 
 
 @dataclass(frozen=True)
-class Judged:
+class Values:
     """Scores and error maps of an image."""
 
     row: dict[str, float]
@@ -85,7 +86,7 @@ class Judged:
     """By the first weights."""
 
 
-def read_judges(weights: Sequence[str], controls: Sequence[str], left_out: Sequence[str]) -> Judges:
+def read_metrics(weights: Sequence[str], controls: Sequence[str], left_out: Sequence[str]) -> Metrics:
     """Load all predictors.
 
     Raises
@@ -111,7 +112,7 @@ def read_judges(weights: Sequence[str], controls: Sequence[str], left_out: Seque
     for model in (*groups[0].values(), *groups[1].values(), *families.values()):
         check_channels(1, model)
     first = load_predictor(weights[0])
-    return Judges(groups[0], groups[1], families, attached("auto", first, choose_pool("auto", first)))
+    return Metrics(groups[0], groups[1], families, attached("auto", first, choose_pool("auto", first)))
 
 
 def error_map(model: Predictor, quality: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
@@ -155,11 +156,12 @@ def auroc(error: Float[np.ndarray, "h w"], wrong: Bool[np.ndarray, "h w"], insid
     return float((rankdata(values)[positive].sum() - n * (n + 1) / 2) / (n * m))
 
 
-def _expected(found: SliceScore, calibration: Calibration | None) -> dict[str, float]:
+def _expected(slice_score: SliceScore, calibration: Calibration | None) -> dict[str, float]:
     """Expected errors from the calibration inside its domain, and the distance from it."""
-    if calibration is None or found.ood_features is None or found.error is None:
+    if calibration is None or slice_score.ood_features is None or slice_score.error is None:
         return {}
-    expected = calibration.expect(score_of_error(found.error, clamp=False), found.ood_features, found.width)
+    score = score_of_error(slice_score.error, clamp=False)
+    expected = calibration.expect(score, slice_score.ood_features, slice_score.width)
     values = {name: getattr(expected, name.removesuffix("_expected")) for name in EXPECTED[:-1]}
     known = {name: float(value) for name, value in values.items() if value is not None}
     return known | {"in_domain": float(expected.in_domain)}
