@@ -74,11 +74,7 @@ class ErrorPredictor(nn.Module):
         # Start from about the error that training images have on average.
         start = (-1.2 - math.log10(LEAST)) / math.log10(MOST / LEAST)
         self.head.bias = nn.Parameter(torch.tensor([math.log(start / (1 - start))]))
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Of weights whose unit was JPEG quality: the errors of its steps.
-        state_dict.pop(f"{prefix}ladder_error", None)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.register_load_state_dict_pre_hook(_without_ladder)
 
     @property
     def device(self) -> torch.device:
@@ -153,6 +149,11 @@ class ErrorPredictor(nn.Module):
     def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
         """Score map, 0–100, one value for each `stride`×`stride` pixels."""
         return score_of_error(10 ** self.log_error(images))
+
+
+def _without_ladder(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *others: Any) -> None:  # noqa: ARG001
+    """Leave out what weights whose unit was JPEG quality have beside: the errors of its steps."""
+    tensors.pop(f"{prefix}ladder_error", None)
 
 
 class _Trunk(nn.Module):

@@ -443,7 +443,7 @@ def test_limit_of_the_cut_off(calibrated, scan, run):
     calibrated_run, made = calibrated
     error = calibrated_run(scan, "--limit", 0.2)[2]
     assert f"Cut-off {made.cut_off(0.2).score:.1f}: " in error
-    assert "of images with NRMSE up to 0.20 score lower" in error
+    assert "of images with NRMSE up to 20 % score lower" in error
     status, lines, error = calibrated_run(scan, "--limit", 1e-4)
     assert (status, lines) == (2, [])
     assert "limit is 0.0001: the calibration has 0 images with a smaller NRMSE" in error
