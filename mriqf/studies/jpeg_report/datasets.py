@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from mriqf.cli import Flat
 from mriqf.io import Volume
 from mriqf.scoring.scorer import Scorer, check_channels
-from mriqf.studies._frame.inputs import Inputs
+from mriqf.studies._frame.inputs import Inputs, read_inputs
 from mriqf.studies._frame.reporting import Claim, claims_table
 from mriqf.studies._frame.statistics import bootstrap, group_rows
-from mriqf.studies._frame.table import Columns, Task, Value
+from mriqf.studies._frame.study import Drawing, Measurements, SplitOptions, Study
+from mriqf.studies._frame.table import Columns, Table, Task, Value
 from mriqf.training.manifest import content_hash
 from mriqf.weights import config_dict, find
 
@@ -245,3 +247,27 @@ def draw_histograms(columns: Columns, path: Path) -> None:
         ax.set_xlim(0, 101)
     axes[-1].set_xlabel("score (dashed: mean; red: JPEG files)")
     figure.savefig(path, dpi=110, format="png")
+
+
+def run(
+    *inputs: Path,
+    options: Flat[SplitOptions],
+    config: Flat[DatasetConfig] = DatasetConfig(),
+) -> Measurements:
+    """Score whole data sets, and put them in order.
+
+    Grey images are scored with the grey weights, RGB images with the RGB weights, as `mriqf score` does. A file of a
+    folder that cannot be read, or an image that cannot be scored, costs a line and is left out. Writes rows.csv,
+    answer.md and histograms.png; without inputs, draws and answers again from the table.
+
+    Parameters
+    ----------
+    inputs
+        Folders of images, each a data set; files; or manifests (.toml).
+    """
+    report = options.report
+    images = read_inputs(inputs, options.data, split=options.split, most=config.most, skip=report, passed=report)
+    yield Table(options.out, KEY, COLUMNS, card(images, config)), tasks(images, config, report)
+
+
+STUDY = Study(run, answer, [Drawing("histograms.png", draw_histograms)])

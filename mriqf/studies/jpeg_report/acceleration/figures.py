@@ -1,12 +1,12 @@
 """Figures of the R study, from its table (and the maps of one slice that lie beside it)."""
 
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mriqf.studies._frame.study import Drawing
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.jpeg_report.acceleration.answer import curves, describe, predictions, scorers, within
 from mriqf.studies.jpeg_report.acceleration.prediction import NEEDS_SUBJECTS, enough_subjects
@@ -152,11 +152,11 @@ def draw_prediction(table: Columns, path: Path) -> None:
     _save(figure, path)
 
 
-FIGURES: Sequence[tuple[str, Any]] = (
-    ("curves.png", draw_curves),
-    ("errors.png", draw_errors),
-    ("maps.png", draw_maps),
-    ("prediction.png", draw_prediction),
+FIGURES = (
+    Drawing("curves.png", draw_curves),
+    Drawing("errors.png", draw_errors),
+    Drawing("maps.png", draw_maps),
+    Drawing("prediction.png", draw_prediction),
 )
 
 
