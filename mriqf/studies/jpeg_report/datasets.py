@@ -20,7 +20,7 @@ from mriqf.cli import Flat
 from mriqf.io import Volume
 from mriqf.scoring.scorer import Scorer, check_channels
 from mriqf.studies._frame.inputs import Inputs, read_inputs
-from mriqf.studies._frame.reporting import Claim, claims_table
+from mriqf.studies._frame.reporting import Claim, claims_table, markdown_table
 from mriqf.studies._frame.statistics import bootstrap, group_rows
 from mriqf.studies._frame.study import Drawing, Measurements, SplitOptions, Study
 from mriqf.studies._frame.table import Columns, Table, Task, Value
@@ -197,18 +197,7 @@ def answer(columns: Columns) -> str:
         "",
         claims_table(_claims(found)),
         "",
-        "| data set | weights | files | images (subjects) | score | interval | network alone | lattice found |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for s in found:
-        kind = "JPEG" if s.lossy else "JPEG in part" if s.jpeg.any() else "no JPEG"
-        interval = "—" if np.isnan(s.interval[0]) else f"{s.interval[0]:.2f} to {s.interval[1]:.2f}"
-        lines.append(
-            f"| {s.dataset} | {s.weights} | {kind} | {len(s.score)} ({len(set(s.subject.tolist()))}) "
-            f"| {_spread(s.score)} | {interval} | {_spread(s.network)} | {s.n_lattice} |"
-        )
-    lines += [f"| {name}, in the report | its own | | | {mean:.2f} ± {sd:.1f} | | | |" for name, mean, sd in REPORTED]
-    lines += [
+        _scores(found),
         "",
         "The report's numbers are of its own network and of other images, of which LIVE may hold distorted ones: "
         "beside ours they show the order of magnitude, and no more. Scores under different weights have no order.",
@@ -224,6 +213,24 @@ def answer(columns: Columns) -> str:
         lines.append(f"- {weights}: {group[0].dataset}{''.join(steps)}")
     lines += [f"- {s.dataset}: {s.n_missing} images could not be scored." for s in found if s.n_missing]
     return "\n".join(lines)
+
+
+def _scores(found: list[Scores]) -> str:
+    heads = [
+        "data set", "weights", "files", "images (subjects)", "score", "interval", "network alone", "lattice found",
+    ]  # fmt: skip
+    rows = []
+    for s in found:
+        kind = "JPEG" if s.lossy else "JPEG in part" if s.jpeg.any() else "no JPEG"
+        interval = "—" if np.isnan(s.interval[0]) else f"{s.interval[0]:.2f} to {s.interval[1]:.2f}"
+        images = f"{len(s.score)} ({len(set(s.subject.tolist()))})"
+        rows.append([
+            s.dataset, s.weights, kind, images, _spread(s.score), interval, _spread(s.network), str(s.n_lattice),
+        ])  # fmt: skip
+    rows += [
+        [f"{name}, in the report", "its own", "", "", f"{m:.2f} ± {sd:.1f}", "", "", ""] for name, m, sd in REPORTED
+    ]
+    return markdown_table(heads, rows)
 
 
 def _spread(values: np.ndarray) -> str:

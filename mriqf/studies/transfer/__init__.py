@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mriqf.cli import Flat, UsageError
-from mriqf.studies._frame.study import DataOptions, Measurements, Study
+from mriqf.studies._frame.study import DataOptions, Drawing, Measurements, Study
 from mriqf.studies._frame.table import Table
 from mriqf.studies.transfer.answer import answer
 from mriqf.studies.transfer.arms import Config, Sources, train_arms
@@ -68,4 +68,4 @@ def _sources(examples: tuple[Path, ...], validation: Path, jpeg: Path, data: Pat
     )
 
 
-STUDY = Study(run, answer, FIGURES)
+STUDY = Study(run, answer, [Drawing(*figure) for figure in FIGURES])

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mriqf.studies._frame.study import Drawing
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.transfer.answer import UNSEEN, correlation, datasets, families
 from mriqf.studies.transfer.arms import CONTROLS, PRETEXT, PRETRAINED, SCRATCH, TWICE
@@ -53,4 +52,4 @@ def draw_families(table: Columns, path: Path) -> None:
     figure.savefig(path, dpi=110, format="png")
 
 
-FIGURES = [Drawing("arms.png", draw_arms), Drawing("families.png", draw_families)]
+FIGURES = [("arms.png", draw_arms), ("families.png", draw_families)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mriqf.cli import Flat
 from mriqf.studies._frame.inputs import read_inputs
-from mriqf.studies._frame.study import Measurements, ReconOptions, Study
+from mriqf.studies._frame.study import Drawing, Measurements, ReconOptions, Study
 from mriqf.studies._frame.table import Table
 from mriqf.studies.jpeg_report.acceleration.answer import answer, claims
 from mriqf.studies.jpeg_report.acceleration.figures import FIGURES
@@ -34,4 +34,4 @@ def run(
     yield table, tasks(images, config, options.out, options.images)
 
 
-STUDY = Study(run, answer, FIGURES)
+STUDY = Study(run, answer, [Drawing(*figure) for figure in FIGURES])

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mriqf.studies._frame.study import Drawing
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.jpeg_report.acceleration.answer import curves, describe, predictions, scorers, within
 from mriqf.studies.jpeg_report.acceleration.prediction import NEEDS_SUBJECTS, enough_subjects
@@ -153,10 +152,10 @@ def draw_prediction(table: Columns, path: Path) -> None:
 
 
 FIGURES = (
-    Drawing("curves.png", draw_curves),
-    Drawing("errors.png", draw_errors),
-    Drawing("maps.png", draw_maps),
-    Drawing("prediction.png", draw_prediction),
+    ("curves.png", draw_curves),
+    ("errors.png", draw_errors),
+    ("maps.png", draw_maps),
+    ("prediction.png", draw_prediction),
 )
 
 
