@@ -1,6 +1,8 @@
 """`mriqf train`: train a model from a manifest."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App
 
@@ -81,24 +83,16 @@ def error(
     """
     if not examples:
         raise UsageError("no examples given: mriqf train error FOLDER…")
-    provenance = {
-        "manifest": read_origin(examples[-1])["manifest"],
-        "examples": [read_origin(folder) | {"sha256": content_hash(folder)} for folder in examples],
-    }
     data = read_shards(*examples), read_shards(validation)
-    train_error(*data, options.out, recipe, provenance=provenance, **options.settings())
+    train_error(*data, options.out, recipe, provenance=_provenance(examples), **options.settings())
 
 
 @app.command
 def nrmse(
     *examples: Path,
     validation: Path,
-    out: Path,
-    recipe: Annotated[NRMSETrainConfig, Parameter(name="*")] = NRMSETrainConfig(),  # noqa: B008 (frozen)
-    start: str | None = None,
-    device: str = "cpu",
-    threads: int | None = None,
-    force: bool = False,
+    options: Flat[StartOptions],
+    recipe: Flat[NRMSETrainConfig] = NRMSETrainConfig(),  # noqa: B008 (frozen)
 ) -> None:
     """Train an NRMSE predictor on groups of degraded images; a run that was cut off goes on where it was.
 
@@ -108,31 +102,11 @@ def nrmse(
         Folders of degraded images that `mriqf data degrade` made of training splits.
     validation
         The same of the validation split, whose subjects are not trained on.
-    out
-        Weights to write (.safetensors).
-    recipe
-        Options of the recipe.
-    start
-        Weights of the same network to start from.
-    device
-        cpu or cuda.
-    threads
-        Processor threads; all if not given.
-    force
-        Replace weights that exist.
     """
     if not examples:
         raise UsageError("no examples given: mriqf train nrmse FOLDER…")
-    if threads is not None:
-        torch.set_num_threads(threads)
-    train_nrmse(
-        read_groups(*examples), read_groups(validation), out, recipe,
-        provenance={
-            "manifest": read_origin(examples[-1])["manifest"],
-            "examples": [read_origin(folder) | {"sha256": content_hash(folder)} for folder in examples],
-        },
-        device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
-    )  # fmt: skip
+    data = read_groups(*examples), read_groups(validation)
+    train_nrmse(*data, options.out, recipe, provenance=_provenance(examples), **options.settings())
 
 
 @app.command
@@ -179,3 +153,11 @@ def tune_modl(
         Folder that the manifest's paths start from.
     """
     tune(start, read_manifest(manifest), data, options.out, recipe, **options.settings())
+
+
+def _provenance(examples: Sequence[Path]) -> dict[str, Any]:
+    """Manifest of degraded images, and their hashes."""
+    return {
+        "manifest": read_origin(examples[-1])["manifest"],
+        "examples": [read_origin(folder) | {"sha256": content_hash(folder)} for folder in examples],
+    }
