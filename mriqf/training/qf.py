@@ -36,17 +36,17 @@ class TrainConfig:
     pixels: int = 196608
     """Pixels a batch: 48 patches of 64², or 12 of 128²."""
     law: Law = "neglog"
-    """How qualities are drawn: neglog, log or uniform."""
+    """Distribution of the drawn qualities: neglog, log or uniform."""
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones kept."""
     seed: int = 0
-    """Of the initial weights and of every batch."""
+    """Seed of the initial weights and of every batch."""
     checkpoint_every: int = 1000
     """Steps between checkpoints, each with its validation."""
     model: QFConfig = field(default_factory=QFConfig)
     """The network."""
     augmentation: Augmentation = field(default_factory=Augmentation)
-    """How patches are varied."""
+    """Variation of patches."""
 
 
 def train(

@@ -24,4 +24,5 @@ app = App(name="study", help="Carry out a study: table, figures and an answer in
 for name, _, text in STUDIES:
     app.command(f"mriqf.commands.study.run:{name}", name=name, help=text)
 app.command("mriqf.commands.study.claims:claims", name="claims", help="Twelve claims, with bars fixed before.")
-app.command("mriqf.commands.study.report:report", name="report", help="The report's claims, from these studies.")
+app.command("mriqf.commands.study.summary:summary", name="summary", help="The report's claims, from these studies.")
+app.command("mriqf.commands.study.summary:summary", name="report", show=False)  # its name in earlier releases

@@ -28,11 +28,11 @@ class Claim:
     name: str
     """As A1."""
     says: str
-    """What the paper says."""
+    """Statement of the paper."""
     measured: str
-    """What was measured here, with its interval."""
+    """Measurement, with its interval."""
     data: str
-    """On what, how many, of how many subjects."""
+    """Number of images and of subjects."""
     holds: bool | None
     """None where it was not measured."""
 

@@ -44,7 +44,7 @@ class DatasetConfig:
     rgb_weights: str = "qf-rgb"
     """Name or path of the predictor for RGB images."""
     slices: int = 3
-    """Of each volume, evenly spaced."""
+    """Slices of each volume, evenly spaced."""
     most: int | None = None
     """Subjects of a data set, evenly spaced; all if not given."""
 

@@ -35,11 +35,11 @@ class Printed(NamedTuple):
 
     database: str
     names: tuple[str, ...]
-    """Of folders that hold it: letters and digits."""
+    """Names of folders that hold it: letters and digits."""
     sizes: tuple[int, ...]
     """Images of folders that hold it all, or but for hidden references or one photograph."""
     whole: str
-    """What it has."""
+    """All its images, in words."""
     rows: tuple[tuple[float, float, float], ...]
 
 
@@ -75,13 +75,13 @@ class Scores:
 
     rater: str
     number: int | None
-    """Of the map, 1–3."""
+    """Number of the map, 1–3."""
     exponent: float | None
     score: Float[np.ndarray, " n"]
     quality: Float[np.ndarray, " n"]
     """Opinion, turned so that higher is better."""
     cluster: Shaped[np.ndarray, " n"]
-    """What is drawn together in the bootstrap: references, or images."""
+    """Units of the bootstrap: references, or images."""
 
     @property
     def label(self) -> str:

@@ -42,13 +42,13 @@ class TuningConfig:
     lr: float | None = None
     """Peak learning rate of AdamW; 0.002 from nothing and 0.0001 from weights if not given."""
     pixels: int = 16384
-    """Of a sample: slabs of 64 rows of 256 columns, or squares of 128; wider slabs have 64 rows too."""
+    """Pixels of a sample: slabs of 64 rows of 256 columns, or squares of 128; wider slabs have 64 rows too."""
     seed: int = 0
-    """Of the network that does nothing yet, and of every draw in training."""
+    """Seed of the network that does nothing yet, and of every draw in training."""
     unrolls: int = 5
-    """Of the network that does nothing yet."""
+    """Unrolls of the network that does nothing yet."""
     features: int = 32
-    """Of its denoiser."""
+    """Features of its denoiser."""
     families: tuple[str, ...] = ("random", "equispaced")
     """Masks that are trained with and measured; these take whole lines."""
     accelerations: tuple[int, ...] = (4, 6)
@@ -56,7 +56,7 @@ class TuningConfig:
     split: Literal["val", "test"] = "test"
     """Part of the manifest whose magnitude images are measured; no arm is chosen by them."""
     slices: int = 2
-    """Of each subject, spread over its inner part."""
+    """Slices of each subject, spread over its inner part."""
     seeds: int = 1
     """Draws of mask, coils, phase and noise for each slice."""
 

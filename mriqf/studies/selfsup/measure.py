@@ -30,7 +30,7 @@ COLUMNS = (
 (no loss has seen it; lower is better); the same of the truth; the predictors' names; how the arms were trained."""
 
 SIDE = 144
-"""Of the middle of a slice that is shown, pixels."""
+"""Side of the middle of a slice that is shown, pixels."""
 
 Arms = Mapping[Arm, recon.MoDL]
 Judges = tuple[Predictor, Predictor]

@@ -33,9 +33,9 @@ class Config:
     steps: int = 800
     """Optimiser steps on MR degradations, and as many on JPEG before or instead; `scratch-twice` has twice as many."""
     sides: tuple[int, ...] = (128, 224)
-    """Of the square parts of images that are trained on, pixels."""
+    """Sides of the square parts of images that are trained on, pixels."""
     pixels: int = 200_000
-    """Of all parts of a step."""
+    """Pixels of all parts of a step."""
     left_out: tuple[str, ...] = FAMILIES
     """Families that a network each is trained without."""
     model: ErrorConfig = field(default_factory=ErrorConfig)
@@ -53,7 +53,7 @@ class Sources:
     pools: list[list[np.ndarray]]
     """Images that are compressed, in [0, 1], source by source; each with 16 pixels more than the largest part."""
     shares: list[float]
-    """How often each source is drawn."""
+    """Frequency of draws of each source."""
     provenance: dict[str, Any]
     """Hashes of all that."""
 

@@ -59,13 +59,13 @@ class AccelerationConfig:
     modl: str = "modl-knee"
     """Weights of the MoDL."""
     slices: int = 3
-    """Of each subject, evenly spaced."""
+    """Slices of each subject, evenly spaced."""
     seeds: int = 2
     """Draws of mask, coils, phase and noise for each slice."""
     n_coils: int = 8
     """Simulated coils, for magnitude images."""
     noise_std: float = 0.01
-    """Of simulated k-space, in units of the image's scale."""
+    """Noise of simulated k-space, in units of the image's scale."""
 
 
 def columns(config: AccelerationConfig) -> tuple[str, ...]:

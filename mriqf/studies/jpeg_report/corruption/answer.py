@@ -14,7 +14,7 @@ from mriqf.studies._frame.table import Columns
 from mriqf.studies.jpeg_report.corruption.measure import LEVELS, N_LEVELS, UNITS
 
 REPORTED = ("blur", "salt-and-pepper", "noise")
-"""What the report speaks of: its figure 12, and its abstract for Gaussian noise."""
+"""Corruptions in the report: its figure 12, and its abstract for Gaussian noise."""
 NOISES = ("salt-and-pepper", "noise", "rician")
 
 # Verdicts, fixed before the test images were read; the resolution after a look at validation images.

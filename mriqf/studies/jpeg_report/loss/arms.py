@@ -20,7 +20,7 @@ CHANNELS: dict[Kind, int] = {"grey": 1, "rgb": 3}
 START = "start"
 """The arm that is not fine-tuned."""
 INPUT, OWN = "input", "own"
-"""What holds an arm: its own input, as in the report, or what the network gave before."""
+"""Reference that an arm is held to: its own input, as in the report, or what the network gave before."""
 OWN_OUTPUT = {"consistency": 0.0, "anchor": 1.0}
 
 
@@ -79,13 +79,13 @@ class LossConfig:
     patch: int = 128
     """Their side, pixels."""
     seed: int = 0
-    """Of every batch."""
+    """Seed of every batch."""
     qualities: tuple[int, ...] = (10, 20, 40)
     """JPEG qualities of the test images; training draws from the lowest to the highest."""
     side: int = 192
-    """Of the central part of a test image that is compressed and restored, pixels, at most."""
+    """Side of the central part of a test image that is compressed and restored, pixels, at most."""
     slices: int = 4
-    """Of each test volume, evenly spaced."""
+    """Slices of each test volume, evenly spaced."""
     most: int | None = None
     """Test subjects of a data set, evenly spaced; all if not given."""
 
@@ -97,7 +97,7 @@ class Part:
     kind: Kind
     manifest: Manifest
     inputs: Inputs
-    """What is measured."""
+    """Images that are measured."""
 
 
 @dataclass(frozen=True)

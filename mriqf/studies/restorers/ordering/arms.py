@@ -78,7 +78,7 @@ class OrderingConfig:
     qualities: tuple[int, ...] = (10, 20, 30, 40, 50, 90)
     """JPEG qualities that are measured, 1–100; a claim about others stays open."""
     side: int = 256
-    """Of the central part of a photograph that is measured, pixels, a multiple of 16."""
+    """Side of the central part of a photograph that is measured, pixels, a multiple of 16."""
     most: int | None = None
     """Photographs of a source, evenly spaced; all if not given."""
     half: bool = False
