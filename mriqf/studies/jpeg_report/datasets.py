@@ -49,7 +49,7 @@ class DatasetConfig:
     """Subjects of a data set, evenly spaced; all if not given."""
 
 
-def card(inputs: Inputs, config: DatasetConfig) -> dict[str, Any]:
+def metadata(inputs: Inputs, config: DatasetConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     weights = {name: content_hash(find(name)) for name in (config.gray_weights, config.rgb_weights)}
     return {"study": "dataset", "config": config_dict(config), "data": inputs.hashes, "weights": weights}
@@ -274,7 +274,7 @@ def run(
     """
     report = options.report
     images = read_inputs(inputs, options.data, split=options.split, most=config.most, skip=report, passed=report)
-    yield Table(options.out, KEY, COLUMNS, card(images, config)), tasks(images, config, report)
+    yield Table(options.out, KEY, COLUMNS, metadata(images, config)), tasks(images, config, report)
 
 
 STUDY = Study(run, answer, [Drawing("histograms.png", draw_histograms)])

@@ -21,9 +21,9 @@ from mriqf.studies.opinion.measure import (
     OpinionConfig,
     Opinions,
     Rater,
-    card,
     lattice_rater,
     load_raters,
+    metadata,
     predictor_raters,
     qairn_rater,
     read_opinions,
@@ -31,9 +31,9 @@ from mriqf.studies.opinion.measure import (
 )
 
 __all__ = [
-    "COLUMNS", "EXPONENTS", "KEY", "STUDY", "Opinion", "OpinionConfig", "Opinions", "Rater", "answer", "card",
-    "draw_exponents", "draw_scatter", "lattice_rater", "load_raters", "predictor_raters", "qairn_rater",
-    "read_opinions", "tasks",
+    "COLUMNS", "EXPONENTS", "KEY", "STUDY", "Opinion", "OpinionConfig", "Opinions", "Rater", "answer",
+    "draw_exponents", "draw_scatter", "lattice_rater", "load_raters", "metadata", "predictor_raters",
+    "qairn_rater", "read_opinions", "tasks",
 ]  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def run(
         where they are known, std and reference. Pictures that it does not list are left out.
     """
     opinions = read_opinions(inputs, config.lower_is_better, config.higher_is_better)
-    yield Table(options.out, KEY, COLUMNS, card(opinions, config)), tasks(opinions, load_raters(config))
+    yield Table(options.out, KEY, COLUMNS, metadata(opinions, config)), tasks(opinions, load_raters(config))
 
 
 STUDY = Study(run, answer, [Drawing("exponents.png", draw_exponents), Drawing("scatter.png", draw_scatter)])

@@ -95,7 +95,7 @@ SCALAR = (("", math.nan),)
 """Keys of a rater that gives one score."""
 
 
-def card(opinions: Opinions, config: OpinionConfig) -> dict[str, Any]:
+def metadata(opinions: Opinions, config: OpinionConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     weights = {name: content_hash(find(name)) for name in (*config.qairn, *config.predictors)}
     return {"study": "opinion", "config": config_dict(config), "data": opinions.hashes, "weights": weights}

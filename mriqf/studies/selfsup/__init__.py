@@ -14,11 +14,11 @@ from mriqf.studies._frame.table import Table
 from mriqf.studies.selfsup.answer import answer
 from mriqf.studies.selfsup.arms import TuningConfig, train_arms
 from mriqf.studies.selfsup.figures import draw_changes, draw_pictures
-from mriqf.studies.selfsup.measure import COLUMNS, KEY, card, load_arms, pictures, read_cases, tasks
+from mriqf.studies.selfsup.measure import COLUMNS, KEY, load_arms, metadata, pictures, read_cases, tasks
 from mriqf.training.manifest import read_manifest
 
 __all__ = [
-    "COLUMNS", "KEY", "STUDY", "TuningConfig", "answer", "card", "draw_changes", "draw_pictures", "load_arms",
+    "COLUMNS", "KEY", "STUDY", "TuningConfig", "answer", "draw_changes", "draw_pictures", "load_arms", "metadata",
     "pictures", "read_cases", "tasks", "train_arms",
 ]  # fmt: skip
 
@@ -43,7 +43,7 @@ def run(
     cases = read_cases(known, root, config)  # what is missing is told before anything is trained
     train_arms(folder, known, root, config, options.device, options.report)
     networks = load_arms(folder, config, options.device)
-    yield Table(options.out, KEY, COLUMNS, card(folder, known, config)), tasks(cases, networks, config)
+    yield Table(options.out, KEY, COLUMNS, metadata(folder, known, config)), tasks(cases, networks, config)
     keep_arrays(options.out / "pictures.npz", pictures(cases, networks, config))
 
 

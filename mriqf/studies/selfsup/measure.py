@@ -47,7 +47,7 @@ class Case:
     image: Float[np.ndarray, "h w"] = field(repr=False)
 
 
-def card(folder: Path, manifest: Manifest, config: TuningConfig) -> dict[str, Any]:
+def metadata(folder: Path, manifest: Manifest, config: TuningConfig) -> dict[str, Any]:
     """Metadata that identify the table of this study; `folder` is that of the arms."""
     hashes = {arm.label: weights.tensors_hash(weights_path(folder, arm, config)) for arm in chosen(config)}
     judges = {name: content_hash(weights.find(name)) for name in (config.predictor, config.outside)}

@@ -9,11 +9,11 @@ from mriqf.studies._frame.table import Table
 from mriqf.studies.transfer.answer import answer
 from mriqf.studies.transfer.arms import Config, Sources, train_arms
 from mriqf.studies.transfer.figures import FIGURES
-from mriqf.studies.transfer.measure import COLUMNS, KEY, card, tasks
+from mriqf.studies.transfer.measure import COLUMNS, KEY, metadata, tasks
 from mriqf.training.degraded import read_shards
 from mriqf.training.manifest import content_hash, read_manifest, read_source
 
-__all__ = ["COLUMNS", "FIGURES", "KEY", "STUDY", "Config", "Sources", "answer", "card", "tasks", "train_arms"]
+__all__ = ["COLUMNS", "FIGURES", "KEY", "STUDY", "Config", "Sources", "answer", "metadata", "tasks", "train_arms"]
 
 VALIDATED = 120
 MARGIN = 16  # pixels that a part to compress has around it, whose grid may start anywhere
@@ -51,7 +51,7 @@ def run(
     if validation is None or test is None or jpeg is None or data is None:
         raise UsageError("training needs --validation, --test, --jpeg and --data")
     train_arms(out, config, _sources(examples, validation, jpeg, data, config), options.device, options.report)
-    yield Table(out, KEY, COLUMNS, card(out, config, test)), tasks(out, config, read_shards(test))
+    yield Table(out, KEY, COLUMNS, metadata(out, config, test)), tasks(out, config, read_shards(test))
 
 
 def _sources(examples: tuple[Path, ...], validation: Path, jpeg: Path, data: Path, config: Config) -> Sources:

@@ -8,10 +8,10 @@ from mriqf.studies._frame.study import Drawing, Measurements, ReconOptions, Stud
 from mriqf.studies._frame.table import Table
 from mriqf.studies.jpeg_report.acceleration.answer import answer, claims
 from mriqf.studies.jpeg_report.acceleration.figures import FIGURES
-from mriqf.studies.jpeg_report.acceleration.measure import KEY, AccelerationConfig, card, columns, tasks
+from mriqf.studies.jpeg_report.acceleration.measure import KEY, AccelerationConfig, columns, metadata, tasks
 from mriqf.studies.jpeg_report.acceleration.prediction import NEEDS_SUBJECTS
 
-__all__ = ["FIGURES", "KEY", "STUDY", "AccelerationConfig", "answer", "card", "claims", "columns", "tasks"]
+__all__ = ["FIGURES", "KEY", "STUDY", "AccelerationConfig", "answer", "claims", "columns", "metadata", "tasks"]
 
 
 def run(
@@ -30,7 +30,7 @@ def run(
     images = read_inputs(inputs, options.data, split=options.split, kspace=True, passed=options.report)
     if len(images.subjects) < 2:
         options.report(f"one subject: its curves and correlations, without intervals. {NEEDS_SUBJECTS}")
-    table = Table(options.out, KEY, columns(config), card(images, config))
+    table = Table(options.out, KEY, columns(config), metadata(images, config))
     yield table, tasks(images, config, options.out, options.images)
 
 

@@ -74,7 +74,7 @@ def columns(config: AccelerationConfig) -> tuple[str, ...]:
     return ("effective_acceleration", *ERRORS, "foreground_fraction", *BASELINES, *scores)
 
 
-def card(inputs: Inputs, config: AccelerationConfig) -> dict[str, Any]:
+def metadata(inputs: Inputs, config: AccelerationConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     names = (*config.weights, *([config.modl] if "modl" in config.methods else []))
     return {

@@ -14,9 +14,9 @@ from mriqf.studies._frame.study import Drawing, Measurements, SplitOptions, Stud
 from mriqf.studies._frame.table import Table
 from mriqf.studies.jpeg_report.corruption.answer import answer, claims
 from mriqf.studies.jpeg_report.corruption.figures import draw_curves
-from mriqf.studies.jpeg_report.corruption.measure import COLUMNS, KEY, CorruptionConfig, card, tasks
+from mriqf.studies.jpeg_report.corruption.measure import COLUMNS, KEY, CorruptionConfig, metadata, tasks
 
-__all__ = ["COLUMNS", "KEY", "STUDY", "CorruptionConfig", "answer", "card", "claims", "draw_curves", "tasks"]
+__all__ = ["COLUMNS", "KEY", "STUDY", "CorruptionConfig", "answer", "claims", "draw_curves", "metadata", "tasks"]
 
 
 def run(
@@ -36,7 +36,7 @@ def run(
         Files, folders of images, or manifests (.toml).
     """
     images = read_inputs(inputs, options.data, split=options.split, most=config.most, passed=options.report)
-    yield Table(options.out, KEY, COLUMNS, card(images, config)), tasks(images, config)
+    yield Table(options.out, KEY, COLUMNS, metadata(images, config)), tasks(images, config)
 
 
 STUDY = Study(run, answer, [Drawing("curves.png", draw_curves)])

@@ -74,7 +74,7 @@ class CorruptionConfig:
     """Seed of positions and noise."""
 
 
-def card(inputs: Inputs, config: CorruptionConfig) -> dict[str, Any]:
+def metadata(inputs: Inputs, config: CorruptionConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     names = (*config.gray_weights, *config.rgb_weights)
     weights = {name: content_hash(find(name)) for name in names}

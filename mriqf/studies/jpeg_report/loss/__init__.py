@@ -12,13 +12,13 @@ from mriqf.cli import Flat
 from mriqf.studies._frame.study import Drawing, Measurements, SplitOptions, Study, keep_arrays
 from mriqf.studies._frame.table import Table
 from mriqf.studies.jpeg_report.loss.answer import answer, claims
-from mriqf.studies.jpeg_report.loss.arms import LossConfig, Part, arms, card, load_arms, read_parts, train_arms
+from mriqf.studies.jpeg_report.loss.arms import LossConfig, Part, arms, load_arms, metadata, read_parts, train_arms
 from mriqf.studies.jpeg_report.loss.figures import draw_curves, draw_pictures
 from mriqf.studies.jpeg_report.loss.measure import COLUMNS, KEY, pictures, tasks
 
 __all__ = [
-    "COLUMNS", "KEY", "STUDY", "LossConfig", "Part", "answer", "arms", "card", "claims", "draw_curves",
-    "draw_pictures", "load_arms", "pictures", "read_parts", "tasks", "train_arms",
+    "COLUMNS", "KEY", "STUDY", "LossConfig", "Part", "answer", "arms", "claims", "draw_curves", "draw_pictures",
+    "load_arms", "metadata", "pictures", "read_parts", "tasks", "train_arms",
 ]  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def run(
     arms(parts, config)  # impossible options are told before anything is trained
     train_arms(out, parts, root, config, options.report)
     networks = load_arms(out, parts, config)
-    yield Table(out, KEY, COLUMNS, card(out, parts, config)), tasks(parts, networks, config)
+    yield Table(out, KEY, COLUMNS, metadata(out, parts, config)), tasks(parts, networks, config)
     keep_arrays(out / "pictures.npz", pictures(parts, networks, config))
 
 

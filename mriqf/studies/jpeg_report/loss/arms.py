@@ -212,7 +212,7 @@ def judge_name(kind: Kind, config: LossConfig) -> str:
     return config.gray_judge if kind == "grey" else config.rgb_judge
 
 
-def card(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[str, Any]:
+def metadata(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[str, Any]:
     """Metadata that identify the table of this study."""
     names = [name for part in parts for name in (*USUAL[CHANNELS[part.kind]], judge_name(part.kind, config))]
     return {

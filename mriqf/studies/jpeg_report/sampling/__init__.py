@@ -11,7 +11,7 @@ from mriqf.studies._frame.study import DataOptions, Drawing, Measurements, Study
 from mriqf.studies._frame.table import Table
 from mriqf.studies.jpeg_report.sampling import figures
 from mriqf.studies.jpeg_report.sampling.answer import answer, claims
-from mriqf.studies.jpeg_report.sampling.arms import Config, card, curve_table, curve_tasks, load_arms
+from mriqf.studies.jpeg_report.sampling.arms import Config, curve_table, curve_tasks, load_arms, metadata
 from mriqf.studies.jpeg_report.sampling.measure import (
     COLUMNS,
     GRID_COLUMNS,
@@ -46,9 +46,9 @@ def run(
     out, root, known = options.out, options.root(manifest), read_manifest(manifest)
     subjects = read_inputs([manifest], root)  # faults of the data are told before hours of training
     yield curve_table(out, known, config), curve_tasks(out, known, root, config, options.report)
-    models, metadata = load_arms(out, config), card(out, config, subjects.hashes)
-    yield Table(out, KEY, COLUMNS, metadata), prediction_tasks(subjects, models, config)
-    yield Table(out / "grid", GRID_KEY, GRID_COLUMNS, metadata), grid_tasks(subjects, models, config)
+    models, made_from = load_arms(out, config), metadata(out, config, subjects.hashes)
+    yield Table(out, KEY, COLUMNS, made_from), prediction_tasks(subjects, models, config)
+    yield Table(out / "grid", GRID_KEY, GRID_COLUMNS, made_from), grid_tasks(subjects, models, config)
     keep_arrays(out / "features.npz", activations(subjects, models))
 
 
@@ -57,7 +57,7 @@ STUDY = Study(
     answer,
     [
         Drawing("pairs.png", figures.draw_pairs),
-        Drawing("laws.png", figures.draw_laws),
+        Drawing("laws.png", figures.draw_distributions),
         Drawing("confusion.png", figures.draw_confusion),
         Drawing("fields.png", figures.draw_fields),
         Drawing("curves.png", figures.draw_curves, "curves/rows.csv"),

@@ -8,11 +8,11 @@ from mriqf.studies._frame.table import Table
 from mriqf.studies.restorers.ordering.answer import answer
 from mriqf.studies.restorers.ordering.arms import OrderingConfig, train_arms
 from mriqf.studies.restorers.ordering.figures import draw_gains
-from mriqf.studies.restorers.ordering.measure import COLUMNS, KEY, card, load_arms, photographs, tasks
+from mriqf.studies.restorers.ordering.measure import COLUMNS, KEY, load_arms, metadata, photographs, tasks
 from mriqf.training.manifest import read_manifest
 
 __all__ = [
-    "COLUMNS", "KEY", "STUDY", "OrderingConfig", "answer", "card", "draw_gains", "load_arms", "photographs",
+    "COLUMNS", "KEY", "STUDY", "OrderingConfig", "answer", "draw_gains", "load_arms", "metadata", "photographs",
     "tasks", "train_arms",
 ]  # fmt: skip
 
@@ -37,7 +37,7 @@ def run(
     subjects = photographs(known, root, config)  # what is missing is told before anything is trained
     train_arms(folder, known, root, config, options.device, options.report)
     networks = load_arms(folder, config, options.device)
-    yield Table(options.out, KEY, COLUMNS, card(folder, known, config)), tasks(subjects, networks, config)
+    yield Table(options.out, KEY, COLUMNS, metadata(folder, known, config)), tasks(subjects, networks, config)
 
 
 STUDY = Study(run, answer, [Drawing("gains.png", draw_gains)])

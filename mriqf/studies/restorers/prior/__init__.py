@@ -8,11 +8,11 @@ from mriqf.studies._frame.study import Drawing, Measurements, SplitOptions, Stud
 from mriqf.studies._frame.table import Table
 from mriqf.studies.restorers.prior.answer import answer
 from mriqf.studies.restorers.prior.figures import complete, draw_curves, draw_pictures, draw_sweep
-from mriqf.studies.restorers.prior.measure import ARMS, COLUMNS, KEY, PriorStudyConfig, card, photographs, tasks
+from mriqf.studies.restorers.prior.measure import ARMS, COLUMNS, KEY, PriorStudyConfig, metadata, photographs, tasks
 
 __all__ = [
-    "ARMS", "COLUMNS", "KEY", "STUDY", "PriorStudyConfig", "answer", "card", "complete", "draw_curves",
-    "draw_pictures", "draw_sweep", "photographs", "tasks",
+    "ARMS", "COLUMNS", "KEY", "STUDY", "PriorStudyConfig", "answer", "complete", "draw_curves", "draw_pictures",
+    "draw_sweep", "metadata", "photographs", "tasks",
 ]  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def run(
     """
     images = read_inputs(inputs, options.data, split=options.split, most=config.most, passed=options.report)
     subjects = photographs(images, config)
-    table = Table(options.out, KEY, COLUMNS, card(images, config))
+    table = Table(options.out, KEY, COLUMNS, metadata(images, config))
     yield table, tasks(subjects, config, options.out / "pictures")
 
 

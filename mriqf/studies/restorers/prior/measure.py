@@ -108,7 +108,7 @@ class PriorStudyConfig:
     """auto, cpu or cuda."""
 
 
-def card(inputs: Inputs, config: PriorStudyConfig) -> dict[str, Any]:
+def metadata(inputs: Inputs, config: PriorStudyConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     weights = {config.weights: content_hash(find(config.weights))}
     return {"study": "prior", "config": config_dict(config), "data": inputs.hashes, "weights": weights}

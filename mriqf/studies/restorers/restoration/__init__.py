@@ -23,16 +23,16 @@ from mriqf.studies.restorers.restoration.study import (
     COLUMNS,
     KEY,
     RestorationConfig,
-    card,
     load_methods,
+    metadata,
     pictures,
     tasks,
 )
 
 __all__ = [
     "COLUMNS", "FBCNN", "KEY", "PRINTED", "PROTOCOLS", "QGAC", "QGCN", "STUDY", "Means", "Measured", "Protocol",
-    "RestorationConfig", "Restorer", "answer", "card", "draw_gains", "draw_pictures", "load_methods", "means",
-    "measure", "pictures", "tasks",
+    "RestorationConfig", "Restorer", "answer", "draw_gains", "draw_pictures", "load_methods", "means", "measure",
+    "metadata", "pictures", "tasks",
 ]  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def run(
     """
     images = read_inputs(inputs, options.data, split=options.split, most=config.most, passed=options.report)
     methods, kept = load_methods(config), options.out / "pictures.npz"
-    yield Table(options.out, KEY, COLUMNS, card(images, config)), tasks(images, methods, config)
+    yield Table(options.out, KEY, COLUMNS, metadata(images, config)), tasks(images, methods, config)
     if not kept.exists():
         keep_arrays(kept, pictures(images, methods, config))
 

@@ -18,9 +18,9 @@ from mriqf.studies.restorers.ordering import (
     KEY,
     OrderingConfig,
     answer,
-    card,
     draw_gains,
     load_arms,
+    metadata,
     photographs,
     tasks,
     train_arms,
@@ -130,7 +130,7 @@ def test_killed_and_started_again_gives_the_same_weights_and_table(data, tmp_pat
         told = []
         train_arms(folder, manifest, root, FEW, report=told.append)
         assert len(told) == (4 if name == "whole" else 1)
-        table = Table(tmp_path / name, KEY, COLUMNS, card(folder, manifest, FEW))
+        table = Table(tmp_path / name, KEY, COLUMNS, metadata(folder, manifest, FEW))
         work = tasks(subjects, load_arms(folder, FEW), FEW)
         for count in table.run(work) if name == "cut" else ():
             if count == 2:
