@@ -10,9 +10,8 @@ Interval = tuple[float, float, float]
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Table of cells."""
-    lines = [heads, *rows]
-    text = ["|" + "".join(f" {cell} |" if cell else " |" for cell in line) for line in lines]
-    return "\n".join([text[0], "|---" * len(heads) + "|", *text[1:]])
+    lines = ["|" + "".join(f" {cell} |" if cell else " |" for cell in cells) for cells in (heads, *rows)]
+    return "\n".join([lines[0], "|---" * len(heads) + "|", *lines[1:]])
 
 
 def with_interval(value: Interval, form: str = "+.2f") -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from mriqf import weights
 from mriqf.predictors.error import ErrorConfig, ErrorPredictor
-from mriqf.studies._frame.arms import is_trained
+from mriqf.studies._frame.arms import train_missing
 from mriqf.training.augment import Augmentation, make_batch
 from mriqf.training.degraded import FAMILIES
 from mriqf.training.error import ErrorTrainConfig, Examples, jpeg_ladder, train_error, validate
@@ -95,21 +96,14 @@ def train_arms(
     """
     for arm, seed in arms(config):
         path, wanted = weights_path(folder, arm, seed), recipe(arm, seed, config)
-        if is_trained(path, weights.config_dict(wanted) | sources.provenance):
-            continue
-        heard = _named(arm, seed, report)
         if arm == PRETEXT:
-            _train_pretext(path, wanted, sources, device, heard)
+            train = partial(_train_pretext, path, wanted, sources, device)
         else:
-            start = weights_path(folder, PRETEXT, seed) if arm == PRETRAINED else None
-            train_error(
-                sources.examples, sources.held_out, path, wanted,
-                provenance=sources.provenance, device=device, start=start, report=heard,
+            train = partial(
+                train_error, sources.examples, sources.held_out, path, wanted, provenance=sources.provenance,
+                device=device, start=weights_path(folder, PRETEXT, seed) if arm == PRETRAINED else None,
             )  # fmt: skip
-
-
-def _named(arm: str, seed: int, report: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda line: report(f"{arm}-{seed}: {line}")
+        train_missing(path, weights.config_dict(wanted) | sources.provenance, train, report)
 
 
 def _train_pretext(

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from mriqf import weights
 from mriqf.io import Volume
 from mriqf.restore import Network, load_restorer
-from mriqf.studies._frame.arms import is_trained
+from mriqf.studies._frame.arms import train_missing
 from mriqf.studies._frame.inputs import Inputs, read_inputs
 from mriqf.training.manifest import Manifest, Split, content_hash, read_manifest
 from mriqf.training.perceptual import USUAL, PerceptualConfig, perceptual_terms, train_perceptual
@@ -194,12 +195,9 @@ def train_arms(
         if arm.recipe is None:
             continue
         path = Path(arm.weights(folder))
-        if is_trained(path, perceptual_terms(arm.start, manifests[arm.kind], arm.recipe)):
-            continue
-        train_perceptual(
-            arm.start, manifests[arm.kind], root, path, arm.recipe,
-            report=lambda line, name=path.stem: report(f"{name}: {line}"),
-        )  # fmt: skip
+        start = (arm.start, manifests[arm.kind])
+        train = partial(train_perceptual, *start, root, path, arm.recipe)
+        train_missing(path, perceptual_terms(*start, arm.recipe), train, report)
 
 
 def load_arms(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[Arm, Network]:

@@ -284,7 +284,7 @@ def test_answer_tells_sizes_gains_and_verdicts(tmp_path):
     text = answer(table(TRUE | {"qcn": 0.5, "edsr": 0.5}))
     assert "of 12 photographs" in text
     assert "| qcn | no global branch | 1,001 (+0.1 %) | " in text
-    assert "| qgcn |  | 1,000 | " in text
+    assert "| qgcn | | 1,000 | " in text
     (row,) = (line for line in text.splitlines() if line.startswith("| C1 |"))
     assert "qcn less edsr at 10–40: " in row and row.endswith("to be above 0: undecided | **undecided** |")
     draw_gains(table(TRUE), tmp_path / "gains.png")
