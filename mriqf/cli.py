@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Annotated, TypeVar
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
@@ -36,6 +37,9 @@ app.command("mriqf.commands.study:app", name="study", help="Carry out a study: t
 app.command("mriqf.commands.train:app", name="train", help="Train a predictor or a restorer.", group=RESEARCH)
 app.register_install_completion_command()
 
+T = TypeVar("T")
+Flat = Annotated[T, Parameter(name="*")]
+"""Dataclass whose fields are options of the command line."""
 
 CLOSED = 128 + 13
 """Exit status of a program whose reader has gone, as if the signal SIGPIPE had ended it."""

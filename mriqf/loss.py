@@ -22,7 +22,7 @@ from mriqf.scoring.scale import percentile_scale
 from mriqf.tiles import padding
 
 DARKEST = 0.9
-"""Of what varied images are multiplied by, with `variants`."""
+"""Least factor that varied images are multiplied by, with `variants`."""
 
 
 class QFLoss(nn.Module):

@@ -38,7 +38,7 @@ class MoDLConfig:
     cg_tol: float = 1e-4
     """Relative residual at which a data consistency stops before."""
     last_lam: tuple[float, float] = (0.0, 0.0)
-    """Of one more data consistency in `MoDL.forward`, whose weight of the image is the first of these plus the second
+    """One more data consistency in `MoDL.forward`; its weight of the image is the first of these plus the second
     times the variance of the noise, relative to that of 0.01 of the image's scale; none if both are 0. Trained for all
     noise levels, the network smooths images of little noise more than their data ask for."""
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from recon import smooth_phase
+
 Map = Callable[[Tensor], Tensor]
 
 
@@ -19,6 +21,14 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     wide = torch.complex128 if expected.is_complex() else torch.float64
     difference, reference = (actual.to(wide) - expected.to(wide)).norm(), expected.to(wide).norm()
     return (difference / reference).item()
+
+
+def phantom(h: int, w: int) -> Tensor:
+    """Two boxes in 24×32 pixels or more, with a smooth phase."""
+    image = torch.zeros(1, 1, h, w)
+    image[..., 6:18, 8:24] = 1
+    image[..., 10:14, 12:18] = 0.4
+    return image * smooth_phase((h, w), seed=0)
 
 
 def check_adjoint(forward: Map, adjoint: Map, x: Tensor, y: Tensor, rtol: float = 1e-5) -> None:

@@ -46,7 +46,7 @@ def check_options(
         raise UsageError(f"--mask is {mask!r}: choose {', '.join(recon.masks.FAMILIES)}")
 
 
-def choose_weights(method: Method, weights: str | None, option: str = "--weights") -> str | None:
+def choose_weights(method: Method, weights: str | None, option: str = "--modl") -> str | None:
     """Name or path of the network's weights, the method's own if none are given; none without a network."""
     if method not in NETWORKS:
         if weights is not None:
@@ -67,7 +67,7 @@ def find_weights(weights: str) -> Path:
 
 
 def choose_method(
-    name: Method, lam: float | None, weights: str | None, device: str, option: str = "--weights"
+    name: Method, lam: float | None, weights: str | None, device: str, option: str = "--modl"
 ) -> Reconstruction:
     """The reconstruction of this name, with a lam if it takes one, or the network of these weights."""
     if weights is None:

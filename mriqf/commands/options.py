@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,3 +70,40 @@ def no_interrupt_lost() -> Iterator[Callable[[], None]]:
         yield check
     finally:
         sys.unraisablehook = before
+
+
+def set_threads(count: int | None) -> None:
+    """Limit the threads of the processor, if a number is given."""
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options of every training."""
+
+    out: Path
+    """Weights to write (.safetensors)."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    threads: int | None = None
+    """Processor threads; all if not given."""
+    force: bool = False
+    """Replace weights that exist."""
+
+    def settings(self) -> dict[str, Any]:
+        """Arguments of a training function: device, force, where progress is reported. Sets the number of threads."""
+        set_threads(self.threads)
+        return {"device": self.device, "force": self.force, "report": say}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartOptions(TrainOptions):
+    """Options of a training that may start from weights."""
+
+    start: str | None = None
+    """Weights of the same network to start from."""
+
+    def settings(self) -> dict[str, Any]:
+        """The same, and the weights to start from."""
+        return super().settings() | {"start": self.start}

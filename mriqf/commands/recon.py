@@ -55,7 +55,7 @@ def reconstruct(
     acceleration: float | None = None,
     center_fraction: float | None = None,
     seed: int = 0,
-    weights: str | None = None,
+    modl: Annotated[str | None, Parameter(alias="--weights")] = None,  # its name in earlier releases
     lam: float | None = None,
     coil_maps: Path | None = None,
     coils: int = MOST_COILS,
@@ -93,7 +93,7 @@ def reconstruct(
         Part of the columns that is always sampled, 0–1; 0.32 / acceleration if not given.
     seed
         Seed of the mask, of which there is one for the whole file.
-    weights
+    modl
         Name or path of a trained MoDL or VarNet, such as modl-knee; those of the method's name if not given.
     lam
         Weight of the regularisation of cg-sense, l1-wavelet and tv.
@@ -130,7 +130,7 @@ def reconstruct(
         raise UsageError(f"--map-sets 2 makes two complex images of estimated maps: leave {other} out")
     lam = LAM.get(method) if lam is None else lam
     place = choose_device(device)
-    network = choose_weights(method, weights)
+    network = choose_weights(method, modl)
     solve = choose_method(method, lam, network, place)
     table = _table(kspace, header)
     check_target(out, force)

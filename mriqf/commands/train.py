@@ -1,14 +1,13 @@
 """`mriqf train`: train a model from a manifest."""
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import torch
-from cyclopts import App, Parameter
-from tqdm import tqdm
+from cyclopts import App
 
-from mriqf.cli import UsageError
+from mriqf.cli import Flat, UsageError
+from mriqf.commands.options import StartOptions, TrainOptions
 from mriqf.commands.train_restorer import add_restorers
 from mriqf.training.degraded import read_origin, read_shards
 from mriqf.training.error import ErrorTrainConfig, train_error
@@ -31,12 +30,8 @@ def qf(
     manifest: Path,
     *,
     data: Path,
-    out: Path,
-    recipe: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),  # noqa: B008 (frozen)
-    start: str | None = None,
-    device: str = "cpu",
-    threads: int | None = None,
-    force: bool = False,
+    options: Flat[StartOptions],
+    recipe: Flat[TrainConfig] = TrainConfig(),  # noqa: B008 (frozen)
 ) -> None:
     """Train a QF Predictor; a run that was cut off goes on where its last checkpoint was written.
 
@@ -46,25 +41,8 @@ def qf(
         Which data, which subjects: see data_manifests/.
     data
         Folder that the manifest's paths start from.
-    out
-        Weights to write (.safetensors).
-    recipe
-        Options of the recipe.
-    start
-        Weights of the same network to start from.
-    device
-        cpu or cuda.
-    threads
-        Processor threads; all if not given.
-    force
-        Replace weights that exist.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    train(
-        read_manifest(manifest), data, out, recipe,
-        device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
-    )  # fmt: skip
+    train(read_manifest(manifest), data, options.out, recipe, **options.settings())
 
 
 @app.command
@@ -72,12 +50,8 @@ def modl(
     manifest: Path,
     *,
     data: Path,
-    out: Path,
-    recipe: Annotated[MoDLTrainConfig, Parameter(name="*")] = MoDLTrainConfig(),  # noqa: B008 (frozen)
-    start: str | None = None,
-    device: str = "cpu",
-    threads: int | None = None,
-    force: bool = False,
+    options: Flat[StartOptions],
+    recipe: Flat[MoDLTrainConfig] = MoDLTrainConfig(),  # noqa: B008 (frozen)
 ) -> None:
     """Train a MoDL or a VarNet on simulated k-space; a run that was cut off goes on where its last checkpoint is.
 
@@ -87,37 +61,16 @@ def modl(
         Which images, which subjects: see data_manifests/.
     data
         Folder that the manifest's paths start from.
-    out
-        Weights to write (.safetensors).
-    recipe
-        Options of the recipe.
-    start
-        Weights of the same layers to start from.
-    device
-        cpu or cuda.
-    threads
-        Processor threads; all if not given.
-    force
-        Replace weights that exist.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    train_modl(
-        read_manifest(manifest), data, out, recipe,
-        device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
-    )  # fmt: skip
+    train_modl(read_manifest(manifest), data, options.out, recipe, **options.settings())
 
 
 @app.command
 def error(
     *examples: Path,
     validation: Path,
-    out: Path,
-    recipe: Annotated[ErrorTrainConfig, Parameter(name="*")] = ErrorTrainConfig(),  # noqa: B008 (frozen)
-    start: str | None = None,
-    device: str = "cpu",
-    threads: int | None = None,
-    force: bool = False,
+    options: Flat[StartOptions],
+    recipe: Flat[ErrorTrainConfig] = ErrorTrainConfig(),  # noqa: B008 (frozen)
 ) -> None:
     """Train an error predictor; a run that was cut off goes on where its last checkpoint was written.
 
@@ -127,43 +80,19 @@ def error(
         Folders of degraded images that `mriqf data degrade` made of training splits.
     validation
         The same of the validation split, whose subjects are not trained on.
-    out
-        Weights to write (.safetensors).
-    recipe
-        Options of the recipe.
-    start
-        Weights of the same network to start from.
-    device
-        cpu or cuda.
-    threads
-        Processor threads; all if not given.
-    force
-        Replace weights that exist.
     """
     if not examples:
         raise UsageError("no examples given: mriqf train error FOLDER…")
-    if threads is not None:
-        torch.set_num_threads(threads)
-    train_error(
-        read_shards(*examples), read_shards(validation), out, recipe,
-        provenance={
-            "manifest": read_origin(examples[-1])["manifest"],
-            "examples": [read_origin(folder) | {"sha256": content_hash(folder)} for folder in examples],
-        },
-        device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
-    )  # fmt: skip
+    data = read_shards(*examples), read_shards(validation)
+    train_error(*data, options.out, recipe, provenance=_provenance(examples), **options.settings())
 
 
 @app.command
 def nrmse(
     *examples: Path,
     validation: Path,
-    out: Path,
-    recipe: Annotated[NRMSETrainConfig, Parameter(name="*")] = NRMSETrainConfig(),  # noqa: B008 (frozen)
-    start: str | None = None,
-    device: str = "cpu",
-    threads: int | None = None,
-    force: bool = False,
+    options: Flat[StartOptions],
+    recipe: Flat[NRMSETrainConfig] = NRMSETrainConfig(),  # noqa: B008 (frozen)
 ) -> None:
     """Train an NRMSE predictor on groups of degraded images; a run that was cut off goes on where it was.
 
@@ -173,31 +102,11 @@ def nrmse(
         Folders of degraded images that `mriqf data degrade` made of training splits.
     validation
         The same of the validation split, whose subjects are not trained on.
-    out
-        Weights to write (.safetensors).
-    recipe
-        Options of the recipe.
-    start
-        Weights of the same network to start from.
-    device
-        cpu or cuda.
-    threads
-        Processor threads; all if not given.
-    force
-        Replace weights that exist.
     """
     if not examples:
         raise UsageError("no examples given: mriqf train nrmse FOLDER…")
-    if threads is not None:
-        torch.set_num_threads(threads)
-    train_nrmse(
-        read_groups(*examples), read_groups(validation), out, recipe,
-        provenance={
-            "manifest": read_origin(examples[-1])["manifest"],
-            "examples": [read_origin(folder) | {"sha256": content_hash(folder)} for folder in examples],
-        },
-        device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
-    )  # fmt: skip
+    data = read_groups(*examples), read_groups(validation)
+    train_nrmse(*data, options.out, recipe, provenance=_provenance(examples), **options.settings())
 
 
 @app.command
@@ -206,11 +115,8 @@ def perceptual(
     manifest: Path,
     *,
     data: Path,
-    out: Path,
-    recipe: Annotated[PerceptualConfig, Parameter(name="*")] = PerceptualConfig(),  # noqa: B008 (frozen)
-    device: str = "cpu",
-    threads: int | None = None,
-    force: bool = False,
+    options: Flat[TrainOptions],
+    recipe: Flat[PerceptualConfig] = PerceptualConfig(),  # noqa: B008 (frozen)
 ) -> None:
     """Fine-tune a restorer by the score, without truth; a run that was cut off goes on where its checkpoint is.
 
@@ -222,23 +128,8 @@ def perceptual(
         Which photographs or MR images, which were never compressed: see data_manifests/.
     data
         Folder that the manifest's paths start from.
-    out
-        Weights to write (.safetensors).
-    recipe
-        Options of the recipe.
-    device
-        cpu or cuda.
-    threads
-        Processor threads; all if not given.
-    force
-        Replace weights that exist.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    train_perceptual(
-        start, read_manifest(manifest), data, out, recipe,
-        device=device, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
-    )  # fmt: skip
+    train_perceptual(start, read_manifest(manifest), data, options.out, recipe, **options.settings())
 
 
 @app.command
@@ -247,11 +138,8 @@ def tune_modl(
     manifest: Path,
     *,
     data: Path,
-    out: Path,
-    recipe: Annotated[TuneConfig, Parameter(name="*")] = TuneConfig(),  # noqa: B008 (frozen)
-    device: str = "cpu",
-    threads: int | None = None,
-    force: bool = False,
+    options: Flat[TrainOptions],
+    recipe: Flat[TuneConfig] = TuneConfig(),  # noqa: B008 (frozen)
 ) -> None:
     """Fine-tune a MoDL with truth, with held-out samples, or with the score; a run that was cut off goes on.
 
@@ -263,20 +151,13 @@ def tune_modl(
         Which magnitude images, which subjects: see data_manifests/.
     data
         Folder that the manifest's paths start from.
-    out
-        Weights to write (.safetensors).
-    recipe
-        Options of the recipe.
-    device
-        cpu or cuda.
-    threads
-        Processor threads; all if not given.
-    force
-        Replace weights that exist.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    tune(
-        start, read_manifest(manifest), data, out, recipe,
-        device=device, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
-    )  # fmt: skip
+    tune(start, read_manifest(manifest), data, options.out, recipe, **options.settings())
+
+
+def _provenance(examples: Sequence[Path]) -> dict[str, Any]:
+    """Manifest of degraded images, and their hashes."""
+    return {
+        "manifest": read_origin(examples[-1])["manifest"],
+        "examples": [read_origin(folder) | {"sha256": content_hash(folder)} for folder in examples],
+    }

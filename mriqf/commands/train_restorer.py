@@ -1,6 +1,5 @@
 """`mriqf train arcnn` and its like: one command for each network that restores JPEG images."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields, make_dataclass, replace
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import Annotated, Any
 
 import torch
 from cyclopts import App, Parameter
-from tqdm import tqdm
 
+from mriqf.cli import Flat
+from mriqf.commands.options import StartOptions
 from mriqf.restore import (
     ARCNN,
     QAIRN,
@@ -44,28 +44,22 @@ def add_restorers(app: App) -> None:
 
 
 def _command(network: Callable[..., torch.nn.Module], published: Any, small: Any) -> Callable[..., None]:
-    options: Any = _options(published, small)
-    unchanged = options()
+    size: Any = _options(published, small)
+    unchanged = size()
 
     def command(
         manifest: Path,
         *,
         data: Path,
-        out: Path,
         small_network: Annotated[bool, Parameter(name="--small", negative="")] = False,
-        model: options = unchanged,  # pyright: ignore[reportInvalidTypeForm]
-        recipe: Annotated[RestorerTrainConfig, Parameter(name="*")] = RestorerTrainConfig(),  # noqa: B008 (frozen)
-        start: str | None = None,
-        device: str = "cpu",
-        threads: int | None = None,
-        force: bool = False,
+        model: size = unchanged,  # pyright: ignore[reportInvalidTypeForm]
+        options: Flat[StartOptions],
+        recipe: Flat[RestorerTrainConfig] = RestorerTrainConfig(),  # noqa: B008 (frozen)
     ) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
         given = {name: value for name, value in asdict(model).items() if value is not None}
         train_restorer(
-            network, replace(small if small_network else published, **given), read_manifest(manifest), data, out,
-            recipe, device=device, start=start, force=force, report=lambda line: tqdm.write(line, file=sys.stderr),
+            network, replace(small if small_network else published, **given), read_manifest(manifest), data,
+            options.out, recipe, **options.settings(),
         )  # fmt: skip
 
     command.__doc__ = f"""Train the restorer {network.__name__}; a run that was cut off goes on where its checkpoint is.
@@ -76,22 +70,10 @@ def _command(network: Callable[..., torch.nn.Module], published: Any, small: Any
         Which photographs or MR images, which were never compressed: see data_manifests/.
     data
         Folder that the manifest's paths start from.
-    out
-        Weights to write (.safetensors).
     small_network
         The small network instead of the published one; what is said of the model changes either.
     model
         Options of the network.
-    recipe
-        Options of the recipe.
-    start
-        Weights of the same network to start from.
-    device
-        cpu or cuda.
-    threads
-        Processor threads; all if not given.
-    force
-        Replace weights that exist.
     """
     return command
 

@@ -13,7 +13,7 @@ from mriqf.io.volume import ReadError, Volume
 
 Axis = Literal["slice", "row", "column", "axial", "coronal", "sagittal"]
 NORMALS = {"sagittal": 0, "coronal": 1, "axial": 2}
-"""Of anatomical planes, in right-anterior-superior axes."""
+"""Axis normal to each anatomical plane, in right-anterior-superior axes."""
 
 
 def cut_along(volume: Volume, axis: Axis) -> Volume:

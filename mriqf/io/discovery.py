@@ -13,7 +13,7 @@ ENDINGS = (
     ".tiff", ".webp",
 )  # fmt: skip
 RAW = (".h5", ".hdf5", ".mrd", ".cfl", ".hdr", ".npy", ".npz")
-"""Of files that may hold k-space."""
+"""Endings of files that may hold k-space."""
 DICOM = (".dcm", ".ima")
 NAMED = 12  # files with one reason that are named one by one; of more, how many there are of each ending
 

@@ -25,9 +25,9 @@ class Cell:
     """Coefficients of JPEG images, and the steps that they were rounded to."""
 
     centres: tuple[Float[Tensor, "b _ _ 8 8"], ...]
-    """Of luma, and for colour of Cb and Cr with half as many blocks each way: whole multiples of the steps."""
+    """Coefficients of luma, and for colour of Cb and Cr with half as many blocks each way: multiples of the steps."""
     steps: tuple[Float[Tensor, "b 1 1 8 8"], ...]
-    """Of each."""
+    """Quantisation steps of each."""
 
 
 def code(images: Float[Tensor, "b ch h w"], tables: Float[Tensor, "b t 8 8"]) -> Cell:

@@ -44,7 +44,7 @@ class Fit(NamedTuple):
 
     opinions: Float[np.ndarray, " n"]
     logistic: bool
-    """Whether the curve is the logistic; otherwise a straight line, since the logistic would not converge."""
+    """The curve is the logistic; otherwise a straight line, since the logistic would not converge."""
 
 
 def logistic_fit(scores: Numbers, opinions: Numbers, parameters: Literal[4, 5] = 4) -> Fit:

@@ -24,7 +24,7 @@ class ARCNNConfig:
     width: int = 64
     """Channels behind the first layer, a multiple of 4; the second has half of them, the third a quarter."""
     residual: bool = False
-    """Whether the network gives what is added to the image rather than, as published, the image; trains far faster."""
+    """Predict what is added to the image rather than, as published, the image; trains far faster."""
 
 
 class ARCNN(nn.Module):

@@ -30,13 +30,13 @@ class DIPConfig:
     width: int = 16
     """Channels at the finest scale; twice as many at each coarser one, up to 128 or, if that is more, the width."""
     scales: int = 5
-    """How often the resolution is halved."""
+    """Number of times that the resolution is halved."""
     skips: int = 4
     """Channels of the skip connection at each scale; 0 for none."""
     start: Literal["noise", "image"] = "noise"
-    """What the network sees: noise that stays the same, or the compressed image."""
+    """Input of the network: noise that stays the same, or the compressed image."""
     noise_channels: int = 32
-    """Of the noise."""
+    """Channels of the noise."""
 
     @property
     def seen(self) -> int:

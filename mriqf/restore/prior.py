@@ -41,7 +41,7 @@ class PriorConfig:
     kl: float = 0.0
     """λ: weight of the mean over channels of `colour_kl`."""
     reading: Literal["moments", "histogram"] = "moments"
-    """How `colour_kl` reads the distribution of a reconstruction's levels."""
+    """Estimate of the distribution of a reconstruction's levels in `colour_kl`."""
     jitter: float = 1 / 30
     """Standard deviation of the noise that is added at each step to what the network sees. SURE stays unbiased with it,
     and without it is driven below zero: what one image leaves open, its divergence, is then fitted."""
@@ -64,7 +64,7 @@ class PriorConfig:
     checkpoint_every: int = 250
     """Steps between checkpoints, if any are kept."""
     seed: int = 0
-    """Of initial weights and of every draw."""
+    """Seed of initial weights and of every draw."""
     model: DIPConfig = field(default_factory=DIPConfig)
     """The network, and what it sees."""
 

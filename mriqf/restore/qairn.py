@@ -31,9 +31,9 @@ class QAIRNConfig:
     blocks: int = 4
     """Residual blocks each way at each resolution."""
     attention: bool = True
-    """Whether skip connections are gated; without, they are added, as in FBCNN."""
+    """Gate the skip connections; without, they are added, as in FBCNN."""
     residual: bool = False
-    """Whether the network gives what is added to the image rather than, as published, the image; trains far faster, but
+    """Predict what is added to the image rather than, as published, the image; trains far faster, but
     then nothing ties the gates to quality: where there is nothing to add, there is nothing for a skip to pass on."""
 
 

@@ -42,16 +42,16 @@ class QGACConfig:
     manifold: int = 64
     """Channels between the quantisation table and the kernels; unsaid in the paper: the authors' later code's."""
     conditioning: Conditioning = "manifold"
-    """How the table is told: `manifold` makes kernels of it, `concatenate` gives it as a channel, `none` ignores it."""
+    """Use of the table: `manifold` makes kernels of it, `concatenate` gives it as a channel, `none` ignores it."""
     block_net: bool = True
-    """Whether luma has block networks; without, there is the frequency network alone."""
+    """Block networks for luma; without, there is the frequency network alone."""
     frequency_net: bool = True
-    """Whether luma has the frequency network; without, there is one block network alone."""
+    """Frequency network for luma; without, there is one block network alone."""
     fusion: bool = True
-    """Whether luma's residual is fused from all subnetworks; without, it is what the last gives."""
+    """Fuse luma's residual from all subnetworks; without, it is what the last gives."""
     residual: bool = False
-    """Whether each subnetwork of luma gives what is to be added, and all is in units of what quantisation takes from a
-    frequency, not of how much that varies; trains far faster than as published."""
+    """Each subnetwork of luma predicts what is to be added, in units of what quantisation takes from a frequency,
+    not of how much that varies; trains far faster than as published."""
 
 
 SMALL = QGACConfig(width=64, growth=8, frequency_width=128, chroma_width=16, manifold=12, residual=True)

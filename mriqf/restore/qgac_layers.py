@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 FREQUENCIES = 64
 START = 0.1
-"""Of the last layers' weights at first: an untrained network adds nearly nothing."""
+"""Scale of the last layers' weights at first: an untrained network adds nearly nothing."""
 Conditioning = Literal["manifold", "concatenate", "none"]
 
 

@@ -19,7 +19,7 @@ from mriqf.jpeg import BLOCK
 from mriqf.restore.tables import unit_tables
 
 SIDE = 112
-"""Of the small image that the global branch sees."""
+"""Side of the small image that the global branch sees."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class QGCNConfig:
     global_width: int = 32
     """Channels of the first layer of the global branch, to which its other layers are proportional."""
     quantisation: bool = True
-    """Whether it is told the tables; with neither them nor the global branch it is the paper's EDSR."""
+    """Give it the quantisation tables; with neither them nor the global branch it is the paper's EDSR."""
     residual: bool = False
-    """Whether the network gives what is added to the image rather than, as published, the image; trains far faster."""
+    """Predict what is added to the image rather than, as published, the image; trains far faster."""
 
 
 SMALL = QGCNConfig(width=32, blocks=16, global_width=4, residual=True)

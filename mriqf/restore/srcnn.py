@@ -22,9 +22,9 @@ class SRCNNConfig:
     width: int = 64
     """Channels behind the first layer, an even number; the second has half of them."""
     kernel: int = 1
-    """Of the middle layer, an odd number: 1, or 5 for the larger 9-5-5."""
+    """Kernel of the middle layer, an odd number: 1, or 5 for the larger 9-5-5."""
     residual: bool = False
-    """Whether the network gives what is added to the image rather than, as published, the image; trains far faster."""
+    """Predict what is added to the image rather than, as published, the image; trains far faster."""
 
 
 class SRCNN(nn.Module):

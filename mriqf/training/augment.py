@@ -15,27 +15,27 @@ from torch import Tensor
 
 from mriqf.jpeg import compress_pixels
 
-Law = Literal["uniform", "log", "neglog"]
+Distribution = Literal["uniform", "log", "neglog"]
 MARGIN = 16  # pixels around a patch whose grid is shifted
 
 
-def draw_quality(rng: np.random.Generator, n: int, law: Law = "neglog") -> np.ndarray:
+def draw_quality(rng: np.random.Generator, n: int, distribution: Distribution = "neglog") -> np.ndarray:
     """Qualities 1–100 to train on.
 
     `uniform` has no preference. `neglog` has density −log(1 − q/101), that of 1 − U·U′: 51 % above 80, as the report
     says of its draws. `log` has density log q, as the report writes it: 25 % above 80.
     """
     u = rng.random(n)
-    if law == "uniform":
+    if distribution == "uniform":
         quality = 100 * u
-    elif law == "neglog":
+    elif distribution == "neglog":
         quality = 100 * (1 - u * rng.random(n))
-    elif law == "log":
+    elif distribution == "log":
         grid = np.arange(1, 101)
         mass = np.cumsum(np.log(grid))
         return grid[np.searchsorted(mass / mass[-1], u)]
     else:
-        raise ValueError(f"law is {law!r}: choose uniform, log or neglog")
+        raise ValueError(f"law is {distribution!r}: choose uniform, log or neglog")
     return np.clip(np.ceil(quality), 1, 100).astype(int)
 
 
@@ -91,7 +91,7 @@ def make_batch(
     rng: np.random.Generator,
     n: int,
     size: int,
-    law: Law = "neglog",
+    distribution: Distribution = "neglog",
     augmentation: Augmentation = Augmentation(),
 ) -> tuple[Float[Tensor, "b ch h w"], Float[Tensor, " b"]]:
     """Draw `n` compressed patches of `size`² pixels, in [0, 1], and their qualities, 0–100.
@@ -104,7 +104,7 @@ def make_batch(
         How often each source is drawn; need not add up to 1.
     """
     share = np.asarray(weights, float) / np.sum(weights)
-    quality = draw_quality(rng, n, law)
+    quality = draw_quality(rng, n, distribution)
     patches = []
     for k in range(n):
         pool = pools[int(rng.choice(len(pools), p=share))]

@@ -34,10 +34,10 @@ class ErrorTrainConfig:
     weight_decay: float = 1e-3
     """Decoupled weight decay."""
     sides: tuple[int, ...] = (128, 256)
-    """Of the square parts of images that are trained on, pixels; steps take one after the other: many small parts, then
-    few whole images, whose background tells much."""
+    """Sides of the square parts of images that are trained on, pixels; steps take one after the other: many small
+    parts, then few whole images, whose background tells much."""
     pixels: int = 400_000
-    """Of all parts of a step."""
+    """Pixels of all parts of a step."""
     pooled: float = 1.0
     """Weight of the error of a whole part beside that of its cells."""
     flawed: float = 0.25
@@ -49,7 +49,7 @@ class ErrorTrainConfig:
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones kept."""
     seed: int = 0
-    """Of the initial weights and of every batch."""
+    """Seed of the initial weights and of every batch."""
     checkpoint_every: int = 1000
     """Steps between checkpoints, each with its validation."""
     model: ErrorConfig = field(default_factory=ErrorConfig)

@@ -23,7 +23,7 @@ class Source:
     """One line of a manifest: a file of slices, a folder of photographs, or a folder of files that are counted."""
 
     path: str
-    """Of a folder, the PNG, TIFF and WebP files are its photographs."""
+    """File or folder; the PNG, TIFF and WebP files of a folder are its photographs."""
     split: Split
     sha256: str | None = None
     key: str = "images"
@@ -33,11 +33,11 @@ class Source:
     """Name of the one subject that a file shows. Files of one subject are read one after the other, as one stack."""
     subjects: tuple[int, ...] | None = None
     weight: float = 1.0
-    """How often its images are drawn, relative to the other sources."""
+    """Frequency of draws of its images, relative to the other sources."""
     files: str | None = None
     """Pattern of the files in the folder, such as ``*.h5``, of data whose hash nobody publishes."""
     count: int | None = None
-    """How many files the pattern must find."""
+    """Number of files that the pattern must find."""
 
     def find(self, root: Path) -> list[Path]:
         """Files below a folder: those of the pattern, or else the one file or folder itself, if it is there."""
@@ -54,7 +54,7 @@ class Manifest:
     name: str
     sources: tuple[Source, ...]
     sha256: str
-    """Of the manifest's own text, which holds the hashes of the data."""
+    """Hash of the manifest's own text, which holds the hashes of the data."""
 
     def split(self, split: Split) -> tuple[Source, ...]:
         """Sources of one split."""

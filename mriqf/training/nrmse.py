@@ -48,7 +48,7 @@ class NRMSETrainConfig:
     ema: float = 0.998
     """Decay of the averaged weights, which are the ones kept."""
     seed: int = 0
-    """Of the initial weights and of every batch."""
+    """Seed of the initial weights and of every batch."""
     checkpoint_every: int = 500
     """Steps between checkpoints, each with its validation."""
     model: NRMSEConfig = field(default_factory=NRMSEConfig)

@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 
 PATIENCE = timedelta(hours=2)
-"""How long the others wait for the first process, which validates alone."""
+"""Time that the others wait for the first process, which validates alone."""
 
 
 @contextmanager

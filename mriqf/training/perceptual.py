@@ -76,7 +76,7 @@ class PerceptualConfig:
     anchor: float = 0.0
     """Weight of the mean absolute difference of the output and what the network gave before it was fine-tuned."""
     schedule: Literal["constant", "ramp"] = "constant"
-    """Of `lam`: the same all along, or rising linearly from 0 over the first half of the steps."""
+    """Schedule of `lam`: constant, or rising linearly from 0 over the first half of the steps."""
     cell: float = 0.0
     """Weight of the mean absolute distance of the output, in [0, 1], to the images that JPEG codes as the same file."""
     colour: float = 0.0
@@ -90,7 +90,7 @@ class PerceptualConfig:
     most: int = 16
     """Validation images at most, the middle of each; spread over the manifest's."""
     seed: int = 0
-    """Of every draw."""
+    """Seed of every draw."""
 
 
 def train_perceptual(

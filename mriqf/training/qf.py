@@ -13,7 +13,7 @@ from torch.nn import functional
 from mriqf import weights
 from mriqf.jpeg import compress_pixels
 from mriqf.predictors.qf import CLASS_QUALITIES, QFConfig, QFPredictor
-from mriqf.training.augment import MARGIN, Augmentation, Law, check_images, make_batch
+from mriqf.training.augment import MARGIN, Augmentation, Distribution, check_images, make_batch
 from mriqf.training.loop import check_new, fit, fresh, origin
 from mriqf.training.manifest import Manifest, read_source
 from mriqf.training.parallel import own_device, pooled, share
@@ -35,18 +35,18 @@ class TrainConfig:
     """Sides of the training patches, pixels, taken in turn."""
     pixels: int = 196608
     """Pixels a batch: 48 patches of 64², or 12 of 128²."""
-    law: Law = "neglog"
-    """How qualities are drawn: neglog, log or uniform."""
+    law: Distribution = "neglog"
+    """Distribution of the drawn qualities: neglog, log or uniform."""
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones kept."""
     seed: int = 0
-    """Of the initial weights and of every batch."""
+    """Seed of the initial weights and of every batch."""
     checkpoint_every: int = 1000
     """Steps between checkpoints, each with its validation."""
     model: QFConfig = field(default_factory=QFConfig)
     """The network."""
     augmentation: Augmentation = field(default_factory=Augmentation)
-    """How patches are varied."""
+    """Variation of patches."""
 
 
 def train(

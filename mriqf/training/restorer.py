@@ -55,7 +55,7 @@ class RestorerTrainConfig:
     """Part of the network that is trained, the rest stays as it is; QGAC's stages are `luma`, by luma's loss alone, and
     `chroma`."""
     seed: int = 0
-    """Of initial weights and of every draw."""
+    """Seed of initial weights and of every draw."""
 
 
 def train_restorer(

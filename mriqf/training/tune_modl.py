@@ -30,7 +30,7 @@ from recon.validate import central
 Objective = Literal["supervised", "held-out", "measured"]
 
 ROWS = 64
-"""Of the smallest image that a predictor takes."""
+"""Rows of the smallest image that a predictor takes."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class TuneConfig:
     batch: int = 1
     """Samples a step."""
     pixels: int = 16384
-    """Of a sample: slabs of 64 rows of 256 columns, or squares of 128; wider slabs have 64 rows too."""
+    """Pixels of a sample: slabs of 64 rows of 256 columns, or squares of 128; wider slabs have 64 rows too."""
     seed: int = 0
-    """Of every draw."""
+    """Seed of every draw."""
     simulation: SimulationConfig = field(default_factory=lambda: replace(KNOWN_MAPS, acceleration=(4.0, 6.0)))
-    """How measurements are drawn from images."""
+    """Simulation of measurements from images."""
 
 
 def tune_modl(

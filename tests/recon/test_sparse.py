@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import pywt
 import torch
-from properties import check_batch_invariant, check_homogeneous, complex_normal, relative_error
+from properties import check_batch_invariant, check_homogeneous, complex_normal, phantom, relative_error
 
 from recon import (
     Sense,
@@ -14,7 +14,6 @@ from recon import (
     masks,
     rss,
     simulate_kspace,
-    smooth_phase,
     total_variation,
     zero_filled,
 )
@@ -23,13 +22,6 @@ B, C, H, W = 3, 8, 24, 32
 CSM = birdcage(C, (H, W))
 SENSE = Sense(masks.random(W, 2, 0.2, seed=0), CSM)
 KSPACE = complex_normal(B, C, H, W)
-
-
-def phantom():
-    image = torch.zeros(1, 1, H, W)
-    image[..., 6:18, 8:24] = 1
-    image[..., 10:14, 12:18] = 0.4
-    return image * smooth_phase((H, W), seed=0)
 
 
 def wavelet_norm(x, wavelet="db4"):
@@ -42,7 +34,7 @@ def wavelet_norm(x, wavelet="db4"):
 def test_l1_wavelet_is_sigpys():
     from sigpy.mri.app import L1WaveletRecon
 
-    kspace, lam = simulate_kspace(phantom(), CSM, 0.02, seed=0), 0.02
+    kspace, lam = simulate_kspace(phantom(H, W), CSM, 0.02, seed=0), 0.02
     zero = zero_filled(kspace, SENSE).abs()
     scale = (zero.pow(4).sum() / zero.square().sum()).sqrt().item()
     weights = SENSE.mask[0, 0].expand(H, W).float().numpy()
@@ -80,7 +72,7 @@ def test_l1_wavelet_properties():
 
 def test_l1_wavelet_does_not_see_empty_margins():
     # The weight goes with the object, so the image stays, but for the margin's part in the coarsest wavelets.
-    image = phantom()
+    image = phantom(H, W)
     results = []
     for margin in (0, 16):
         padded = torch.nn.functional.pad(image, [margin] * 4)
@@ -102,15 +94,15 @@ def test_l1_wavelet_is_deterministic_and_silent(capfd):
 def test_measured_zeros_are_not_unsampled():
     # A coil image of zeros is data: with them as gaps, any image would explain it.
     sense = Sense(torch.ones(W, dtype=torch.bool), CSM)
-    kspace = simulate_kspace(phantom(), CSM, noise_std=0.0, seed=0)
+    kspace = simulate_kspace(phantom(H, W), CSM, noise_std=0.0, seed=0)
     kspace[..., ::2] = 0
     assert relative_error(l1_wavelet(kspace, sense, lam=0, max_iter=20), zero_filled(kspace, sense)) < 1e-4
 
 
 def test_l1_wavelet_limits():
     sense = Sense(torch.ones(W, dtype=torch.bool), CSM)
-    kspace = simulate_kspace(phantom(), CSM, noise_std=0.0, seed=0)
-    assert relative_error(l1_wavelet(kspace, sense, lam=0, max_iter=3), phantom()) < 1e-4
+    kspace = simulate_kspace(phantom(H, W), CSM, noise_std=0.0, seed=0)
+    assert relative_error(l1_wavelet(kspace, sense, lam=0, max_iter=3), phantom(H, W)) < 1e-4
     assert (l1_wavelet(KSPACE, SENSE, lam=100) == 0).all()
     assert (l1_wavelet(0 * KSPACE, SENSE) == 0).all()
     assert relative_error(l1_wavelet(KSPACE, SENSE, max_iter=0), zero_filled(KSPACE, SENSE)) < 1e-6
@@ -118,16 +110,16 @@ def test_l1_wavelet_limits():
 
 def test_l1_wavelet_denoises_and_unfolds():
     sense = Sense(masks.random(W, 2, 0.2, seed=1), CSM)
-    kspace = simulate_kspace(phantom(), CSM, noise_std=0.02, seed=0)
-    errors = [relative_error(f(kspace, sense), phantom()) for f in (l1_wavelet, cg_sense, zero_filled)]
+    kspace = simulate_kspace(phantom(H, W), CSM, noise_std=0.02, seed=0)
+    errors = [relative_error(f(kspace, sense), phantom(H, W)) for f in (l1_wavelet, cg_sense, zero_filled)]
     assert errors[0] < 0.8 * min(errors[1:])
 
 
 def test_l1_wavelet_of_large_maps():
     # Maps of any norm converge to the image that goes with them.
-    kspace = simulate_kspace(phantom(), CSM, noise_std=0.0, seed=0)
+    kspace = simulate_kspace(phantom(H, W), CSM, noise_std=0.0, seed=0)
     sense = Sense(torch.ones(W, dtype=torch.bool), 5 * CSM)
-    assert relative_error(5 * l1_wavelet(kspace, sense, lam=0, max_iter=5), phantom()) < 1e-5
+    assert relative_error(5 * l1_wavelet(kspace, sense, lam=0, max_iter=5), phantom(H, W)) < 1e-5
 
 
 def test_l1_wavelet_bad_arguments():
@@ -141,7 +133,7 @@ def test_l1_wavelet_bad_arguments():
 
 @pytest.mark.parametrize("reconstruct", [l1_wavelet, total_variation])
 def test_samples_stop_by_themselves(reconstruct):
-    easy = simulate_kspace(phantom(), CSM, 0.0, seed=0)
+    easy = simulate_kspace(phantom(H, W), CSM, 0.0, seed=0)
     both = torch.cat([easy, KSPACE[:1]])
     assert relative_error(reconstruct(both, SENSE)[:1], reconstruct(easy, SENSE)) < 1e-5
 
@@ -178,11 +170,11 @@ def test_total_variation_properties():
 
 def test_total_variation_limits():
     sense = Sense(torch.ones(W, dtype=torch.bool), CSM)
-    kspace = simulate_kspace(phantom(), CSM, noise_std=0.0, seed=0)
-    assert relative_error(total_variation(kspace, sense, lam=0), phantom()) < 1e-4
-    noisy = simulate_kspace(phantom(), CSM, noise_std=0.05, seed=0)
+    kspace = simulate_kspace(phantom(H, W), CSM, noise_std=0.0, seed=0)
+    assert relative_error(total_variation(kspace, sense, lam=0), phantom(H, W)) < 1e-4
+    noisy = simulate_kspace(phantom(H, W), CSM, noise_std=0.05, seed=0)
     flat = total_variation(noisy, sense, lam=0.05)
-    assert relative_error(flat, phantom()) < 0.7 * relative_error(zero_filled(noisy, sense), phantom())
+    assert relative_error(flat, phantom(H, W)) < 0.7 * relative_error(zero_filled(noisy, sense), phantom(H, W))
     with pytest.raises(ValueError, match="use lam >= 0"):
         total_variation(KSPACE, SENSE, lam=-1.0)
 

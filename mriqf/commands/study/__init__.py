@@ -5,17 +5,24 @@ A study writes into one folder, goes on where it was cut off, and without inputs
 
 from cyclopts import App
 
+STUDIES = (  # command, package in mriqf.studies, help
+    ("sampling", "jpeg_report.sampling", "Which draws and losses to train with."),
+    ("corruption", "jpeg_report.corruption", "Score against blur, noise, JPEG."),
+    ("dataset", "jpeg_report.datasets", "Mean score of whole data sets."),
+    ("r", "jpeg_report.acceleration", "Score against the undersampling rate R."),
+    ("loss", "jpeg_report.loss", "The score as a loss of restorers."),
+    ("restoration", "restorers.restoration", "Restorers of JPEG images."),
+    ("ordering", "restorers.ordering", "Which restorer is better, at one budget."),
+    ("tuning", "selfsup", "MoDL tuned without truth, or with it."),
+    ("opinion", "opinion", "Scores against human opinion of JPEGs."),
+    ("prior", "restorers.prior", "Deep image prior on JPEG photographs."),
+    ("pretext", "transfer", "Does reading JPEG first help MR?"),
+)
+PACKAGES = {name: f"mriqf.studies.{package}" for name, package, _ in STUDIES}
+
 app = App(name="study", help="Carry out a study: table, figures and an answer in one folder; resumable.")
-app.command("mriqf.commands.study.sampling:sampling", name="sampling", help="Which draws and losses to train with.")
-app.command("mriqf.commands.study.corruption:corruption", name="corruption", help="Score against blur, noise, JPEG.")
-app.command("mriqf.commands.study.dataset:dataset", name="dataset", help="Mean score of whole data sets.")
-app.command("mriqf.commands.study.r:acceleration", name="r", help="Score against the undersampling rate R.")
-app.command("mriqf.commands.study.loss:loss", name="loss", help="The score as a loss of restorers.")
-app.command("mriqf.commands.study.restoration:restoration", name="restoration", help="Restorers of JPEG images.")
-app.command("mriqf.commands.study.ordering:ordering", name="ordering", help="Which restorer is better, at one budget.")
-app.command("mriqf.commands.study.tuning:tuning", name="tuning", help="MoDL tuned without truth, or with it.")
-app.command("mriqf.commands.study.opinion:opinion", name="opinion", help="Scores against human opinion of JPEGs.")
-app.command("mriqf.commands.study.prior:prior", name="prior", help="Deep image prior on JPEG photographs.")
+for name, _, text in STUDIES:
+    app.command(f"mriqf.commands.study.run:{name}", name=name, help=text)
 app.command("mriqf.commands.study.claims:claims", name="claims", help="Twelve claims, with bars fixed before.")
-app.command("mriqf.commands.study.pretext:pretext", name="pretext", help="Does reading JPEG first help MR?")
-app.command("mriqf.commands.study.report:report", name="report", help="The report's claims, from these studies.")
+app.command("mriqf.commands.study.summary:summary", name="summary", help="The report's claims, from these studies.")
+app.command("mriqf.commands.study.summary:summary", name="report", show=False)  # its name in earlier releases

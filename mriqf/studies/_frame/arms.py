@@ -1,6 +1,6 @@
 """Arms of a study: networks that are trained once, kept in a folder, and found again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +28,26 @@ def is_trained(path: Path, terms: Mapping[str, Any]) -> bool:
     if any(told.get(name) != value for name, value in terms.items()):
         raise ValueError(f"{path} was trained otherwise: remove it, or choose another folder")
     return True
+
+
+def train_missing(
+    path: Path, terms: Mapping[str, Any], train: Callable[..., object], report: Callable[[str], None]
+) -> None:
+    """Train an arm unless its weights exist.
+
+    Parameters
+    ----------
+    path, terms
+        As of `is_trained`.
+    train
+        Writes the weights; takes `report`.
+    report
+        Gets its lines, after the arm's name.
+
+    Raises
+    ------
+    ValueError
+        If weights exist that were trained otherwise.
+    """
+    if not is_trained(path, terms):
+        train(report=lambda line: report(f"{path.stem}: {line}"))

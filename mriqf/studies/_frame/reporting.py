@@ -1,26 +1,37 @@
-"""Tables of results in markdown."""
+"""Markdown of answers: tables, figures with their intervals, claims of a paper against what was measured here."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isnan
+
+Interval = tuple[float, float, float]
+"""A figure, and the ends of its 95 % interval; NaN where there are too few subjects for one."""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown table."""
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Table of cells."""
+    lines = ["|" + "".join(f" {cell} |" if cell else " |" for cell in cells) for cells in (heads, *rows)]
+    return "\n".join([lines[0], "|---" * len(heads) + "|", *lines[1:]])
+
+
+def with_interval(value: Interval, form: str = "+.2f") -> str:
+    """Figure, and in brackets its interval if there is one."""
+    figure, low, high = (f"{number:{form}}" for number in value)
+    return figure if isnan(value[1]) else f"{figure} [{low}, {high}]"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A line of the table of claims."""
+    """Claim of a paper and what was measured: a line of the table of claims."""
 
     name: str
     """As A1."""
     says: str
-    """What the paper says."""
+    """Statement of the paper."""
     measured: str
-    """What was measured here, with its interval."""
+    """Measurement, with its interval."""
     data: str
-    """On what, how many, of how many subjects."""
+    """Number of images and of subjects."""
     holds: bool | None
     """None where it was not measured."""
 
@@ -28,6 +39,7 @@ class Claim:
 def claims_table(claims: Iterable[Claim]) -> str:
     """Markdown table, a line each."""
     verdict = {True: "holds", False: "**fails**", None: "not measured"}
-    lines = ["| claim | the report says | measured here | data | verdict |", "|---|---|---|---|---|"]
-    lines += [f"| {c.name} | {c.says} | {c.measured} | {c.data} | {verdict[c.holds]} |" for c in claims]
-    return "\n".join(lines)
+    return markdown_table(
+        ["claim", "the report says", "measured here", "data", "verdict"],
+        [[c.name, c.says, c.measured, c.data, verdict[c.holds]] for c in claims],
+    )

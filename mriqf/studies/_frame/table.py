@@ -49,14 +49,14 @@ class Table:
         Columns that tell one row from another.
     columns
         The columns with what was measured.
-    card
+    metadata
         Study, configuration, seeds, hashes of data and weights; part of every row as the first digits of its hash.
     """
 
     folder: Path
     key: tuple[str, ...]
     columns: tuple[str, ...]
-    card: dict[str, Any]
+    metadata: dict[str, Any]
 
     @property
     def path(self) -> Path:
@@ -86,14 +86,14 @@ class Table:
 
     def _sign(self) -> None:
         """Say what is measured here, or check that it is the same."""
-        path, text = self.folder / "study.json", json.dumps(self.card, indent=1) + "\n"
+        path, text = self.folder / "study.json", json.dumps(self.metadata, indent=1) + "\n"
         if not path.exists():
             if self.path.exists():
                 raise ValueError(f"{self.folder} has rows of an unknown study: choose another folder")
             with atomic_path(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         elif (found := path.read_text(encoding="utf-8")) != text:
-            raise ValueError(f"{self.folder} holds {_difference(found, self.card)}: give that, or another folder")
+            raise ValueError(f"{self.folder} holds {_difference(found, self.metadata)}: give that, or another folder")
 
     def _mend(self) -> set[tuple[str, ...]]:
         """Keys of the rows that are there, after cutting off a last line that was not written whole."""
@@ -110,7 +110,7 @@ class Table:
         return {tuple(row[: len(self.key)]) for row in rows}
 
     def _append(self, rows: Iterable[tuple[tuple[Value, ...], Mapping[str, Value]]]) -> None:
-        stamp = (hashlib.sha256(json.dumps(self.card).encode()).hexdigest()[:12], versions())
+        stamp = (hashlib.sha256(json.dumps(self.metadata).encode()).hexdigest()[:12], versions())
         with self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             if file.tell() == 0:
@@ -189,14 +189,14 @@ def _cell(value: Value) -> str:
     return str(value)
 
 
-def _difference(found: str, card: Mapping[str, Any]) -> str:
+def _difference(found: str, metadata: Mapping[str, Any]) -> str:
     """The first thing in which a folder's study is another."""
     try:
         old = json.loads(found)
     except ValueError:
         return "no readable study.json"
-    for name in sorted(old.keys() | card.keys()):
-        a, b = old.get(name), json.loads(json.dumps(card.get(name)))
+    for name in sorted(old.keys() | metadata.keys()):
+        a, b = old.get(name), json.loads(json.dumps(metadata.get(name)))
         if isinstance(a, dict) and isinstance(b, dict):
             name, a, b = next(
                 ((f"{name}.{k}", a.get(k), b.get(k)) for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)),

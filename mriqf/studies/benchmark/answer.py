@@ -83,7 +83,7 @@ def _summary(everything: Sequence[Finding], trial: str) -> str:
         known = [a for a in apart if a is not None]
         cell = f"{sum(known)} of {len(known)}" if known else ""
         rows.append((f"{claim.number} {claim.text}", _overall(mine, trial), cell))
-    return reporting.table(("claim", "bars", "above the best classical measure, intervals apart"), rows)
+    return reporting.markdown_table(("claim", "bars", "above the best classical measure, intervals apart"), rows)
 
 
 def _overall(mine: Sequence[Finding], trial: str) -> str:
@@ -115,7 +115,7 @@ def _table(mine: Sequence[Finding], table: Columns) -> str:
         cells = [f.estimates[m].text(f.form) if m in f.estimates else "" for m in columns]
         own = "—" if figure is None else f"**{figure.text(f.form)}**"
         rows.append([f.what, f.data, own, verdict, named, apart, *cells])
-    return reporting.table(head, rows)
+    return reporting.markdown_table(head, rows)
 
 
 def _notes(claim: Claim, mine: Sequence[Finding], table: Columns) -> list[str]:
@@ -123,7 +123,7 @@ def _notes(claim: Claim, mine: Sequence[Finding], table: Columns) -> list[str]:
     if claim.number == 3 and mine:
         datasets, lines = family_of_sets(table, metric_names(table)[0])
         rows = [(family, *("—" if np.isnan(v) else f"{v:.2f}" for v in values)) for family, values in lines.items()]
-        return ["Each family in each set:", "", reporting.table(("family", *datasets), rows), ""]
+        return ["Each family in each set:", "", reporting.markdown_table(("family", *datasets), rows), ""]
     if claim.number == 4:
         return [*gap_table(table), ""]
     if claim.number == 6 and mine:
@@ -180,7 +180,7 @@ def gap_table(table: Columns) -> list[str]:
         for number, (metric, curve) in enumerate(curves.items()):
             known = {name: f"{share:.2f}" + (f" ({n})" if number == 0 else "") for name, n, share in curve}
             rows.append((label(metric), *(known.get(b, "—") for b in bounds)))
-        lines.append(reporting.table(("metric", *bounds), rows))
+        lines.append(reporting.markdown_table(("metric", *bounds), rows))
     return lines
 
 

@@ -60,7 +60,7 @@ def comparison(runs: Mapping[str, Columns]) -> str:
             (str(last.claim), last.what, last.data, *cells, "" if last.bar is None else str(last.bar), classical)
         )
     names = [f"{label(trials[name])} ({name})" for name in runs]
-    return reporting.table(("claim", "what", "data", *names, "bar", "best classical measure"), rows)
+    return reporting.markdown_table(("claim", "what", "data", *names, "bar", "best classical measure"), rows)
 
 
 def _cell(finding: Finding | None, trial: str) -> str:

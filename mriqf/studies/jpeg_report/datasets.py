@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from mriqf.cli import Flat
 from mriqf.io import Volume
 from mriqf.scoring.scorer import Scorer, check_channels
-from mriqf.studies._frame.inputs import Inputs
-from mriqf.studies._frame.reporting import Claim, claims_table
+from mriqf.studies._frame.inputs import Inputs, read_inputs
+from mriqf.studies._frame.reporting import Claim, claims_table, markdown_table
 from mriqf.studies._frame.statistics import bootstrap, group_rows
-from mriqf.studies._frame.table import Columns, Task, Value
+from mriqf.studies._frame.study import Drawing, Measurements, SplitOptions, Study
+from mriqf.studies._frame.table import Columns, Table, Task, Value
 from mriqf.training.manifest import content_hash
 from mriqf.weights import config_dict, find
 
@@ -42,12 +44,12 @@ class DatasetConfig:
     rgb_weights: str = "qf-rgb"
     """Name or path of the predictor for RGB images."""
     slices: int = 3
-    """Of each volume, evenly spaced."""
+    """Slices of each volume, evenly spaced."""
     most: int | None = None
     """Subjects of a data set, evenly spaced; all if not given."""
 
 
-def card(inputs: Inputs, config: DatasetConfig) -> dict[str, Any]:
+def metadata(inputs: Inputs, config: DatasetConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     weights = {name: content_hash(find(name)) for name in (config.gray_weights, config.rgb_weights)}
     return {"study": "dataset", "config": config_dict(config), "data": inputs.hashes, "weights": weights}
@@ -195,18 +197,7 @@ def answer(columns: Columns) -> str:
         "",
         claims_table(_claims(found)),
         "",
-        "| data set | weights | files | images (subjects) | score | interval | network alone | lattice found |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for s in found:
-        kind = "JPEG" if s.lossy else "JPEG in part" if s.jpeg.any() else "no JPEG"
-        interval = "—" if np.isnan(s.interval[0]) else f"{s.interval[0]:.2f} to {s.interval[1]:.2f}"
-        lines.append(
-            f"| {s.dataset} | {s.weights} | {kind} | {len(s.score)} ({len(set(s.subject.tolist()))}) "
-            f"| {_spread(s.score)} | {interval} | {_spread(s.network)} | {s.n_lattice} |"
-        )
-    lines += [f"| {name}, in the report | its own | | | {mean:.2f} ± {sd:.1f} | | | |" for name, mean, sd in REPORTED]
-    lines += [
+        _scores(found),
         "",
         "The report's numbers are of its own network and of other images, of which LIVE may hold distorted ones: "
         "beside ours they show the order of magnitude, and no more. Scores under different weights have no order.",
@@ -222,6 +213,24 @@ def answer(columns: Columns) -> str:
         lines.append(f"- {weights}: {group[0].dataset}{''.join(steps)}")
     lines += [f"- {s.dataset}: {s.n_missing} images could not be scored." for s in found if s.n_missing]
     return "\n".join(lines)
+
+
+def _scores(found: list[Scores]) -> str:
+    heads = [
+        "data set", "weights", "files", "images (subjects)", "score", "interval", "network alone", "lattice found",
+    ]  # fmt: skip
+    rows = []
+    for s in found:
+        kind = "JPEG" if s.lossy else "JPEG in part" if s.jpeg.any() else "no JPEG"
+        interval = "—" if np.isnan(s.interval[0]) else f"{s.interval[0]:.2f} to {s.interval[1]:.2f}"
+        images = f"{len(s.score)} ({len(set(s.subject.tolist()))})"
+        rows.append([
+            s.dataset, s.weights, kind, images, _spread(s.score), interval, _spread(s.network), str(s.n_lattice),
+        ])  # fmt: skip
+    rows += [
+        [f"{name}, in the report", "its own", "", "", f"{m:.2f} ± {sd:.1f}", "", "", ""] for name, m, sd in REPORTED
+    ]
+    return markdown_table(heads, rows)
 
 
 def _spread(values: np.ndarray) -> str:
@@ -245,3 +254,27 @@ def draw_histograms(columns: Columns, path: Path) -> None:
         ax.set_xlim(0, 101)
     axes[-1].set_xlabel("score (dashed: mean; red: JPEG files)")
     figure.savefig(path, dpi=110, format="png")
+
+
+def run(
+    *inputs: Path,
+    options: Flat[SplitOptions],
+    config: Flat[DatasetConfig] = DatasetConfig(),
+) -> Measurements:
+    """Score whole data sets, and put them in order.
+
+    Grey images are scored with the grey weights, RGB images with the RGB weights, as `mriqf score` does. A file of a
+    folder that cannot be read, or an image that cannot be scored, costs a line and is left out. Writes rows.csv,
+    answer.md and histograms.png; without inputs, draws and answers again from the table.
+
+    Parameters
+    ----------
+    inputs
+        Folders of images, each a data set; files; or manifests (.toml).
+    """
+    report = options.report
+    images = read_inputs(inputs, options.data, split=options.split, most=config.most, skip=report, passed=report)
+    yield Table(options.out, KEY, COLUMNS, metadata(images, config)), tasks(images, config, report)
+
+
+STUDY = Study(run, answer, [Drawing("histograms.png", draw_histograms)])

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from mriqf.metrics.correlation import kcc, logistic_fit, pcc, srcc
+from mriqf.studies._frame.reporting import Interval, markdown_table, with_interval
 from mriqf.studies._frame.statistics import bootstrap, group_rows
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.opinion.measure import LATTICE, MAPS
@@ -34,11 +35,11 @@ class Printed(NamedTuple):
 
     database: str
     names: tuple[str, ...]
-    """Of folders that hold it: letters and digits."""
+    """Names of folders that hold it: letters and digits."""
     sizes: tuple[int, ...]
     """Images of folders that hold it all, or but for hidden references or one photograph."""
     whole: str
-    """What it has."""
+    """All its images, in words."""
     rows: tuple[tuple[float, float, float], ...]
 
 
@@ -74,13 +75,13 @@ class Scores:
 
     rater: str
     number: int | None
-    """Of the map, 1–3."""
+    """Number of the map, 1–3."""
     exponent: float | None
     score: Float[np.ndarray, " n"]
     quality: Float[np.ndarray, " n"]
     """Opinion, turned so that higher is better."""
     cluster: Shaped[np.ndarray, " n"]
-    """What is drawn together in the bootstrap: references, or images."""
+    """Units of the bootstrap: references, or images."""
 
     @property
     def label(self) -> str:
@@ -102,7 +103,7 @@ class Scores:
         """Interval of |SRCC|, 95 %."""
         return bootstrap(lambda s, q: abs(srcc(s, q)), self.cluster, self.score, self.quality)
 
-    def over(self, other: "Scores") -> tuple[float, float, float]:
+    def over(self, other: "Scores") -> Interval:
         """SRCC less that of another rater on the same images, and its 95 % interval."""
 
         def difference(a: np.ndarray, b: np.ndarray, quality: np.ndarray) -> float:
@@ -199,7 +200,7 @@ def answer(columns: Columns) -> str:
         *claims(found),
     ]
     for section in found:
-        lines += ["", f"## {section.dataset}: {section.n} images", "", *_about(section), "", *_table(section)]
+        lines += ["", f"## {section.dataset}: {section.n} images", "", *_about(section), "", _table(section)]
         if section.qairns:
             lines += ["", *_exponents(section)]
     return "\n".join(lines)
@@ -228,43 +229,41 @@ def _about(section: Section) -> Iterator[str]:
         )
 
 
-def _table(section: Section) -> Iterator[str]:
-    yield "| rater | PCC | linear | SRCC | KCC |"
-    yield "|---|---|---|---|---|"
-    printed = section.printed
+def _table(section: Section) -> str:
+    rows, printed = [], section.printed
     for scores in section.main():
-        yield _row(scores)
+        rows.append(_row(scores))
         if scores.number is None:
             continue
         if (top := best(section.pooled(scores.rater, scores.number))) is not scores:
-            yield _row(top, ", best of those tried, chosen on this very set")
+            rows.append(_row(top, ", best of those tried, chosen on this very set"))
         if printed:
-            figures = " | ".join(f"{v:+.3f}" for v in printed.rows[scores.number - 1])
-            yield f"| γ{scores.number}, as printed | {figures.replace(' | ', ' | | ', 1)} |"
+            fitted, *others = (f"{v:+.3f}" for v in printed.rows[scores.number - 1])
+            rows.append([f"γ{scores.number}, as printed", fitted, "", *others])
+    return markdown_table(["rater", "PCC", "linear", "SRCC", "KCC"], rows)
 
 
-def _row(scores: Scores, remark: str = "") -> str:
+def _row(scores: Scores, remark: str = "") -> list[str]:
     known = np.isfinite(scores.score)
     score, quality = scores.score[known], scores.quality[known]
     fit = logistic_fit(score, quality)
     fitted = np.copysign(pcc(fit.opinions, quality), srcc(score, fit.opinions))
     line = "" if fit.logistic else " (straight line)"
-    return (
-        f"| {scores.label}{remark} | {fitted:+.3f}{line} | {pcc(score, quality):+.3f} | {_signed(scores)} "
-        f"| {kcc(score, quality):+.3f} |"
-    )
+    linear, rank = pcc(score, quality), kcc(score, quality)
+    return [f"{scores.label}{remark}", f"{fitted:+.3f}{line}", f"{linear:+.3f}", _signed(scores), f"{rank:+.3f}"]
 
 
 def _exponents(section: Section) -> Iterator[str]:
     exponents = list(section.pooled(section.qairns[0], PAPERS_MAP))
     yield "SRCC of all exponents tried; p = 0 is the geometric mean."
     yield ""
-    yield f"| map | {' | '.join(f'p = {_exponent(p)}' for p in exponents)} |"
-    yield "|---" * (1 + len(exponents)) + "|"
-    for rater in section.qairns:
-        for number in MAPS:
-            cells = " | ".join(f"{s.srcc:+.3f}" for s in section.pooled(rater, number).values())
-            yield f"| {rater}, γ{number} | {cells} |"
+    yield markdown_table(
+        ["map", *(f"p = {_exponent(p)}" for p in exponents)],
+        [
+            [f"{rater}, γ{number}", *(f"{s.srcc:+.3f}" for s in section.pooled(rater, number).values())]
+            for rater in section.qairns for number in MAPS
+        ],
+    )  # fmt: skip
 
 
 def claims(found: list[Section]) -> Iterator[str]:
@@ -309,7 +308,7 @@ def _b3(section: Section, rater: str, found: list[Section]) -> str:
     better = sum(s.srcc > mean.srcc for s in pooled.values())
     text = f"SRCC of the mean {_signed(mean)}; {better} of {len(pooled) - 1} other exponents are above it"
     if top is not mean:
-        gain = _interval(*top.over(mean))
+        gain = with_interval(top.over(mean), "+.3f")
         text += f", most p = {_exponent(top.exponent)} by {gain}, which is chosen on this very set"
     verdict = "open" if better else "**fails**"
     if others := [s.pooled(rater, PAPERS_MAP) for s in found if s is not section and rater in s.qairns]:
@@ -319,7 +318,7 @@ def _b3(section: Section, rater: str, found: list[Section]) -> str:
             verdict = "**fails**"
         else:
             gain, low, high = pooled[p].over(mean)
-            text += f"; p = {_exponent(p)}, the best on the other data sets: {_interval(gain, low, high)}"
+            text += f"; p = {_exponent(p)}, the best on the other data sets: {with_interval((gain, low, high), '+.3f')}"
             verdict = "holds" if low > 0 else "**fails**" if high < 0 or not better else "open"
     return f"- {section.dataset}, {rater}: {verdict}. {text}."
 
@@ -329,8 +328,4 @@ def _exponent(p: float | None) -> str:
 
 
 def _signed(scores: Scores) -> str:
-    return _interval(scores.srcc, *scores.interval)
-
-
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:+.3f}" if np.isnan(low) else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return with_interval((scores.srcc, *scores.interval), "+.3f")

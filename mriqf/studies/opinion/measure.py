@@ -31,7 +31,7 @@ COLUMNS = ("score", "opinion", "std", "better", "reference")
 MAPS = (1, 2, 3)
 """γ1, γ2, γ3: QAIRN's gates at full, half and quarter resolution."""
 EXPONENTS = (-4, -3, -2, -1, -0.5, 0, 0.5, 1, 2, 3, 4)
-"""Of the Minkowski mean of a gate: 0 is the geometric, 1 the arithmetic mean."""
+"""Exponents of the Minkowski mean of a gate: 0 is the geometric, 1 the arithmetic mean."""
 LATTICE = "lattice"
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -66,9 +66,9 @@ class Opinion:
     std: float
     """Spread of the opinion over people as the data set gives it; not a number where it does not."""
     better: Better
-    """Whether lower or higher opinions are better."""
+    """Direction of opinions: lower or higher is better."""
     reference: str
-    """What the image was made from; the image itself where that is not told."""
+    """Image that this one was made from; itself where that is not told."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ SCALAR = (("", math.nan),)
 """Keys of a rater that gives one score."""
 
 
-def card(opinions: Opinions, config: OpinionConfig) -> dict[str, Any]:
+def metadata(opinions: Opinions, config: OpinionConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     weights = {name: content_hash(find(name)) for name in (*config.qairn, *config.predictors)}
     return {"study": "opinion", "config": config_dict(config), "data": opinions.hashes, "weights": weights}

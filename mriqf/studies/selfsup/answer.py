@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mriqf.studies._frame.reporting import Interval, markdown_table, with_interval
 from mriqf.studies._frame.statistics import bootstrap
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.selfsup.arms import START, Arm
@@ -28,8 +29,6 @@ RULE = (
     "trained once, and what another seed would give is not in them. Coils, phase and noise are simulated, coil maps "
     "known."
 )
-
-Interval = tuple[float, float, float]  # mean, and the ends of its 95 % interval
 
 
 def answer(table: Columns) -> str:
@@ -118,15 +117,15 @@ def _means(table: Columns) -> str:
         found = rows(table, arm)
         lines.append([title(arm), *(_plain(found[name], digits) for name, (_, digits) in FIGURES.items())])
     scores = [_plain(table[f"true_{name}"], FIGURES[name][1]) for name in ("score", "outside", "entropy")]
-    return _markdown(["arm", *(t for t, _ in FIGURES.values())], [*lines, ["truth", "", "", "", *scores]])
+    return markdown_table(["arm", *(t for t, _ in FIGURES.values())], [*lines, ["truth", "", "", "", *scores]])
 
 
 def _changes(table: Columns) -> str:
     lines = []
     for arm, base in comparisons(table):
-        told = [_told(change(table, name, arm, base), digits) for name, (_, digits) in FIGURES.items()]
+        told = [with_interval(change(table, name, arm, base), f"+.{digits}f") for name, (_, digits) in FIGURES.items()]
         lines.append([title(arm), title(base), *told, f"**{verdict(table, arm, base)}**"])
-    return _markdown(["arm", "against", *(f"Δ {t}" for t, _ in FIGURES.values()), ""], lines)
+    return markdown_table(["arm", "against", *(f"Δ {t}" for t, _ in FIGURES.values()), ""], lines)
 
 
 def _sentences(table: Columns) -> Iterator[str]:
@@ -158,12 +157,6 @@ def _plain(values: np.ndarray, digits: int) -> str:
     return f"{values.mean():.{digits}f}"
 
 
-def _told(value: Interval, digits: int) -> str:
-    mean, low, high = value
-    known = f"{mean:+.{digits}f}"
-    return known if np.isnan(low) else f"{known} [{low:+.{digits}f}, {high:+.{digits}f}]"
-
-
 def _list(found: list[Arm]) -> str:
     return f"λ = {', '.join(f'{arm.lam:g}' for arm in found)}" if found else "no λ"
 
@@ -172,7 +165,3 @@ def _counts(table: Columns) -> str:
     n = len(rows(table, BEGIN)["psnr"])
     families = ", ".join(dict.fromkeys(table["family"].tolist()))
     return f"{n} measurements of {len(np.unique(table['subject']))} subjects, masks {families}"
-
-
-def _markdown(heads: list[str], lines: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, ["---"] * len(heads), *lines])

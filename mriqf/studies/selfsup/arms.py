@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from torch import nn
 
 import recon
 from mriqf import weights
-from mriqf.studies._frame.arms import is_trained
+from mriqf.studies._frame.arms import is_trained, train_missing
 from mriqf.training.loop import commit, fresh
 from mriqf.training.manifest import Manifest, read_slices
 from mriqf.training.tune_modl import Objective, TuneConfig, draw, tune_modl, tuning_terms
@@ -42,13 +43,13 @@ class TuningConfig:
     lr: float | None = None
     """Peak learning rate of AdamW; 0.002 from nothing and 0.0001 from weights if not given."""
     pixels: int = 16384
-    """Of a sample: slabs of 64 rows of 256 columns, or squares of 128; wider slabs have 64 rows too."""
+    """Pixels of a sample: slabs of 64 rows of 256 columns, or squares of 128; wider slabs have 64 rows too."""
     seed: int = 0
-    """Of the network that does nothing yet, and of every draw in training."""
+    """Seed of the network that does nothing yet, and of every draw in training."""
     unrolls: int = 5
-    """Of the network that does nothing yet."""
+    """Unrolls of the network that does nothing yet."""
     features: int = 32
-    """Of its denoiser."""
+    """Features of its denoiser."""
     families: tuple[str, ...] = ("random", "equispaced")
     """Masks that are trained with and measured; these take whole lines."""
     accelerations: tuple[int, ...] = (4, 6)
@@ -56,7 +57,7 @@ class TuningConfig:
     split: Literal["val", "test"] = "test"
     """Part of the manifest whose magnitude images are measured; no arm is chosen by them."""
     slices: int = 2
-    """Of each subject, spread over its inner part."""
+    """Slices of each subject, spread over its inner part."""
     seeds: int = 1
     """Draws of mask, coils, phase and noise for each slice."""
 
@@ -151,9 +152,8 @@ def train_arms(
         _write_start(begin, trained, root, config)
     for arm in others:
         path, wanted = weights_path(folder, arm, config), recipe(arm, config)
-        if is_trained(path, tuning_terms(begin, trained, wanted)):
-            continue
-        tune_modl(begin, trained, root, path, wanted, device=device, report=_named(arm, report))
+        train = partial(tune_modl, begin, trained, root, path, wanted, device=device)
+        train_missing(path, tuning_terms(begin, trained, wanted), train, report)
 
 
 def _write_start(path: Path, manifest: Manifest, root: Path, config: TuningConfig) -> None:
@@ -181,7 +181,3 @@ def _write_start(path: Path, manifest: Manifest, root: Path, config: TuningConfi
     path.parent.mkdir(parents=True, exist_ok=True)
     card = {"network": "modl", "config": weights.config_dict(size), "recipe": terms, "commit": commit()}
     weights.write(path, model.state_dict(), card)
-
-
-def _named(arm: Arm, report: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda line: report(f"{arm.label}: {line}")

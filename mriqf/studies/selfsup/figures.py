@@ -11,7 +11,7 @@ from mriqf.studies.selfsup.arms import Arm
 
 SHOWN = ("psnr", "ssim", "nrmse", "score", "entropy")
 GAIN = 4.0
-"""How much brighter errors are shown than images."""
+"""Factor by which errors are shown brighter than images."""
 
 
 def draw_changes(table: Columns, path: Path) -> None:

@@ -30,7 +30,7 @@ COLUMNS = (
 (no loss has seen it; lower is better); the same of the truth; the predictors' names; how the arms were trained."""
 
 SIDE = 144
-"""Of the middle of a slice that is shown, pixels."""
+"""Side of the middle of a slice that is shown, pixels."""
 
 Arms = Mapping[Arm, recon.MoDL]
 Judges = tuple[Predictor, Predictor]
@@ -47,7 +47,7 @@ class Case:
     image: Float[np.ndarray, "h w"] = field(repr=False)
 
 
-def card(folder: Path, manifest: Manifest, config: TuningConfig) -> dict[str, Any]:
+def metadata(folder: Path, manifest: Manifest, config: TuningConfig) -> dict[str, Any]:
     """Metadata that identify the table of this study; `folder` is that of the arms."""
     hashes = {arm.label: weights.tensors_hash(weights_path(folder, arm, config)) for arm in chosen(config)}
     judges = {name: content_hash(weights.find(name)) for name in (config.predictor, config.outside)}

@@ -3,6 +3,7 @@
 import numpy as np
 
 from mriqf.metrics.correlation import srcc
+from mriqf.studies._frame.reporting import markdown_table, with_interval
 from mriqf.studies._frame.statistics import bootstrap
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.transfer.arms import CONTROLS, PRETEXT, PRETRAINED, SCRATCH, TWICE
@@ -44,7 +45,7 @@ def families(table: Columns) -> list[str]:
 
 def _arms(table: Columns) -> str:
     names = datasets(table)
-    lines = [f"| arm | {' | '.join(names)} | MAE {' | MAE '.join(names)} |", "|---" * (1 + 2 * len(names)) + "|"]
+    rows = []
     for arm in (SCRATCH, TWICE, PRETRAINED, PRETEXT):
         cells = []
         for name in names:
@@ -54,10 +55,11 @@ def _arms(table: Columns) -> str:
         for name in names:
             chosen = where(table, arm=arm, dataset=name)
             cells.append(f"{np.abs(chosen['predicted'] - chosen['nrmse']).mean():.3f}")
-        lines.append(f"| {arm} | {' | '.join(cells)} |")
+        rows.append([arm, *cells])
     seeds, n = len(np.unique(where(table, arm=SCRATCH)["seed"])), len(np.unique(table["example"]))
+    shown = markdown_table(["arm", *names, *(f"MAE {name}" for name in names)], rows)
     head = f"Rank correlation of predicted and true NRMSE over {n} degraded images of {_count(table)} subjects, mean of"
-    return f"{head} {seeds} seeds (least to most), and mean absolute error of NRMSE:\n\n" + "\n".join(lines)
+    return f"{head} {seeds} seeds (least to most), and mean absolute error of NRMSE:\n\n" + shown
 
 
 def _question(table: Columns) -> str:
@@ -70,7 +72,7 @@ def _question(table: Columns) -> str:
             helps = difference > HELPS and low > 0
             verdict = "**helps**" if helps else "**hurts**" if difference < -HELPS and high < 0 else "no difference"
             said.append(
-                f"* {name}, against {what} from scratch: {difference:+.3f} [{low:+.3f}, {high:+.3f}]: {verdict}"
+                f"* {name}, against {what} from scratch: {with_interval((difference, low, high), '+.3f')}: {verdict}"
             )
     rule = f"(rule, fixed before: it helps if ρ rises by more than {HELPS} and the interval is above 0)"
     return f"JPEG first, then MR, against MR alone {rule}:\n\n" + "\n".join(said)
@@ -100,18 +102,17 @@ def _left_out(table: Columns) -> str:
     trained = [f for f in families(table) if len(where(table, arm=f"without-{f}")["arm"])]
     if not trained:
         return "No network was trained without a family."
-    lines = [f"| never trained on | {' | '.join(f'{n}: ρ in it, trained on it' for n in names)} |"]
-    lines.append("|---" * (1 + len(names)) + "|")
-    short = []
+    rows, short = [], []
     for family in trained:
         cells = []
         for name in names:
             unseen = correlation(table, f"without-{family}", dataset=name, family=family)
             cells.append(f"{unseen:.2f}, {correlation(table, SCRATCH, dataset=name, family=family):.2f}")
             short += [f"{family} on {name} ({unseen:.2f})"] if unseen < UNSEEN else []
-        lines.append(f"| {family} | {' | '.join(cells)} |")
+        rows.append([family, *cells])
     verdict = "All reach" if not short else f"Below {UNSEEN}: {', '.join(short)}; the others reach"
-    return "Families left out of training entirely:\n\n" + "\n".join(lines) + f"\n\n{verdict} {UNSEEN:.2f}."
+    heads = ["never trained on", *(f"{n}: ρ in it, trained on it" for n in names)]
+    return f"Families left out of training entirely:\n\n{markdown_table(heads, rows)}\n\n{verdict} {UNSEEN:.2f}."
 
 
 def _controls(table: Columns) -> str:

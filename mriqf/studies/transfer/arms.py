@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn import functional
 from mriqf import weights
 from mriqf.jpeg import compress_pixels
 from mriqf.predictors.error import ErrorConfig, ErrorPredictor
-from mriqf.studies._frame.arms import is_trained
+from mriqf.studies._frame.arms import train_missing
 from mriqf.training.augment import Augmentation, make_batch
 from mriqf.training.degraded import FAMILIES
 from mriqf.training.error import ErrorTrainConfig, Examples, train_error, validate
@@ -36,9 +37,9 @@ class Config:
     steps: int = 800
     """Optimiser steps on MR degradations, and as many on JPEG before or instead; `scratch-twice` has twice as many."""
     sides: tuple[int, ...] = (128, 224)
-    """Of the square parts of images that are trained on, pixels."""
+    """Sides of the square parts of images that are trained on, pixels."""
     pixels: int = 200_000
-    """Of all parts of a step."""
+    """Pixels of all parts of a step."""
     left_out: tuple[str, ...] = FAMILIES
     """Families that a network each is trained without."""
     model: ErrorConfig = field(default_factory=ErrorConfig)
@@ -56,7 +57,7 @@ class Sources:
     pools: list[list[np.ndarray]]
     """Images that are compressed, in [0, 1], source by source; each with 16 pixels more than the largest part."""
     shares: list[float]
-    """How often each source is drawn."""
+    """Frequency of draws of each source."""
     provenance: dict[str, Any]
     """Hashes of all that."""
 
@@ -98,21 +99,14 @@ def train_arms(
     """
     for arm, seed in arms(config):
         path, wanted = weights_path(folder, arm, seed), recipe(arm, seed, config)
-        if is_trained(path, weights.config_dict(wanted) | sources.provenance):
-            continue
-        heard = _named(arm, seed, report)
         if arm == PRETEXT:
-            _train_pretext(path, wanted, sources, device, heard)
+            train = partial(_train_pretext, path, wanted, sources, device)
         else:
-            start = weights_path(folder, PRETEXT, seed) if arm == PRETRAINED else None
-            train_error(
-                sources.examples, sources.held_out, path, wanted,
-                provenance=sources.provenance, device=device, start=start, report=heard,
+            train = partial(
+                train_error, sources.examples, sources.held_out, path, wanted, provenance=sources.provenance,
+                device=device, start=weights_path(folder, PRETEXT, seed) if arm == PRETRAINED else None,
             )  # fmt: skip
-
-
-def _named(arm: str, seed: int, report: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda line: report(f"{arm}-{seed}: {line}")
+        train_missing(path, weights.config_dict(wanted) | sources.provenance, train, report)
 
 
 def _train_pretext(

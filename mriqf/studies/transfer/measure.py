@@ -17,7 +17,7 @@ KEY = ("arm", "seed", "example")
 COLUMNS = ("dataset", "subject", "family", "level", "nrmse", "predicted")
 
 
-def card(folder: Path, config: Config, test: Path) -> dict[str, Any]:
+def metadata(folder: Path, config: Config, test: Path) -> dict[str, Any]:
     """Metadata that identify the table of this study."""
     return {
         "study": "pretext",

@@ -25,7 +25,7 @@ from recon.simulate import SimulationConfig
 FAMILIES = (
     "zero-filled", "cg-sense", "l1-wavelet", "noise", "blur", "truncation", "motion", "ghost", "over-smoothing", "jpeg",
 )  # fmt: skip
-"""What is trained on. MoDL is not, and never is: it stands for reconstructions that nobody has seen."""
+"""Methods that are trained on. MoDL never is: it stands for reconstructions that nobody has seen."""
 
 SIDE = 256
 SIGMA = 6.0
@@ -70,7 +70,7 @@ class _Scanner:
     csm: Complex[Tensor, "1 c h w"]
     noise_std: float
     rss: bool
-    """Whether coils are combined by root sum of squares, with its noise floor, or by their maps."""
+    """Coils are combined by root sum of squares, with its noise floor; by their maps otherwise."""
 
     def measure(self, image: Tensor, rng: np.random.Generator) -> Tensor:
         return recon.simulate_kspace(image * self.phase, self.csm, self.noise_std, _seed(rng))

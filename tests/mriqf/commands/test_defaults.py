@@ -45,7 +45,8 @@ COMMANDS = {
     f"--flaws 1 --recon-slices 1 --recon-seeds 1 --qualities 1 --masks random {FOUR} {PARTS}",
     "study pretext": "DEGRADED/train --validation DEGRADED/val --test DEGRADED/test --jpeg MANIFEST --data ROOT "
     "--out OUT --steps 1 --seeds 0 --left-out noise",
-    "study report": "--out OUT/report.md",
+    "study summary": "--out OUT/report.md",
+    "study report": "--out OUT/report.md",  # its earlier name
     "weights list": "",
     "weights path": "qf-mri",
     "train arcnn": "PHOTOGRAPHS --data ROOT --steps 1 --out OUT/new.safetensors",

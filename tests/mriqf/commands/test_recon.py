@@ -226,8 +226,8 @@ def test_k_space_is_never_replaced(run, full):
         (["--method", "grappa"], "grappa"),
         (["--slices", "a"], "--slices is 'a'"),
         (["--device", "tpu"], "--device is 'tpu'"),
-        (["--method", "modl", "--weights", "none"], "weights 'none' not found: shipped for reconstruction are "),
-        (["--method", "tv", "--weights", "modl-knee"], "--weights is modl-knee, but tv takes none"),
+        (["--method", "modl", "--modl", "none"], "weights 'none' not found: shipped for reconstruction are "),
+        (["--method", "tv", "--modl", "modl-knee"], "--modl is modl-knee, but tv takes none"),
         (["--coils", 0], "--coils is 0"),
         (["--map-sets", 3], "--map-sets is 3"),
         (["--map-sets", 2, "--complex"], "leave --complex out"),
@@ -260,7 +260,7 @@ def test_failing_input(run, tmp_path, full):
 
 def test_modl(run, full, modl_file):
     path = modl_file(unrolls=2, features=4)
-    status, _, _, written = run(full, "--method", "modl", "--weights", path, "--acceleration", 2)
+    status, _, _, written = run(full, "--method", "modl", "--modl", path, "--acceleration", 2)
     assert status == 0
     model = recon.fast(weights.load(path))
     with h5py.File(full) as file:
@@ -271,7 +271,7 @@ def test_modl(run, full, modl_file):
     assert (written["method"], written["weights"]) == ("modl", str(path))
     status, _, error, _ = run(full, "--method", "modl", "--weights", "qf-gray", "--force")
     assert status == 2
-    assert "--weights qf-gray holds no MoDL" in error
+    assert "--modl qf-gray holds no MoDL" in error
 
 
 def test_warnings_are_one_line_each(run, full, monkeypatch):

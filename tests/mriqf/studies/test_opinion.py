@@ -30,9 +30,9 @@ from mriqf.studies.opinion import (
     OpinionConfig,
     Rater,
     answer,
-    card,
     lattice_rater,
     load_raters,
+    metadata,
     predictor_raters,
     qairn_rater,
     read_opinions,
@@ -374,9 +374,9 @@ def test_weights_that_cannot_rate(qairn_file, weights_file):
 def test_the_card_knows_data_and_direction(folder, qairn_file):
     path = folder()
     config = OpinionConfig((qairn_file,), (), (), ("mos",))
-    first = card(read_opinions([path], [], ["mos"]), config)
+    first = metadata(read_opinions([path], [], ["mos"]), config)
     (path / "scores.csv").write_text("image,score\ni0,1\n")
-    second = card(read_opinions([path], [], ["mos"]), config)
+    second = metadata(read_opinions([path], [], ["mos"]), config)
     assert first["data"] != second["data"] and first["weights"] == second["weights"]
 
 

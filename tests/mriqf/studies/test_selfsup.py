@@ -16,10 +16,10 @@ from mriqf.studies.selfsup import (
     KEY,
     TuningConfig,
     answer,
-    card,
     draw_changes,
     draw_pictures,
     load_arms,
+    metadata,
     pictures,
     read_cases,
     tasks,
@@ -105,7 +105,7 @@ def test_killed_and_started_again_gives_the_same_weights_and_table(tiny_data, tm
             assert sorted(p.name for p in folder.iterdir()) == kept
         train_arms(folder, *tiny_data, config, report=told.append)
         assert len(told) == (6 if name == "whole" else 3)
-        table = Table(tmp_path / name, KEY, COLUMNS, card(folder, tiny_data[0], config))
+        table = Table(tmp_path / name, KEY, COLUMNS, metadata(folder, tiny_data[0], config))
         work = tasks(cases, load_arms(folder, config), config)
         for count in table.run(work) if name == "cut" else ():
             if count == 1:

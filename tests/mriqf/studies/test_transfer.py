@@ -8,7 +8,7 @@ import pytest
 from mriqf import weights
 from mriqf.predictors.error import ErrorConfig
 from mriqf.studies._frame.table import Table, read_table
-from mriqf.studies.transfer import COLUMNS, FIGURES, KEY, Config, Sources, answer, card, tasks, train_arms
+from mriqf.studies.transfer import COLUMNS, FIGURES, KEY, Config, Sources, answer, metadata, tasks, train_arms
 from mriqf.studies.transfer.arms import arms, recipe, weights_path
 from mriqf.training.manifest import content_hash
 
@@ -75,7 +75,7 @@ def test_what_is_trained_is_kept_and_other_sources_are_refused(folder, sources):
 def test_killed_and_started_again_gives_the_same_table(folder, tmp_path, texture):
     test = degraded(6, texture, "456")
     np.savez(tmp_path / "test.npz", **test)
-    made_from = card(folder, SMALL, tmp_path / "test.npz")
+    made_from = metadata(folder, SMALL, tmp_path / "test.npz")
     whole, cut = (Table(tmp_path / name, KEY, COLUMNS, made_from) for name in ("whole", "cut"))
     for _ in whole.run(tasks(folder, SMALL, test)):
         pass

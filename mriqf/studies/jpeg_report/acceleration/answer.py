@@ -4,7 +4,7 @@ import numpy as np
 
 from mriqf.metrics.correlation import srcc
 from mriqf.metrics.reference_free import BASELINES
-from mriqf.studies._frame.reporting import Claim, claims_table
+from mriqf.studies._frame.reporting import Claim, claims_table, markdown_table, with_interval
 from mriqf.studies._frame.statistics import bootstrap, by_group, group_rows
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.jpeg_report.acceleration.measure import FULL
@@ -120,13 +120,7 @@ def answer(table: Columns) -> str:
 
 
 def _correlations(table: Columns) -> list[str]:
-    lines = [
-        "Spearman's correlation with effective R and with NRMSE; within: mean (worst) of the curves "
-        "of each slice, family and seed; pooled: all images of the method together [95 % interval over subjects].",
-        "",
-        "| method | score | R, within | NRMSE, within | NRMSE, pooled |",
-        "|---|---|---|---|---|",
-    ]
+    lines = []
     scores = [f"{w} {region}" for w in scorers(table) for region in ("center", "whole", "foreground")]
     for method, rows in settings(table).items():
         if method == "all methods":
@@ -140,11 +134,14 @@ def _correlations(table: Columns) -> list[str]:
         best = max(abs(pooled[0]) for *_, pooled in found)
         for name, by_rate, by_error, (rho, interval) in found:
             cell = _number(rho, interval)
-            lines.append(
-                f"| {method} | {name} | {_within(by_rate)} | {_within(by_error)} | "
-                f"{f'**{cell}**' if abs(rho) == best else cell} |"
-            )
-    return lines
+            cell = f"**{cell}**" if abs(rho) == best else cell
+            lines.append([method, name, _within(by_rate), _within(by_error), cell])
+    return [
+        "Spearman's correlation with effective R and with NRMSE; within: mean (worst) of the curves "
+        "of each slice, family and seed; pooled: all images of the method together [95 % interval over subjects].",
+        "",
+        markdown_table(["method", "score", "R, within", "NRMSE, within", "NRMSE, pooled"], lines),
+    ]
 
 
 def _pooled(rows: Columns, name: str) -> tuple[float, tuple[float, float]]:
@@ -153,22 +150,23 @@ def _pooled(rows: Columns, name: str) -> tuple[float, tuple[float, float]]:
 
 
 def _spreads(table: Columns) -> list[str]:
-    lines = [
-        "Standard deviations among slices and seeds at equal method, family and R; shares of the variance of the "
-        "whole-image score that follow the score of the background, and that of the foreground (squared correlation).",
-        "",
-        "| weights | method | whole | center | foreground | whole / foreground | background's share | foreground's |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     for weights in scorers(table):
         for method, rows in settings(table).items():
             whole, center, inside = (spread(rows, f"{weights} {r}") for r in ("whole", "center", "foreground"))
             shares = (_share(rows, f"{weights} whole", f"{weights} {r}") for r in ("background", "foreground"))
-            lines.append(
-                f"| {weights} | {method} | {whole:.2f} | {center:.2f} | {inside:.2f} | {_ratio(whole, inside):.2f} | "
-                + " | ".join(f"{100 * s:.0f} %" for s in shares) + " |"
-            )  # fmt: skip
-    return lines
+            sizes = (whole, center, inside, _ratio(whole, inside))
+            lines.append([weights, method, *(f"{x:.2f}" for x in sizes), *(f"{100 * s:.0f} %" for s in shares)])
+    heads = [
+        "weights", "method", "whole", "center", "foreground", "whole / foreground", "background's share",
+        "foreground's",
+    ]  # fmt: skip
+    return [
+        "Standard deviations among slices and seeds at equal method, family and R; shares of the variance of the "
+        "whole-image score that follow the score of the background, and that of the foreground (squared correlation).",
+        "",
+        markdown_table(heads, lines),
+    ]
 
 
 def _share(table: Columns, score: str, part: str) -> float:
@@ -207,15 +205,16 @@ def _predictions(table: Columns) -> list[str]:
     ]
     for leave_family in (False, True) if len(families) > 1 else (False,):
         lines += ["", f"### Unseen subjects{', unseen family of masks' if leave_family else ''}", ""]
-        lines += ["| method | estimator | top-1 | MAE, R | MAE, 1/R |", "|---|---|---|---|---|"]
+        rows = []
         for setting, every in predictions(table, leave_family=leave_family).items():
             best = min(p.mae for p in every)
             for p in every:
                 mae = _number(p.mae, p.mae_interval, ".2f")
-                lines.append(
-                    f"| {setting} | {p.estimator} | {_number(p.top1, p.top1_interval, '.2f')} | "
-                    f"{f'**{mae}**' if p.mae == best else mae} | {p.mae_inverse:.3f} |"
+                mae = f"**{mae}**" if p.mae == best else mae
+                rows.append(
+                    [setting, p.estimator, _number(p.top1, p.top1_interval, ".2f"), mae, f"{p.mae_inverse:.3f}"]
                 )
+        lines.append(markdown_table(["method", "estimator", "top-1", "MAE, R", "MAE, 1/R"], rows))
     return lines
 
 
@@ -233,7 +232,4 @@ def _within(found: tuple[float, float, float, tuple[float, float]] | None) -> st
 
 
 def _number(value: float, interval: tuple[float, float], form: str = "+.2f") -> str:
-    low, high = interval
-    if np.isnan(value):
-        return "unknown"
-    return f"{value:{form}}" + ("" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]")
+    return "unknown" if np.isnan(value) else with_interval((value, *interval), form)

@@ -1,7 +1,6 @@
 """Figures of the R study, from its table (and the maps of one slice that lie beside it)."""
 
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +151,7 @@ def draw_prediction(table: Columns, path: Path) -> None:
     _save(figure, path)
 
 
-FIGURES: Sequence[tuple[str, Any]] = (
+FIGURES = (
     ("curves.png", draw_curves),
     ("errors.png", draw_errors),
     ("maps.png", draw_maps),

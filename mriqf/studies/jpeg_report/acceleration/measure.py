@@ -63,13 +63,13 @@ class AccelerationConfig:
     varnet: str = ""
     """Path of the weights of a VarNet, for the method ``varnet``."""
     slices: int = 3
-    """Of each subject, evenly spaced."""
+    """Slices of each subject, evenly spaced."""
     seeds: int = 2
     """Draws of mask, coils, phase and noise for each slice."""
     n_coils: int = 8
     """Simulated coils, for magnitude images."""
     noise_std: float = 0.01
-    """Of simulated k-space, in units of the image's scale."""
+    """Noise of simulated k-space, in units of the image's scale."""
 
 
 def columns(config: AccelerationConfig) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def columns(config: AccelerationConfig) -> tuple[str, ...]:
     return ("effective_acceleration", *ERRORS, "foreground_fraction", *BASELINES, *scores)
 
 
-def card(inputs: Inputs, config: AccelerationConfig) -> dict[str, Any]:
+def metadata(inputs: Inputs, config: AccelerationConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     names = (*config.weights, *([config.modl] if "modl" in config.methods else []))
     return {

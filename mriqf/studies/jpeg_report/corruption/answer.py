@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from mriqf.metrics.correlation import srcc
-from mriqf.studies._frame.reporting import Claim, claims_table
+from mriqf.studies._frame.reporting import Claim, Interval, claims_table, markdown_table, with_interval
 from mriqf.studies._frame.statistics import bootstrap, group_rows
 from mriqf.studies._frame.table import Columns
 from mriqf.studies.jpeg_report.corruption.measure import LEVELS, N_LEVELS, UNITS
 
 REPORTED = ("blur", "salt-and-pepper", "noise")
-"""What the report speaks of: its figure 12, and its abstract for Gaussian noise."""
+"""Corruptions in the report: its figure 12, and its abstract for Gaussian noise."""
 NOISES = ("salt-and-pepper", "noise", "rician")
 
 # Verdicts, fixed before the test images were read; the resolution after a look at validation images.
@@ -24,9 +24,6 @@ RESOLUTION = 0.1
 """Points; scoring in half precision moves a score by as much. A smaller difference counts as none."""
 MIDDLE = N_LEVELS // 2
 """The level that ends the first half of a curve and begins the second."""
-
-Figure = tuple[float, float, float]
-"""A mean over images, and its 95 % interval over subjects."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +76,18 @@ class Curves:
         return float(self.sd[: MIDDLE + 1].mean()), float(self.sd[MIDDLE:].mean())
 
     @functools.cached_property
-    def rho(self) -> Figure:
+    def rho(self) -> Interval:
         """Rank correlation of score and level."""
         level = np.arange(N_LEVELS)
         return self._over_subjects(np.array([srcc(level, curve) for curve in self._seen]))
 
     @functools.cached_property
-    def first_step(self) -> Figure:
+    def first_step(self) -> Interval:
         """Change of the score at the mildest level, points."""
         return self._over_subjects(self.score[:, 1] - self.score[:, 0])
 
     @functools.cached_property
-    def overall(self) -> Figure:
+    def overall(self) -> Interval:
         """Change of the score at the worst level, points."""
         return self._over_subjects(self.score[:, -1] - self.score[:, 0])
 
@@ -113,7 +110,7 @@ class Curves:
     def _seen(self) -> Float[np.ndarray, "n levels"]:
         return (self.score / RESOLUTION).round()
 
-    def _over_subjects(self, values: Float[np.ndarray, " n"]) -> Figure:
+    def _over_subjects(self, values: Float[np.ndarray, " n"]) -> Interval:
         return float(values.mean()), *bootstrap(np.mean, self.subject, values)
 
 
@@ -189,24 +186,14 @@ def answer(columns: Columns) -> str:
         f"Falls: mean rho ≤ {FALLS}; scores that differ by less than {RESOLUTION} count as equal. Change: of the score "
         f"from level 0 to {N_LEVELS - 1}. Slope: points a level. Halves: levels 0–{MIDDLE}, {MIDDLE}–{N_LEVELS - 1}.",
         "",
-        "| corruption | data set × weights | images (subjects) | rho of score and level | pairs in order | change "
-        "| slope, 1st and 2nd half | sd, 1st and 2nd half | falls | steeper, tighter first |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        _falls(found),
+        "",
+        "## Scores, mean ± sd over images",
     ]
-    for c in found:
-        slopes, spreads = (", ".join(_number(v, 1) for v in pair) for pair in (c.slopes, c.spreads))
-        lines.append(
-            f"| {c.corruption} | {c.name} | {len(c.score)} ({c.n_subjects}) | {_figure(c.rho, 2)} | {c.falling:.0%} "
-            f"| {_figure(c.overall, 1)} | {slopes} | {spreads} "
-            f"| {_yes(c.decreases)} | {_yes(c.steeper_first)}, {_yes(c.tighter_first)} |"
-        )
-    lines += ["", "## Scores, mean ± sd over images"]
     for corruption, group in _by("corruption", found).items():
-        heads = " | ".join(["untouched", *(f"{value:g}" for value in LEVELS[corruption])])
-        lines += ["", UNITS[corruption], "", f"| | {heads} |", "|---" * (N_LEVELS + 1) + "|"]
-        for c in group:
-            cells = " | ".join(f"{mean:.1f} ± {sd:.1f}" for mean, sd in zip(c.mean, c.sd, strict=True))
-            lines.append(f"| {c.name} | {cells} |")
+        heads = ["", "untouched", *(f"{value:g}" for value in LEVELS[corruption])]
+        rows = [[c.name, *(f"{m:.1f} ± {sd:.1f}" for m, sd in zip(c.mean, c.sd, strict=True))] for c in group]
+        lines += ["", UNITS[corruption], "", markdown_table(heads, rows)]
     lines += [
         "",
         "## Does noise raise the score",
@@ -214,14 +201,33 @@ def answer(columns: Columns) -> str:
         f"Change of the score, points. It rises or falls if it is {RESOLUTION} or more and its interval, where there "
         "are subjects enough for one, leaves out 0. A score that is near 100 untouched cannot rise.",
         "",
-        "| noise | data set × weights | untouched | mildest level | | worst level | |",
-        "|---|---|---|---|---|---|---|",
+        markdown_table(
+            ["noise", "data set × weights", "untouched", "mildest level", "", "worst level", ""],
+            [
+                [c.corruption, c.name, f"{c.mean[0]:.1f}"]
+                + [cell for step in (c.first_step, c.overall) for cell in (_figure(step, 1), _direction(step))]
+                for c in found
+                if c.corruption in NOISES
+            ],
+        ),
     ]
-    for c in found:
-        if c.corruption in NOISES:
-            steps = " | ".join(f"{_figure(step, 1)} | {_direction(step)}" for step in (c.first_step, c.overall))
-            lines.append(f"| {c.corruption} | {c.name} | {c.mean[0]:.1f} | {steps} |")
     return "\n".join(lines)
+
+
+def _falls(found: list[Curves]) -> str:
+    heads = [
+        "corruption", "data set × weights", "images (subjects)", "rho of score and level", "pairs in order", "change",
+        "slope, 1st and 2nd half", "sd, 1st and 2nd half", "falls", "steeper, tighter first",
+    ]  # fmt: skip
+    rows = [
+        [
+            c.corruption, c.name, f"{len(c.score)} ({c.n_subjects})", _figure(c.rho, 2), f"{c.falling:.0%}",
+            _figure(c.overall, 1), *(", ".join(_number(v, 1) for v in pair) for pair in (c.slopes, c.spreads)),
+            _yes(c.decreases), f"{_yes(c.steeper_first)}, {_yes(c.tighter_first)}",
+        ]
+        for c in found
+    ]  # fmt: skip
+    return markdown_table(heads, rows)
 
 
 def _sentences(found: list[Curves]) -> list[str]:
@@ -267,7 +273,7 @@ def _share(holds: Iterable[bool]) -> str:
     return f"{sum(listed)} of {len(listed)}"
 
 
-def _direction(figure: Figure) -> str:
+def _direction(figure: Interval) -> str:
     mean, low, high = figure
     if abs(mean) < RESOLUTION:
         return "stays"
@@ -276,13 +282,13 @@ def _direction(figure: Figure) -> str:
     return "rises" if low > 0 else "falls" if high < 0 else "unclear"
 
 
-def _figure(figure: Figure, digits: int) -> str:
-    mean, low, high = (_number(value, digits) for value in figure)
-    return mean if np.isnan(figure[1]) else f"{mean} [{low}, {high}]"
+def _figure(figure: Interval, digits: int) -> str:
+    mean, low, high = (round(value, digits) + 0.0 for value in figure)  # no negative zero
+    return with_interval((mean, low, high), f".{digits}f")
 
 
 def _number(value: float, digits: int) -> str:
-    return f"{round(value, digits) + 0.0:.{digits}f}"  # no negative zero
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def _list(names: list[str]) -> str:

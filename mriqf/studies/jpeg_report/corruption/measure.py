@@ -65,16 +65,16 @@ class CorruptionConfig:
     side: int = 128
     """Side of a patch, pixels."""
     patches: int = 2
-    """Of each image, at random positions, the same for every corruption."""
+    """Patches of each image, at random positions, the same for every corruption."""
     slices: int = 4
-    """Of each volume, evenly spaced."""
+    """Slices of each volume, evenly spaced."""
     most: int | None = None
     """Subjects of a data set, evenly spaced; all if not given."""
     seed: int = 0
-    """Of positions and noise."""
+    """Seed of positions and noise."""
 
 
-def card(inputs: Inputs, config: CorruptionConfig) -> dict[str, Any]:
+def metadata(inputs: Inputs, config: CorruptionConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     names = (*config.gray_weights, *config.rgb_weights)
     weights = {name: content_hash(find(name)) for name in names}

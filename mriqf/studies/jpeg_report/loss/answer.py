@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from mriqf.metrics.jpeg import SATURATED
-from mriqf.studies._frame.reporting import Claim, claims_table
+from mriqf.studies._frame.reporting import Claim, Interval, claims_table, markdown_table, with_interval
 from mriqf.studies._frame.statistics import bootstrap
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.jpeg_report.loss.arms import GUARDS, INPUT, OWN, START
@@ -36,8 +36,6 @@ FIGURES = {
 UNITS = {"dots": 1000, "outside": 100, "changed": 100}
 
 CONTROL = (INPUT, 0.0)
-
-Interval = tuple[float, float, float]  # mean, and the ends of its 95 % interval
 
 
 def answer(columns: Columns) -> str:
@@ -188,8 +186,8 @@ def _means(table: Columns) -> str:
     rows = []
     for arm in arms(table):
         part = arm_rows(table, *arm)
-        rows.append([_name(*arm), *(_plain(mean(part, name), FIGURES[name][1]) for name in names)])
-    return _markdown(["", *(FIGURES[name][0] for name in names)], rows)
+        rows.append([_name(*arm), *(with_interval(mean(part, name), f".{FIGURES[name][1]}f") for name in names)])
+    return markdown_table(["", *(FIGURES[name][0] for name in names)], rows)
 
 
 def _changes(table: Columns) -> str:
@@ -198,7 +196,7 @@ def _changes(table: Columns) -> str:
         [_name(*arm), *(_signed(change(table, n, arm, (START, NAN)), FIGURES[n][1]) for n in names)]
         for arm in tuned(table)
     ]
-    return _markdown(["", *(f"Δ {FIGURES[name][0]}" for name in names)], rows)
+    return markdown_table(["", *(f"Δ {FIGURES[name][0]}" for name in names)], rows)
 
 
 def _sentences(table: Columns) -> list[str]:
@@ -264,13 +262,5 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean())
 
 
-def _plain(value: Interval, digits: int) -> str:
-    return f"{value[0]:.{digits}f} [{value[1]:.{digits}f}, {value[2]:.{digits}f}]"
-
-
 def _signed(value: Interval, digits: int) -> str:
-    return f"{value[0]:+.{digits}f} [{value[1]:+.{digits}f}, {value[2]:+.{digits}f}]"
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
+    return with_interval(value, f"+.{digits}f")

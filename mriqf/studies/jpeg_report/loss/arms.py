@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from mriqf import weights
 from mriqf.io import Volume
 from mriqf.restore import Network, load_restorer
-from mriqf.studies._frame.arms import is_trained
+from mriqf.studies._frame.arms import train_missing
 from mriqf.studies._frame.inputs import Inputs, read_inputs
 from mriqf.training.manifest import Manifest, Split, content_hash, read_manifest
 from mriqf.training.perceptual import USUAL, PerceptualConfig, perceptual_terms, train_perceptual
@@ -20,7 +21,7 @@ CHANNELS: dict[Kind, int] = {"grey": 1, "rgb": 3}
 START = "start"
 """The arm that is not fine-tuned."""
 INPUT, OWN = "input", "own"
-"""What holds an arm: its own input, as in the report, or what the network gave before."""
+"""Reference that an arm is held to: its own input, as in the report, or what the network gave before."""
 OWN_OUTPUT = {"consistency": 0.0, "anchor": 1.0}
 
 
@@ -79,13 +80,13 @@ class LossConfig:
     patch: int = 128
     """Their side, pixels."""
     seed: int = 0
-    """Of every batch."""
+    """Seed of every batch."""
     qualities: tuple[int, ...] = (10, 20, 40)
     """JPEG qualities of the test images; training draws from the lowest to the highest."""
     side: int = 192
-    """Of the central part of a test image that is compressed and restored, pixels, at most."""
+    """Side of the central part of a test image that is compressed and restored, pixels, at most."""
     slices: int = 4
-    """Of each test volume, evenly spaced."""
+    """Slices of each test volume, evenly spaced."""
     most: int | None = None
     """Test subjects of a data set, evenly spaced; all if not given."""
 
@@ -97,7 +98,7 @@ class Part:
     kind: Kind
     manifest: Manifest
     inputs: Inputs
-    """What is measured."""
+    """Images that are measured."""
 
 
 @dataclass(frozen=True)
@@ -194,12 +195,9 @@ def train_arms(
         if arm.recipe is None:
             continue
         path = Path(arm.weights(folder))
-        if is_trained(path, perceptual_terms(arm.start, manifests[arm.kind], arm.recipe)):
-            continue
-        train_perceptual(
-            arm.start, manifests[arm.kind], root, path, arm.recipe,
-            report=lambda line, name=path.stem: report(f"{name}: {line}"),
-        )  # fmt: skip
+        start = (arm.start, manifests[arm.kind])
+        train = partial(train_perceptual, *start, root, path, arm.recipe)
+        train_missing(path, perceptual_terms(*start, arm.recipe), train, report)
 
 
 def load_arms(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[Arm, Network]:
@@ -212,7 +210,7 @@ def judge_name(kind: Kind, config: LossConfig) -> str:
     return config.gray_judge if kind == "grey" else config.rgb_judge
 
 
-def card(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[str, Any]:
+def metadata(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[str, Any]:
     """Metadata that identify the table of this study."""
     names = [name for part in parts for name in (*USUAL[CHANNELS[part.kind]], judge_name(part.kind, config))]
     return {

@@ -9,7 +9,7 @@ import numpy as np
 
 from mriqf.metrics.correlation import srcc
 from mriqf.predictors.qf import CLASS_QUALITIES, QFConfig, QFPredictor
-from mriqf.studies._frame.reporting import Claim, claims_table
+from mriqf.studies._frame.reporting import Claim, Interval, claims_table, markdown_table, with_interval
 from mriqf.studies._frame.statistics import bootstrap
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.jpeg_report.sampling.arms import ARMS, FIELDS, Arm
@@ -21,8 +21,6 @@ BANDS = (LOW, MIDDLE, (61, 80), HIGH, (1, 100))
 WITHIN = 2.0
 GRID_ARM: Arm = "uniform"  # the report's Figure 5 is of a network trained so
 GRID_RATIO = 2.0  # A4 holds if grid energy at quality 10 is this many times that of uncompressed windows
-
-Interval = tuple[float, float, float]  # value, and the ends of its 95 % interval
 
 
 def answer(predictions: Columns, grid: Columns) -> str:
@@ -120,7 +118,7 @@ def _a1(predictions: Columns) -> Claim:
         return Claim("A1", says, "–", "–", None)
     neglog, uniform = paired(predictions, "neglog", "uniform")
     high, low = (_difference(_mean, within(neglog, band), within(uniform, band)) for band in (HIGH, LOW))
-    measured = f"MAE of neglog minus uniform draws: {_signed(high)} at 81–100; {_signed(low)} at 1–40"
+    measured = f"MAE of neglog minus uniform draws: {with_interval(high)} at 81–100; {with_interval(low)} at 1–40"
     return Claim("A1", says, measured, _counts(within(neglog, HIGH)), _below_zero(high))
 
 
@@ -134,7 +132,7 @@ def _a2(predictions: Columns) -> Claim:
     change = _interval(lambda q, x, y: srcc(q, y) - srcc(q, x), subject, quality, regression["score"], classes["score"])
     measured = (
         f"rank correlation of score and quality {_plain(a)} with regression, {_plain(b)} with classes: "
-        f"{_signed(change)}"
+        f"{with_interval(change)}"
     )
     return Claim("A2", says, measured, _counts(regression), _below_zero(change))
 
@@ -145,10 +143,12 @@ def _a3(predictions: Columns) -> Claim:
         return Claim("A3", says, "–", "–", None)
     table = where(predictions, arm="neglog")
     changes = _high_against_middle(table)
-    measured = f"81–100 minus 41–60, neglog draws: MAE {_signed(changes[0])}, sd of errors {_signed(changes[1])}"
+    measured = (
+        f"81–100 minus 41–60, neglog draws: MAE {with_interval(changes[0])}, sd of errors {with_interval(changes[1])}"
+    )
     if _there(predictions, "uniform"):
-        mean, sd = _high_against_middle(where(predictions, arm="uniform"))
-        measured += f"; uniform draws: {_signed(mean)}, {_signed(sd)}"
+        mean, sd = map(with_interval, _high_against_middle(where(predictions, arm="uniform")))
+        measured += f"; uniform draws: {mean}, {sd}"
     return Claim("A3", says, measured, _counts(within(table, HIGH)), _below_zero(*changes))
 
 
@@ -198,7 +198,7 @@ def _bands(predictions: Columns, arms: list[Arm]) -> str:
         alone = [np.abs(error(where(table, dataset=name))).mean() for name in sets]
         return [arm, *(_plain(mae(within(table, band))) for band in BANDS), *(f"{value:.2f}" for value in alone)]
 
-    return _markdown(["arm", *(f"{low}–{high}" for low, high in BANDS), *sets], [row(arm) for arm in arms])
+    return markdown_table(["arm", *(f"{low}–{high}" for low, high in BANDS), *sets], [row(arm) for arm in arms])
 
 
 def _decades(predictions: Columns, arms: list[Arm]) -> str:
@@ -207,7 +207,9 @@ def _decades(predictions: Columns, arms: list[Arm]) -> str:
         return f"{np.abs(e).mean():.1f} ± {e.std():.1f}, {(np.abs(e) <= WITHIN).mean():.0%}" if e.size else "–"
 
     lows = range(1, 101, 10)
-    return _markdown(["arm", *(f"{low}–{low + 9}" for low in lows)], [[a, *(cell(a, q) for q in lows)] for a in arms])
+    return markdown_table(
+        ["arm", *(f"{low}–{low + 9}" for low in lows)], [[a, *(cell(a, q) for q in lows)] for a in arms]
+    )
 
 
 def _fields(predictions: Columns) -> str:
@@ -215,10 +217,10 @@ def _fields(predictions: Columns) -> str:
     for arm in measured(predictions, tuple(FIELDS)):
         cells = [_plain(mae(where(predictions, arm=arm))), "–"]
         if arm != "neglog" and _there(predictions, "neglog"):
-            cells[1] = _signed(_difference(_mean, *paired(predictions, arm, "neglog")))
+            cells[1] = with_interval(_difference(_mean, *paired(predictions, arm, "neglog")))
         network = QFPredictor(QFConfig(ARMS[arm][2]))
         rows.append([str(FIELDS[arm]), str(network.stride), str(sum(p.numel() for p in network.parameters())), *cells])
-    return _markdown(["field, pixels", "stride", "parameters", "MAE 1–100", "minus that of 34"], rows) + (
+    return markdown_table(["field, pixels", "stride", "parameters", "MAE 1–100", "minus that of 34"], rows) + (
         "\n\nThe networks have like numbers of multiplications, hence other widths: this is what each learns in the "
         "same number of steps, not what a field of view allows in the end."
     )
@@ -242,7 +244,7 @@ def _grid(grid: Columns) -> str:
         "stands out: none, 10", "moves / stays at 10",
         "sd of score over phases: 10", *(str(q) for q in GRID_QUALITIES[1:]),
     ]  # fmt: skip
-    return _markdown(head, [row(arm) for arm in measured(grid)]) + (
+    return markdown_table(head, [row(arm) for arm in measured(grid)]) + (
         "\n\nEnergy: share of the last features' variance at the frequencies of the grid; it grows too when features "
         "become rougher. Stands out: that energy over the energy of the frequencies around, 1 if there is no grid. "
         "Moves / stays: correlation of what repeats every 8 pixels, when the grid is moved under the same pixels, with "
@@ -265,7 +267,7 @@ def _confusion(predictions: Columns) -> str:
     rows = [
         [name, *(f"{s:.0%}" for s in row), str(n)] for name, row, n in zip(names, shares, counts.sum(1), strict=True)
     ]
-    return _markdown(["true", *names, "n"], rows) + f"\n\nRight: {right:.0%}. A score made of classes ends at 80."
+    return markdown_table(["true", *names, "n"], rows) + f"\n\nRight: {right:.0%}. A score made of classes ends at 80."
 
 
 def _difference(statistic: Callable[..., float], first: Columns, second: Columns) -> Interval:
@@ -304,13 +306,5 @@ def _sd(values: np.ndarray) -> float:
     return float(values.std())
 
 
-def _plain(value: Interval, digits: int = 2) -> str:
-    return f"{value[0]:.{digits}f} [{value[1]:.{digits}f}, {value[2]:.{digits}f}]"
-
-
-def _signed(value: Interval, digits: int = 2) -> str:
-    return f"{value[0]:+.{digits}f} [{value[1]:+.{digits}f}, {value[2]:+.{digits}f}]"
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
+def _plain(value: Interval) -> str:
+    return with_interval(value, ".2f")

@@ -9,12 +9,12 @@ from mriqf import weights
 from mriqf.predictors.qf import Arch, QFConfig, QFPredictor
 from mriqf.studies._frame.arms import is_trained
 from mriqf.studies._frame.table import Table, Task
-from mriqf.training.augment import Augmentation, Law
+from mriqf.training.augment import Augmentation, Distribution
 from mriqf.training.manifest import Manifest, content_hash
 from mriqf.training.qf import TrainConfig, train
 
 Arm = Literal["uniform", "log", "neglog", "classes", "fov11", "fov13", "fov16", "fov24"]
-ARMS: dict[Arm, tuple[Law, Literal["regression", "classes"], Arch]] = {
+ARMS: dict[Arm, tuple[Distribution, Literal["regression", "classes"], Arch]] = {
     "uniform": ("uniform", "regression", "cui"),
     "log": ("log", "regression", "cui"),
     "neglog": ("neglog", "regression", "cui"),
@@ -27,7 +27,7 @@ ARMS: dict[Arm, tuple[Law, Literal["regression", "classes"], Arch]] = {
 FIELDS: dict[Arm, int] = {"fov11": 11, "fov13": 13, "fov16": 16, "fov24": 24, "neglog": 34}
 """Arms that differ in their receptive field alone, and its side in pixels."""
 
-# As the report trains: patches are cut and compressed, nothing else. Uncompressed ones would be a law of their own.
+# As the report trains: patches are cut and compressed, nothing else. Uncompressed ones would be another distribution.
 PLAIN = Augmentation(**dict.fromkeys(Augmentation.__dataclass_fields__, 0.0))
 
 CURVE_KEY = ("arm", "seed", "step")
@@ -39,7 +39,7 @@ class Config:
     """Trainings and measurements of the study."""
 
     arms: tuple[Arm, ...] = get_args(Arm)
-    """Networks: three laws of drawing qualities, classes instead of regression, four smaller fields of view."""
+    """Networks: three distributions of drawn qualities, classes instead of regression, four smaller fields of view."""
     seeds: tuple[int, ...] = (0,)
     """Each arm is trained once with each."""
     steps: int = 3600
@@ -62,10 +62,10 @@ class Config:
 
 def recipe(arm: Arm, seed: int, config: Config) -> TrainConfig:
     """Training recipe of an arm."""
-    law, head, arch = ARMS[arm]
+    distribution, head, arch = ARMS[arm]
     return TrainConfig(
         steps=config.steps, lr=config.lr if head == "regression" else config.class_lr,
-        patch_sizes=(config.patch,), pixels=config.batch * config.patch**2, law=law, seed=seed,
+        patch_sizes=(config.patch,), pixels=config.batch * config.patch**2, law=distribution, seed=seed,
         checkpoint_every=config.checkpoint_every, model=QFConfig(arch, head=head), augmentation=PLAIN,
     )  # fmt: skip
 
@@ -107,7 +107,7 @@ def load_arms(folder: Path, config: Config) -> dict[tuple[Arm, int], QFPredictor
     return {(arm, seed): weights.load(weights_path(folder, arm, seed)) for seed in config.seeds for arm in config.arms}
 
 
-def card(folder: Path, config: Config, data: dict[str, str]) -> dict[str, Any]:
+def metadata(folder: Path, config: Config, data: dict[str, str]) -> dict[str, Any]:
     """Metadata that identify the tables of this study."""
     paths = {f"{arm}-{seed}": weights_path(folder, arm, seed) for seed in config.seeds for arm in config.arms}
     return {

@@ -18,7 +18,7 @@ SHOWN_PAIRS = 1000  # points of a scatter; more hide each other
 
 
 def draw_pairs(predictions: Columns, path: Path) -> None:
-    """Score against true quality, one panel for each law of draws and one for classes."""
+    """Score against true quality, one panel for each distribution of draws and one for classes."""
     arms = measured(predictions, (*LAWS, "classes")) or measured(predictions)
     figure, panels = _figure(len(arms), 3.3, 3.6, sharey=True)
     for panel, arm in zip(panels, arms, strict=True):
@@ -38,8 +38,8 @@ def draw_pairs(predictions: Columns, path: Path) -> None:
     _save(figure, path)
 
 
-def draw_laws(predictions: Columns, path: Path) -> None:
-    """Mean absolute error by decade, one line for each law of draws."""
+def draw_distributions(predictions: Columns, path: Path) -> None:
+    """Mean absolute error by decade, one line for each distribution of draws."""
     figure, (panel,) = _figure(1, 5.5, 3.8)
     for arm in measured(predictions, LAWS):
         table = where(predictions, arm=arm)

@@ -1,9 +1,8 @@
 """Gains of every arm, and of every claim whether it holds."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
+from mriqf.studies._frame.reporting import markdown_table, with_interval
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.restorers.ordering.arms import ARMS, Arm
 from mriqf.studies.restorers.ordering.claims import CLAIMS, Comparison, Judged, gains, judge
@@ -28,11 +27,9 @@ def answer(table: Columns) -> str:
             "Those of a family differ in one thing; one that lacks a part is smaller by it, and nothing makes up for "
             f"it. Mean gains in PSNR over JPEG, dB, of the middle of {n} photographs, protocol of FBCNN:",
             "",
-            *_arms(table),
+            _arms(table),
             "",
-            "| claim | as the paper says it | measured, dB | verdict |",
-            "|---|---|---|---|",
-            *_claims(table),
+            _claims(table),
             "",
             RULE.format(seeds=seeds),
         ]
@@ -60,27 +57,27 @@ def parameters(table: Columns, arm: str) -> int:
     return int(where(table, arm=arm)["parameters"][0])
 
 
-def _arms(table: Columns) -> Iterator[str]:
-    heads = ["arm", "changed", "parameters", *(f"quality {q}" for q in qualities(table))]
-    yield f"| {' | '.join(heads)} |"
-    yield "|---" * len(heads) + "|"
+def _arms(table: Columns) -> str:
+    rows = []
     for arm in measured(table):
         size, whole = parameters(table, arm.name), parameters(table, arm.family)
         lacks = "" if size == whole else f" ({100 * (size / whole - 1):+.1f} %)"
-        cells = " | ".join(f"{gains(table, arm.name, q).mean():+.2f}" for q in qualities(table))
-        yield f"| {arm.name} | {arm.changed} | {size:,}{lacks} | {cells} |"
+        cells = (f"{gains(table, arm.name, q).mean():+.2f}" for q in qualities(table))
+        rows.append([arm.name, arm.changed, f"{size:,}{lacks}", *cells])
+    return markdown_table(["arm", "changed", "parameters", *(f"quality {q}" for q in qualities(table))], rows)
 
 
-def _claims(table: Columns) -> Iterator[str]:
+def _claims(table: Columns) -> str:
+    rows = []
     for claim in CLAIMS:
-        verdict, found = judge(claim, table)
-        told = "<br>".join(_told(c, j) for c, j in zip(claim.comparisons, found, strict=True) if len(j.seeds))
-        yield f"| {claim.name} | {claim.says} | {told} | **{verdict}** |"
+        verdict, results = judge(claim, table)
+        told = "<br>".join(_told(c, r) for c, r in zip(claim.comparisons, results, strict=True) if len(r.seeds))
+        rows.append([claim.name, claim.says, told, f"**{verdict}**"])
+    return markdown_table(["claim", "as the paper says it", "measured, dB", "verdict"], rows)
 
 
 def _told(comparison: Comparison, judged: Judged) -> str:
-    known = f"{comparison.says}: {judged.value:+.2f}"
-    known += "" if np.isnan(judged.low) else f" [{judged.low:+.2f}, {judged.high:+.2f}]"
+    known = f"{comparison.says}: {with_interval((judged.value, judged.low, judged.high))}"
     known += f" ({', '.join(f'{s:+.2f}' for s in judged.seeds)})" if len(judged.seeds) > 1 else ""
     side = "above" if comparison.above else "below"
     return f"{known}, to be {side} {comparison.bar:g}: {judged.verdict}"

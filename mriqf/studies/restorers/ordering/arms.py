@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from mriqf import weights
 from mriqf.restore import QAIRN, QGAC, QGCN, qairn, qgac, qgcn
-from mriqf.studies._frame.arms import is_trained
+from mriqf.studies._frame.arms import train_missing
 from mriqf.training.manifest import Manifest
 from mriqf.training.restorer import RestorerTrainConfig, train_restorer
 
@@ -78,7 +79,7 @@ class OrderingConfig:
     qualities: tuple[int, ...] = (10, 20, 30, 40, 50, 90)
     """JPEG qualities that are measured, 1–100; a claim about others stays open."""
     side: int = 256
-    """Of the central part of a photograph that is measured, pixels, a multiple of 16."""
+    """Side of the central part of a photograph that is measured, pixels, a multiple of 16."""
     most: int | None = None
     """Photographs of a source, evenly spaced; all if not given."""
     half: bool = False
@@ -150,12 +151,5 @@ def train_arms(
             "manifest": manifest.sha256,
             "start": None,
         }
-        if is_trained(path, terms):
-            continue
-        train_restorer(
-            SMALL[arm.family][0], model, trained, root, path, wanted, device=device, report=_named(arm, seed, report)
-        )
-
-
-def _named(arm: Arm, seed: int, report: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda line: report(f"{arm.name}-{seed}: {line}")
+        train = partial(train_restorer, SMALL[arm.family][0], model, trained, root, path, wanted, device=device)
+        train_missing(path, terms, train, report)

@@ -41,7 +41,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Hypothesis:
     """Claim of a paper, and the comparisons that must all come out as it says."""
 
     name: str
@@ -85,7 +85,7 @@ def compare(comparison: Comparison, table: Columns) -> Judged:
     return Judged(comparison.figure(*means), low, high, seeds, verdict)
 
 
-def judge(claim: Claim, table: Columns) -> tuple[Verdict, list[Judged]]:
+def judge(claim: Hypothesis, table: Columns) -> tuple[Verdict, list[Judged]]:
     """A claim holds if all its comparisons do, and does not if one does not."""
     found = [compare(comparison, table) for comparison in claim.comparisons]
     verdicts = {judged.verdict for judged in found}
@@ -137,23 +137,23 @@ def _over(arm: str, qualities: tuple[int, ...]) -> tuple[tuple[str, int], ...]:
 
 
 CLAIMS = (
-    Claim(
+    Hypothesis(
         "B1",
         "Gated skips cost at most 0.5 dB (colour at quality 10: QAIRN 27.25, FBCNN, whose trunk it has, 27.77)",
         # Where nothing is gained, nothing can be lost.
         (_better("qairn", "qairn-added", bar=-COST), _gains("qairn", 10, NOTHING)),
     ),
-    Claim(
+    Hypothesis(
         "C1",
         "Being told the table helps (QCN over EDSR, LIVE1, qualities 10–40: +0.12 to +0.21 dB)",
         (_better("qcn", "edsr", LOW),),
     ),
-    Claim(
+    Hypothesis(
         "C2",
         "The global branch helps (QGCN over QCN, LIVE1, qualities 10–40: +0.22 to +0.28 dB)",
         (_better("qgcn", "qcn", LOW),),
     ),
-    Claim(
+    Hypothesis(
         "C3",
         "One network gains evenly over qualities 10–50 (LIVE1, colour: 2.20 to 2.24 dB), where those of one quality "
         "collapse",
@@ -166,29 +166,29 @@ CLAIMS = (
             _worse("qgcn-q40", "qgcn", 10),
         ),
     ),
-    Claim(
+    Hypothesis(
         "D1",
         "One network serves all qualities (LIVE1 at quality 50: QGAC +1.87 dB, IDCN trained at 10 −0.72 dB)",
         (Comparison("smallest gain of qgac, 10–50", _over("qgac", FLAT), _least),),
     ),
-    Claim(
+    Hypothesis(
         "D2",
         "Kernels made of the table beat no table, and the table as a channel (Classic5 at quality 10: 29.46, 29.38, "
         "29.32 dB)",
         (_better("qgac", "qgac-none"), _better("qgac", "qgac-concatenate")),
     ),
-    Claim(
+    Hypothesis(
         "D3",
         "The block network alone is far better than the frequency network alone (Classic5 at quality 10: 29.45, "
         "28.03 dB)",
         (_better("qgac-blocks", "qgac-frequency", bar=MUCH),),
     ),
-    Claim(
+    Hypothesis(
         "D4",
         "Without fusion nothing is gained (Classic5 at quality 10: 27.82 dB, as JPEG itself; with it 29.22 dB)",
         (_gains("qgac-unfused", 10, NOTHING, above=False), _gains("qgac", 10, NOTHING)),
     ),
-    Claim(
+    Hypothesis(
         "D5",
         "The gain vanishes at quality 90 and above (falls off steeply, figure 11)",
         (

@@ -28,7 +28,7 @@ Arms = Mapping[tuple[str, int], Network]
 """Trained networks by name and seed."""
 
 
-def card(folder: Path, manifest: Manifest, config: OrderingConfig) -> dict[str, Any]:
+def metadata(folder: Path, manifest: Manifest, config: OrderingConfig) -> dict[str, Any]:
     """Metadata that identify the table of this study; `folder` is that of the arms."""
     paths = [weights_path(folder, arm, seed) for arm, seed in chosen(config)]
     return {

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mriqf.restore.prior import PriorConfig
+from mriqf.studies._frame.reporting import markdown_table, with_interval
 from mriqf.studies._frame.statistics import bootstrap
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.restorers.prior.measure import ARMS, MAIN, SWEEP, SWEPT, TIMED, TIMING, Arm
@@ -145,8 +146,8 @@ def answer(columns: Columns) -> str:
         f"{SETTLE} on; last: step {last}.",
     ]
     for name, title in (("psnr", "PSNR of RGB"), ("chroma", "PSNR of Cb and Cr alone")):
-        lines += ["", f"{title}:", "", *_stops(found, name)]
-    lines += ["", f"At the fixed stop, over JPEG ({fixed} steps):", "", *_others(found)]
+        lines += ["", f"{title}:", "", _stops(found, name)]
+    lines += ["", f"At the fixed stop, over JPEG ({fixed} steps):", "", _others(found)]
     lines += ["", "## The weight of the colour term", "", *_sweep(columns), "", "## Time", "", *_time(columns, found)]
     return "\n".join(lines)
 
@@ -215,21 +216,21 @@ def _verdict(values: Paired, bar: float) -> str:
     return "holds" if low > bar else "**fails**" if high < bar else "open"
 
 
-def _stops(found: dict[str, Curves], name: str) -> Iterator[str]:
-    yield f"| arm | step of the peak | {' | '.join(STOPS)} |"
-    yield "|---" * (2 + len(STOPS)) + "|"
+def _stops(found: dict[str, Curves], name: str) -> str:
+    rows = []
     for c in found.values():
-        cells = (c.stopped(name, rule) for rule in STOPS)
-        told = " | ".join("" if gain is None else _told(gain) for gain in cells)
-        yield f"| {c.arm.label} | {np.median(c.peaks(name)):.0f} | {told} |"
+        gains = (c.stopped(name, rule) for rule in STOPS)
+        cells = ("" if gain is None else _told(gain) for gain in gains)
+        rows.append([c.arm.label, f"{np.median(c.peaks(name)):.0f}", *cells])
+    return markdown_table(["arm", "step of the peak", *STOPS], rows)
 
 
-def _others(found: dict[str, Curves]) -> Iterator[str]:
-    yield "| arm | SSIM | PSNR-B, dB |"
-    yield "|---|---|---|"
+def _others(found: dict[str, Curves]) -> str:
+    rows = []
     for c in found.values():
         ssim, psnr_b = (c.gain(name)[:, c.fixed] for name in ("ssim", "psnr_b"))
-        yield f"| {c.arm.label} | {_told(ssim, 3)} | {_told(psnr_b)} |"
+        rows.append([c.arm.label, _told(ssim, 3), _told(psnr_b)])
+    return markdown_table(["arm", "SSIM", "PSNR-B, dB"], rows)
 
 
 def _sweep(columns: Columns) -> Iterator[str]:
@@ -238,10 +239,10 @@ def _sweep(columns: Columns) -> Iterator[str]:
         lams, rgb = sweep(columns, arm.name, "psnr")
         _, chroma = sweep(columns, arm.name, "chroma")
         yield ""
-        yield f"| {arm.label}, {len(rgb)} photographs | {' | '.join(f'λ = {lam:g}' for lam in lams)} |"
-        yield "|---" * (1 + len(lams)) + "|"
         cells = (f"{a:+.2f} / {b:+.2f}" for a, b in zip(rgb.mean(0), chroma.mean(0), strict=True))
-        yield f"| RGB / Cb, Cr | {' | '.join(cells)} |"
+        yield markdown_table(
+            [f"{arm.label}, {len(rgb)} photographs", *(f"λ = {lam:g}" for lam in lams)], [["RGB / Cb, Cr", *cells]]
+        )
 
 
 def _time(columns: Columns, found: dict[str, Curves]) -> Iterator[str]:
@@ -253,12 +254,11 @@ def _time(columns: Columns, found: dict[str, Curves]) -> Iterator[str]:
         return
     sides = np.unique(rows["side"])
     yield ""
-    yield f"| seconds of 1000 steps | {' | '.join(f'{s:.0f}×{s:.0f}' for s in sides)} | grows as |"
-    yield "|---" * (2 + len(sides)) + "|"
+    lines = []
     for arm in TIMED:
         timed = _by_side(where(rows, arm=arm.name))
-        cells = " | ".join(f"{timed[s]:.1f}" if s in timed else "" for s in sides)
-        yield f"| {arm.label} | {cells} | {_growth(timed)} |"
+        lines.append([arm.label, *(f"{timed[s]:.1f}" if s in timed else "" for s in sides), _growth(timed)])
+    yield markdown_table(["seconds of 1000 steps", *(f"{s:.0f}×{s:.0f}" for s in sides), "grows as"], lines)
 
 
 def _by_side(rows: Columns) -> dict[float, float]:
@@ -284,6 +284,4 @@ def _interval(values: Paired) -> tuple[float, float]:
 
 
 def _told(values: Paired, digits: int = 2, sign: bool = True) -> str:
-    kind = f"{'+' if sign else ''}.{digits}f"
-    low, high = _interval(values)
-    return f"{values.mean():{kind}}" + ("" if np.isnan(low) else f" [{low:{kind}}, {high:{kind}}]")
+    return with_interval((float(values.mean()), *_interval(values)), f"{'+' if sign else ''}.{digits}f")

@@ -49,7 +49,7 @@ class Arm:
     loss: Literal["mse", "sure"] = "mse"
     start: Literal["noise", "image"] = "noise"
     reading: Literal["moments", "histogram"] | None = None
-    """Of the colour term; None without it."""
+    """Form of the colour term; None without it."""
 
     def lam(self, config: "PriorStudyConfig") -> float:
         """λ where it is not swept."""
@@ -77,13 +77,13 @@ class PriorStudyConfig:
     quality: int = 10
     """JPEG quality, 1–100."""
     side: int = 64
-    """Of the middle of a photograph, pixels; a multiple of 16."""
+    """Side of the middle of a photograph, pixels; a multiple of 16."""
     most: int | None = 10
     """Photographs of a data set, evenly spaced; all if not given."""
     width: int = 16
     """Channels of the network at the finest scale."""
     steps: int = 1000
-    """Of each fit."""
+    """Steps of each fit."""
     every: int = 50
     """Steps between looks, each a row of the table."""
     fixed: int = 500
@@ -108,7 +108,7 @@ class PriorStudyConfig:
     """auto, cpu or cuda."""
 
 
-def card(inputs: Inputs, config: PriorStudyConfig) -> dict[str, Any]:
+def metadata(inputs: Inputs, config: PriorStudyConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     weights = {config.weights: content_hash(find(config.weights))}
     return {"study": "prior", "config": config_dict(config), "data": inputs.hashes, "weights": weights}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from mriqf.studies._frame.reporting import Interval, markdown_table, with_interval
 from mriqf.studies._frame.statistics import bootstrap
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.restorers.restoration.jpeg_rows import PRINTED, Means
@@ -55,7 +56,7 @@ class Section:
         """PSNR over that of JPEG, decibels, of every image."""
         return self.figures(method, quality, "psnr") - self.figures(JPEG, quality, "psnr")
 
-    def gain(self, method: str, quality: int) -> tuple[float, float, float]:
+    def gain(self, method: str, quality: int) -> Interval:
         """Mean gain in PSNR over the images, decibels, and its 95 % interval; NaN for less than three images."""
         gains = self.gains(method, quality)
         return float(gains.mean()), *bootstrap(np.mean, np.arange(len(gains)), gains)
@@ -93,39 +94,33 @@ def answer(columns: Columns) -> str:
 def _means(section: Section) -> Iterator[str]:
     yield "PSNR (dB) / SSIM / PSNR-B (dB), means over images; time is the median over images and qualities."
     yield ""
-    yield from _head(section, "parameters", "ms per megapixel")
+    lines = []
     for method in section.methods:
-        cells = " | ".join(_cell(section.means(method, quality)) for quality in section.qualities)
         rows = section.of(method)
         known = ["", ""]
         if method != JPEG:
             known = [f"{rows['parameters'][0]:,.0f}", f"{1e3 * np.median(rows['seconds'] / rows['megapixels']):.0f}"]
-        yield f"| {method} | {' | '.join(known)} | {cells} |"
+        lines.append([method, *known, *(_cell(section.means(method, quality)) for quality in section.qualities)])
         if method == JPEG and section.printed:
-            cells = " | ".join(_cell(section.printed[q]) if q in section.printed else "" for q in section.qualities)
-            yield f"| {JPEG}, as printed | | | {cells} |"
+            printed = [_cell(section.printed[q]) if q in section.printed else "" for q in section.qualities]
+            lines.append([f"{JPEG}, as printed", "", "", *printed])
+    yield markdown_table(_heads(section, "parameters", "ms per megapixel"), lines)
 
 
 def _gains(section: Section) -> Iterator[str]:
     yield "Gain in PSNR over JPEG, dB; its spread is the largest mean less the smallest."
     yield ""
-    yield from _head(section, "spread")
+    lines = []
     for method in section.methods[1:]:
         gains = [section.gain(method, quality) for quality in section.qualities]
         spread = max(g[0] for g in gains) - min(g[0] for g in gains)
-        yield f"| {method} | {spread:.2f} | {' | '.join(map(_interval, gains))} |"
+        lines.append([method, f"{spread:.2f}", *map(with_interval, gains)])
+    yield markdown_table(_heads(section, "spread"), lines)
 
 
-def _head(section: Section, *names: str) -> Iterator[str]:
-    heads = ["method", *names, *(f"quality {q}" for q in section.qualities)]
-    yield f"| {' | '.join(heads)} |"
-    yield "|---" * len(heads) + "|"
+def _heads(section: Section, *names: str) -> list[str]:
+    return ["method", *names, *(f"quality {q}" for q in section.qualities)]
 
 
 def _cell(means: Means) -> str:
     return f"{means.psnr:.2f} / {means.ssim:.4f} / {means.psnr_b:.2f}"
-
-
-def _interval(gain: tuple[float, float, float]) -> str:
-    mean, low, high = gain
-    return f"{mean:+.2f}" if np.isnan(low) else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"

@@ -41,7 +41,7 @@ class Protocol:
 
     name: str
     upsampling: Literal["fancy", "nearest"]
-    """How the decoder brings chroma to full resolution: the triangular filter of all common decoders, or repetition."""
+    """Upsampling of chroma by the decoder: the triangular filter of all common decoders, or repetition."""
     blocking: Literal["luma", "channels", "summed"]
     """Definition of PSNR-B for colours, see `mriqf.metrics.jpeg.psnr_b`."""
     ssim_colour: Measure

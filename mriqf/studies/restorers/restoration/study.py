@@ -52,7 +52,7 @@ class RestorationConfig:
     """auto, cpu or cuda."""
 
 
-def card(inputs: Inputs, config: RestorationConfig) -> dict[str, Any]:
+def metadata(inputs: Inputs, config: RestorationConfig) -> dict[str, Any]:
     """Metadata that identify a table of this study."""
     weights = {name: content_hash(find(name)) for name in config.weights}
     return {"study": "restoration", "config": config_dict(config), "data": inputs.hashes, "weights": weights}

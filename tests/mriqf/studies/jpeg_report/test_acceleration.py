@@ -14,9 +14,9 @@ from mriqf.studies.jpeg_report.acceleration import (
     KEY,
     AccelerationConfig,
     answer,
-    card,
     claims,
     columns,
+    metadata,
     tasks,
 )
 from mriqf.studies.jpeg_report.acceleration.answer import A7_BAR, curves, spread, within
@@ -42,7 +42,7 @@ def knees(tmp_path, disc):
 
 def study(folder, paths, config):
     inputs = read_inputs(paths, kspace=True)
-    return Table(folder, KEY, columns(config), card(inputs, config)), tasks(inputs, config, folder)
+    return Table(folder, KEY, columns(config), metadata(inputs, config)), tasks(inputs, config, folder)
 
 
 def run(folder, paths, config, most=None):
@@ -103,7 +103,7 @@ def test_kept_reconstructions_give_the_same_rows_for_other_weights(tmp_path, kne
     inputs = read_inputs(knees[:1], kspace=True)
 
     def rows(folder, images):
-        table = Table(tmp_path / folder, KEY, columns(config), card(inputs, config))
+        table = Table(tmp_path / folder, KEY, columns(config), metadata(inputs, config))
         list(table.run(tasks(inputs, config, tmp_path / folder, images)))
         return (tmp_path / folder / "rows.csv").read_bytes()
 

@@ -16,9 +16,9 @@ from mriqf.studies.jpeg_report.corruption import (
     KEY,
     CorruptionConfig,
     answer,
-    card,
     claims,
     draw_curves,
+    metadata,
     tasks,
 )
 from mriqf.studies.jpeg_report.corruption.answer import curves
@@ -41,7 +41,7 @@ def study(tmp_path, texture, disc, weights_file):
 
 
 def carry_out(folder, inputs, config, stop=None):
-    table = Table(folder, KEY, COLUMNS, card(inputs, config))
+    table = Table(folder, KEY, COLUMNS, metadata(inputs, config))
     for count in table.run(tasks(inputs, config)):
         if count == stop:
             break

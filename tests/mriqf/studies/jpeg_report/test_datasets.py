@@ -10,10 +10,10 @@ from mriqf.studies.jpeg_report.datasets import (
     KEY,
     DatasetConfig,
     answer,
-    card,
     claims,
     draw_histograms,
     is_jpeg,
+    metadata,
     tasks,
 )
 
@@ -37,7 +37,7 @@ def study(tmp_path, texture, disc, weights_file):
 
 def carry_out(folder, study, stop=None, report=lambda _: None):
     inputs, config = study
-    table = Table(folder, KEY, COLUMNS, card(inputs, config))
+    table = Table(folder, KEY, COLUMNS, metadata(inputs, config))
     for count in table.run(tasks(inputs, config, report)):
         if count == stop:
             break

@@ -21,11 +21,11 @@ from mriqf.studies.jpeg_report.loss import (
     LossConfig,
     answer,
     arms,
-    card,
     claims,
     draw_curves,
     draw_pictures,
     load_arms,
+    metadata,
     pictures,
     read_parts,
     tasks,
@@ -81,7 +81,7 @@ def carry_out(folder, study, stop=None):
     parts = read_parts(manifests, root, config)
     train_arms(folder, parts, root, config)
     found = load_arms(folder, parts, config)
-    table = Table(folder, KEY, COLUMNS, card(folder, parts, config))
+    table = Table(folder, KEY, COLUMNS, metadata(folder, parts, config))
     for count in table.run(tasks(parts, found, config)):
         if count == stop:
             break

@@ -19,10 +19,10 @@ from mriqf.studies.jpeg_report.sampling.arms import (
     FIELDS,
     PLAIN,
     Config,
-    card,
     curve_table,
     curve_tasks,
     load_arms,
+    metadata,
     recipe,
     weights_path,
 )
@@ -107,7 +107,7 @@ def test_killed_training_ends_with_the_same_curves_and_weights(tiny_data, tmp_pa
     assert np.isfinite(where(table, arm="classes")["right"]).all()
     whole, cut = (load_arms(f, TINY)["neglog", 0].state_dict() for f in folders)
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
-    assert set(card(folders[0], TINY, {})["weights"]) == {"neglog-0", "classes-0"}
+    assert set(metadata(folders[0], TINY, {})["weights"]) == {"neglog-0", "classes-0"}
 
 
 def test_weights_of_another_training_are_refused(tiny_data, tmp_path, weights_file):
@@ -324,8 +324,9 @@ def test_figures_come_out_the_same(tmp_path, inputs, models):
     assert features["image none"].shape == (64, 64)
     assert features["fov13 10"].shape == (64, 64)
     drawn = (
-        (figures.draw_pairs, predictions()), (figures.draw_laws, predictions()), (figures.draw_fields, predictions()),
-        (figures.draw_confusion, predictions()), (figures.draw_curves, curves), (figures.draw_phase, grid()),
+        (figures.draw_pairs, predictions()), (figures.draw_distributions, predictions()),
+        (figures.draw_fields, predictions()), (figures.draw_confusion, predictions()),
+        (figures.draw_curves, curves), (figures.draw_phase, grid()),
         (figures.draw_features, features),
     )  # fmt: skip
     for draw, table in drawn:

@@ -18,9 +18,9 @@ from mriqf.studies.restorers.ordering import (
     KEY,
     OrderingConfig,
     answer,
-    card,
     draw_gains,
     load_arms,
+    metadata,
     photographs,
     tasks,
     train_arms,
@@ -130,7 +130,7 @@ def test_killed_and_started_again_gives_the_same_weights_and_table(data, tmp_pat
         told = []
         train_arms(folder, manifest, root, FEW, report=told.append)
         assert len(told) == (4 if name == "whole" else 1)
-        table = Table(tmp_path / name, KEY, COLUMNS, card(folder, manifest, FEW))
+        table = Table(tmp_path / name, KEY, COLUMNS, metadata(folder, manifest, FEW))
         work = tasks(subjects, load_arms(folder, FEW), FEW)
         for count in table.run(work) if name == "cut" else ():
             if count == 2:
@@ -284,7 +284,7 @@ def test_answer_tells_sizes_gains_and_verdicts(tmp_path):
     text = answer(table(TRUE | {"qcn": 0.5, "edsr": 0.5}))
     assert "of 12 photographs" in text
     assert "| qcn | no global branch | 1,001 (+0.1 %) | " in text
-    assert "| qgcn |  | 1,000 | " in text
+    assert "| qgcn | | 1,000 | " in text
     (row,) = (line for line in text.splitlines() if line.startswith("| C1 |"))
     assert "qcn less edsr at 10–40: " in row and row.endswith("to be above 0: undecided | **undecided** |")
     draw_gains(table(TRUE), tmp_path / "gains.png")

@@ -19,7 +19,7 @@ from mriqf.restore.prior import PriorConfig, fit_prior
 from mriqf.studies._frame.inputs import read_inputs
 from mriqf.studies._frame.statistics import bootstrap
 from mriqf.studies._frame.table import Columns, Table, read_table, where
-from mriqf.studies.restorers.prior import ARMS, COLUMNS, KEY, PriorStudyConfig, answer, card, photographs, tasks
+from mriqf.studies.restorers.prior import ARMS, COLUMNS, KEY, PriorStudyConfig, answer, metadata, photographs, tasks
 from mriqf.studies.restorers.prior.answer import claims, curves, sweep
 from mriqf.studies.restorers.prior.measure import SWEPT, figures
 
@@ -67,7 +67,7 @@ def truth_of(folder, name):
 
 def carried_out(folder, config, out):
     inputs = read_inputs([folder])
-    table = Table(out, KEY, COLUMNS, card(inputs, config))
+    table = Table(out, KEY, COLUMNS, metadata(inputs, config))
     list(table.run(tasks(photographs(inputs, config), config, out / "pictures")))
     return read_table(table.path)
 

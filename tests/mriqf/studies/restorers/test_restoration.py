@@ -264,7 +264,7 @@ def table(gains, dataset="LIVE 1", n=29, protocol="qgac"):
 def test_answer_has_means_gains_spread_and_what_is_printed():
     text = answer(table({10: 1.5, 20: 0.5}))
     assert "## LIVE 1, colour: 29 images" in text
-    assert "| jpeg |  |  | 26.14 / 0.5000 / 24.00 | 27.14 / 0.5000 / 24.00 |" in text
+    assert "| jpeg | | | 26.14 / 0.5000 / 24.00 | 27.14 / 0.5000 / 24.00 |" in text
     assert "| x | 1,234,567 | 12 | 27.64 / 0.5000 / 24.00 | 27.64 / 0.5000 / 24.00 |" in text
     assert "| jpeg, as printed | | | 25.60 / 0.7550 / 23.53 | 27.96 / 0.8370 / 25.77 |" in text
     assert "| x | 1.00 | +1.50 [+1.50, +1.50] | +0.50 [+0.50, +0.50] |" in text

@@ -1,12 +1,12 @@
-"""`mriqf study report`: the report's claims A1–A10 in one table."""
+"""`mriqf study summary`: the report's claims A1–A10 in one table."""
 
 from pathlib import Path
 
 from mriqf.io import atomic_path
-from mriqf.studies.jpeg_report.summary import report as make
+from mriqf.studies.jpeg_report.summary import report
 
 
-def report(
+def summary(
     *,
     out: Path | None = None,
     sampling: Path | None = None,
@@ -31,7 +31,7 @@ def report(
         Replace a file that exists.
     """
     folders = {"sampling": sampling, "corruption": corruption, "dataset": dataset, "r": r, "loss": loss}
-    text = make(folders, weights)
+    text = report(folders, weights)
     print(text)  # noqa: T201
     if out is not None:
         with atomic_path(out, force) as temporary:
