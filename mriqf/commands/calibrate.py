@@ -75,9 +75,7 @@ def calibrate(
 
 def score_examples(folders: Sequence[Path], scorer: Scorer) -> Scored:
     """Scores of degraded images by a predictor of errors, without those that have no foreground."""
-    from mriqf.training.groups.shards import read_shards
-
-    parts = [_score_folder(read_shards(folder), scorer, folder.name) for folder in folders]
+    parts = [_score_folder(_read(folder), scorer, folder.name) for folder in folders]
     columns: dict[str, Any] = {}
     for name in Scored.__dataclass_fields__:
         values = [getattr(part, name) for part in parts]
@@ -86,7 +84,19 @@ def score_examples(folders: Sequence[Path], scorer: Scorer) -> Scored:
     return scored.part(np.isfinite(scored.score))
 
 
-def _score_folder(examples: dict[str, np.ndarray], scorer: Scorer, name: str) -> Scored:
+def _read(folder: Path) -> dict[str, Any]:
+    """Examples of `mriqf data degrade` or groups of `mriqf data groups`; images without what surrounds them on disk."""
+    from mriqf.training import degraded
+    from mriqf.training.groups import shards
+
+    if shards.is_groups(folder):
+        return shards.read_shards(folder)
+    examples = degraded.read_shards(folder)
+    images = [x[:h, :w] for x, (h, w) in zip(examples["image"], examples["shape"].tolist(), strict=True)]
+    return examples | {"image": images}
+
+
+def _score_folder(examples: dict[str, Any], scorer: Scorer, name: str) -> Scored:
     n = len(examples["nrmse"])
     score, ood_features, width = np.empty(n), [], []
     for k in tqdm(range(n), name, file=sys.stderr, disable=None, leave=False, unit="image"):

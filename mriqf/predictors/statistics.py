@@ -114,5 +114,5 @@ def _sharpness(images: Float[Tensor, "b 1 h w"]) -> list[Float[Tensor, " b"]]:
     return [focus, entropy, (n * share.square().sum(1)).log()]
 
 
-def _log(n: float, like: Tensor) -> Tensor:
+def _log(n: int | float, like: Tensor) -> Tensor:
     return (like.new_ones(()) * n).log()  # of a size that stays open in an exported network

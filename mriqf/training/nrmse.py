@@ -17,7 +17,7 @@ from mriqf.predictors.nrmse import CELL, LEAST, MOST, NRMSEConfig, NRMSEPredicto
 from mriqf.training.groups.shards import LEVELS
 from mriqf.training.local_degradation import degrade_locally
 from mriqf.training.loop import check_new, fit, fresh, origin
-from mriqf.training.parallel import own_device, share
+from mriqf.training.parallel import own_device
 
 Examples = dict[str, Any]
 QUANTILES = (0.05, 0.5, 0.95)
@@ -119,8 +119,8 @@ def train_nrmse(
         batch = make_batch(examples, rows, rng, config.flawed)
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16), torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**31)))
-            images = share(batch.images).to(model.device).contiguous(memory_format=torch.channels_last)
-            prediction = model.predict(images, share(batch.sizes))
+            images = batch.images.to(model.device).contiguous(memory_format=torch.channels_last)
+            prediction = model.predict(images, batch.sizes)  # every process sees all: targets stay whole
         return nrmse_loss(prediction, batch, config)
 
     return fit(
@@ -203,7 +203,7 @@ def _flawed(
 
 def nrmse_loss(prediction: Prediction, batch: Batch, config: NRMSETrainConfig) -> Tensor:
     """Smooth absolute difference of cells' logarithms, quantile loss of the object's, and order within targets."""
-    cells, target = prediction.cells, share(batch.cells).to(prediction.cells.device)
+    cells, target = prediction.cells, batch.cells.to(prediction.cells.device)
     known = (target >= 0) & target.isfinite()
     logs = torch.where(known, target, 1).clamp(LEAST, MOST).log10()
     each = smooth_l1_loss(cells, logs, beta=0.1, reduction="none") * known
@@ -212,8 +212,8 @@ def nrmse_loss(prediction: Prediction, batch: Batch, config: NRMSETrainConfig) -
     each = each + config.contrast * smooth_l1_loss(centred, target, beta=0.1, reduction="none") * known
     loss = (each.sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp_min(1)).mean()
 
-    excess, total = object_error(cells, share(batch.weight).to(cells)).unbind(1)
-    true = share(batch.nrmse).to(cells).clamp(LEAST, MOST).log10()
+    excess, total = object_error(cells, batch.weight.to(cells)).unbind(1)
+    true = batch.nrmse.to(cells).clamp(LEAST, MOST).log10()
     centre = excess.detach()  # cells are to be right, whatever the interval
     ends = (centre - prediction.below, excess, centre + prediction.above)
     whole = sum(pinball(end, true, q) for end, q in zip(ends, QUANTILES, strict=True))
@@ -222,7 +222,7 @@ def nrmse_loss(prediction: Prediction, batch: Batch, config: NRMSETrainConfig) -
     if has.any():
         whole = whole + (total[has] - object_error(logs[has, 1], parts[has])).abs().mean()
 
-    group = share(batch.group).to(cells.device)
+    group = batch.group.to(cells.device)
     worse = (group[:, None] == group) & (true[:, None] - true > TOLD_APART)
     doubt = softplus(-(excess[:, None] - excess) / 0.05) * worse
     return loss + config.whole * whole + config.order * doubt.sum() / worse.sum().clamp_min(1)

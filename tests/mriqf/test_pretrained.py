@@ -192,8 +192,8 @@ def measured(head):
     return {r: measure(head, "random", r, 1) for r in (1, 2, 4, 8)}
 
 
-def falls(scores, least=0.2, floor=1):
-    """Whether each score is lower than the one before, down to the floor, where large errors are not told apart."""
+def falls(scores, least=0.2, floor=15):
+    """Whether each score is lower than the one before, down to the floor: errors above 19 % are not told apart."""
     return all(b < a - least or (a < floor and b < floor) for a, b in itertools.pairwise(scores))
 
 

@@ -139,6 +139,14 @@ def root(squares: torch.Tensor) -> np.ndarray:
     return torch.where(squares < 0, -1.0, squares.clamp_min(0).sqrt()).numpy()
 
 
+def is_groups(folder: Path) -> bool:
+    """Whether a folder holds shards of groups, and not of single examples."""
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as archive:
+            return "pixels" in archive
+    return False
+
+
 def read_shards(*folders: Path) -> dict[str, Any]:
     """All examples of folders.
 

@@ -1,5 +1,6 @@
 """ONNX files give what torch gives, at every size, and what is written of scoring around them gives the score."""
 
+import math
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 import mriqf
 from mriqf import weights
 from mriqf.adapters.onnx import export
+from mriqf.predictors.error import LEAST, MOST
 from mriqf.predictors.inference import predict_map
 from mriqf.restore import ARCNN, QAIRN, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, QGCNConfig, SRCNNConfig
 from mriqf.scoring.foreground import foreground_mask
@@ -63,13 +65,13 @@ def ramp(b, h, w):
 def error_weights(tmp_path, error_file):
     """An error predictor whose map of such images leaves the range of scores at both of its ends."""
     tensors, card = weights.read(error_file())
-    logits = mriqf.load(error_file())
-    errors = logits.log_error(torch.from_numpy(ramp(1, 128, 128)))
-    first, last = (errors.quantile(q).item() for q in (0.2, 0.8))
-    slope = 2.0 / (last - first)  # decades of error between these
-    # The head's line through logits, moved and stretched: near the middle of the sigmoid it is straight.
+    errors = mriqf.load(error_file()).log_error(torch.from_numpy(ramp(1, 128, 128)))
+    low, span = math.log10(LEAST), math.log10(MOST / LEAST)
+    first, last = (torch.logit((errors.quantile(q) - low) / span) for q in (0.2, 0.8))
+    best, worst = (torch.logit(torch.tensor((e - low) / span)) for e in (-2.2, -0.3))
+    slope = (worst - best) / (last - first)
     tensors["head.weight"] = slope * tensors["head.weight"]
-    tensors["head.bias"] = slope * tensors["head.bias"]
+    tensors["head.bias"] = slope * (tensors["head.bias"] - first) + best
     weights.write(tmp_path / "wide.safetensors", tensors, card)
     return tmp_path / "wide.safetensors"
 

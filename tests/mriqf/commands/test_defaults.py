@@ -57,6 +57,7 @@ COMMANDS = {
     "train qf": "MANIFEST --data ROOT --steps 1 --out OUT/new.safetensors",
     "train modl": "MANIFEST --data ROOT --pretrain-steps 1 --steps 1 --out OUT/new.safetensors",
     "train error": "DEGRADED/train --validation DEGRADED/val --steps 1 --out OUT/new.safetensors",
+    "train nrmse": "GROUPS --validation GROUPS --steps 1 --out OUT/new.safetensors",
     "train perceptual": "arcnn-rgb PHOTOGRAPHS --data ROOT --steps 1 --out OUT/new.safetensors",
     "train tune-modl": "modl-knee MANIFEST --data ROOT --steps 1 --out OUT/new.safetensors",
     "calibrate": "DEGRADED/val DEGRADED/test --out OUT/new.calibration.json",
@@ -64,6 +65,7 @@ COMMANDS = {
     "data verify": "MANIFEST --data ROOT",
     "data list": "MANIFEST --data ROOT",
     "data degrade": "MANIFEST --data ROOT --out OUT --n 40",
+    "data groups": "MANIFEST --data ROOT --out OUT --n 25 --families noise --families zero-filled",
 }
 
 
@@ -93,6 +95,8 @@ def places(tmp_path_factory):
     for split in sources:
         words = ["data", "degrade", root / "heads.toml", "--data", root, "--out", root / "degraded" / split]
         assert main([str(w) for w in (*words, "--split", split, "--n", 40)]) == 0
+    words = ["data", "groups", root / "heads.toml", "--data", root, "--out", root / "groups", "--n", 25]
+    assert main([*map(str, words), "--families", "noise", "--families", "blur"]) == 0
     shutil.copytree(root / "photos", root / "opinions")
     (root / "opinions" / "scores.csv").write_text("image,score\nbox,40\nlogo,60\n")
     assert main(["score", str(root / "head.npy"), "--csv", str(root / "scores.csv"), "--map-dir", str(root)]) == 0
@@ -100,7 +104,8 @@ def places(tmp_path_factory):
         "NIFTI": Path(nibabel.__file__).parent / "tests/data/example4d.nii.gz",
         "DICOM": pydicom.data.get_testdata_file("MR_small.dcm"), "HEAD": root / "head.npy", "ROOT": root,
         "KSPACE": root / "kspace.h5", "PHOTOS": root / "photos", "MANIFEST": root / "heads.toml",
-        "PHOTOGRAPHS": root / "photographs.toml", "DEGRADED": root / "degraded", "OPINIONS": root / "opinions",
+        "PHOTOGRAPHS": root / "photographs.toml", "DEGRADED": root / "degraded", "GROUPS": root / "groups",
+        "OPINIONS": root / "opinions",
         "SCORES": root / "scores.csv", "JPEG": root / "grace_hopper.jpg",
     }  # fmt: skip
 

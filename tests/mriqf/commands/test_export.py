@@ -12,7 +12,8 @@ def test_writes_the_file_and_prints_what_it_says(tmp_path, weights_file, capsys)
     printed = capsys.readouterr()
     told = dict(line.split("\t") for line in printed.out.splitlines())
     assert told["weights"] == "tiny"
-    assert "quality of each 16×16 pixels" in told["output"]
+    assert "score of each 16×16 pixels" in told["output"]
+    assert told["unit"] == "JPEG quality"
     assert f"{tmp_path / 'a.onnx'}: " in printed.err
     assert main(tokens) == 2
     assert "a.onnx exists" in capsys.readouterr().err

@@ -141,9 +141,9 @@ def test_score_is_the_minkowski_mean_of_the_gates_at_half_the_resolution(file, t
 def test_command_scores_a_picture(file, texture, tmp_path, capsys):
     Image.fromarray(texture(32, 40, channels=3)).save(tmp_path / "a.png")
     assert main(["score", str(tmp_path / "a.png"), "--weights", str(file())]) == 0
-    value, _, pool = capsys.readouterr().out.split("\t")[6:9]
-    assert 0 < float(value) < 100
-    assert pool == "foreground"
+    row = capsys.readouterr().out.rstrip("\n").split("\t")
+    assert 0 < float(row[6]) < 100
+    assert "JPEG quality" in row and "foreground" in row
     assert main(["score", str(tmp_path / "a.png"), "--weights", str(file(attention=False))]) == 2
     assert "is a QAIRN without attention, which scores nothing" in capsys.readouterr().err
     assert main(["score", str(tmp_path / "a.png"), "--weights", str(file(residual=True))]) == 2

@@ -33,6 +33,8 @@ COMMANDS = {
     "qf": "MANIFEST --data DATA --steps 3 --lr 1 --checkpoint-every 1 --pixels 12288 --patch-sizes 64 --model.width 16",
     "error": "EXAMPLES/train --validation EXAMPLES/val --steps 3 --lr 1 --checkpoint-every 1 --pixels 12288 --sides 64 "
     "--model.widths 4 6 8 --model.spectra 4",
+    "nrmse": "EXAMPLES/groups --validation EXAMPLES/groups --steps 3 --lr 0.1 --checkpoint-every 1 --groups 2 "
+    "--model.widths 4 6 8 --model.spectra 4 --model.depths 1 1",
     "arcnn": f"{SMALL} --model.width 4",
     "srcnn": f"{SMALL} --model.width 4 --structure 0.5",
     "qgcn": f"{SMALL} --model.width 4 --model.blocks 1 --model.global-width 4",
@@ -140,6 +142,9 @@ def data(tmp_path_factory, texture):
         (root / split).mkdir()
         (root / split / "origin.json").write_text('{"manifest": "small"}')
         np.savez(root / split / "0.npz", **degraded(texture, split))
+    (root / "groups").mkdir()
+    (root / "groups" / "origin.json").write_text('{"manifest": "small"}')
+    np.savez(root / "groups" / "0.npz", **grouped(texture))
     torch.manual_seed(0)
     model = MoDL(MoDLConfig(unrolls=2, features=4))
     card = {"network": "modl", "config": weights.config_dict(model.config)}
@@ -159,6 +164,20 @@ def degraded(texture, split, n=6):
         "image": image, "error": error, "nrmse": level, "shape": np.tile([96, 80], (n, 1)),
         "family": np.array(["noise", "other"] * (n // 2)), "dataset": np.array(["a"] * n),
         "subject": np.array([f"{split} {k}" for k in range(n)]),
+    }  # fmt: skip
+
+
+def grouped(texture, n=4):
+    """Two images of each target, with little and with much noise, as a shard."""
+    rng, level = np.random.default_rng(0), np.tile([0.02, 0.2], n)
+    clean = np.repeat([texture(96, 80, seed=k, grain=0.0) / 255 for k in range(n)], 2, axis=0)
+    image = np.clip(clean + level[:, None, None] * rng.standard_normal(clean.shape), 0, 1)
+    cells = np.broadcast_to(level[:, None, None, None], (2 * n, 2, 12, 10)).astype(np.float16)
+    nothing, names = np.zeros(2 * n), np.array(["a"] * 2 * n)
+    return {
+        "pixels": np.round(65535 * image).astype(np.uint16).ravel(), "shape": np.tile([96, 80], (2 * n, 1)),
+        "cells": cells.ravel(), "group": np.arange(2 * n) // 2, "nrmse": level, "ssim": nothing, "level": nothing,
+        "acceleration": nothing, "family": names, "method": names, "dataset": names, "subject": names,
     }  # fmt: skip
 
 
