@@ -190,7 +190,7 @@ def _extent(logs: Float[Tensor, "n m"], least: float, drop: float) -> int:
     # Not a line that is empty: the last that is filled on both sides.
     middle, last = (inner[k] + beyond[k]) / 2, int(at[k])
     filled = signs.amin(0)[last - 3 : last + 2] > middle  # frequencies last - 2 to last + 2
-    return 2 * (last - 3 + int(filled.cumprod(0).sum())) + 1
+    return max(2 * (last - 3 + int(filled.cumprod(0).sum())) + 1, int(least))
 
 
 def _levels(

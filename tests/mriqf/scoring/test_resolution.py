@@ -57,6 +57,14 @@ def enlarged_or_cropped(image, size):
     return (again * (size[0] * size[1] / (h * w))).clamp_min(0).float()
 
 
+@pytest.mark.parametrize("columns", [29, 31, 33, 35])
+def test_no_image_becomes_too_small_to_be_scored(image, columns):
+    few = torch.nn.functional.interpolate(image, (144, columns), mode="bicubic", antialias=True)
+    fine = enlarged(few, (144, 128))
+    assert support(fine)[1] >= 32
+    assert Scorer("qf-mri", calibration=None).image(fine[0, 0].numpy()).map.shape == (144, 128)
+
+
 def test_scale_does_not_matter(image):
     fine = enlarged(image, (216, 192))
     assert support(fine) == support(1e-6 * fine) == support(1e6 * fine)
