@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d, pad, smooth_l1_loss, softplus
 from mriqf import metrics, weights
 from mriqf.predictors.nrmse import CELL, LEAST, MOST, NRMSEConfig, NRMSEPredictor, Prediction, object_error
 from mriqf.training.groups.shards import LEVELS
-from mriqf.training.local_degradation import degrade_locally
+from mriqf.training.groups.variation import varied
 from mriqf.training.loop import check_new, fit, fresh, origin
 from mriqf.training.parallel import own_device
 
@@ -143,14 +143,14 @@ def by_size(examples: Examples) -> list[list[int]]:
 def make_batch(
     examples: Examples, rows: Sequence[int], rng: np.random.Generator | None = None, flawed: float = 0.0
 ) -> Batch:
-    """Images of some rows; with a generator turned, mirrored, darker, and some with a local flaw."""
+    """Images of some rows; with a generator turned, cropped, shaded and so on, and some with a local flaw."""
     parts = []
     for row in rows:
         image = examples["image"][row].astype(np.float32) / LEVELS
         total, excess = examples["cells"][row].astype(np.float32)
         cells, nrmse = np.stack((excess, total)), float(examples["nrmse"][row])
         if rng is not None:
-            image, cells, nrmse = _varied(image, cells, nrmse, rng, flawed)
+            image, cells, nrmse = varied(image, cells, nrmse, rng, flawed)
         parts.append((torch.from_numpy(image)[None, None], torch.from_numpy(cells)[None], nrmse))
     h, w = (max(-(-image.shape[axis] // 32) * 32 for image, *_ in parts) for axis in (2, 3))
     images, errors, inside = [], [], []
@@ -167,38 +167,6 @@ def make_batch(
         torch.tensor([nrmse for *_, nrmse in parts], dtype=torch.float32),
         torch.from_numpy(np.asarray(examples["group"])[list(rows)]),
     )
-
-
-def _varied(
-    image: np.ndarray, cells: np.ndarray, nrmse: float, rng: np.random.Generator, flawed: float
-) -> tuple[np.ndarray, np.ndarray, float]:
-    if rng.random() < 0.5:
-        image, cells = image.T, cells.transpose(0, 2, 1)
-    for axis in (0, 1):
-        if image.shape[axis] % CELL == 0 and rng.random() < 0.5:  # the cells of others would be displaced
-            image, cells = np.flip(image, axis), np.flip(cells, axis + 1)
-    if rng.random() < flawed:
-        image, cells, nrmse = _flawed(np.ascontiguousarray(image), cells, nrmse, rng)
-    image = np.clip(image * math.exp(rng.uniform(-0.4, 0.08)), 0, 1)  # slices of a volume share its scale
-    return np.ascontiguousarray(image, np.float32), np.ascontiguousarray(cells, np.float32), nrmse
-
-
-def _flawed(
-    image: np.ndarray, cells: np.ndarray, nrmse: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """With a local flaw, whose squared error is added to that of cells and object."""
-    h, w = image.shape
-    inside = np.where(cells[0] >= 0, 0.0, -1.0).astype(np.float32)
-    fine = np.kron(inside, np.ones((CELL, CELL), np.float32))[:h, :w]
-    if not (fine >= 0).any():
-        return image, cells, nrmse
-    power = float(np.mean(image[fine >= 0] ** 2))
-    image, error = degrade_locally(image, fine, power, rng)
-    margin = ((0, -h % CELL), (0, -w % CELL))
-    blocks = np.pad(np.maximum(error, 0) ** 2, margin, mode="edge").reshape(len(inside), CELL, -1, CELL)
-    added = blocks.mean((1, 3))
-    worse = np.where(cells >= 0, np.sqrt(np.maximum(cells, 0) ** 2 + added), cells)  # NaN stays
-    return image, worse.astype(np.float32), math.sqrt(nrmse**2 + float(added[inside >= 0].mean()))
 
 
 def nrmse_loss(prediction: Prediction, batch: Batch, config: NRMSETrainConfig) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from mriqf import weights
 from mriqf.predictors.nrmse import NRMSEConfig, NRMSEPredictor
 from mriqf.training.groups.shards import LEVELS
+from mriqf.training.groups.variation import _cropped, _masked, _rms, _shaded
 from mriqf.training.nrmse import (
     NRMSETrainConfig,
     by_size,
@@ -72,6 +73,28 @@ def test_cells_follow_their_image(examples):
         part = cells[: len(rough), : rough.shape[1]]
         loud, quiet = part == part.max(), (part > 0) & (part < part.max())
         assert rough[loud].mean() > rough[quiet].mean()
+
+
+def test_parts_of_an_image_have_their_own_error(examples):
+    image, cells = examples["image"][2].astype(np.float32) / LEVELS, examples["cells"][2].astype(np.float32)
+    rng = np.random.default_rng(0)
+    for change in (_cropped, _shaded):
+        for _ in range(5):
+            part, errors, nrmse = change(image, cells, 0.16, rng)
+            assert errors.shape[1:] == tuple(-(-n // 8) for n in part.shape)
+            inside = errors[0] >= 0
+            absolute = nrmse * _rms(part, errors)  # in the unit of the image
+            assert absolute == pytest.approx(0.16 * _rms(image, cells), rel=0.5)
+            assert nrmse == pytest.approx(np.sqrt(np.mean(errors[0][inside] ** 2)))
+
+
+def test_an_image_without_surroundings_keeps_its_object():
+    image = np.zeros((96, 96), np.float32)
+    image[24:72, 24:72] = 0.5
+    noisy = image + 0.01 * np.random.default_rng(0).random((96, 96), np.float32)
+    masked = _masked(noisy)
+    assert (masked[24:72, 24:72] == noisy[24:72, 24:72]).all()
+    assert (masked[:10] == 0).all()
 
 
 def test_local_flaws_make_images_worse(examples):

@@ -1,0 +1,109 @@
+"""Degraded images changed in ways that say nothing of quality, with errors that follow; local flaws."""
+
+import math
+
+import numpy as np
+import torch
+
+from mriqf import metrics
+from mriqf.training.groups.degrade import CELL
+from mriqf.training.local_degradation import degrade_locally
+
+
+def varied(
+    image: np.ndarray, cells: np.ndarray, nrmse: float, rng: np.random.Generator, flawed: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Changed in ways that say nothing of quality, and that errors follow; some with a local flaw."""
+    if rng.random() < 0.5:
+        image, cells = image.T, cells.transpose(0, 2, 1)
+    for axis in (0, 1):
+        if image.shape[axis] % CELL == 0 and rng.random() < 0.5:  # the cells of others would be displaced
+            image, cells = np.flip(image, axis), np.flip(cells, axis + 1)
+    image, cells = np.ascontiguousarray(image), np.ascontiguousarray(cells)
+    if rng.random() < flawed:
+        image, cells, nrmse = _flawed(image, cells, nrmse, rng)
+    if rng.random() < 0.2:
+        image, cells, nrmse = _cropped(image, cells, nrmse, rng)
+    if rng.random() < 0.2:
+        image, cells, nrmse = _shaded(image, cells, nrmse, rng)
+    if rng.random() < 0.15:
+        image = _masked(image)
+    image = np.clip(image * math.exp(rng.uniform(-0.4, 0.08)), 0, 1)  # slices of a volume share its scale
+    if rng.random() < 0.25:
+        image = np.round(image * 255) / 255
+    return image.astype(np.float32), cells.astype(np.float32), nrmse
+
+
+def _cropped(
+    image: np.ndarray, cells: np.ndarray, nrmse: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """A part of the field of view, half of each side or more; errors are relative to the part's object."""
+    places = []
+    for n in image.shape:
+        size = max(math.ceil(n * rng.uniform(0.5, 1.0) / CELL) * CELL, 64)
+        first = CELL * int(rng.integers(max(n - size, 0) // CELL + 1))
+        places.append(slice(first, min(first + size, n)))
+    rows, columns = (slice(p.start // CELL, -(-p.stop // CELL)) for p in places)
+    part, inside = cells[:, rows, columns], cells[0, rows, columns] >= 0
+    if inside.mean() < 0.1:
+        return image, cells, nrmse
+    small = image[tuple(places)]
+    return _relative(small, part, _rms(image, cells) / _rms(small, part))
+
+
+def _shaded(
+    image: np.ndarray, cells: np.ndarray, nrmse: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Brighter here and darker there, smoothly, by factors of 0.7 to 1.4; errors go with it."""
+    y, x = (np.linspace(-1, 1, n) for n in image.shape)
+    waves = rng.normal(0, 0.5, (2, 2))
+    field = (
+        waves[0, 0] * y[:, None] + waves[0, 1] * x + waves[1, 0] * np.cos(2 * y)[:, None] + waves[1, 1] * np.cos(2 * x)
+    )
+    field = np.exp(0.34 * (field - field.mean()) / max(np.abs(field - field.mean()).max(), 1e-6))
+    bright = image * field.astype(np.float32)
+    bright *= min(1.0, 1 / max(float(bright.max()), 1e-6))
+    if not (cells[0] >= 0).any():
+        return image, cells, nrmse
+    coarse = field[CELL // 2 :: CELL, CELL // 2 :: CELL]
+    coarse = np.pad(coarse, [(0, n - m) for n, m in zip(cells.shape[1:], coarse.shape, strict=True)], mode="edge")
+    scale = _rms(image, cells) / _rms(image * field, cells)
+    return _relative(bright, cells, scale * coarse.astype(np.float32))
+
+
+def _relative(image: np.ndarray, cells: np.ndarray, factor: float | np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Errors of cells times a factor, and the object's error that goes with them."""
+    cells = np.where(cells >= 0, cells * factor, cells)  # NaN stays
+    return image, cells, float(np.sqrt(np.mean(cells[0][cells[0] >= 0] ** 2)))
+
+
+def _rms(image: np.ndarray, cells: np.ndarray) -> float:
+    """Root mean square of the object, which is where cells have errors."""
+    inside = np.kron(cells[0] >= 0, np.ones((CELL, CELL), bool))[: image.shape[0], : image.shape[1]]
+    return float(np.sqrt(np.mean(image[inside] ** 2)).clip(1e-6))
+
+
+def _masked(image: np.ndarray) -> np.ndarray:
+    """Nothing around the object, as tools leave it that mask or deface."""
+    from scipy.ndimage import binary_dilation
+
+    inside = metrics.object_mask(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    return np.where(binary_dilation(inside, iterations=3), image, 0)
+
+
+def _flawed(
+    image: np.ndarray, cells: np.ndarray, nrmse: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """With a local flaw, whose squared error is added to that of cells and object."""
+    h, w = image.shape
+    inside = np.where(cells[0] >= 0, 0.0, -1.0).astype(np.float32)
+    fine = np.kron(inside, np.ones((CELL, CELL), np.float32))[:h, :w]
+    if not (fine >= 0).any():
+        return image, cells, nrmse
+    power = float(np.mean(image[fine >= 0] ** 2))
+    image, error = degrade_locally(image, fine, power, rng)
+    margin = ((0, -h % CELL), (0, -w % CELL))
+    blocks = np.pad(np.maximum(error, 0) ** 2, margin, mode="edge").reshape(len(inside), CELL, -1, CELL)
+    added = blocks.mean((1, 3))
+    worse = np.where(cells >= 0, np.sqrt(np.maximum(cells, 0) ** 2 + added), cells)  # NaN stays
+    return image, worse.astype(np.float32), math.sqrt(nrmse**2 + float(added[inside >= 0].mean()))
