@@ -53,15 +53,15 @@ class OutputError(Exception):
         self.status = status
 
 
-def main(tokens: Sequence[str] | None = None) -> int:
-    """Run the command line.
+def main(tokens: Sequence[str] | None = None, command: App = app) -> int:
+    """Run the command line, or that of another program of this package.
 
     Returns
     -------
     Exit status: 0 all went well, 1 an input failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output.
     """
     try:
-        status = app(tokens, exit_on_error=False, print_error=True) or 0
+        status = command(tokens, exit_on_error=False, print_error=True) or 0
         _flush()
     except CycloptsError:
         return 2
