@@ -23,6 +23,7 @@ app = App(
     default_parameter=Parameter(consume_multiple=True),
 )
 app.command("mriqf.commands.score:score", name="score", help="Score images that have no reference.")
+app.command("mriqf.commands.dicom:score_studies", name="dicom", help="Score the MR series of a DICOM export.")
 app.command("mriqf.commands.report:report", name="report", help="Show scores as a page to look at.")
 app.command("mriqf.commands.recon:reconstruct", name="recon", help="Reconstruct k-space.")
 app.command("mriqf.commands.restore:restore_files", name="restore", help="Take compression artefacts out of JPEGs.")
