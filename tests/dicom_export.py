@@ -40,7 +40,8 @@ def image(values, study, series, number, description, position, **attributes):
     about = {
         "PatientName": NAME, "PatientID": IDENTITY, "PatientBirthDate": "19700101", "AccessionNumber": "A4711",
         "StudyInstanceUID": study, "SeriesInstanceUID": series, "SeriesNumber": number,
-        "FrameOfReferenceUID": generate_uid(entropy_srcs=[study]), "SeriesDescription": description, "ImageType": ["ORIGINAL", "PRIMARY", "M"],
+        "FrameOfReferenceUID": generate_uid(entropy_srcs=[study]),
+        "SeriesDescription": description, "ImageType": ["ORIGINAL", "PRIMARY", "M"],
         "ImagePositionPatient": position, "ImageOrientationPatient": AXIAL, "PixelSpacing": [0.9, 0.8],
         "SliceThickness": 4.0, "MagneticFieldStrength": 1.5,
     }  # fmt: skip
