@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests in as many processes as there are cores, eight at most, each with one thread; files stay together.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: demo test test-end-to-end test-all check gpu-check notebooks docs dist clean
+.PHONY: demo test test-end-to-end test-all check gpu-check notebooks docs dist lock container-check release-check clean
 
 demo: $(VENV)/ready
 	$(BIN)/mriqf demo --out demo_out --force
@@ -41,6 +41,25 @@ docs: $(VENV)/ready
 # The same commit gives the same bytes.
 dist: $(VENV)/ready
 	$(BIN)/python -m build --no-isolation --outdir dist
+
+# Versions and checksums of all that a container installs, but for torch, whose build is chosen there.
+lock: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet 'uv>=0.5'
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra bids --extra cluster --extra dicom --extra recon \
+		--constraint constraints.txt --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+		--no-header --no-annotate --no-emit-package torch --torch-backend cpu --output-file container/requirements.txt
+
+# The steps of the containers in an empty prefix, and scores without a network.
+container-check: $(VENV)/ready
+	rm -rf build/container
+	$(BIN)/python -m build --no-isolation --wheel --outdir build/container
+	container/install.sh build/container/prefix build/container/*.whl ''
+	container/check.sh build/container/prefix
+
+# What a release must pass; publishes nothing.
+release-check: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[release]'
+	$(BIN)/python release/check.py
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

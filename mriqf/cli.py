@@ -24,6 +24,7 @@ app = App(
     default_parameter=Parameter(consume_multiple=True),
 )
 app.command("mriqf.commands.score:score", name="score", help="Score images that have no reference.")
+app.command("mriqf.commands.dicom:score_studies", name="dicom", help="Score the MR series of a DICOM export.")
 app.command("mriqf.commands.report:report", name="report", help="Show scores as a page to look at.")
 app.command("mriqf.commands.recon:reconstruct", name="recon", help="Reconstruct k-space.")
 app.command("mriqf.commands.restore:restore_files", name="restore", help="Take compression artefacts out of JPEGs.")
@@ -57,15 +58,15 @@ class OutputError(Exception):
         self.status = status
 
 
-def main(tokens: Sequence[str] | None = None) -> int:
-    """Run the command line.
+def main(tokens: Sequence[str] | None = None, command: App = app) -> int:
+    """Run the command line, or that of another program of this package.
 
     Returns
     -------
     Exit status: 0 all went well, 1 an input failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output.
     """
     try:
-        status = app(tokens, exit_on_error=False, print_error=True) or 0
+        status = command(tokens, exit_on_error=False, print_error=True) or 0
         _flush()
     except CycloptsError:
         return 2

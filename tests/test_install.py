@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for package in ("mriqf", "recon") for path in (ROOT / package).rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-ELSEWHERE = {"fastmri", "pylibjpeg", "pylibjpeg-libjpeg"}  # named in messages, but in no extra
+ELSEWHERE = {"fastmri"}  # named in messages, but in no extra
 
 CORE = """
 import sys

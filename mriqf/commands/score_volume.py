@@ -39,7 +39,9 @@ class Job:
     """No progress bar."""
 
 
-def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any]], object]) -> None:
+def score_volume(
+    job: Job, source: str, name: str, tell: Callable[[dict[str, Any]], object], volume: Volume | None = None
+) -> None:
     """Score one volume: tell the row of each slice as it is known, write its map and pictures.
 
     Parameters
@@ -52,8 +54,10 @@ def score_volume(job: Job, source: str, name: str, tell: Callable[[dict[str, Any
         That the files to write begin with.
     tell
         Is called with each slice's row: columns of `mriqf.commands.score_table.columns`.
+    volume
+        That of `source`, if it has been opened already.
     """
-    volume = cut_along(read(source), job.axis)
+    volume = cut_along(read(source) if volume is None else volume, job.axis)
     check_channels(volume.channels, job.scorer.predictor)
     mask = None if job.mask is None else mask_reader(cut_along(read(job.mask), job.axis), volume)
     deep = volume.grid[0]

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from mriqf.io.bounds import check_claim, listed, stored_bytes
+from mriqf.io.mosaic import find_mosaic
 from mriqf.io.raster import limited
 from mriqf.io.volume import ReadError, Volume, optional, reading, stack
 
@@ -32,6 +33,7 @@ class Frame:
     rescale: Any  # the pydicom Dataset with the slope and intercept
     highest: int  # highest and lowest value that the pixels can have add up to this
     place: Float64[np.ndarray, "4 4"] | None  # its affine in mm, left-posterior-superior
+    tile: tuple[int, int] | None = None  # first row and column, of an image that a mosaic holds
 
 
 def read_dicom(path: Path, series: str | None = None) -> Volume:
@@ -50,6 +52,12 @@ def read_dicom(path: Path, series: str | None = None) -> Volume:
             if series not in (known := find_series(files)[0]):
                 raise ReadError(f"{path}: has no series {series}: choose {listed(known)}")
             files = known[series]
+    return read_files(path, files)
+
+
+def read_files(path: Path | str, files: Sequence[Path]) -> Volume:
+    """Volume in the files of a series; `path` is what errors call it."""
+    with reading(path):
         frames = [frame for file in files for frame in _frames(file)]
     if not frames:
         raise ReadError(f"{path}: no DICOM image is in it: give a DICOM file, or the folder of one series")
@@ -69,7 +77,7 @@ def read_dicom(path: Path, series: str | None = None) -> Volume:
             if not decoder.is_available:
                 raise ReadError(
                     f"{path}: is compressed as {decoder.UID.name}, for which no decoder is installed: "
-                    "pip install pylibjpeg pylibjpeg-libjpeg, or decompress it, e.g. gdcmconv --raw"
+                    "pip install python-gdcm, or decompress it, e.g. gdcmconv --raw"
                 )
         frames, grid, affine = _arrange(frames)
     return stack(path, lambda i: _pixels(frames[i]), (rows, columns), grid=grid, channels=samples, affine=affine)
@@ -110,7 +118,7 @@ def find_series(files: Sequence[Path]) -> tuple[dict[str, list[Path]], list[Path
 
 def _belongs(file: Path) -> tuple[int, str, bool]:
     """Number and identity of the series that a file is of, and whether it holds an image; no more is read than that."""
-    _check_deflated(file)
+    check_deflated(file)
     reader = optional("pydicom.filereader", file)
     with file.open("rb") as stream:
         header = reader.read_partial(stream, stop_when=lambda tag, *_: tag > ROWS, force=True)
@@ -131,7 +139,7 @@ def _files(path: Path) -> list[Path]:
 def _frames(path: Path) -> list[Frame]:
     """Frames of one file, none when it is a report, a directory or anything else without pixels."""
     with reading(path):
-        _check_deflated(path)
+        check_deflated(path)
         # Forced, for the sake of files without preamble: what comes here has been recognised as DICOM.
         header = optional("pydicom", path).dcmread(path, stop_before_pixels=True, force=True)
         if "Rows" not in header:
@@ -140,10 +148,22 @@ def _frames(path: Path) -> list[Frame]:
         check_claim(path, n_frames, 1, (int(header.Rows), int(header.Columns)), stored_bytes(path))
         if n_frames > FRAMES:
             raise ReadError(f"{path}: claims {n_frames} frames, and a file may have {FRAMES}: cut it in parts")
+        if n_frames == 1 and (mosaic := find_mosaic(header)) is not None:
+            whole = _frame(path, header, 0)
+            return [
+                replace(
+                    whole,
+                    number=(whole.number[0], k),
+                    pixels=(*mosaic.shape, *whole.pixels[2:]),
+                    place=None if whole.place is None else mosaic.place(whole.place, k),
+                    tile=mosaic.tile(k),
+                )
+                for k in range(mosaic.count)
+            ]
         return [_frame(path, header, index) for index in range(n_frames)]
 
 
-def _check_deflated(path: Path) -> None:
+def check_deflated(path: Path) -> None:
     """Refuse a deflated file, which pydicom would unpack to whatever size it has."""
     reader = optional("pydicom.filereader", path)
     with path.open("rb") as file:
@@ -222,4 +242,7 @@ def _pixels(frame: Frame) -> Shaped[np.ndarray, "..."]:
         if frame.pixels[3] == "MONOCHROME1":  # its lowest value is white
             array = frame.highest - array.astype(np.int64)
         array = pixels.apply_rescale(array, frame.rescale)
+        if frame.tile is not None:
+            (row, column), (height, width) = frame.tile, frame.pixels[:2]
+            array = array[row : row + height, column : column + width]
     return np.moveaxis(array, -1, 0) if array.ndim == 3 else array

@@ -10,6 +10,7 @@ from typing import Any
 from mriqf.io.arrays import NO_PICKLES, from_array, read_npy, read_npz
 from mriqf.io.bart import read_bart
 from mriqf.io.dicom import is_dicom, read_dicom
+from mriqf.io.dicom_study import read_series
 from mriqf.io.hdf5 import read_hdf5
 from mriqf.io.nifti import nifti_volume, read_nifti
 from mriqf.io.raster import read_raster
@@ -37,7 +38,7 @@ def read(path: str | Path) -> Volume:
     path
         File in HDF5 (fastMRI or ISMRMRD images), NIfTI, DICOM, NumPy, PNG, JPEG, TIFF or WebP; either file, or the
         common stem, of a BART pair; or the folder of a DICOM series, with its number where there are several in it:
-        ``folder#3``. Known by content, not by name.
+        ``folder#3``, or ``export#1/3`` as `mriqf dicom` names series of an export. Known by content, not by name.
 
     Returns
     -------
@@ -59,9 +60,11 @@ def read(path: str | Path) -> Volume:
     ...     volume.n_slices, volume.shape, volume.read_slice(2).dtype
     (3, (64, 48), dtype('float32'))
     """
-    file = find_file(path)
-    if file.is_dir():
-        reader = partial(read_dicom, series=split_series(path)[1])
+    file, series = find_file(path), split_series(path)[1]
+    if series is not None and "/" in series:
+        reader = partial(read_series, name=series)
+    elif file.is_dir():
+        reader = partial(read_dicom, series=series)
     elif file.suffix == ".cfl":  # raw numbers, known by nothing but the name
         reader = read_bart
     else:

@@ -68,9 +68,13 @@ def reading(source: str | Path) -> Iterator[None]:
 
 
 def split_series(path: str | Path) -> tuple[Path, str | None]:
-    """Folder and number of a DICOM series such as ``folder#3``; the path itself and None for all else."""
+    """Folder and number of a DICOM series such as ``folder#3``, or ``export#STUDY/3`` of an export or its DICOMDIR.
+
+    The path itself and None for all else.
+    """
     folder, mark, number = str(path).rpartition("#")
-    if mark and number and not Path(path).exists() and Path(folder).is_dir():
+    index = "/" in number and Path(folder).name.upper() == "DICOMDIR"
+    if mark and number and not Path(path).exists() and (Path(folder).is_dir() or (index and Path(folder).is_file())):
         return Path(folder), number
     return Path(path), None
 

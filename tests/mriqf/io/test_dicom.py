@@ -186,7 +186,7 @@ def test_missing_decoder():
     if pydicom.pixels.get_decoder(pydicom.uid.JPEGLSLossless).is_available:
         np.testing.assert_array_equal(read(name).read_slice(0), read(SMALL).read_slice(0))
     else:
-        with pytest.raises(ReadError, match=r"compressed as JPEG-LS Lossless .* pip install pylibjpeg"):
+        with pytest.raises(ReadError, match=r"compressed as JPEG-LS Lossless .* pip install python-gdcm"):
             read(name)
 
 

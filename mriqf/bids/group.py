@@ -1,0 +1,70 @@
+"""The level `group`: one table and one page of all scans that were scored."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mriqf.bids.derivatives import ABOUT, records, write_json, write_text
+from mriqf.bids.pages import make_page
+
+PICTURED = 500  # scans: a page of more has no pictures, which are on those of the participants
+MEANINGS = {  # of columns whose names do not say all
+    "bids_name": "Name of the scan without ending, as in the tables of MRIQC",
+    "score": "Mean over the slices, weighted by their foreground; higher is better",
+    "n_slices": "Slices that were read",
+    "nrmse": "Error to expect relative to the object, mean over the slices",
+    "nrmse_low": "Lower end of the interval of nrmse",
+    "nrmse_high": "Upper end of the interval of nrmse",
+    "foreground_fraction": "Share of the pixels that the object fills",
+    "domain": "ok, or why nothing is said of errors: the calibration does not know such images",
+    "jpeg_quality": "Quality of an earlier JPEG compression, if the pixels still show it",
+    "note": "What makes the numbers doubtful",
+}
+
+
+def summarise(root: Path, out: Path) -> tuple[int, dict[str, str]]:
+    """Write ``group_quality.tsv``, its description, the page, and ``group_not_scored.tsv``.
+
+    Returns
+    -------
+    int
+        Number of scans in the table.
+    dict
+        Names of those without a score, and why.
+
+    Raises
+    ------
+    ReadError
+        If a record is damaged, or the scores are of several weights or pools.
+    """
+    found = list(records(out))
+    scored = [record for _, record in found if "not_scored" not in record]
+    unscored = {record["bids_meta"]["source"]: record["not_scored"] for _, record in found if "not_scored" in record}
+    columns = list(dict.fromkeys(key for record in scored for key in record if key not in ABOUT))
+    header = ["bids_name", *columns, "n_slices"]
+    table = [[r["bids_name"], *(r.get(key) for key in columns), len(r["slices"])] for r in scored]
+    text = make_page(root, out, found, 1 if len(scored) <= PICTURED else 0, [out / "group_quality.tsv"])
+    write_text(out / "group_quality.tsv", tsv(header, sorted(table, key=lambda row: row[0])))
+    write_json(out / "group_quality.json", {key: {"Description": MEANINGS[key]} for key in header if key in MEANINGS})
+    write_text(out / "group_not_scored.tsv", tsv(("source", "reason"), unscored.items()))
+    if text is not None:
+        write_text(out / "group_quality.html", text)
+    return len(scored), unscored
+
+
+def tsv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Table in BIDS's form: fields between tabs, ``n/a`` where there is no value."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, escapechar="\\")
+    writer.writerow(header)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return "n/a"
+    return " ".join(f"{value:.6g}".split() if isinstance(value, float) else str(value).split())

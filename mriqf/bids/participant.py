@@ -1,0 +1,165 @@
+"""The level `participant`: scores, maps and records of scans, and a page for each participant."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mriqf import __version__
+from mriqf.batch import scatter, state, workers
+from mriqf.bids.derivatives import (
+    WORK,
+    derived,
+    digest,
+    read_record,
+    records,
+    scores,
+    write_json,
+    write_record,
+    write_text,
+)
+from mriqf.bids.pages import make_page
+from mriqf.bids.tree import Scan
+from mriqf.commands.options import no_interrupt_lost, say
+from mriqf.commands.score_batch import KILLED, Options, for_workers, score_path
+from mriqf.commands.score_table import volume_row
+from mriqf.io import ReadError
+from mriqf.io.bounds import named
+
+PICTURES = 12  # of a scan on its participant's page
+
+
+@dataclass
+class Outcome:
+    """Count of what became of scans."""
+
+    total: int
+    kept: int = 0
+    """Scored by an earlier run."""
+    scored: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    """Relative path of each scan that has no score, and why."""
+    interrupted: bool = False
+
+
+def score_scans(root: Path, out: Path, scans: Sequence[Scan], options: Options, *, count: int = 1) -> Outcome:
+    """Score the scans of a dataset that have not been.
+
+    A scan is done when its record is there, which is written after its map. It is scored again when the file, the
+    weights, the options or the version have changed, and when it failed before.
+
+    Parameters
+    ----------
+    root, out
+        The dataset, and that of its derivatives.
+    scans
+        Of `find_scans`.
+    options
+        Of scoring; the folder of maps is set here.
+    count
+        Processes that score; 1 is this one.
+    """
+    (out / WORK).mkdir(exist_ok=True)
+    there = for_workers(replace(options, map_dir=str(out / WORK)))
+    settings = digest(there.digest, there.weights, there.pool, there.force_score)
+    outcome = Outcome(len(scans))
+    todo: dict[str, tuple[Scan, dict[str, str]]] = {}
+    changed: set[str] = set()
+    for scan in scans:
+        try:
+            if scan.path.is_symlink() and not scan.path.exists():
+                raise ReadError(f"{scan.relative}: its content is not here: fetch it, e.g. by datalad get")
+            provenance = {"version": __version__, "settings": settings, "state": state(str(scan.path))[:16]}
+        except (ValueError, OSError) as error:
+            _fail(outcome, out, scan, {"version": __version__, "settings": settings}, named(error))
+            changed.add(scan.entities["sub"])
+            continue
+        if _done(out, scan, provenance):
+            outcome.kept += 1
+        else:
+            todo[str(scan.path.absolute())] = scan, provenance
+    with ExitStack() as stack:
+        bar = stack.enter_context(
+            tqdm(total=len(scans), initial=len(scans) - len(todo), file=sys.stderr, disable=None, unit="scan")
+        )
+        try:
+            check = stack.enter_context(no_interrupt_lost())
+            for path, found in _found(there, todo, count, stack):
+                scan, provenance = todo[path]
+                changed.add(scan.entities["sub"])
+                if isinstance(found, list):
+                    _keep(out, scan, provenance, found)
+                    outcome.scored += 1
+                else:
+                    reason = found if isinstance(found, str) else KILLED
+                    _fail(outcome, out, scan, provenance, reason.replace(path, scan.relative))
+                bar.update()
+                check()
+        except KeyboardInterrupt:
+            done = outcome.kept + outcome.scored
+            say(f"interrupted; {done} of {len(scans)} scans are in {out}: the same command goes on from there")
+            outcome.interrupted = True
+    with suppress(OSError):
+        (out / WORK).rmdir()  # another run may still use it
+    if not outcome.interrupted:
+        _pages(root, out, scans, changed)
+    return outcome
+
+
+def _found(there: Options, todo: Iterable[str], count: int, stack: ExitStack) -> Iterator[tuple[str, Any]]:
+    """Rows of each scan, or why there are none."""
+    if count == 1:
+        return ((path, score_path(there, path)) for path in todo)
+    return scatter(stack.enter_context(workers(count)), partial(score_path, there), todo)
+
+
+def _done(out: Path, scan: Scan, provenance: dict[str, str]) -> bool:
+    try:
+        record = read_record(out / derived(scan, "quality", ".json"))
+    except (ValueError, OSError):
+        return False
+    told = {key: record["provenance"].get(key) for key in provenance}
+    return told == provenance and "not_scored" not in record and (out / _map(scan)).exists()
+
+
+def _keep(out: Path, scan: Scan, provenance: dict[str, str], found: list[dict[str, Any]]) -> None:
+    path = out / _map(scan)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Path(found[0]["map"]).replace(path)
+    write_json(
+        path.with_name(path.name.removesuffix(".nii.gz") + ".json"),
+        {
+            "Description": "Quality of each pixel, estimated from the image alone; NaN where none was scored",
+            "Sources": [f"bids:source:{scan.relative}"],
+        },
+    )
+    write_record(out / derived(scan, "quality", ".json"), scan, provenance, scores(volume_row(found), found))
+
+
+def _fail(outcome: Outcome, out: Path, scan: Scan, provenance: dict[str, str], reason: str) -> None:
+    line = reason if scan.relative in reason else f"{scan.relative}: {reason}"
+    outcome.failed[scan.relative] = line
+    path = out / derived(scan, "quality", ".json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_record(path, scan, provenance, {"not_scored": line.removeprefix(f"{scan.relative}: ")})
+    for ending in (".nii.gz", ".json"):  # of an earlier state of the scan
+        (out / derived(scan, "map", ending, "quality")).unlink(missing_ok=True)
+
+
+def _pages(root: Path, out: Path, scans: Sequence[Scan], changed: set[str]) -> None:
+    """Pages of participants that have something new, or none yet; each shows all that was scored of a participant."""
+    subjects = sorted({scan.entities["sub"] for scan in scans})
+    wanted = [s for s in subjects if s in changed or not (out / f"sub-{s}.html").exists()]
+    for subject in tqdm(wanted, "pages", file=sys.stderr, disable=None, leave=False, unit="page"):
+        text = make_page(root, out, records(out, f"sub-{subject}"), PICTURES)
+        if text is not None:
+            write_text(out / f"sub-{subject}.html", text)
+
+
+def _map(scan: Scan) -> Path:
+    return derived(scan, "map", ".nii.gz", "quality")
