@@ -31,6 +31,7 @@ COMMANDS = {
     "restore": "JPEG --model qgcn --out OUT",
     "check": "KSPACE --mask random --acceleration 4 --csv OUT/check.csv",
     "demo": "--out OUT",
+    "dicom": "STUDY --csv OUT/study.csv",
     "study sampling": "MANIFEST --data ROOT --out OUT --steps 1 --slices 1",
     "study corruption": "HEAD PHOTOS --out OUT",
     "study dataset": "HEAD PHOTOS --out OUT",
@@ -97,6 +98,8 @@ def places(tmp_path_factory):
         assert main([str(w) for w in (*words, "--split", split, "--n", 40)]) == 0
     words = ["data", "groups", root / "heads.toml", "--data", root, "--out", root / "groups", "--n", 25]
     assert main([*map(str, words), "--families", "noise", "--families", "blur"]) == 0
+    (root / "study").mkdir()
+    shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), root / "study")
     shutil.copytree(root / "photos", root / "opinions")
     (root / "opinions" / "scores.csv").write_text("image,score\nbox,40\nlogo,60\n")
     assert main(["score", str(root / "head.npy"), "--csv", str(root / "scores.csv"), "--map-dir", str(root)]) == 0
@@ -105,7 +108,7 @@ def places(tmp_path_factory):
         "DICOM": pydicom.data.get_testdata_file("MR_small.dcm"), "HEAD": root / "head.npy", "ROOT": root,
         "KSPACE": root / "kspace.h5", "PHOTOS": root / "photos", "MANIFEST": root / "heads.toml",
         "PHOTOGRAPHS": root / "photographs.toml", "DEGRADED": root / "degraded", "GROUPS": root / "groups",
-        "OPINIONS": root / "opinions",
+        "OPINIONS": root / "opinions", "STUDY": root / "study",
         "SCORES": root / "scores.csv", "JPEG": root / "grace_hopper.jpg",
     }  # fmt: skip
 
