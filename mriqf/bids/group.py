@@ -14,6 +14,7 @@ PICTURED = 500  # scans: a page of more has no pictures, which are on those of t
 MEANINGS = {  # of columns whose names do not say all
     "bids_name": "Name of the scan without ending, as in the tables of MRIQC",
     "score": "Mean over the slices, weighted by their foreground; higher is better",
+    "unit": "Unit of the score and of the map",
     "n_slices": "Slices that were read",
     "nrmse": "Error to expect relative to the object, mean over the slices",
     "nrmse_low": "Lower end of the interval of nrmse",

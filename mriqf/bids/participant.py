@@ -134,7 +134,7 @@ def _keep(out: Path, scan: Scan, provenance: dict[str, str], found: list[dict[st
     write_json(
         path.with_name(path.name.removesuffix(".nii.gz") + ".json"),
         {
-            "Description": "Quality of each pixel, estimated from the image alone; NaN where none was scored",
+            "Description": f"Quality of each pixel, estimated from the image: {found[0].get('unit') or '0 to 100'}",
             "Sources": [f"bids:source:{scan.relative}"],
         },
     )
