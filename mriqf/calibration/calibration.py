@@ -65,7 +65,7 @@ class Expected:
     acceleration_low: float | None = None
     acceleration_high: float | None = None
     distance: float | None = None
-    """From the images of the calibration; what is farther than 1 is not like them."""
+    """From the images of the calibration: intervals widen beyond 1, and there are none beyond `REFUSED`."""
     reason: str = ""
     """Why there are no numbers; empty inside the domain."""
 
