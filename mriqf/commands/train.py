@@ -99,7 +99,7 @@ def nrmse(
     Parameters
     ----------
     examples
-        Folders of degraded images that `mriqf data degrade` made of training splits.
+        Folders of groups that `mriqf data groups` made of training splits.
     validation
         The same of the validation split, whose subjects are not trained on.
     """

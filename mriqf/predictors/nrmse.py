@@ -13,15 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.jpeg import BLOCK, dct_basis
+from mriqf.predictors.layers import FOLDS, Residual, block_kernels, block_spectra, copies, filter_energy, unit
 from mriqf.predictors.reading import Reading, rms_error
 from mriqf.predictors.statistics import N_STATISTICS, statistics
 from mriqf.predictors.unit import ERROR_UNIT, score_of_error
 
-FOLDS = (2, 3, 4)
-"""Parts of the field of view that copies are looked for at."""
-FLOOR = 1e-6
-"""Of energies of filters: a thousandth of the range is no error that counts."""
 LEAST, MOST = 0.002, 1.25
 """Errors of cells that can be predicted: below, no image is known that well; above, nothing is left of it."""
 CELL = 8
@@ -87,9 +83,8 @@ class NRMSEPredictor(nn.Module):
         self.name = "nrmse"
         # Full resolution holds most of the work and little of the knowledge: the stem sees it, and leaves it.
         self.stem = nn.Conv2d(config.channels, config.widths[0], 6, stride=2, padding=2)
-        basis = dct_basis().float()
-        kernels = torch.einsum("ux, vy -> uvxy", basis, basis).reshape(BLOCK**2, 1, BLOCK, BLOCK)[1:]
-        self.register_buffer("dct", kernels, persistent=False)  # the mean says nothing
+        kernels = block_kernels()
+        self.register_buffer("dct", kernels, persistent=False)
         self.statistics = nn.BatchNorm1d(N_STATISTICS)
         self.trunk = _Trunk(config, 2 * len(kernels))
         self.cells = nn.Conv2d(64, 2, 1)
@@ -129,16 +124,9 @@ class NRMSEPredictor(nn.Module):
         # What comes first keeps full precision: little noise on a bright ground is less than half precision has.
         with torch.autocast(images.device.type, enabled=False):
             seen = self.stem(images.float())
-            # Noise, blur and missing detail are energies of filters, and errors are told apart by their logarithm; the
-            # mean of logarithms says how even they are: smoothing leaves many coefficients with next to nothing.
-            few = _log(seen[..., ::2, ::2].square())
-            energy = torch.cat((_log(functional.avg_pool2d(seen.square(), 4)), functional.avg_pool2d(few, 2)), 1)
-            # Quantisation, noise and blur each leave another trace in the spectra of blocks: not of JPEG's own, which
-            # have hardly a coefficient and look like no others, but half a block beside those of an uncropped image.
-            blocks = functional.pad(images.float(), (BLOCK // 2, 0, BLOCK // 2, 0), mode="replicate")
-            spectra = functional.conv2d(blocks, self.dct, stride=BLOCK)
-            spectra = torch.cat((_log(_around(spectra.square())), _around(_log(spectra.square()))), 1)
-            copies = torch.cat([_padded(_copies(x), grid) for x in whole])
+            energy = filter_energy(seen)
+            spectra = block_spectra(images.float(), self.dct, self.config.channels)
+            moved = torch.cat([_padded(copies(x), grid) for x in whole])
             known = self.statistics(torch.cat([statistics(x) for x in whole]))
             inside = torch.cat([_padded(torch.ones_like(x[:, :, ::CELL, ::CELL]), grid) for x in whole])
         if self.training:
@@ -146,7 +134,7 @@ class NRMSEPredictor(nn.Module):
         else:
             kept = known.new_ones(b, 2)
         trunk = self.trunk(
-            seen.to(half), energy.to(half), spectra.to(half), copies.to(half), known.to(half), inside, kept[:, 0]
+            seen.to(half), energy.to(half), spectra.to(half), moved.to(half), known.to(half), inside, kept[:, 0]
         )
         features = trunk.float()
         with torch.autocast(images.device.type, enabled=False):
@@ -184,12 +172,6 @@ class NRMSEPredictor(nn.Module):
         return score_of_error(10 ** self.log_error(images))
 
 
-def object_error(cells: Float[Tensor, "*b i j"], weight: Float[Tensor, "*#b i j"]) -> Float[Tensor, "*b"]:
-    """Logarithm (base 10) of the root mean square error of the object, from those of cells and the object's share."""
-    square = (weight * 10 ** (2 * cells)).sum((-2, -1)) / weight.sum((-2, -1)).clamp_min(1e-6)
-    return 0.5 * square.clamp_min(1e-8).log10()
-
-
 class _Trunk(nn.Module):
     """Brings features of an eighth of the resolution together with those of their surroundings and the whole image."""
 
@@ -197,21 +179,21 @@ class _Trunk(nn.Module):
         super().__init__()
         half, quarter, width = config.widths
         self.body = nn.Sequential(
-            nn.BatchNorm2d(half), nn.ReLU(), *_unit(half, quarter, stride=2), *_unit(quarter, width, stride=2)
+            nn.BatchNorm2d(half), nn.ReLU(), *unit(half, quarter, stride=2), *unit(quarter, width, stride=2)
         )
         self.energy = nn.Sequential(nn.BatchNorm2d(2 * half))
-        self.spectra = nn.Sequential(nn.BatchNorm2d(n_spectra), *_unit(n_spectra, config.spectra, kernel=1))
+        self.spectra = nn.Sequential(nn.BatchNorm2d(n_spectra), *unit(n_spectra, config.spectra, kernel=1))
         known = 2 * half + config.spectra + 4 * len(FOLDS)
-        self.mix = nn.Sequential(*_unit(width + known, width, kernel=1), _Residual(width))
+        self.mix = nn.Sequential(*unit(width + known, width, kernel=1), Residual(width))
         # To a 16th and a 32nd: most layers are where they cost least.
         self.down = nn.ModuleList(
-            nn.Sequential(*_unit(width, width, stride=2), *(_Residual(width) for _ in range(n))) for n in config.depths
+            nn.Sequential(*unit(width, width, stride=2), *(Residual(width) for _ in range(n))) for n in config.depths
         )
         self.whole = nn.Sequential(
             nn.Linear(3 * width + known + N_STATISTICS, width), nn.ReLU(), nn.Linear(width, width)
         )
-        self.up = nn.ModuleList(nn.Sequential(*_unit(width, width)) for _ in range(2))
-        self.judge = nn.Sequential(*_unit(width + known, 128, kernel=1), *_unit(128, 64, kernel=1))
+        self.up = nn.ModuleList(nn.Sequential(*unit(width, width)) for _ in range(2))
+        self.judge = nn.Sequential(*unit(width + known, 128, kernel=1), *unit(128, 64, kernel=1))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -245,39 +227,6 @@ class _Trunk(nn.Module):
         return self.judge(torch.cat((eighth, known), 1))
 
 
-class _Residual(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        last = nn.BatchNorm2d(width)
-        nn.init.zeros_(last.weight)  # it starts as no change
-        self.inside = nn.Sequential(*_unit(width, width), nn.Conv2d(width, width, 3, padding=1, bias=False), last)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x + self.inside(x))
-
-
-def _copies(images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c i j"]:
-    """Local correlation of details with those a half, third and quarter of the field of view away, either axis.
-
-    That is where ghosts and the aliasing of regular masks come from, farther than any filter sees.
-    """
-    small = functional.avg_pool2d(images, 2)
-    detail = small - functional.avg_pool2d(small, 3, 1, 1, count_include_pad=False)
-    energy = functional.avg_pool2d(detail.square(), 8, 4, 2)
-    correlations = []
-    for axis in (2, 3):
-        size = detail.shape[axis]
-        for part in FOLDS:
-            shift = (2 * size + part) // (2 * part)  # rounded; `round` and `roll` could not be exported
-            stays = size - shift
-            moved = torch.cat((detail.narrow(axis, stays, shift), detail.narrow(axis, 0, stays)), axis)
-            both = functional.avg_pool2d(detail * moved, 8, 4, 2)
-            other = functional.avg_pool2d(moved.square(), 8, 4, 2)
-            correlations.append(both / (energy * other + FLOOR**2).sqrt())
-    signed = torch.cat(correlations, 1)
-    return torch.cat((signed, signed.abs()), 1)
-
-
 def _padded(x: Float[Tensor, "b c i j"], grid: tuple[int, int]) -> Float[Tensor, "b c m n"]:
     """Cells of an image as those of a larger grid, zero beyond."""
     return functional.pad(x, (0, grid[1] - x.shape[3], 0, grid[0] - x.shape[2]))
@@ -291,19 +240,3 @@ def _moments(
     mean = (x * share).sum((2, 3))
     variance = ((x - mean[..., None, None]).square() * share).sum((2, 3))
     return mean, (variance + 1e-8).sqrt()
-
-
-def _log(energy: Tensor) -> Tensor:
-    return (energy + FLOOR).log()
-
-
-def _around(x: Tensor) -> Tensor:
-    return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-
-
-def _unit(n_in: int, n_out: int, *, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    return [
-        nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(n_out),
-        nn.ReLU(),
-    ]

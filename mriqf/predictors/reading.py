@@ -45,3 +45,9 @@ def rms_error(log_error: Float[Tensor, "b 1 i j"], weight: Float[Tensor, "b 1 i 
     weight = weight.double()
     square = 10 ** (2 * log_error.double().clamp_max(0))
     return 0.5 * ((square * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))).log10()
+
+
+def object_error(cells: Float[Tensor, "*b i j"], weight: Float[Tensor, "*#b i j"]) -> Float[Tensor, "*b"]:
+    """As `rms_error`, for training: of any number of maps, without an upper bound, and finite without an object."""
+    square = (weight * 10 ** (2 * cells)).sum((-2, -1)) / weight.sum((-2, -1)).clamp_min(1e-6)
+    return 0.5 * square.clamp_min(1e-8).log10()

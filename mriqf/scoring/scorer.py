@@ -147,16 +147,14 @@ class Scorer:
         setting = self.prepare(volume, indices) if setting is None else setting
         size = volume.shape if setting.resolved is None else setting.resolved
         seen, smaller = resolved_volume(volume, size), size != volume.shape
-
-        def small_mask(index: int) -> Bool[np.ndarray, "i j"]:
-            return on_grid(mask(index), size, nearest=True) if mask else np.ones(size, bool)
+        seen_mask = (lambda index: on_grid(mask(index), size, nearest=True)) if smaller and mask else mask
 
         def unresolved(index: int) -> float:
             return unresolved_error(torch.from_numpy(seen.read_slice(index))[None], volume.shape)
 
         found = score_slices(
             seen.read_slice, indices, self.predictor, pool=self.pool, scale=setting.scale,
-            mask=small_mask if smaller and mask else mask, lattice=setting.grid, calibration=self.calibration,
+            mask=seen_mask, lattice=setting.grid, calibration=self.calibration,
             unresolved=unresolved if smaller and self.resolution == "as-is" else None, flips=self.flips,
             batch_size=self.batch_size,
         )  # fmt: skip

@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriqf import weights
+from mriqf.metrics.correlation import srcc
 from mriqf.predictors.error import MOST, ErrorConfig, ErrorPredictor
+from mriqf.predictors.reading import object_error
 from mriqf.training.local_degradation import degrade_locally
 from mriqf.training.loop import check_new, fit, fresh, origin
 from mriqf.training.parallel import own_device, pooled, share
@@ -182,7 +184,7 @@ def error_loss(predicted: Float[Tensor, "b 1 i j"], errors: Float[Tensor, "b 1 h
     target = true.clamp(TOLD_APART, MOST).log10()
     cells = functional.smooth_l1_loss(predicted, target, reduction="none", beta=0.1) * weight
     cells = pooled(cells.sum() / weight.sum().clamp_min(1), weight.sum())
-    whole = functional.smooth_l1_loss(pool(predicted, weight), pool(target, weight), beta=0.1)
+    whole = functional.smooth_l1_loss(object_error(predicted, weight), object_error(target, weight), beta=0.1)
     return cells + of_parts * pooled(whole, len(predicted))
 
 
@@ -197,12 +199,6 @@ def cell_errors(
     return square.sqrt(), share
 
 
-def pool(log_error: Float[Tensor, "b 1 i j"], weight: Float[Tensor, "b 1 i j"]) -> Float[Tensor, " b"]:
-    """Logarithm of the root mean square error over cells."""
-    square = (weight * 10 ** (2 * log_error)).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)
-    return 0.5 * square.clamp_min(1e-8).log10()
-
-
 @torch.inference_mode()
 def predict_nrmse(model: Any, examples: Examples) -> Float[np.ndarray, " n"]:
     """NRMSE of each example in its object, from the image alone."""
@@ -214,20 +210,15 @@ def predict_nrmse(model: Any, examples: Examples) -> Float[np.ndarray, " n"]:
         with torch.autocast(model.device.type, dtype=torch.bfloat16):
             predicted = model.log_error(x.contiguous(memory_format=torch.channels_last))
         _, share = cell_errors(e, predicted.shape[2])
-        found.append(10 ** pool(predicted.float(), share).item())
+        found.append(10 ** object_error(predicted.float(), share).item())
     return np.array(found)
 
 
 def validate(model: Any, examples: Examples) -> dict[str, float]:
     """Rank correlation of predicted and true NRMSE, pooled and the least of a family, and mean absolute error."""
     predicted, true, family = predict_nrmse(model, examples), examples["nrmse"], examples["family"]
-    by_family = {str(f): rank_correlation(predicted[family == f], true[family == f]) for f in np.unique(family)}
+    by_family = {str(f): srcc(predicted[family == f], true[family == f]) for f in np.unique(family)}
     return {
-        "pooled": rank_correlation(predicted, true),
+        "pooled": srcc(predicted, true),
         "mae": float(np.abs(predicted - true).mean()),
     } | by_family
-
-
-def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's, of values without ties."""
-    return float(np.corrcoef(x.argsort().argsort(), y.argsort().argsort())[0, 1])

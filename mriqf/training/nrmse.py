@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad, smooth_l1_loss, softplus
 
 from mriqf import metrics, weights
-from mriqf.predictors.nrmse import CELL, LEAST, MOST, NRMSEConfig, NRMSEPredictor, Prediction, object_error
+from mriqf.metrics.correlation import srcc
+from mriqf.predictors.nrmse import CELL, LEAST, MOST, NRMSEConfig, NRMSEPredictor, Prediction
+from mriqf.predictors.reading import object_error
 from mriqf.training.groups.shards import LEVELS
 from mriqf.training.groups.variation import varied
 from mriqf.training.loop import check_new, fit, fresh, origin
@@ -242,7 +244,7 @@ def validate(model: Any, examples: Examples) -> dict[str, float]:
     """
     found, true = predict_examples(model, examples), np.maximum(examples["nrmse"], LEAST)
     figures = {
-        "pooled": _rank(found["nrmse"], true),
+        "pooled": srcc(found["nrmse"], true),
         "mae": float(np.abs(found["nrmse"] - true).mean()),
         "held": float(((found["low"] <= true) & (true <= found["high"])).mean()),
         "order": _order(found["nrmse"], true, examples["group"]),
@@ -252,14 +254,8 @@ def validate(model: Any, examples: Examples) -> dict[str, float]:
         for name in np.unique(examples[column]):
             rows = examples[column] == name
             if rows.sum() > 20:
-                figures[str(name)] = _rank(found["nrmse"][rows], true[rows])
+                figures[str(name)] = srcc(found["nrmse"][rows], true[rows])
     return figures
-
-
-def _rank(x: np.ndarray, y: np.ndarray) -> float:
-    from scipy.stats import rankdata
-
-    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1]) if np.ptp(x) and np.ptp(y) else math.nan
 
 
 def _order(predicted: np.ndarray, true: np.ndarray, group: np.ndarray) -> float:

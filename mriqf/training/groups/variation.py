@@ -55,16 +55,15 @@ def _shaded(
     image: np.ndarray, cells: np.ndarray, nrmse: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Brighter here and darker there, smoothly, by factors of 0.7 to 1.4; errors go with it."""
-    y, x = (np.linspace(-1, 1, n) for n in image.shape)
-    waves = rng.normal(0, 0.5, (2, 2))
-    field = (
-        waves[0, 0] * y[:, None] + waves[0, 1] * x + waves[1, 0] * np.cos(2 * y)[:, None] + waves[1, 1] * np.cos(2 * x)
-    )
-    field = np.exp(0.34 * (field - field.mean()) / max(np.abs(field - field.mean()).max(), 1e-6))
-    bright = image * field.astype(np.float32)
-    bright *= min(1.0, 1 / max(float(bright.max()), 1e-6))
     if not (cells[0] >= 0).any():
         return image, cells, nrmse
+    y, x = (np.linspace(-1, 1, n) for n in image.shape)
+    waves = rng.normal(0, 0.5, (2, 2))
+    field = (waves[0, 0] * y + waves[1, 0] * np.cos(2 * y))[:, None] + waves[0, 1] * x + waves[1, 1] * np.cos(2 * x)
+    field -= field.mean()
+    field = np.exp(0.34 * field / max(np.abs(field).max(), 1e-6))
+    bright = image * field.astype(np.float32)
+    bright *= min(1.0, 1 / max(float(bright.max()), 1e-6))
     coarse = field[CELL // 2 :: CELL, CELL // 2 :: CELL]
     coarse = np.pad(coarse, [(0, n - m) for n, m in zip(cells.shape[1:], coarse.shape, strict=True)], mode="edge")
     scale = _rms(image, cells) / _rms(image * field, cells)
@@ -79,8 +78,13 @@ def _relative(image: np.ndarray, cells: np.ndarray, factor: float | np.ndarray) 
 
 def _rms(image: np.ndarray, cells: np.ndarray) -> float:
     """Root mean square of the object, which is where cells have errors."""
-    inside = np.kron(cells[0] >= 0, np.ones((CELL, CELL), bool))[: image.shape[0], : image.shape[1]]
-    return float(np.sqrt(np.mean(image[inside] ** 2)).clip(1e-6))
+    return float(np.sqrt(np.mean(image[_object(image, cells)] ** 2)).clip(1e-6))
+
+
+def _object(image: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Pixels of cells that have errors."""
+    h, w = image.shape
+    return np.kron(cells[0] >= 0, np.ones((CELL, CELL), bool))[:h, :w]
 
 
 def _masked(image: np.ndarray) -> np.ndarray:
@@ -96,14 +100,13 @@ def _flawed(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """With a local flaw, whose squared error is added to that of cells and object."""
     h, w = image.shape
-    inside = np.where(cells[0] >= 0, 0.0, -1.0).astype(np.float32)
-    fine = np.kron(inside, np.ones((CELL, CELL), np.float32))[:h, :w]
-    if not (fine >= 0).any():
+    inside = _object(image, cells)
+    if not inside.any():
         return image, cells, nrmse
-    power = float(np.mean(image[fine >= 0] ** 2))
-    image, error = degrade_locally(image, fine, power, rng)
+    power = float(np.mean(image[inside] ** 2))
+    image, error = degrade_locally(image, np.where(inside, 0, -1).astype(np.float32), power, rng)
     margin = ((0, -h % CELL), (0, -w % CELL))
-    blocks = np.pad(np.maximum(error, 0) ** 2, margin, mode="edge").reshape(len(inside), CELL, -1, CELL)
+    blocks = np.pad(np.maximum(error, 0) ** 2, margin, mode="edge").reshape(cells.shape[1], CELL, -1, CELL)
     added = blocks.mean((1, 3))
     worse = np.where(cells >= 0, np.sqrt(np.maximum(cells, 0) ** 2 + added), cells)  # NaN stays
-    return image, worse.astype(np.float32), math.sqrt(nrmse**2 + float(added[inside >= 0].mean()))
+    return image, worse.astype(np.float32), math.sqrt(nrmse**2 + float(added[cells[0] >= 0].mean()))

@@ -6,7 +6,8 @@ from torch.nn.functional import pad
 
 import mriqf
 from mriqf import weights
-from mriqf.predictors.nrmse import NRMSEConfig, NRMSEPredictor, object_error
+from mriqf.predictors.nrmse import NRMSEConfig, NRMSEPredictor
+from mriqf.predictors.reading import object_error
 from mriqf.predictors.statistics import N_STATISTICS, statistics
 from mriqf.predictors.unit import ERROR_UNIT, score_of_error
 

@@ -7,13 +7,13 @@ import torch
 from mriqf import weights
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.error import ErrorConfig, ErrorPredictor
+from mriqf.predictors.reading import object_error
 from mriqf.training.error import (
     ErrorTrainConfig,
     cell_errors,
     choose,
     error_loss,
     make_batch,
-    pool,
     train_error,
 )
 
@@ -99,7 +99,7 @@ def test_cells_average_squares_over_the_object_alone():
 def test_pooled_error_is_the_root_of_the_mean_square():
     log_error = torch.tensor([[[[0.1, 0.3], [0.9, 0.2]]]]).log10()
     weight = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])
-    assert 10 ** pool(log_error, weight).item() == pytest.approx(np.sqrt((0.01 + 0.09) / 2))
+    assert 10 ** object_error(log_error, weight).item() == pytest.approx(np.sqrt((0.01 + 0.09) / 2))
 
 
 def test_the_truth_has_no_loss_and_the_background_none_at_all():
