@@ -247,7 +247,7 @@ function drawHistogram() {
     if (k % every === 0) parts.push(shape("text", { x: x(edge), y: height - 15, "text-anchor": "middle" }, String(edge)));
   });
   parts.push(shape("text", { x: left - 5, y: y(most) + 4, "text-anchor": "end" }, String(most)), shape("text", { x: left - 5, y: y(0), "text-anchor": "end" }, "0"));
-  parts.push(shape("text", { x: (left + width) / 2, y: height - 1, "text-anchor": "middle" }, `score of a volume${data.unit && `, ${data.unit}`}; dashed: median; ticks: volumes, red: outliers or below the cut-off`));
+  parts.push(shape("text", { x: (left + width) / 2, y: height - 1, "text-anchor": "middle" }, "score of a volume; dashed: median; ticks: volumes, red: outliers or below the cut-off"));
   const told = `Scores of ${data.volumes.filter((v) => v.score !== null).length} volumes, from ${first} to ${last}, median ${fixed(data.median)}`;
   $("histogram").replaceChildren(shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": told }, ...parts));
 }
@@ -281,7 +281,7 @@ function drawCurve(chosen) {
 
 // ---- start
 
-$("about").append(`${data.volumes.length} volume${data.volumes.length === 1 ? "" : "s"}, scored by ${data.weights}, ${data.unit && `unit ${data.unit}, `}pool ${data.pool}; mriqf ${data.version}. Table: `);
+$("about").append(`${data.volumes.length} volume${data.volumes.length === 1 ? "" : "s"}, scored by ${data.weights}, ${data.unit && `unit ${data.unit}, `}pool ${data.pool}; mriqf ${data.version}.${data.tables.length ? " Table: " : ""}`);
 data.tables.forEach(({ name, href }, k) => $("about").append(k ? ", " : "", href === null ? name : element("a", { href, textContent: name })));
 $("rule").textContent = `Volumes below the cut-off come first, then outliers: those whose score lies more than ${data.far} robust standard deviations (median absolute deviation × 1.4826) from the median of this page, above or below; then the others, from the worst. Outliers are unlike the rest, not bad for that; where most volumes are bad, a bad one is none. Among fewer than ${data.least} volumes no outlier is told.`;
 if (data.cutOff !== null) $("cut-off").textContent = `The cut-off is a score of ${fixed(data.cutOff)}: it comes from the calibration, whatever the other volumes are, and few images with an NRMSE of up to ${Number((100 * data.limit).toPrecision(4))} % score lower.`;
