@@ -1,6 +1,7 @@
 """Degraded images changed in ways that say nothing of quality, with errors that follow; local flaws."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,10 @@ def varied(
         if image.shape[axis] % CELL == 0 and rng.random() < 0.5:  # the cells of others would be displaced
             image, cells = np.flip(image, axis), np.flip(cells, axis + 1)
     image, cells = np.ascontiguousarray(image), np.ascontiguousarray(cells)
+    if rng.random() < 0.1:
+        image = _shifted(image, rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5))
+    if rng.random() < 0.1:
+        image, cells, nrmse = _turned(image, cells, nrmse, math.radians(rng.uniform(-15, 15)))
     if rng.random() < flawed:
         image, cells, nrmse = _flawed(image, cells, nrmse, rng)
     if rng.random() < 0.2:
@@ -32,6 +37,30 @@ def varied(
     if rng.random() < 0.25:
         image = np.round(image * 255) / 255
     return image.astype(np.float32), cells.astype(np.float32), nrmse
+
+
+def _shifted(image: np.ndarray, down: float, across: float) -> np.ndarray:
+    """By parts of a pixel, which are nothing to a cell."""
+    h, w = image.shape
+    phase = np.exp(-2j * np.pi * (down * np.fft.fftfreq(h)[:, None] + across * np.fft.fftfreq(w)))
+    return np.abs(np.fft.ifft2(np.fft.fft2(image) * phase)).astype(np.float32)
+
+
+def _turned(image: np.ndarray, cells: np.ndarray, nrmse: float, angle: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """By an angle in radians, with splines of order five; what comes from outside is empty."""
+    from scipy.ndimage import affine_transform
+
+    matrix = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    centre = (np.array(image.shape) - 1) / 2
+    offset: Any = centre - matrix @ centre  # scipy's own hints know numbers alone
+    turned = affine_transform(image, matrix, offset, order=5).clip(0, 1)
+    i, j = (CELL * np.arange(n) + (CELL - 1) / 2 for n in cells.shape[1:])
+    from_y = centre[0] + matrix[0, 0] * (i[:, None] - centre[0]) + matrix[0, 1] * (j - centre[1])
+    from_x = centre[1] + matrix[1, 0] * (i[:, None] - centre[0]) + matrix[1, 1] * (j - centre[1])
+    inside = (from_y >= 0) & (from_y < image.shape[0]) & (from_x >= 0) & (from_x < image.shape[1])
+    rows = (from_y.clip(0, image.shape[0] - 1) / CELL).astype(int)
+    columns = (from_x.clip(0, image.shape[1] - 1) / CELL).astype(int)
+    return turned, np.where(inside, cells[:, rows, columns], -1), nrmse
 
 
 def _cropped(

@@ -9,7 +9,7 @@ import torch
 from mriqf import weights
 from mriqf.predictors.nrmse import NRMSEConfig, NRMSEPredictor
 from mriqf.training.groups.shards import LEVELS
-from mriqf.training.groups.variation import _cropped, _masked, _rms, _shaded
+from mriqf.training.groups.variation import _cropped, _masked, _rms, _shaded, _shifted, _turned
 from mriqf.training.nrmse import (
     NRMSETrainConfig,
     by_size,
@@ -95,6 +95,25 @@ def test_an_image_without_surroundings_keeps_its_object():
     masked = _masked(noisy)
     assert (masked[24:72, 24:72] == noisy[24:72, 24:72]).all()
     assert (masked[:10] == 0).all()
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.1, -0.25])
+def test_a_turned_image_takes_its_cells_along(angle):
+    y, x = np.mgrid[-1:1:96j, -1:1:128j].astype(np.float32)
+    image = 0.5 + 0.2 * y + 0.1 * x * y + 0.1 * x
+    cells = np.repeat(image.reshape(12, 8, 16, 8).mean((1, 3))[None], 2, 0)
+    turned, found, nrmse = _turned(image, cells, 0.1, angle)
+    means = turned.reshape(12, 8, 16, 8).mean((1, 3))
+    assert nrmse == 0.1
+    middle = slice(3, -3), slice(3, -3)  # at the border, cells may be half empty
+    np.testing.assert_allclose(found[0][middle], means[middle], atol=0.04 if angle else 1e-5)
+    other = np.abs(found[0][middle] - cells[0][middle]).max()
+    assert other > 0.05 if abs(angle) > 0.2 else other < 0.05
+
+
+def test_shifts_by_whole_pixels_move_the_image():
+    image = np.random.default_rng(0).random((64, 72), np.float32)
+    np.testing.assert_allclose(_shifted(image, 1.0, -2.0), np.roll(image, (1, -2), (0, 1)), atol=1e-5)
 
 
 def test_local_flaws_make_images_worse(examples):
