@@ -31,8 +31,8 @@ def varied(
         image, cells, nrmse = _cropped(image, cells, nrmse, rng)
     if rng.random() < 0.2:
         image, cells, nrmse = _shaded(image, cells, nrmse, rng)
-    if rng.random() < 0.15:
-        image = _masked(image)
+    if rng.random() < 0.25:
+        image = _masked(image, rng.uniform(0.01, 0.08) if rng.random() < 0.6 else 0.0)
     image = np.clip(image * math.exp(rng.uniform(-0.4, 0.08)), 0, 1)  # slices of a volume share its scale
     if rng.random() < 0.25:
         image = np.round(image * 255) / 255
@@ -116,12 +116,12 @@ def _object(image: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return np.kron(cells[0] >= 0, np.ones((CELL, CELL), bool))[:h, :w]
 
 
-def _masked(image: np.ndarray) -> np.ndarray:
-    """Nothing around the object, as tools leave it that mask or deface."""
+def _masked(image: np.ndarray, threshold: float = 0.0) -> np.ndarray:
+    """Nothing around the object, as tools leave it that mask or deface, nor where it is darker than a threshold."""
     from scipy.ndimage import binary_dilation
 
     inside = metrics.object_mask(torch.from_numpy(image)[None, None])[0, 0].numpy()
-    return np.where(binary_dilation(inside, iterations=3), image, 0)
+    return np.where(binary_dilation(inside, iterations=3) & (image >= threshold), image, 0)
 
 
 def _flawed(
