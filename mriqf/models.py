@@ -7,6 +7,7 @@ import torch
 
 from mriqf import weights
 from mriqf.predictors.error import ErrorPredictor
+from mriqf.predictors.nrmse import NRMSEPredictor
 from mriqf.predictors.qf import QFPredictor
 from mriqf.restore import ARCNN, QAIRN, QGAC, QGCN, SRCNN
 
@@ -26,7 +27,9 @@ def list_models() -> tuple[str, ...]:
 
 
 @overload
-def load(name: Literal["qf-mri"] = "qf-mri", device: Device = "cpu") -> ErrorPredictor: ...
+def load(name: Literal["qf-mri"] = "qf-mri", device: Device = "cpu") -> NRMSEPredictor: ...
+@overload
+def load(name: Literal["qf-mri-1"], device: Device = "cpu") -> ErrorPredictor: ...
 @overload
 def load(
     name: Literal["qf-gray", "qf-gray-cui", "qf-gray-cui-fov11", "qf-rgb"], device: Device = "cpu"

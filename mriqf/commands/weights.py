@@ -11,7 +11,10 @@ JPEG = "restores JPEG images"
 ABOUT = {  # task, unit, and the limit to know first; of kinds that come in grey and RGB, of both
     "qf-mri": (
         "scores MR images", "NRMSE; 0–100, 20 a doubling",
-        "contrasts never trained on read too high; of slices, errors below 2 % are not told apart",
+        "noise of the truth counts as error; invented or missing detail leaves no trace",
+    ),
+    "qf-mri-1": (
+        "scores MR images", "NRMSE; 0–100, 20 a doubling", "the former qf-mri, to go on with scores of earlier releases",
     ),
     "qf-gray": ("scores grey images", "JPEG quality 0–100", "reads JPEG alone: no measure of reconstruction error"),
     "qf-rgb": ("scores photographs", "JPEG quality 0–100", "cropped JPEGs are read 5–8 points wrong"),
