@@ -15,6 +15,7 @@ FOLDER keeps the images and what the peers said of them, so that other weights a
 
 import argparse
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,7 +139,8 @@ def peers(python: str, folder: Path) -> dict[str, Any]:
     if not (folder / JUDGED).exists():
         with atomic_path(folder / JUDGED) as temporary:
             files = [folder / FITTED, temporary, *sorted(folder.glob(SLICES))]
-            subprocess.run([python, str(HERE / "peers_judge.py"), *map(str, files)], check=True)
+            judge = [python, str(HERE / "peers_judge.py"), *map(str, files)]
+            subprocess.run(judge, stdout=subprocess.DEVNULL, check=True)
     return json.loads((folder / JUDGED).read_text(encoding="utf-8"))
 
 
@@ -175,7 +177,7 @@ def report(rows: Columns, scores: Columns, judged: dict[str, Any]) -> str:
     table.append(("**all images together**", count, *(with_interval(e, ".2f") for e in everything)))
     refused = [int(np.isnan(v).sum()) for v in scores.values()]
     table.append(("images without a score", count, *(str(n) if n else "" for n in refused)))
-    lines = [markdown_table(("set", "images", *scores), table), ""]
+    lines = [re.sub(r"-(?=\d\.)", "−", markdown_table(("set", "images", *scores), table)), ""]
     if judged["missing"]:
         lines += ["Not to be had:", "", *(f"* {name}: {why}" for name, why in judged["missing"].items()), ""]
     lines.append(", ".join(f"{name} {version}" for name, version in judged["versions"].items()) + ".")
