@@ -169,15 +169,15 @@ def report(rows: Columns, scores: Columns, judged: dict[str, Any]) -> str:
     for k, name in enumerate(names):
         cells = zip(best(pooled, k), best(within, k), strict=True)
         n = int((rows["dataset"] == name).sum())
-        table.append((name, str(n), *(f"{a} / {b}" for a, b in cells)))
-    count, unit_of = str(len(rows["nrmse"])), np.array(names)
+        table.append((f"{name} ({n})", *(f"{a} / {b}" for a, b in cells)))
+    unit_of = np.array(names)
     for title, figures in (("mean of sets", pooled), ("mean of sets, within a slice", within)):
-        table.append((f"**{title}**", count, *(averaged(unit_of, v) for v in figures.values())))
+        table.append((f"**{title}**", *(averaged(unit_of, v) for v in figures.values())))
     everything = [(-srcc(v, rows["nrmse"]), *over_sets(rows, v)) for v in scores.values()]
-    table.append(("**all images together**", count, *(with_interval(e, ".2f") for e in everything)))
+    table.append((f"**all images together ({len(rows['nrmse'])})**", *(with_interval(e, ".2f") for e in everything)))
     refused = [int(np.isnan(v).sum()) for v in scores.values()]
-    table.append(("images without a score", count, *(str(n) if n else "" for n in refused)))
-    lines = [re.sub(r"-(?=\d\.)", "−", markdown_table(("set", "images", *scores), table)), ""]
+    table.append(("images without a score", *(str(n) if n else "" for n in refused)))
+    lines = [re.sub(r"-(?=\d\.)", "−", markdown_table(("set (images)", *scores), table)), ""]
     if judged["missing"]:
         lines += ["Not to be had:", "", *(f"* {name}: {why}" for name, why in judged["missing"].items()), ""]
     lines.append(", ".join(f"{name} {version}" for name, version in judged["versions"].items()) + ".")

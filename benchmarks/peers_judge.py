@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 Metric = Callable[[Tensor], Tensor]
-DEEPINV = ("SharpnessIndex", "BlurStrength", "BRISQUE", "NIQE")
+DEEPINV = {"SharpnessIndex": "sharpness index", "BlurStrength": "blur strength", "BRISQUE": "BRISQUE", "NIQE": "NIQE"}
 PYIQA = ("brisque", "niqe", "piqe")
 FITS = {"photo": "photographs", "mr": "MR images"}
 GREY_LEVELS = 255.0  # what NIQE's authors, and so deepinv by default, count in
@@ -51,12 +51,12 @@ def main(fitted: Path, out: Path, *images: Path) -> None:
 def makers(pristine: dict[str, list[np.ndarray]]) -> dict[str, Callable[[], Any]]:
     """Makers of the metrics, by name, as their packages have them by default."""
     found: dict[str, Callable[[], Any]] = {}
-    for name in DEEPINV:
-        found[f"deepinv {name}"] = lambda name=name: getattr(importlib.import_module("deepinv").metric, name)()
+    for name, words in DEEPINV.items():
+        found[f"{words}, deepinv"] = lambda name=name: getattr(importlib.import_module("deepinv").metric, name)()
     for name in PYIQA:
-        found[f"pyiqa {name.upper()}"] = lambda name=name: importlib.import_module("pyiqa").create_metric(name)
+        found[f"{name.upper()}, pyiqa"] = lambda name=name: importlib.import_module("pyiqa").create_metric(name)
     for kind, words in FITS.items():
-        found[f"deepinv NIQE, fitted to {words}"] = lambda kind=kind: fit(pristine[kind])
+        found[f"NIQE of {words}, deepinv"] = lambda kind=kind: fit(pristine[kind])
     return found
 
 

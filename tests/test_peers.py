@@ -37,9 +37,9 @@ def test_report_marks_the_best_and_names_what_is_missing(rows):
     scores = {"good": -rows["nrmse"], "bad": rows["nrmse"], "silent": silent}
     judged = {"missing": {"absent": "URLError: no network"}, "versions": {"deepinv": "0.5.0"}}
     text = peers.report(rows, scores, judged)
-    assert "| set 0 | 10 | **1.00** / **1.00** | −1.00 / −1.00 | — / — |" in text
-    assert "| **mean of sets** | 40 | 1.00 [1.00, 1.00] | −1.00 [−1.00, −1.00] | — |" in text
-    assert "| images without a score | 40 | | | 40 |" in text
+    assert "| set 0 (10) | **1.00** / **1.00** | −1.00 / −1.00 | — / — |" in text
+    assert "| **mean of sets** | 1.00 [1.00, 1.00] | −1.00 [−1.00, −1.00] | — |" in text
+    assert "| images without a score | | | 40 |" in text
     assert "* absent: URLError: no network" in text
     assert "deepinv 0.5.0." in text
 
