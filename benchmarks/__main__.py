@@ -6,7 +6,7 @@ The data folder is that of data_manifests/ (mri/, photo/). Each part prints what
 folder of its own, where a part that was cut off goes on. Studies that train take from half an hour to hours on two
 cores; the others take minutes. Not among them are studies of images that have to be made or had first; the commands
 stand beside their tables: `mriqf study opinion` (LIVE release 2 and TID2013), `pretext` (`mriqf data degrade`) and
-`dataset`.
+`dataset`; and `benchmarks.peers`, for which other packages have an environment of their own.
 """
 
 import argparse

@@ -1,28 +1,31 @@
-"""The score as deepinv's metrics are: called with a reconstruction, one number for each image. Needs no deepinv.
+"""The score as deepinv's metrics are: a module, called with a reconstruction, one number for each image.
+
+Needs no deepinv.
 
 >>> import deepinv  # doctest: +SKIP
 >>> from mriqf.adapters.deepinv import QFScore  # doctest: +SKIP
->>> deepinv.test(model, dataloader, physics, metrics=[deepinv.metric.PSNR(), QFScore()])  # doctest: +SKIP
+>>> deepinv.test(model, dataloader, physics, metrics=[QFScore()])  # doctest: +SKIP
+>>> deepinv.Trainer(model, physics, optimizer, train_dataloader=dataloader, metrics=[QFScore()])  # doctest: +SKIP
 """
 
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float, Num
-from torch import Tensor
+from torch import Tensor, nn
 
 from mriqf.adapters.scorer import BatchScorer
 from mriqf.predictors.base import Predictor
 from mriqf.scoring.resolution import Resolution
 
 
-class QFScore:
+class QFScore(nn.Module):
     """Score of each reconstruction, 0–100, higher is better; its reference, if there is one, is not looked at.
 
     The score's unit is that of the weights: `mriqf.predictors.unit`.
 
     Complex images are complex, or have real and imaginary part as two channels, as deepinv keeps them. There is no
-    gradient: to train with the score, see `mriqf.QFLoss`.
+    gradient: to train with the score, see `mriqf.QFLoss`. The network is no part of the module's `state_dict`.
 
     Parameters
     ----------
@@ -39,9 +42,10 @@ class QFScore:
     def __init__(
         self, weights: str | Path | Predictor = "qf-mri", pool: str = "auto", *, resolution: Resolution = "own"
     ):
+        super().__init__()
         self.scorer = BatchScorer(weights, pool, resolution=resolution)
 
-    def __call__(
+    def forward(
         self,
         x_net: Num[Tensor, "b ch h w"],
         x: Tensor | None = None,  # noqa: ARG002 (as every metric of deepinv, like what follows)
