@@ -230,4 +230,4 @@ def test_two_tables_side_by_side(archive, tmp_path, monkeypatch, capsys, disc):
     assert [entry["reason"] for entry in data["apart"]] == ["only in full"] * 2
     for wrong in (tokens[:2] + tokens[3:], [*tokens[:4], "a", "a", *tokens[6:]], [*tokens[:3], "b.csv", *tokens[3:]]):
         assert main([*wrong, "--force"]) == 2
-        assert "--labels names two tables" in capsys.readouterr().err
+        assert "--labels compares two tables" in capsys.readouterr().err
