@@ -29,7 +29,7 @@ Parameters = dict[str, Any]
 
 
 def parameters(model: ErrorModel, calibration: Calibration | None) -> Parameters:
-    """What the page's script has to know of a network and its calibration, as plain JSON values."""
+    """A network and its calibration as the page's script has to know them: plain JSON values."""
     known = None
     if calibration is not None:
         known = {"nrmse": dataclasses.asdict(calibration.nrmse), "domain": dataclasses.asdict(calibration.domain)}
@@ -60,7 +60,7 @@ def page(network: bytes, known: Parameters, runtime: Runtime) -> str:
     known
         Its `parameters`.
     runtime
-        What runs it: `read_runtime`.
+        The program that runs it: `read_runtime`.
     """
     style, script = _part("style.css"), joined("page.js")
     policy = (

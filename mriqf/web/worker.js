@@ -1,4 +1,4 @@
-// What runs beside the page: reads files, runs the network, tells scores as they come.
+// Runs beside the page: reads files, runs the network, tells scores as they come.
 
 import * as ort from "onnxruntime-web";
 import { readFiles } from "./read.js";
