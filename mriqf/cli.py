@@ -33,6 +33,7 @@ app.command("mriqf.commands.demo:demo", name="demo", help="Score an MR slice, un
 app.command("mriqf.commands.weights:app", name="weights", help="List the trained weights, or say where they are.")
 app.command("mriqf.commands.calibrate:calibrate", name="calibrate", help="Learn what a score says of errors.")
 app.command("mriqf.commands.export:export", name="export", help="Write a network as ONNX.")
+app.command("mriqf.commands.export_web:export_web", name="export-web", help="Write a page that scores in the browser.")
 app.command("mriqf.commands.data:app", name="data", help="Check, list or degrade the data that a manifest names.")
 app.command("mriqf.commands.study:app", name="study", help="Carry out a study: table, figures, answer.", group=RESEARCH)
 app.command("mriqf.commands.train:app", name="train", help="Train a predictor or a restorer.", group=RESEARCH)

@@ -106,6 +106,25 @@ def error_file(tmp_path):
 
 
 @pytest.fixture
+def nrmse_file(tmp_path):
+    """Writer of a small NRMSE predictor's random weights; gives the path."""
+    from mriqf import weights
+    from mriqf.predictors.nrmse import NRMSEConfig, NRMSEPredictor
+
+    def write(name="nrmse.safetensors"):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = NRMSEPredictor(NRMSEConfig((8, 12, 16), spectra=12))
+            torch.nn.init.normal_(model.cells.weight, std=0.3)
+            torch.nn.init.normal_(model.whole[2].weight, std=0.3)
+        card = {"network": "nrmse", "config": weights.config_dict(model.config), "validation": {"mae": 0.1}}
+        weights.write(tmp_path / name, model.state_dict(), card, force=True)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
 def calibrated_file(error_file, disc):
     """Writer of a small error predictor's weights with a calibration beside them, for images like `disc`."""
     from mriqf import load, score

@@ -30,6 +30,7 @@ from torch.nn import functional
 from mriqf import __version__
 from mriqf.io import atomic_path
 from mriqf.predictors.base import ErrorModel, Predictor
+from mriqf.predictors.nrmse import NRMSEPredictor
 from mriqf.predictors.unit import score_of_error
 from mriqf.restore import ARCNN, QAIRN, SRCNN
 from mriqf.scoring.pooling import choose_pool
@@ -95,7 +96,7 @@ def export(weights: str | Path, out: str | Path, *, force: bool = False) -> dict
     return told
 
 
-def _predictor(model: Predictor) -> tuple[nn.Module, dict[str, tuple[str, str]], dict[str, str]]:
+def _predictor(model: Predictor) -> tuple[nn.Module, dict[str, tuple[str, ...]], dict[str, str]]:
     """Network, names and axes of its outputs, and metadata."""
     cells = ("rows", "columns")
     told = {
@@ -108,10 +109,17 @@ def _predictor(model: Predictor) -> tuple[nn.Module, dict[str, tuple[str, str]],
     if not isinstance(model, ErrorModel):
         low = "percentile 1" if model.config.channels == 1 else "zero"
         return _Cells(model), {"quality": cells}, told | {"low": low}
-    told["output"] += "; log_error: logarithm (base 10) of their root mean square error, relative to the whole object's"
+    told["output"] += (
+        "; log_error: logarithm (base 10) of their root mean square error, relative to the whole object's; features: "
+        "what mriqf.calibration.domain.describe takes"
+    )
     told["low"] = "zero"
     told["resolution"] = "own"
-    return _ErrorCells(model), {"quality": cells, "log_error": cells}, told
+    outputs: dict[str, tuple[str, ...]] = {"quality": cells, "log_error": cells, "features": cells}
+    if isinstance(model, NRMSEPredictor):
+        told["output"] += "; width: distance of the ends of the object's 90 % interval, in that logarithm"
+        outputs["width"] = ()
+    return _ErrorCells(model), outputs, told
 
 
 class _Cells(nn.Module):
@@ -130,19 +138,22 @@ class _Cells(nn.Module):
 
 
 class _ErrorCells(_Cells):
-    """A predictor of errors: their scores, and they themselves."""
+    """A predictor of errors: their scores, they themselves, features, and the width of the interval if it has one."""
 
     model: ErrorModel
 
     def forward(self, images: Tensor) -> Any:
-        log_error = self.model.log_error(self.pad(images))
-        return score_of_error(10.0**log_error), log_error
+        whole = self.pad(images)
+        stride = self.model.stride
+        found = self.model.read(whole, torch.ones_like(whole[:, :1, ::stride, ::stride]))
+        outputs = score_of_error(10.0**found.cells), found.cells, found.features
+        return outputs if found.width is None else (*outputs, found.width)
 
 
-def _trace(network: nn.Module, channels: int, outputs: dict[str, tuple[str, str]], path: Path) -> None:
+def _trace(network: nn.Module, channels: int, outputs: dict[str, tuple[str, ...]], path: Path) -> None:
     """Write the network as torch's older exporter does: it needs no further package, and follows every size."""
     axes = {"images": {0: "batch", 2: "height", 3: "width"}}
-    axes |= {name: {0: "batch", 2: height, 3: width} for name, (height, width) in outputs.items()}
+    axes |= {name: {0: "batch"} | dict(enumerate(sides, 2)) for name, sides in outputs.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is old; what it cannot infer of shapes, but need not know
         warnings.filterwarnings("error", "Converting a tensor to a Python")  # a size would be fixed

@@ -1,6 +1,7 @@
 """`mriqf report`: what `mriqf score` found, as one page to look at."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,11 +11,24 @@ from mriqf.commands.options import say
 from mriqf.commands.score_table import complain
 from mriqf.commands.table import show
 from mriqf.commands.table_file import writing
-from mriqf.html import Picture, ScoredVolume, draw, page, read_tables
+from mriqf.html import (
+    PairedVolume,
+    Picture,
+    ScoredSlice,
+    ScoredVolume,
+    compare,
+    draw,
+    most_changed,
+    page,
+    read_pairs,
+    read_tables,
+)
 from mriqf.io import atomic_path
 
 
-def report(*scores: Path, out: Path, pictures: int = 12, force: bool = False) -> int:
+def report(
+    *scores: Path, out: Path, pictures: int = 12, labels: tuple[str, str] | None = None, force: bool = False
+) -> int:
     """Show scores on one page: table, distribution, the worst first, slices under their quality maps, ratings.
 
     Works without a network, and carries its pictures in itself: at most 150 kB a volume. Of the patient it shows what
@@ -29,7 +43,12 @@ def report(*scores: Path, out: Path, pictures: int = 12, force: bool = False) ->
     out
         Page to write, such as report.html.
     pictures
-        Slices shown of each volume, at most: the worst, and others evenly spaced.
+        Slices shown of each volume, at most: the worst, and others evenly spaced. Of a comparison, the slices that
+        changed most, over all volumes.
+    labels
+        Of two tables, of the same scans by two reconstructions: compare them, under these two names. Scans are matched
+        by the names of their files below the folder that all inputs of a table share; the page shows the mean change
+        with its interval, and the slices that changed most.
     force
         Replace a page that exists.
 
@@ -41,8 +60,14 @@ def report(*scores: Path, out: Path, pictures: int = 12, force: bool = False) ->
         raise UsageError("no table given: mriqf report SCORES.csv… --out report.html")
     if pictures < 0:
         raise UsageError(f"--pictures is {pictures}: give 0 or more")
+    if labels is not None and (len(scores) != 2 or labels[0] == labels[1]):
+        raise UsageError(
+            "--labels compares two tables: mriqf report A.csv B.csv --labels before after --out report.html"
+        )
     if out.exists() and any(table.exists() and out.samefile(table) for table in scores):
         raise UsageError(f"{out} is a table to read: choose another name for the page")
+    if labels is not None:
+        return _compare((scores[0], scores[1]), labels, out, pictures, force)
     with writing(out), atomic_path(out, force) as temporary:
         volumes, unscored = read_tables(scores)
         listed = tqdm(volumes, "report", file=sys.stderr, disable=None, leave=False, unit="volume")
@@ -53,10 +78,39 @@ def report(*scores: Path, out: Path, pictures: int = 12, force: bool = False) ->
     return 0
 
 
-def _drawn(volume: ScoredVolume, count: int) -> tuple[list[Picture], str]:
+def _compare(tables: tuple[Path, Path], labels: tuple[str, str], out: Path, count: int, force: bool) -> int:
+    """The page of a comparison."""
+    with writing(out), atomic_path(out, force) as temporary:
+        pairs, apart = read_pairs(tables, labels)
+        shown = _pair_pictures(pairs, count)
+        text = compare(pairs, shown, labels, apart, tables=tables, folder=out.absolute().parent)
+        size = temporary.write_bytes(text.encode())
+    pictured = len({volume for volume, _ in shown})
+    show("\t".join((str(out), str(len(pairs)), str(pictured), f"{size / 1e6:.2f}")))
+    return 0
+
+
+def _pair_pictures(pairs: Sequence[PairedVolume], count: int) -> dict[tuple[int, int], tuple[Picture, Picture]]:
+    """Pictures of the slices that changed most, by volume and place among its slices."""
+    wanted: dict[int, list[int]] = {}
+    for volume, place in most_changed(pairs, count):
+        wanted.setdefault(volume, []).append(place)
+    found: dict[tuple[int, int], tuple[Picture, Picture]] = {}
+    for volume, places in wanted.items():
+        pair = pairs[volume]
+        both = [
+            _drawn(side, len(places), [pair.slices[place][k] for place in places])[0]
+            for k, side in enumerate((pair.before, pair.after))
+        ]
+        if all(both):
+            found |= {(volume, place): (a, b) for place, a, b in zip(places, *both, strict=True)}
+    return found
+
+
+def _drawn(volume: ScoredVolume, count: int, chosen: Sequence[ScoredSlice] | None = None) -> tuple[list[Picture], str]:
     """Pictures, or the reason why there are none."""
     try:
-        return draw(volume, count)
+        return draw(volume, count, chosen)
     except (ValueError, OSError, ImportError) as error:
         cause = complain(volume.name, error)
         say(f"warning: no pictures: {cause}")

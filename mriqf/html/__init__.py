@@ -1,16 +1,23 @@
-"""One page that shows what `mriqf score` found: table, distribution, and slices under their quality maps."""
+"""Pages that show what `mriqf score` found: one of all volumes, or one of the same scans by two reconstructions."""
 
+from mriqf.html.compare import compare
 from mriqf.html.page import page
+from mriqf.html.pairs import PairedVolume, mean_change, most_changed, read_pairs
 from mriqf.html.pictures import Picture, draw
 from mriqf.html.scores import ScoredSlice, ScoredVolume, deviations, read_scores, read_tables, worst_first
 
 __all__ = [
+    "PairedVolume",
     "Picture",
     "ScoredSlice",
     "ScoredVolume",
+    "compare",
     "deviations",
     "draw",
+    "mean_change",
+    "most_changed",
     "page",
+    "read_pairs",
     "read_scores",
     "read_tables",
     "worst_first",

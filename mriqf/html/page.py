@@ -59,7 +59,7 @@ def page(
         "weights": volumes[0].weights,
         "unit": volumes[0].unit,
         "pool": volumes[0].pool,
-        "tables": [{"name": str(table), "href": _link(table, folder)} for table in tables],
+        "tables": [{"name": str(table), "href": link(table, folder)} for table in tables],
         "far": FAR,
         "least": LEAST,
         "median": float(np.median(known)) if known.size else None,
@@ -70,13 +70,20 @@ def page(
         "limit": _common([volume.limit for volume in volumes]),
         "unscored": [{"name": name, "reason": reason} for name, reason in (unscored or {}).items()],
         "volumes": [
-            _volume(volumes[i], *pictures[i], _plain(float(away[i])), folder) for i in worst_first(scores, away, below)
+            _volume(volumes[i], *pictures[i], plain(float(away[i])), folder) for i in worst_first(scores, away, below)
         ],
     }
     # Ratings are kept by the browser under this name: those of other scores are not taken for them.
     data["id"] = hashlib.sha256(repr([(v["name"], v["score"]) for v in data["volumes"]]).encode()).hexdigest()[:16]
+    return assemble("page", data)
+
+
+def assemble(name: str, data: dict[str, Any]) -> str:
+    """Markup `name`.html with its script, the style and data in it, and a policy that lets nothing else run or load."""
     own = files("mriqf.html")
-    style, script, markup = (own.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html"))
+    style, script, markup = (
+        own.joinpath(part).read_text(encoding="utf-8") for part in ("page.css", f"{name}.js", f"{name}.html")
+    )
     policy = (f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
               "base-uri 'none'; form-action 'none'")  # fmt: skip
     # Data come last: nothing in them is taken for a mark.
@@ -103,7 +110,7 @@ def histogram(values: Sequence[float]) -> tuple[list[float], list[int]]:
 def _volume(
     volume: ScoredVolume, pictures: Sequence[Picture], amiss: str, away: float | None, folder: Path
 ) -> dict[str, Any]:
-    score, nrmse = _plain(volume.score), volume.nrmse
+    score, nrmse = plain(volume.score), volume.nrmse
     domain = [s.expected for s in volume.slices if s.expected is not None]
     outside = [e.reason for e in domain if not e.in_domain]
     flags = ["no score"] if score is None else []
@@ -123,12 +130,12 @@ def _volume(
         flags.append("note")
     return {
         "name": volume.name,
-        "href": _link(volume.path, folder),
-        "map": None if volume.map is None else _link(volume.map, folder),
+        "href": link(volume.path, folder),
+        "map": None if volume.map is None else link(volume.map, folder),
         "score": score,
         "away": away,
         "flags": flags,
-        "nrmse": None if nrmse is None else [_plain(v) for v in nrmse],
+        "nrmse": None if nrmse is None else [plain(v) for v in nrmse],
         "inside": [len(domain) - len(outside), len(domain)],
         "worst": volume.slices.index(volume.worst),
         "slices": [_slice(s) for s in volume.slices],
@@ -139,8 +146,8 @@ def _volume(
             {
                 "slice": _place(volume, p),
                 "position": p.position,
-                "image": _data(p.image),
-                "map": None if p.map is None else _data(p.map),
+                "image": data_url(p.image),
+                "map": None if p.map is None else data_url(p.map),
             }
             for p in pictures
         ],
@@ -159,9 +166,9 @@ def _common(values: Sequence[float | None]) -> float | None:
 
 def _slice(scored: ScoredSlice) -> list[Any]:
     """Index, score, share of foreground; with a calibration NRMSE, its interval, and what is said of the kind; time."""
-    row: list[Any] = [scored.index, _plain(scored.score), _plain(scored.foreground_fraction)]
+    row: list[Any] = [scored.index, plain(scored.score), plain(scored.foreground_fraction)]
     if (e := scored.expected) is not None:
-        row += [_plain(e.nrmse), _plain(e.nrmse_low), _plain(e.nrmse_high), _kind(e)]
+        row += [plain(e.nrmse), plain(e.nrmse_low), plain(e.nrmse_high), _kind(e)]
     if scored.time is not None:
         row += [None] * (7 - len(row)) + [scored.time]
     return row
@@ -171,17 +178,18 @@ def _kind(expected: Expected) -> str:
     return expected.reason or "ok"
 
 
-def _plain(value: float | None) -> float | None:
+def plain(value: float | None) -> float | None:
     """JSON knows no NaN."""
     return None if value is None or not math.isfinite(value) else round(value, 4)
 
 
-def _link(path: Path, folder: Path) -> str | None:
+def link(path: Path, folder: Path) -> str | None:
     """Percent-encoded, so that no name is taken for a scheme or a query; None for what is not there."""
     return quote(os.fsencode(os.path.relpath(path, folder))) if path.exists() else None
 
 
-def _data(picture: bytes) -> str:
+def data_url(picture: bytes) -> str:
+    """A WebP picture as an address that holds it."""
     return "data:image/webp;base64," + base64.b64encode(picture).decode("ascii")
 
 

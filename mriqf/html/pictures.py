@@ -36,7 +36,7 @@ class Picture:
     """Where the slice's centre lies, as `S 12.5 mm`; empty where that is not known."""
 
 
-def draw(scored: ScoredVolume, count: int) -> tuple[list[Picture], str]:
+def draw(scored: ScoredVolume, count: int, chosen: Sequence[ScoredSlice] | None = None) -> tuple[list[Picture], str]:
     """Pictures of a volume's worst slice and of others, evenly spaced, and what is amiss with their maps.
 
     Parameters
@@ -45,6 +45,8 @@ def draw(scored: ScoredVolume, count: int) -> tuple[list[Picture], str]:
         The volume; its image, and its map if there is one, are read again.
     count
         How many pictures at most.
+    chosen
+        Slices to draw instead of these, in the order of the volume.
 
     Returns
     -------
@@ -80,9 +82,9 @@ def draw(scored: ScoredVolume, count: int) -> tuple[list[Picture], str]:
     if scored.mask is not None and maps is not None:
         masks = _of_size(cut_along(read(scored.mask), scored.axis), volume)
     places = range(len(scored.slices))
+    taken = sorted({scored.slices.index(scored.worst), *spread(places, count - 1)})
     drawn = []
-    for place in sorted({scored.slices.index(scored.worst), *spread(places, count - 1)}):
-        found = scored.slices[place]
+    for found in [scored.slices[place] for place in taken] if chosen is None else chosen[:count]:
         index = _whole_index(found, deep)
         image = normalise(volume.read_slice(index), scored.scale)
         quality = shown = None

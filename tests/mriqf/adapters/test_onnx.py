@@ -95,6 +95,25 @@ def test_error_predictor_has_its_maps(tmp_path, error_weights):
     assert told["unit"] == "100 - 20 log2(NRMSE / 1 %)"
 
 
+@pytest.mark.parametrize("kind", ["error", "nrmse"])
+def test_file_has_what_a_calibration_needs(tmp_path, error_file, nrmse_file, disc, kind):
+    path = error_file() if kind == "error" else nrmse_file()
+    told = export(path, tmp_path / "a.onnx")
+    model = mriqf.load(path)
+    for size in ((96, 128), (101, 77)):
+        images = disc(1, *size)[:, None] / 800
+        found = run(tmp_path / "a.onnx", images)
+        whole = torch.nn.functional.pad(torch.from_numpy(images), padding(size, (0, 0), 8), mode="replicate")
+        reading = model.read(whole, torch.ones_like(whole[..., ::8, ::8]))
+        np.testing.assert_allclose(found["features"], reading.features.numpy(), atol=1e-3, rtol=1e-3)
+        np.testing.assert_allclose(found["log_error"], reading.cells.numpy(), atol=1e-3, rtol=0)
+        if kind == "error":
+            assert found.keys() == {"quality", "log_error", "features"}
+        else:
+            np.testing.assert_allclose(found["width"], reading.width.numpy(), atol=1e-4, rtol=1e-3)
+    assert ("width: " in told["output"]) == (kind == "nrmse")
+
+
 def test_shipped_default(tmp_path, disc):
     export("qf-mri", tmp_path / "a.onnx")
     images = disc(2, 120, 104)[:, None] / 700

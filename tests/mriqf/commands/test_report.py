@@ -203,3 +203,31 @@ def test_patients_are_not_named(archive, tmp_path, disc):
     for name in ("s.csv", "r.html"):
         text = (tmp_path / name).read_text()
         assert not re.search(f"Doe|Jane|MRN4711|19700101|{scan.SeriesInstanceUID}", text)
+
+
+def test_two_tables_side_by_side(archive, tmp_path, monkeypatch, capsys, disc):
+    """Four of the scans again, one of them blurred: it changed most, and is shown by both reconstructions."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "again").mkdir()
+    for k in range(4):
+        values = disc(4, 64, 64, seed=k)
+        if k == 2:
+            values[1] = (values[1] + np.roll(values[1], 1, 0) + np.roll(values[1], 1, 1)) / 3
+        np.save(tmp_path / "again" / f"s{k}.npy", values)
+    names = [f"again/s{k}.npy" for k in range(4)]
+    assert main(["score", *names, "--weights", str(archive / "tiny.safetensors"), "--csv", "b.csv"]) == 0
+    tokens = ["report", str(archive / "scores.csv"), "b.csv", "--labels", "full", "blurred", "--out", "r.html"]
+    assert main([*tokens, "--pictures", "2"]) == 0
+    printed = capsys.readouterr().out.splitlines()[-1].split("\t")
+    assert printed[:2] == ["r.html", "4"]
+    data = embedded(tmp_path / "r.html")
+    assert data["labels"] == ["full", "blurred"]
+    first, second, third = data["changed"][:3]
+    assert (data["volumes"][first["volume"]]["name"], first["slice"]) == ("s2", 1)
+    assert [len(entry["pictures"]) for entry in (first, second, third)] == [2, 2, 0]
+    assert first["pictures"][0]["image"] != first["pictures"][1]["image"]
+    assert (first["pictures"][0]["map"] is None, first["pictures"][1]["map"]) == (False, None)
+    assert [entry["reason"] for entry in data["apart"]] == ["only in full"] * 2
+    for wrong in (tokens[:2] + tokens[3:], [*tokens[:4], "a", "a", *tokens[6:]], [*tokens[:3], "b.csv", *tokens[3:]]):
+        assert main([*wrong, "--force"]) == 2
+        assert "--labels compares two tables" in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""The runtime that the page carries: onnxruntime-web, from an npm package that is not part of this one."""
+
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PACKAGE, VERSION = "onnxruntime-web", "1.23.2"
+RUNTIME = f"{PACKAGE} {VERSION}"
+"""The version that the page was tested with."""
+SCRIPT, BINARY, ABOUT = "dist/ort.wasm.bundle.min.mjs", "dist/ort-wasm-simd-threaded.wasm", "package.json"
+MOST = 2**26  # bytes of one of its files
+CURE = f"get it by `npm pack {PACKAGE}@{VERSION}`, and give that file by --runtime"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Script and WebAssembly of the runtime."""
+
+    script: str = field(repr=False)
+    """Defines `ort`, an object of what the module exports."""
+    binary: bytes = field(repr=False)
+
+
+def read_runtime(path: Path) -> Runtime:
+    """The runtime in an npm package: its .tgz file, or the folder that it was unpacked or installed to.
+
+    Raises
+    ------
+    ValueError
+        If that is not there, is of another version, or is damaged.
+    """
+    try:
+        if path.is_dir():
+            roots = (path, path / "package", path / PACKAGE, path / "node_modules" / PACKAGE)
+            root = next((r for r in roots if (r / ABOUT).is_file() and (r / BINARY).is_file()), path)
+            return _runtime(path, lambda name: (root / name).read_bytes())
+        with tarfile.open(path) as archive:
+            return _runtime(path, lambda name: _member(archive, f"package/{name}"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: {RUNTIME} is not there: {CURE}") from None
+    except (OSError, KeyError, tarfile.TarError, UnicodeDecodeError, json.JSONDecodeError, EOFError):
+        raise ValueError(f"{path}: is no npm package of {RUNTIME}, or is damaged: {CURE}") from None
+
+
+def fetch(folder: Path) -> Path:
+    """The package as npm's own client brings it into a folder.
+
+    Raises
+    ------
+    ValueError
+        If npm is not installed, or cannot reach the package.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ValueError(f"{RUNTIME} is needed, and npm is not installed: on a machine with npm, {CURE}")
+    command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", str(folder)]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    path = folder / f"{PACKAGE}-{VERSION}.tgz"
+    if ended.returncode or not path.is_file():
+        told = " ".join(ended.stderr.split())[:200] or f"status {ended.returncode}"
+        raise ValueError(f"npm does not bring {RUNTIME} ({told}): on a machine with a network, {CURE}")
+    return path
+
+
+def _runtime(path: Path, read: Callable[[str], bytes]) -> Runtime:
+    about = json.loads(read(ABOUT))
+    told = f"{about.get('name')} {about.get('version')}" if isinstance(about, dict) else "something else"
+    if told != RUNTIME:
+        raise ValueError(f"{path}: is {told}, and the page is tested with {RUNTIME}: {CURE}")
+    return Runtime(_script(path, read(SCRIPT).decode("utf-8")), read(BINARY))
+
+
+def _script(path: Path, module: str) -> str:
+    """The module as a plain script, with its exports as one object: of a page on a disk, workers are no modules."""
+    text = re.sub(r"^//# sourceMappingURL=.*$", "", module, flags=re.MULTILINE)
+    # It has no address there; without one, it takes what it is given instead of loading anything.
+    text = re.sub(r'new URL\(("[\w.-]+\.wasm"),import\.meta\.url\)\.href', r"\1", text).replace("import.meta.url", '""')
+    found = list(re.finditer(r"export\{([^}]*)\};?", text))
+    if len(found) != 1:
+        raise ValueError(f"{path}: its script does not look as that of {RUNTIME} does: {CURE}")
+    pairs = re.findall(r"([\w$]+) as (\w+)", found[0][1])
+    named = ", ".join(f"{name}: {local}" for local, name in pairs)
+    return f"{text[: found[0].start()]}const ort = {{ {named} }};{text[found[0].end() :]}"
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    member = archive.getmember(name)
+    file = archive.extractfile(member) if member.size <= MOST else None
+    if file is None:
+        raise KeyError(name)
+    return file.read()
