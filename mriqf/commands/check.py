@@ -1,4 +1,4 @@
-"""`mriqf check`: reconstruct k-space, and say of each slice what its image and what its data hold against it."""
+"""`mriqf check`: reconstruct k-space, and say of each slice how large its error is to be expected from its data."""
 
 import math
 import sys
@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Complex, Float32
+from jaxtyping import Complex
 from torch import Tensor
 from tqdm import tqdm
 
 import recon
 from mriqf import __version__
-from mriqf.calibration import Calibration
 from mriqf.cli import UsageError
+from mriqf.commands.judge import IMAGE, JUDGED, Judge
 from mriqf.commands.kspace import (
     DEFAULT,
     LAM,
@@ -31,25 +30,28 @@ from mriqf.commands.kspace import (
     read_coil_maps,
 )
 from mriqf.commands.options import choose_device, parse_slices, say
-from mriqf.commands.score_table import complain, nrmse_column, resolved_in_words, score_column, unit_in_words
+from mriqf.commands.score_table import complain, nrmse_column, score_column, unit_in_words
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import check_targets, tables
-from mriqf.io import find_inputs, find_sampling, from_array, read_kspace
+from mriqf.io import find_inputs, find_sampling, read_kspace
 from mriqf.io.bounds import named
 from mriqf.io.discovery import RAW, passed_over
+from mriqf.predictors.unit import ERROR_UNIT
+from mriqf.scoring.evidence import choose
 from mriqf.scoring.resolution import Resolution
 from mriqf.scoring.scorer import Scorer
+from recon.evidence import gather
 from recon.pipeline import MOST_COILS, prepare
 
 PRINTED = (
     "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "resolved",
-    "held_out", "missing", "sure", "note",
+    "image_nrmse", "image_score", "held_out", "missing", "sure", "note",
 )  # fmt: skip
-JUDGED = ("nrmse", "nrmse_low", "nrmse_high", "score", "domain")
 MEASURED = ("held_out", "held_out_low", "held_out_high", "missing", "sure", "noise_std", "noise", "note")
-FOUND = (*JUDGED, "resolved", *MEASURED)
+FOUND = (*JUDGED, "resolved", *IMAGE, *MEASURED)
 USED = (
-    "method", "acceleration", "weights", "unit", "resolution", "modl", "lam", "coil_maps", "folds", "seed", "version",
+    "method", "acceleration", "weights", "evidence", "unit", "resolution", "modl", "lam", "coil_maps", "folds", "seed",
+    "version",
 )  # fmt: skip
 
 
@@ -61,6 +63,7 @@ def check(
     center_fraction: float | None = None,
     seed: int = 0,
     weights: str = "qf-mri",
+    evidence: str | None = None,
     resolution: Resolution = "own",
     modl: str | None = None,
     lam: float | None = None,
@@ -77,13 +80,15 @@ def check(
 ) -> int:
     """Check a reconstruction against the k-space that it is made from.
 
-    K-space is reconstructed as by `mriqf recon`. Prints a row a slice: effective acceleration; of the image alone, the
-    NRMSE to expect with its interval, and the score (0–100, higher is better, see mriqf score); held_out, the relative
-    error in measured lines that are kept from the reconstruction in turns (0 is perfect, 1 as bad as nothing), free of
-    noise where that is known; missing, the relative error of the image if the lines that were never measured are
-    foretold as well as those; sure, Stein's estimate of the relative error in the lines that were measured, which says
-    nothing of the others; and a note on what is empty. To programs, fields are separated by tabs: input, slice, method,
-    acceleration, nrmse, nrmse_low, nrmse_high, score, unit, resolved, held_out, missing, sure, note.
+    K-space is reconstructed as by `mriqf recon`. Prints a row a slice: effective acceleration; the NRMSE to expect with
+    its interval, and the score that stands for it (0–100, higher is better, see mriqf score), from image and k-space
+    together by a k-space predictor (--evidence), else from the image alone; image_nrmse and image_score, which the
+    image alone gets, where the k-space was asked, too; held_out, the relative error in measured lines that are kept
+    from the reconstruction in turns (0 is perfect, 1 as bad as nothing), free of noise where that is known; missing,
+    the relative error of the image if the lines that were never measured are foretold as well as those; sure, Stein's
+    estimate of the relative error in the lines that were measured, which says nothing of the others; and a note on what
+    is empty. To programs, fields are separated by tabs: input, slice, method, acceleration, nrmse, nrmse_low,
+    nrmse_high, score, unit, resolved, image_nrmse, image_score, held_out, missing, sure, note.
 
     Parameters
     ----------
@@ -100,7 +105,10 @@ def check(
     seed
         Seed of the mask, of which lines are held out when, and of the probes.
     weights
-        Name or path of the predictor that scores; each slice is scored on its own scale.
+        Name or path of the predictor that scores images; each slice is scored on its own scale.
+    evidence
+        Name or path of the k-space predictor; none leaves the error to the image. By default the shipped one, if there
+        is one and the weights know errors.
     resolution
         What an empty rim of k-space counts in the score: see mriqf score.
     modl
@@ -147,7 +155,8 @@ def check(
     lam, place = LAM.get(method) if lam is None else lam, choose_device(device)
     try:
         scorer = Scorer(weights, resolution=resolution, device=place)
-        judge = _Judge(scorer, force_score)
+        by_kspace = choose(evidence) if evidence or scorer.predictor.unit == ERROR_UNIT else None
+        judge = Judge(scorer, by_kspace, force_score)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if (channels := scorer.predictor.config.channels) != 1:
@@ -155,7 +164,7 @@ def check(
     network = choose_weights(method, modl, "--modl")
     reconstruction = choose_method(method, lam, network, place, "--modl")
     used = {
-        "method": method, "weights": weights, "unit": scorer.predictor.unit,
+        "method": method, "weights": weights, "evidence": judge.evidence, "unit": scorer.predictor.unit,
         "resolution": resolution, "modl": network, "lam": lam, "folds": folds, "seed": seed, "version": __version__,
     }  # fmt: skip
     failures: list[str] = []
@@ -166,7 +175,7 @@ def check(
         say(f"error: {line}")
 
     found = list(find_inputs(kspace, fail, skipped.__setitem__, RAW).values())
-    printed = _slice_table(found, scorer.calibration, header)
+    printed = _slice_table(found, judge, header)
     volumes: list[list[dict[str, Any]]] = []
     with tables(csv, None, ("input", "slice", *USED, *FOUND), force=force) as files:
         try:
@@ -199,7 +208,7 @@ def check(
             say("interrupted" + "".join(f"; {file.count} rows are in {file.path}" for file in files))
             raise
     if printed.aligned:
-        _print_volumes([rows for rows in volumes if len(rows) > 1], scorer.calibration)
+        _print_volumes([rows for rows in volumes if len(rows) > 1], judge)
         if any(volumes):
             show(f"\nScore: {unit_in_words(scorer.predictor.unit)}.")
     for line in passed_over(skipped):
@@ -207,54 +216,38 @@ def check(
     return 1 if failures else 0
 
 
-def _slice_table(names: list[str], calibration: Calibration | None, header: bool) -> Table:
+def _slice_table(names: list[str], judge: Judge, header: bool) -> Table:
     places = [Column("slice", "", 5, lambda row: str(row["slice"]))]
     note = Column("note", "", 0, lambda row: row["note"], words=True)
-    return Table(PRINTED, [*places, *_shown(calibration), note], names, "k-space", header=header)
+    return Table(PRINTED, [*places, *_shown(judge), note], names, "k-space", header=header)
 
 
-def _print_volumes(volumes: list[list[dict[str, Any]]], calibration: Calibration | None) -> None:
+def _print_volumes(volumes: list[list[dict[str, Any]]], judge: Judge) -> None:
     """One row a volume, with the means of its slices."""
     if not volumes:
         return
     places = [Column("slices", "", 6, lambda row: str(row["slices"]))]
-    table = Table(("input",), [*places, *_shown(calibration)], [rows[0]["input"] for rows in volumes], "mean of")
+    table = Table(("input",), [*places, *_shown(judge)], [rows[0]["input"] for rows in volumes], "mean of")
     show("")
     for rows in volumes:
         means = {}
-        for key in (*JUDGED[:-1], *MEASURED[:5]):
+        for key in (*JUDGED[:-1], *IMAGE[:-1], *MEASURED[:5]):
             known = [row[key] for row in rows if row[key] is not None and not math.isnan(row[key])]
             means[key] = sum(known) / len(known) if known else None
         table.row(rows[0] | means | {"slices": len(rows)})
 
 
-def _shown(calibration: Calibration | None) -> list[Column]:
+def _shown(judge: Judge) -> list[Column]:
     def number(key: str) -> Column:
         return Column(key.replace("_", " "), "", 8, lambda row: "" if row[key] is None else f"{row[key]:.3f}")
 
-    expected = [] if calibration is None else [nrmse_column(calibration)]
+    expected = [] if judge.calibration is None else [nrmse_column(judge.calibration)]
     factor = Column("R", "", 5, lambda row: f"{row['acceleration']:.2f}")
-    return [factor, *expected, score_column(), *map(number, ("held_out", "missing", "sure"))]
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """Says of an image alone how good it is."""
-
-    scorer: Scorer
-    force_score: bool
-
-    def __call__(self, image: Float32[np.ndarray, "h w"]) -> dict[str, Any]:
-        """Score and NRMSE to expect; of an image of an unknown kind, the reason why there are none."""
-        whole = self.scorer(from_array(image, "image"))
-        (found,) = whole.slices
-        seen = resolved_in_words(whole.resolved, image.shape)
-        told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": found.value, "resolved": seen}
-        if (expected := found.expected) is not None:
-            told |= {key: getattr(expected, key) for key in JUDGED[:3]} | {"domain": expected.reason or "ok"}
-            if expected.unlike and not self.force_score:
-                told["score"] = None
-        return told
+    image = Column(
+        "by image", "0–100", 8, lambda row: "" if row["image_score"] is None else f"{row['image_score']:.1f}"
+    )
+    alone = [] if judge.kspace is None else [image]
+    return [factor, *expected, score_column(), *alone, *map(number, ("held_out", "missing", "sure"))]
 
 
 @dataclass(frozen=True)
@@ -263,7 +256,7 @@ class _Job:
 
     scan: Scan
     method: Reconstruction
-    judge: _Judge
+    judge: Judge
     noise_std: float | None
     folds: int
     seed: int
@@ -278,8 +271,14 @@ def _check_slice(job: _Job, index: int, padded: bool) -> dict[str, Any]:
             y = job.scan.kspace([index])
             kspace, sense, turned = prepare(y, job.scan.mask, job.scan.coils([index], y))
             found_image = job.method(kspace, sense)
+            seen = None
+            if job.judge.kspace is not None:
+                gathered = gather(job.method, kspace, sense, found_image, seed=job.seed)
+                channels = gathered.channels.transpose(-2, -1) if turned else gathered.channels
+                seen = gathered.findings[0].cpu(), data.crop(channels)[0].cpu()
             image = data.crop(found_image.transpose(-2, -1) if turned else found_image)[0, 0].abs().cpu().numpy()
-            found: dict[str, Any] = job.judge(image) | _evidence(job, kspace, sense, padded)
+            found: dict[str, Any] = dict.fromkeys(FOUND) | job.judge(image, seen)
+            found |= _estimates(job, kspace, sense, padded)
         except ValueError as error:
             raise ValueError(f"{data.source}: slice {index}: {error}") from None
     for message in dict.fromkeys(str(warning.message) for warning in caught):  # every fold has the same to say
@@ -289,7 +288,7 @@ def _check_slice(job: _Job, index: int, padded: bool) -> dict[str, Any]:
     return found
 
 
-def _evidence(
+def _estimates(
     job: _Job, kspace: Complex[Tensor, "1 c h w"], sense: recon.Sense, padded: bool
 ) -> dict[str, float | str | None]:
     """Estimates from the data; None for those that cannot be had, and a note that says why."""
