@@ -48,7 +48,7 @@ def parts(data: Path, out: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
     yield (
         "evidence",
         "what the data say",
-        [[*PYTHON, "benchmarks.evidence", mri, "--out", own("evidence.tsv"), "--folds", "2"]],
+        [[*PYTHON, "benchmarks.evidence", str(data), "--out", own("evidence.tsv"), "--folds", "2"]],
     )
     yield "restore-speed", "restorers: time", [
         [*PYTHON, "benchmarks.restore_speed", "--threads", "1", "--rounds", "3", "--side", "192"]

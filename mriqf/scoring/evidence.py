@@ -49,6 +49,8 @@ class KSpaceScore:
     """Relative to the object's root mean square, before any calibration."""
     map: Float32[np.ndarray, "h w"]
     """Score of each pixel, 0–100."""
+    cells: Float[Tensor, "i j"]
+    """Error of each cell of 8×8 pixels."""
     expected: Expected | None
     """NRMSE with its interval, for weights that have a calibration."""
 
@@ -120,8 +122,9 @@ class KSpaceScorer:
             below, above = (math.log(10) * found.width[0]).tolist()
             features = found.features[0, :, 0, 0].double().numpy()
             expected = self.calibration.expect(score_of_error(error, clamp=False), features, (below, above))
-        quality = upsample_map(score_of_error(10**found.cells), shape, model.stride)[0]
-        return KSpaceScore(score_of_error(error), error, quality, expected)
+        cells = 10**found.cells
+        quality = upsample_map(score_of_error(cells), shape, model.stride)[0]
+        return KSpaceScore(score_of_error(error), error, quality, cells[0, 0], expected)
 
 
 def choose(name: str | None) -> KSpaceScorer | None:
