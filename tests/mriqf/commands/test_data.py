@@ -98,3 +98,28 @@ def test_wrong_usage(run, folder):
     assert (status, lines) == (1, [])
     assert "m.toml is not a manifest" in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.end_to_end
+def test_evidence_is_kept_and_trained_on(tiny_data, tmp_path, error_file, capsys):
+    """From magnitude images to a k-space predictor with its calibration, as it is typed."""
+    from mriqf import weights
+    from mriqf.scoring.evidence import KSpaceScorer
+
+    _, root = tiny_data
+    for split, n in (("train", "5"), ("val", "15")):
+        folder = tmp_path / split
+        options = ["--data", str(root), "--out", str(folder), "--n", n, "--split", split]
+        assert main(["data", "evidence", str(root / "tiny.toml"), *options]) == 0
+        assert len(list(folder.glob("*.npz"))) == int(n) // 5
+        assert main(["data", "evidence", str(root / "tiny.toml"), *options, "--seed", "1"]) == 1
+    out = tmp_path / "k.safetensors"
+    train = ["train", "kspace", str(tmp_path / "train"), "--validation", str(tmp_path / "val"), "--out", str(out)]
+    capsys.readouterr()
+    assert main([*train, "--image-weights", str(error_file()), "--steps", "5", "--members", "2"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["", "pooled", "mae", "held", "map"]
+    assert lines[1][0] == "validation" and len(lines) > 3
+    assert KSpaceScorer(out).calibration is not None
+    assert weights.read(out)[1]["image_weights"]["name"] == "error"
+    assert main([*train, "--image-weights", str(error_file())]) == 1
