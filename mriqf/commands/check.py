@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Complex
+from jaxtyping import Complex, Float32
 from torch import Tensor
 from tqdm import tqdm
 
@@ -31,9 +32,10 @@ from mriqf.commands.kspace import (
 )
 from mriqf.commands.options import choose_device, parse_slices, say
 from mriqf.commands.score_table import complain, nrmse_column, score_column, unit_in_words
+from mriqf.commands.score_volume import map_file, output_names
 from mriqf.commands.table import Column, Table, show
-from mriqf.commands.table_file import check_targets, tables
-from mriqf.io import find_inputs, find_sampling, read_kspace
+from mriqf.commands.table_file import check_targets, tables, writing
+from mriqf.io import find_inputs, find_sampling, from_array, read_kspace, write_map
 from mriqf.io.bounds import named
 from mriqf.io.discovery import RAW, passed_over
 from mriqf.predictors.unit import ERROR_UNIT
@@ -73,6 +75,7 @@ def check(
     folds: int = 10,
     slices: str = ":",
     csv: Path | None = None,
+    map_dir: Path | None = None,
     header: bool = False,
     force_score: bool = False,
     device: str = "auto",
@@ -128,6 +131,8 @@ def check(
         Which slices, as 10:30, 7 or ::5.
     csv
         Table to write, with all that was used; it grows as slices are checked.
+    map_dir
+        Folder for quality maps, one a file: NIfTI of the score of each pixel, 0–100, by k-space where that is asked.
     header
         Begin the tab-separated rows with a line of names.
     force_score
@@ -152,6 +157,8 @@ def check(
     if noise_std is not None and not noise_std > 0:
         raise UsageError(f"--noise-std is {noise_std}: give more than 0, in the unit of k-space")
     check_targets(csv, force=force)
+    if map_dir is not None:
+        map_dir.mkdir(parents=True, exist_ok=True)
     lam, place = LAM.get(method) if lam is None else lam, choose_device(device)
     try:
         scorer = Scorer(weights, resolution=resolution, device=place)
@@ -179,7 +186,7 @@ def check(
     volumes: list[list[dict[str, Any]]] = []
     with tables(csv, None, ("input", "slice", *USED, *FOUND), force=force) as files:
         try:
-            for source in found:
+            for source, name in zip(found, output_names(found), strict=True):
                 rows: list[dict[str, Any]] = []
                 volumes.append(rows)
                 try:
@@ -195,13 +202,18 @@ def check(
                     padded = sampling.rows != slice(0, data.shape[0])
                     used["acceleration"] = effective_acceleration(pattern, sampling)
                     used["coil_maps"] = coil_maps.name if coil_maps else "ones" if data.n_coils == 1 else "espirit"
+                    maps = np.full((data.n_slices, *(data.image_shape or data.shape)), np.nan, np.float32)
                     for index in tqdm(indices, "check", file=sys.stderr, disable=None, leave=False, unit="slice"):
                         empty = dict.fromkeys(FOUND) | {"note": "all zeros: nothing was measured"}
-                        found_here = empty if index in sampling.empty else _check_slice(job, index, padded)
+                        found_here = empty
+                        if index not in sampling.empty:
+                            found_here, maps[index] = _check_slice(job, index, padded)
                         rows.append({"input": source, "slice": index, **used, **found_here})
                         for file in files:
                             file.write(rows[-1])
                         printed.row(rows[-1])
+                    if map_dir is not None:
+                        _write_map(map_file(map_dir, name), maps, judge, force)
                 except (ValueError, OSError, ImportError) as error:
                     fail(complain(source, named(error)))
         except KeyboardInterrupt:
@@ -214,6 +226,15 @@ def check(
     for line in passed_over(skipped):
         say(f"skipped: {line}")
     return 1 if failures else 0
+
+
+def _write_map(path: Path, maps: Float32[np.ndarray, "s h w"], judge: Judge, force: bool) -> None:
+    """Quality maps of the slices, on a grid of its own: k-space says nothing of the place in space."""
+    about = f"mriqf {__version__}, {Path(judge.name).stem}: {judge.scorer.predictor.unit}"
+    with writing(path):
+        write_map(
+            path, from_array(np.zeros_like(maps)), iter(maps), limits=(0, 100), description=about[:79], force=force
+        )
 
 
 def _slice_table(names: list[str], judge: Judge, header: bool) -> Table:
@@ -262,8 +283,8 @@ class _Job:
     seed: int
 
 
-def _check_slice(job: _Job, index: int, padded: bool) -> dict[str, Any]:
-    """Score and evidence of one slice."""
+def _check_slice(job: _Job, index: int, padded: bool) -> tuple[dict[str, Any], Float32[np.ndarray, "h w"]]:
+    """Score and evidence of one slice, and its map."""
     data = job.scan.data
     with warnings.catch_warnings(record=True) as caught, torch.no_grad():
         warnings.simplefilter("always", UserWarning)
@@ -277,15 +298,15 @@ def _check_slice(job: _Job, index: int, padded: bool) -> dict[str, Any]:
                 channels = gathered.channels.transpose(-2, -1) if turned else gathered.channels
                 seen = gathered.findings[0].cpu(), data.crop(channels)[0].cpu()
             image = data.crop(found_image.transpose(-2, -1) if turned else found_image)[0, 0].abs().cpu().numpy()
-            found: dict[str, Any] = dict.fromkeys(FOUND) | job.judge(image, seen)
-            found |= _estimates(job, kspace, sense, padded)
+            told, quality = job.judge(image, seen)
+            found: dict[str, Any] = dict.fromkeys(FOUND) | told | _estimates(job, kspace, sense, padded)
         except ValueError as error:
             raise ValueError(f"{data.source}: slice {index}: {error}") from None
     for message in dict.fromkeys(str(warning.message) for warning in caught):  # every fold has the same to say
         say(f"warning: {data.source}: slice {index}: {message}")
     if found["score"] is None:
         found["note"] = "; ".join(filter(None, (f"score: {found['domain']}", found["note"])))
-    return found
+    return found, quality
 
 
 def _estimates(

@@ -33,12 +33,19 @@ class Judge:
         return None if self.kspace is None else self.kspace.predictor.name
 
     @property
+    def name(self) -> str:
+        """Name of the predictor whose number and map are given."""
+        return self.scorer.predictor.name if self.kspace is None else self.kspace.predictor.name
+
+    @property
     def calibration(self) -> Calibration | None:
         """That of the errors in the columns of NRMSE."""
         return self.scorer.calibration if self.kspace is None else self.kspace.calibration
 
-    def __call__(self, image: Float32[np.ndarray, "h w"], found: tuple[Tensor, Tensor] | None) -> dict[str, Any]:
-        """Score and NRMSE to expect; of a reconstruction of an unknown kind, the reason why there are none.
+    def __call__(
+        self, image: Float32[np.ndarray, "h w"], found: tuple[Tensor, Tensor] | None
+    ) -> tuple[dict[str, Any], Float32[np.ndarray, "h w"]]:
+        """Score and NRMSE to expect, or the reason why there are none; and the map.
 
         Parameters
         ----------
@@ -51,13 +58,13 @@ class Judge:
         (seen,) = whole.slices
         told = self._told(seen.value, seen.expected) | {"resolved": resolved_in_words(whole.resolved, image.shape)}
         if self.kspace is None or found is None:
-            return told
+            return told, seen.map
         told = dict(zip(IMAGE, (told[key] for key in JUDGED), strict=True)) | {"resolved": told["resolved"]}
         reading = read_image(seen)
         if not self.kspace.knows(self.scorer.predictor):
             reading = reading.withheld()
         better = self.kspace(*found, reading)
-        return told | self._told(better.value, better.expected)
+        return told | self._told(better.value, better.expected), better.map
 
     def _told(self, score: float, expected: Expected | None) -> dict[str, Any]:
         told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": score}

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -230,8 +231,12 @@ def test_the_kspace_gives_the_number_and_the_image_stands_beside_it(run, full, t
     weights, evidence = error_file(), kspace_file(calibrated=True)
     files = ["--coil-maps", tmp_path / "csm.npy", "--csv", tmp_path / "out.csv", "--force"]
     options = ["--weights", weights, "--folds", 2, "--slices", 0, *files, "--acceleration", 2]
-    _, alone, _, _ = run(full, *options, "--evidence", "none")
-    status, lines, _, rows = run(full, *options, "--evidence", evidence)
+    _, alone, _, _ = run(full, *options, "--evidence", "none", "--map-dir", tmp_path / "alone")
+    status, lines, _, rows = run(full, *options, "--evidence", evidence, "--map-dir", tmp_path / "maps")
+    maps = [nibabel.load(tmp_path / folder / "full_quality.nii.gz").get_fdata() for folder in ("alone", "maps")]
+    assert all(found.shape == (W, H, 2) and np.isnan(found[..., 1]).all() for found in maps)
+    assert all(0 <= found[..., 0].min() < found[..., 0].max() <= 100 for found in maps)
+    assert not np.allclose(*(found[..., 0] for found in maps))
     assert status == 0
     assert (alone[0]["image_score"], alone[0]["image_nrmse"], alone[0]["nrmse"]) == ("", "", "")
     assert lines[0]["image_score"] == alone[0]["score"]
