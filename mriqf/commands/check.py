@@ -2,26 +2,21 @@
 
 import math
 import sys
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Complex, Float32
-from torch import Tensor
+from jaxtyping import Float32
 from tqdm import tqdm
 
-import recon
 from mriqf import __version__
 from mriqf.cli import UsageError
+from mriqf.commands.check_slice import FOUND, MEASURED, Job, check_slice, thinned
 from mriqf.commands.judge import IMAGE, JUDGED, Judge
 from mriqf.commands.kspace import (
     DEFAULT,
     LAM,
     Method,
-    Reconstruction,
     Scan,
     check_options,
     choose_method,
@@ -42,15 +37,12 @@ from mriqf.predictors.unit import ERROR_UNIT
 from mriqf.scoring.evidence import choose
 from mriqf.scoring.resolution import Resolution
 from mriqf.scoring.scorer import Scorer
-from recon.evidence import gather
-from recon.pipeline import MOST_COILS, prepare
+from recon.pipeline import MOST_COILS
 
 PRINTED = (
     "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "resolved",
     "image_nrmse", "image_score", "held_out", "missing", "sure", "note",
 )  # fmt: skip
-MEASURED = ("held_out", "held_out_low", "held_out_high", "missing", "sure", "noise_std", "noise", "note")
-FOUND = (*JUDGED, "resolved", *IMAGE, *MEASURED)
 USED = (
     "method", "acceleration", "weights", "evidence", "unit", "resolution", "modl", "lam", "coil_maps", "folds", "seed",
     "version",
@@ -74,6 +66,7 @@ def check(
     noise_std: float | None = None,
     folds: int = 10,
     slices: str = ":",
+    what_if: tuple[float, ...] = (),
     csv: Path | None = None,
     map_dir: Path | None = None,
     header: bool = False,
@@ -129,6 +122,9 @@ def check(
         Into how many parts the lines outside the centre are dealt, 2 or more: each costs a reconstruction.
     slices
         Which slices, as 10:30, 7 or ::5.
+    what_if
+        Effective undersampling factors, as 4 6 8: a further row each, of the error to expect had so few of the measured
+        lines been measured. Needs a k-space predictor.
     csv
         Table to write, with all that was used; it grows as slices are checked.
     map_dir
@@ -168,6 +164,8 @@ def check(
         raise UsageError(str(error)) from None
     if (channels := scorer.predictor.config.channels) != 1:
         raise UsageError(f"--weights {weights} takes {channels} channels: choose one for grey images")
+    if what_if and by_kspace is None:
+        raise UsageError("--what-if needs a k-space predictor: give --evidence")
     network = choose_weights(method, modl, "--modl")
     reconstruction = choose_method(method, lam, network, place, "--modl")
     used = {
@@ -198,7 +196,7 @@ def check(
                     sampling = find_sampling(data, indices)
                     pattern = choose_pattern(data, sampling, mask, acceleration, center_fraction, seed)
                     scan = Scan(data, pattern, csm, coils, device=place)
-                    job = _Job(scan, reconstruction, judge, noise_std, folds, seed)
+                    job = Job(scan, reconstruction, judge, noise_std, folds, seed)
                     padded = sampling.rows != slice(0, data.shape[0])
                     used["acceleration"] = effective_acceleration(pattern, sampling)
                     used["coil_maps"] = coil_maps.name if coil_maps else "ones" if data.n_coils == 1 else "espirit"
@@ -207,11 +205,15 @@ def check(
                         empty = dict.fromkeys(FOUND) | {"note": "all zeros: nothing was measured"}
                         found_here = empty
                         if index not in sampling.empty:
-                            found_here, maps[index] = _check_slice(job, index, padded)
+                            found_here, maps[index] = check_slice(job, index, padded)
                         rows.append({"input": source, "slice": index, **used, **found_here})
                         for file in files:
                             file.write(rows[-1])
                         printed.row(rows[-1])
+                        for row in thinned(job, index, sampling, what_if) if index not in sampling.empty else ():
+                            for file in files:
+                                file.write(rows[-1] | row)
+                            printed.row(rows[-1] | row)
                     if map_dir is not None:
                         _write_map(map_file(map_dir, name), maps, judge, force)
                 except (ValueError, OSError, ImportError) as error:
@@ -269,67 +271,3 @@ def _shown(judge: Judge) -> list[Column]:
     )
     alone = [] if judge.kspace is None else [image]
     return [factor, *expected, score_column(), *alone, *map(number, ("held_out", "missing", "sure"))]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Settings that all slices of an input share."""
-
-    scan: Scan
-    method: Reconstruction
-    judge: Judge
-    noise_std: float | None
-    folds: int
-    seed: int
-
-
-def _check_slice(job: _Job, index: int, padded: bool) -> tuple[dict[str, Any], Float32[np.ndarray, "h w"]]:
-    """Score and evidence of one slice, and its map."""
-    data = job.scan.data
-    with warnings.catch_warnings(record=True) as caught, torch.no_grad():
-        warnings.simplefilter("always", UserWarning)
-        try:
-            y = job.scan.kspace([index])
-            kspace, sense, turned = prepare(y, job.scan.mask, job.scan.coils([index], y))
-            found_image = job.method(kspace, sense)
-            seen = None
-            if job.judge.kspace is not None:
-                gathered = gather(job.method, kspace, sense, found_image, seed=job.seed)
-                channels = gathered.channels.transpose(-2, -1) if turned else gathered.channels
-                seen = gathered.findings[0].cpu(), data.crop(channels)[0].cpu()
-            image = data.crop(found_image.transpose(-2, -1) if turned else found_image)[0, 0].abs().cpu().numpy()
-            told, quality = job.judge(image, seen)
-            found: dict[str, Any] = dict.fromkeys(FOUND) | told | _estimates(job, kspace, sense, padded)
-        except ValueError as error:
-            raise ValueError(f"{data.source}: slice {index}: {error}") from None
-    for message in dict.fromkeys(str(warning.message) for warning in caught):  # every fold has the same to say
-        say(f"warning: {data.source}: slice {index}: {message}")
-    if found["score"] is None:
-        found["note"] = "; ".join(filter(None, (f"score: {found['domain']}", found["note"])))
-    return found, quality
-
-
-def _estimates(
-    job: _Job, kspace: Complex[Tensor, "1 c h w"], sense: recon.Sense, padded: bool
-) -> dict[str, float | str | None]:
-    """Estimates from the data; None for those that cannot be had, and a note that says why."""
-    found: dict[str, float | str | None] = dict.fromkeys(MEASURED)
-    notes, noise_std = [], 0.0
-    try:
-        if padded:
-            raise ValueError("rows at the edges are zero, without noise: crop the read-out")
-        noise_std = recon.estimate_noise(kspace, sense).item() if job.noise_std is None else job.noise_std
-        found |= {"noise_std": noise_std, "noise": "corners" if job.noise_std is None else "given"}
-        found["sure"] = recon.sure(job.method, kspace, sense, noise_std, seed=job.seed).nrmse.item()
-    except ValueError as error:
-        notes.append(f"sure: {error}")
-    try:
-        held = recon.held_out_residual(
-            job.method, kspace, sense, share=1 / job.folds, seed=job.seed, noise_std=noise_std
-        )
-        low, high = held.folds.aminmax()
-        found |= {"held_out": held.residual.item(), "held_out_low": low.item(), "held_out_high": high.item()}
-        found["missing"] = held.missing.item()
-    except ValueError as error:
-        notes.append(f"held_out: {error}")
-    return found | {"note": "; ".join(notes)}

@@ -267,6 +267,18 @@ def test_the_kspace_may_refuse(run, full, tmp_path, error_file, kspace_file, mon
     assert float(forced[0]["score"]) >= 0
 
 
+def test_what_fewer_lines_would_give(run, full, tmp_path, error_file, kspace_file):
+    options = ["--weights", error_file(), "--folds", 2, "--slices", 1, "--evidence", kspace_file(calibrated=True)]
+    options += ["--coil-maps", tmp_path / "csm.npy", "--csv", tmp_path / "out.csv", "--force", "--acceleration", 2]
+    status, lines, _, rows = run(full, *options, "--what-if", 4, 1.5)
+    assert status == 0 and [row["slice"] for row in rows] == ["1"] * 3
+    assert float(lines[1]["acceleration"]) == pytest.approx(4)
+    assert lines[1]["note"] == "what if R were 4" and lines[1]["held_out"] == ""
+    assert float(lines[1]["nrmse"]) > 0 and lines[1]["nrmse"] != lines[0]["nrmse"]
+    assert lines[2]["nrmse"] == "" and "cannot be had by leaving out samples" in lines[2]["note"]
+    assert run(full, *options[:4], "--evidence", "none", "--what-if", 4)[0] == 2
+
+
 def test_folders_are_searched(run, full, tmp_path):
     (tmp_path / "study" / "inner").mkdir(parents=True)
     raw = full.rename(tmp_path / "study" / "inner" / "raw.h5")
