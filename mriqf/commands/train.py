@@ -170,13 +170,16 @@ def kspace(
     write_calibration(beside, calibrate(model, held_out, seen), force=options.force)
     columns = ("pooled", "mae", "held", "map")
     show("\t".join(("", *columns)))
-    figures = {"validation": validate(model, held_out)}
+
+    def tell(name: str, figures: dict[str, float]) -> None:
+        show("\t".join((name, *(f"{figures[column]:.3f}" for column in columns))))
+
+    tell("validation", validate(model, held_out))
     for name in np.unique(held_out.family):
-        figures[str(name)] = validate(model, held_out.part(held_out.family == name))
+        tell(str(name), validate(model, held_out.part(held_out.family == name)))
     if leave_out:
-        figures |= {f"without {name}": found for name, found in leave_one_out(seen, held_out, recipe).items()}
-    for name, found in figures.items():
-        show("\t".join((name, *(f"{found[column]:.3f}" for column in columns))))
+        for name, figures in leave_one_out(seen, held_out, recipe):
+            tell(f"without {name}", figures)
 
 
 def _read(folders: Sequence[Path], scorer: Scorer) -> Examples:
