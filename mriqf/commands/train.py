@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from mriqf.calibration.file import write as write_calibration
 from mriqf.cli import Flat, UsageError
-from mriqf.commands.options import StartOptions, TrainOptions
+from mriqf.commands.options import StartOptions, TrainOptions, say
 from mriqf.commands.table import show
 from mriqf.commands.train_restorer import add_restorers
 from mriqf.predictors.inference import fingerprint
@@ -167,7 +167,10 @@ def kspace(
     }
     train_kspace(seen, held_out, options.out, recipe, provenance=origin, **settings)
     model = load(options.out)
-    write_calibration(beside, calibrate(model, held_out, seen), force=options.force)
+    try:
+        write_calibration(beside, calibrate(model, held_out, seen), force=options.force)
+    except ValueError as error:
+        say(f"no calibration: {error}")
     columns = ("pooled", "mae", "held", "map")
     show("\t".join(("", *columns)))
 

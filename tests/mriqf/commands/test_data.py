@@ -107,7 +107,7 @@ def test_evidence_is_kept_and_trained_on(tiny_data, tmp_path, error_file, capsys
     from mriqf.scoring.evidence import KSpaceScorer
 
     _, root = tiny_data
-    for split, n in (("train", "5"), ("val", "15")):
+    for split, n in (("train", "5"), ("val", "20")):
         folder = tmp_path / split
         options = ["--data", str(root), "--out", str(folder), "--n", n, "--split", split]
         assert main(["data", "evidence", str(root / "tiny.toml"), *options]) == 0
@@ -122,4 +122,8 @@ def test_evidence_is_kept_and_trained_on(tiny_data, tmp_path, error_file, capsys
     assert lines[1][0] == "validation" and len(lines) > 3
     assert KSpaceScorer(out).calibration is not None
     assert weights.read(out)[1]["image_weights"]["name"] == "error"
-    assert main([*train, "--image-weights", str(error_file())]) == 1
+    assert main([*train, "--image-weights", str(error_file())]) == 2  # there are weights
+    few = [*train[:3], "--validation", train[2], "--out", str(tmp_path / "f.safetensors")]
+    assert main([*few, "--image-weights", str(error_file()), "--steps", "2"]) == 0
+    assert "no calibration: 20 scored images are too few" in capsys.readouterr().err
+    assert not (tmp_path / "f.calibration.json").exists()
