@@ -139,7 +139,7 @@ def kspace(
 ) -> None:
     """Train a k-space predictor, calibrate it, and say how good it is; a run that was cut off goes on where it was.
 
-    Beside the weights stands their calibration, from the validation examples. Prints, tab-separated, the rank
+    Beside the weights stands their calibration, if the validation examples suffice. Prints, tab-separated, the rank
     correlation with the true NRMSE, mean absolute error, coverage of the intervals and median correlation of maps.
 
     Parameters
