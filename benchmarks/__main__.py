@@ -19,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).parent.parent
 PYTHON, MRIQF = [sys.executable, "-m"], [sys.executable, "-m", "mriqf"]
 RESTORERS = [f"{name}-{colour}" for colour in ("gray", "rgb") for name in ("srcnn", "arcnn", "qgac", "qairn", "qgcn")]
+KNEE = ["zero-filled", "cg-sense", "l1-wavelet", "modl-knee"]
 LADDER = ["--rgb-weights", "qairn-rgb", "--rgb-weights", "qf-rgb", "--empty-gray-weights"]
 
 
@@ -45,11 +46,11 @@ def parts(data: Path, out: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
         [*PYTHON, "benchmarks.tune_l1_wavelet", mri, ">", lams],
         [*PYTHON, "benchmarks.recon_quality", mri, "--lams", lams, "--out", own("recon-quality.tsv")],
     ]  # fmt: skip
-    yield (
-        "evidence",
-        "what the data say",
-        [[*PYTHON, "benchmarks.evidence", mri, "--out", own("evidence.tsv"), "--folds", "2"]],
-    )
+    knees = ["--sets", "knee_stanford", "--families", "random", "equispaced", "poisson", "--methods", *KNEE]
+    yield "evidence", "what the data say", [
+        [*PYTHON, "benchmarks.evidence", str(data), "--out", own("evidence.tsv"), "--folds", "2", *knees],
+        [*PYTHON, "benchmarks.evidence", str(data), "--out", own("evidence-real.tsv"), "--folds", "2"],
+    ]  # fmt: skip
     yield "restore-speed", "restorers: time", [
         [*PYTHON, "benchmarks.restore_speed", "--threads", "1", "--rounds", "3", "--side", "192"]
     ]  # fmt: skip

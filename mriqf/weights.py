@@ -26,6 +26,7 @@ NETWORKS = {  # what a card may name: module, network and configuration, importe
     "qf": ("mriqf.predictors.qf", "QFPredictor", "QFConfig"),
     "error": ("mriqf.predictors.error", "ErrorPredictor", "ErrorConfig"),
     "nrmse": ("mriqf.predictors.nrmse", "NRMSEPredictor", "NRMSEConfig"),
+    "kspace": ("mriqf.predictors.kspace", "KSpacePredictor", "KSpaceConfig"),
     "arcnn": ("mriqf.restore.arcnn", "ARCNN", "ARCNNConfig"),
     "srcnn": ("mriqf.restore.srcnn", "SRCNN", "SRCNNConfig"),
     "qgcn": ("mriqf.restore.qgcn", "QGCN", "QGCNConfig"),

@@ -1,6 +1,6 @@
 """Errors of a reconstruction estimated from the measurement: held-out samples, and SURE for the measured ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,8 +91,33 @@ def held_out_residual(
     n_folds = n_groups if folds is None else folds
     if not 1 <= n_folds <= n_groups:
         raise ValueError(f"folds={folds} is out of range: use 1 to {n_groups} for share={share}")
-    plane = sense.mask[:, :, :1] if sense.separable else sense.mask
-    center = central(plane.shape[2:], keep_center).to(plane.device)
+    plane, center = _planes(sense, keep_center)
+    held = deal(plane & ~center, n_groups, seed)[:n_folds]
+    images = (method(kspace * ~part, Sense(plane & ~part, sense.csm)) for part in held)
+    return compare_held_out(images, held, kspace, sense, keep_center=keep_center, noise_std=noise_std)
+
+
+def compare_held_out(
+    images: Iterable[Complex[Tensor, "b m h w"]],
+    held: Sequence[Bool[Tensor, "#b 1 #h w"]],
+    kspace: Complex[Tensor, "b c h w"],
+    sense: Sense,
+    *,
+    keep_center: int | float = 0.08,
+    noise_std: int | float | Float[Tensor, " b"] = 0.0,
+) -> HeldOut:
+    """Compare images with the samples that each was made without: the second half of `held_out_residual`.
+
+    Parameters
+    ----------
+    images
+        One of each fold.
+    held
+        Samples that the fold's image was made without, True there: of all rows where the mask takes columns.
+    kspace, sense, keep_center, noise_std
+        As in `held_out_residual`.
+    """
+    plane, center = _planes(sense, keep_center)
     # Of a complex sample of all coils, and of all rows where the mask takes columns.
     noise = 2 * torch.as_tensor(noise_std).to(kspace.device).double().square()
     noise = noise * kspace.shape[1] * kspace.shape[2] / plane.shape[2]
@@ -101,11 +126,10 @@ def held_out_residual(
         return (mask * x).abs().double().square().sum((1, 2, 3)) - noise * _count(mask)
 
     errors, energies, n_held = [], [], []
-    for held in _deal(plane & ~center, n_groups, seed)[:n_folds]:
-        image = method(kspace * ~held, Sense(plane & ~held, sense.csm))
-        errors.append(energy(Sense(held, sense.csm)(image) - kspace, held))
-        energies.append(energy(kspace, held))
-        n_held.append(_count(held))
+    for image, part in zip(images, held, strict=True):
+        errors.append(energy(Sense(part, sense.csm)(image) - kspace, part))
+        energies.append(energy(kspace, part))
+        n_held.append(_count(part))
     error, known = torch.stack(errors, 1), torch.stack(energies, 1)
     share_of_missing = _count(~plane) / sum(n_held)
     # The whole is the centre, filled up where it has gaps, and the rest, filled up from what was held out of it.
@@ -197,15 +221,54 @@ def sure(
     for k in range(n_probes):
         probe = sense.mask * white_noise(kspace.shape, 1.0, seed + k, kspace.real.dtype).to(kspace.device)
         moved = sense(method(measured + step * probe, sense)) - predicted
-        # Real and imaginary parts are numbers of their own, and Re⟨b, Δ⟩ is their inner product.
-        slopes.append((probe.conj() * moved).real.double().sum((1, 2, 3)) / step.double().flatten())
-    divergence = torch.stack(slopes).mean(0)
-    variance = std.double().square()
-    n_samples = sense.mask.expand(len(kspace), 1, *kspace.shape[2:]).sum((1, 2, 3)).double() * kspace.shape[1]
+        slopes.append(divergence_along(probe, moved, step.flatten()))
+    return risk(measured, predicted, sense, std, torch.stack(slopes).mean(0))
+
+
+def risk(
+    measured: Complex[Tensor, "b c h w"],
+    predicted: Complex[Tensor, "b c h w"],
+    sense: Sense,
+    noise_std: Float[Tensor, " b"],
+    divergence: Float[Tensor, " b"],
+) -> Sure:
+    """Stein's estimate where the divergence is known already: the second half of `sure`.
+
+    Parameters
+    ----------
+    measured
+        Measured k-space, zero outside the mask.
+    predicted
+        What the reconstruction says of it, A x̂.
+    sense, noise_std
+        As in `sure`.
+    divergence
+        Of `predicted` by `measured`: `divergence_along`, or its mean over probes.
+    """
+    variance = noise_std.double().square()
+    n_samples = sense.mask.expand(len(measured), 1, *measured.shape[2:]).sum((1, 2, 3)).double() * measured.shape[1]
     error = _energy(predicted - measured) + variance * (2 * divergence - 2 * n_samples)
     signal = _energy(measured) - 2 * variance * n_samples
     nrmse = torch.where(signal > 0, error.clamp(min=0) / signal, torch.nan).sqrt()
     return Sure((error / n_samples).float(), nrmse.float(), divergence.float())
+
+
+def divergence_along(
+    probe: Complex[Tensor, "#b c h w"], moved: Complex[Tensor, "b c h w"], step: Float[Tensor, " b"]
+) -> Float[Tensor, " b"]:
+    """Divergence as a white random probe of unit standard deviation tells it.
+
+    Parameters
+    ----------
+    probe
+        Direction in which the measurement was changed.
+    moved
+        By how much what the reconstruction says of the measurement has changed.
+    step
+        How many times the probe was added.
+    """
+    # Real and imaginary parts are numbers of their own, and Re⟨b, Δ⟩ is their inner product.
+    return (probe.conj() * moved).real.double().sum((1, 2, 3)) / step.double()
 
 
 def estimate_noise(kspace: Complex[Tensor, "b c h w"], sense: Sense) -> Float[Tensor, " b"]:
@@ -257,6 +320,12 @@ def _ratio(error: Tensor, energy: Tensor) -> Tensor:
     return torch.where(energy > 0, error.clamp(min=0) / energy, torch.nan).sqrt().float()
 
 
+def _planes(sense: Sense, keep_center: int | float) -> tuple[Bool[Tensor, "#b 1 #h w"], Bool[Tensor, "1 1 #h w"]]:
+    """What was sampled, and the centre that is never held out: rows are one where the mask takes columns."""
+    plane = sense.mask[:, :, :1] if sense.separable else sense.mask
+    return plane, central(plane.shape[2:], keep_center).to(plane.device)
+
+
 def central(shape: tuple[int, ...], fraction: int | float) -> Bool[Tensor, "1 1 #h w"]:
     """Central columns, or the central rectangle, in the places where masks have theirs."""
     sides = [1.0 if n == 1 else fraction for n in shape]
@@ -268,7 +337,7 @@ def central(shape: tuple[int, ...], fraction: int | float) -> Bool[Tensor, "1 1 
     return (inside[0][:, None] & inside[1])[None, None]
 
 
-def _deal(outside: Bool[Tensor, "b 1 #h w"], n_groups: int, seed: int) -> list[Bool[Tensor, "b 1 #h w"]]:
+def deal(outside: Bool[Tensor, "b 1 #h w"], n_groups: int, seed: int) -> list[Bool[Tensor, "b 1 #h w"]]:
     """Masks of the groups; of each run of samples, as many as there are groups, every group gets one at random."""
     groups = outside.new_zeros((n_groups, *outside.shape))
     for i, mask in enumerate(outside):

@@ -184,3 +184,35 @@ def tiny_data(tmp_path, texture):
     )
     (tmp_path / "tiny.toml").write_text(text)
     return read_manifest(tmp_path / "tiny.toml"), tmp_path
+
+
+@pytest.fixture
+def kspace_file(tmp_path):
+    """Writer of a k-space predictor's random weights, with or without a calibration beside them; gives the path."""
+    from mriqf import weights
+    from mriqf.calibration import Scored, fit
+    from mriqf.calibration.file import beside, fingerprint, write
+    from mriqf.predictors.kspace import KSpaceConfig, KSpacePredictor
+    from recon.evidence import CHANNELS, FINDINGS
+
+    def make(name="evidence.safetensors", *, calibrated=False, image_weights=None):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = KSpacePredictor(KSpaceConfig(FINDINGS, CHANNELS)).eval()
+            for parameter in (model.line.weight, model.last, model.cells.weight):
+                torch.nn.init.normal_(parameter, std=0.1)
+        card = {"network": "kspace", "config": weights.config_dict(model.config)}
+        if image_weights is not None:
+            card["image_weights"] = {"name": "other", "fingerprint": image_weights}
+        weights.write(tmp_path / name, model.state_dict(), card, force=True)
+        if calibrated:
+            rng = np.random.default_rng(0)
+            score = np.linspace(0, 100, 160)
+            nrmse = 0.3 * np.exp(-score / 40 + 0.2 * rng.standard_normal(160))
+            features = 3 * rng.standard_normal((160, len(model.mean)))
+            subject = np.array([f"s{k % 4}" for k in range(160)])
+            scored = Scored(score, nrmse, 1 - nrmse, subject, features, width=np.full((160, 2), 0.2))
+            write(beside(tmp_path / name), fit(scored, weights=fingerprint(model)))
+        return tmp_path / name
+
+    return make

@@ -15,6 +15,7 @@ from mriqf.io.atomic import atomic_path
 from mriqf.io.bounds import read_text
 from mriqf.predictors.base import Predictor
 from mriqf.predictors.inference import fingerprint
+from mriqf.predictors.kspace import KSpacePredictor
 from mriqf.predictors.unit import ERROR_UNIT
 from mriqf.weights import find
 
@@ -22,7 +23,9 @@ FORMAT = "mriqf-calibration-2"
 """Scores of the first were JPEG qualities."""
 
 
-def attached(calibration: Calibration | str | Path | None, model: Predictor, pool: str) -> Calibration | None:
+def attached(
+    calibration: Calibration | str | Path | None, model: Predictor | KSpacePredictor, pool: str
+) -> Calibration | None:
     """The calibration to use with a predictor.
 
     Parameters

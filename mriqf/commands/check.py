@@ -1,27 +1,22 @@
-"""`mriqf check`: reconstruct k-space, and say of each slice what its image and what its data hold against it."""
+"""`mriqf check`: reconstruct k-space, and say of each slice how large its error is to be expected from its data."""
 
 import math
 import sys
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Complex, Float32
-from torch import Tensor
+from jaxtyping import Float32
 from tqdm import tqdm
 
-import recon
 from mriqf import __version__
-from mriqf.calibration import Calibration
 from mriqf.cli import UsageError
+from mriqf.commands.check_slice import FOUND, MEASURED, Job, check_slice, thinned
+from mriqf.commands.judge import IMAGE, JUDGED, Judge
 from mriqf.commands.kspace import (
     DEFAULT,
     LAM,
     Method,
-    Reconstruction,
     Scan,
     check_options,
     choose_method,
@@ -31,25 +26,26 @@ from mriqf.commands.kspace import (
     read_coil_maps,
 )
 from mriqf.commands.options import choose_device, parse_slices, say
-from mriqf.commands.score_table import complain, nrmse_column, resolved_in_words, score_column, unit_in_words
+from mriqf.commands.score_table import complain, nrmse_column, score_column, unit_in_words
+from mriqf.commands.score_volume import map_file, output_names
 from mriqf.commands.table import Column, Table, show
-from mriqf.commands.table_file import check_targets, tables
-from mriqf.io import find_inputs, find_sampling, from_array, read_kspace
+from mriqf.commands.table_file import check_targets, tables, writing
+from mriqf.io import find_inputs, find_sampling, from_array, read_kspace, write_map
 from mriqf.io.bounds import named
 from mriqf.io.discovery import RAW, passed_over
+from mriqf.predictors.unit import ERROR_UNIT
+from mriqf.scoring.evidence import choose
 from mriqf.scoring.resolution import Resolution
 from mriqf.scoring.scorer import Scorer
-from recon.pipeline import MOST_COILS, prepare
+from recon.pipeline import MOST_COILS
 
 PRINTED = (
     "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "resolved",
-    "held_out", "missing", "sure", "note",
+    "image_nrmse", "image_score", "held_out", "missing", "sure", "note",
 )  # fmt: skip
-JUDGED = ("nrmse", "nrmse_low", "nrmse_high", "score", "domain")
-MEASURED = ("held_out", "held_out_low", "held_out_high", "missing", "sure", "noise_std", "noise", "note")
-FOUND = (*JUDGED, "resolved", *MEASURED)
 USED = (
-    "method", "acceleration", "weights", "unit", "resolution", "modl", "lam", "coil_maps", "folds", "seed", "version",
+    "method", "acceleration", "weights", "evidence", "unit", "resolution", "modl", "lam", "coil_maps", "folds", "seed",
+    "version",
 )  # fmt: skip
 
 
@@ -61,6 +57,7 @@ def check(
     center_fraction: float | None = None,
     seed: int = 0,
     weights: str = "qf-mri",
+    evidence: str | None = None,
     resolution: Resolution = "own",
     modl: str | None = None,
     lam: float | None = None,
@@ -69,7 +66,9 @@ def check(
     noise_std: float | None = None,
     folds: int = 10,
     slices: str = ":",
+    what_if: tuple[float, ...] = (),
     csv: Path | None = None,
+    map_dir: Path | None = None,
     header: bool = False,
     force_score: bool = False,
     device: str = "auto",
@@ -77,13 +76,15 @@ def check(
 ) -> int:
     """Check a reconstruction against the k-space that it is made from.
 
-    K-space is reconstructed as by `mriqf recon`. Prints a row a slice: effective acceleration; of the image alone, the
-    NRMSE to expect with its interval, and the score (0–100, higher is better, see mriqf score); held_out, the relative
-    error in measured lines that are kept from the reconstruction in turns (0 is perfect, 1 as bad as nothing), free of
-    noise where that is known; missing, the relative error of the image if the lines that were never measured are
-    foretold as well as those; sure, Stein's estimate of the relative error in the lines that were measured, which says
-    nothing of the others; and a note on what is empty. To programs, fields are separated by tabs: input, slice, method,
-    acceleration, nrmse, nrmse_low, nrmse_high, score, unit, resolved, held_out, missing, sure, note.
+    K-space is reconstructed as by `mriqf recon`. Prints a row a slice: effective acceleration; the NRMSE to expect with
+    its interval, and the score that stands for it (0–100, higher is better, see mriqf score), from image and k-space
+    together by a k-space predictor (--evidence), else from the image alone; image_nrmse and image_score, which the
+    image alone gets, where the k-space was asked, too; held_out, the relative error in measured lines that are kept
+    from the reconstruction in turns (0 is perfect, 1 as bad as nothing), free of noise where that is known; missing,
+    the relative error of the image if the lines that were never measured are foretold as well as those; sure, Stein's
+    estimate of the relative error in the lines that were measured, which says nothing of the others; and a note on what
+    is empty. To programs, fields are separated by tabs: input, slice, method, acceleration, nrmse, nrmse_low,
+    nrmse_high, score, unit, resolved, image_nrmse, image_score, held_out, missing, sure, note.
 
     Parameters
     ----------
@@ -100,7 +101,10 @@ def check(
     seed
         Seed of the mask, of which lines are held out when, and of the probes.
     weights
-        Name or path of the predictor that scores; each slice is scored on its own scale.
+        Name or path of the predictor that scores images; each slice is scored on its own scale.
+    evidence
+        Name or path of the k-space predictor; none leaves the error to the image. By default the shipped one, if there
+        is one and the weights know errors.
     resolution
         What an empty rim of k-space counts in the score: see mriqf score.
     modl
@@ -118,8 +122,13 @@ def check(
         Into how many parts the lines outside the centre are dealt, 2 or more: each costs a reconstruction.
     slices
         Which slices, as 10:30, 7 or ::5.
+    what_if
+        Effective undersampling factors, as 4 6 8: a further row each, of the error to expect had so few of the measured
+        lines been measured. Needs a k-space predictor.
     csv
         Table to write, with all that was used; it grows as slices are checked.
+    map_dir
+        Folder for quality maps, one a file: NIfTI of the score of each pixel, 0–100, by k-space where that is asked.
     header
         Begin the tab-separated rows with a line of names.
     force_score
@@ -144,18 +153,23 @@ def check(
     if noise_std is not None and not noise_std > 0:
         raise UsageError(f"--noise-std is {noise_std}: give more than 0, in the unit of k-space")
     check_targets(csv, force=force)
+    if map_dir is not None:
+        map_dir.mkdir(parents=True, exist_ok=True)
     lam, place = LAM.get(method) if lam is None else lam, choose_device(device)
     try:
         scorer = Scorer(weights, resolution=resolution, device=place)
-        judge = _Judge(scorer, force_score)
+        by_kspace = choose(evidence) if evidence or scorer.predictor.unit == ERROR_UNIT else None
+        judge = Judge(scorer, by_kspace, force_score)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if (channels := scorer.predictor.config.channels) != 1:
         raise UsageError(f"--weights {weights} takes {channels} channels: choose one for grey images")
+    if what_if and by_kspace is None:
+        raise UsageError("--what-if needs a k-space predictor: give --evidence")
     network = choose_weights(method, modl, "--modl")
     reconstruction = choose_method(method, lam, network, place, "--modl")
     used = {
-        "method": method, "weights": weights, "unit": scorer.predictor.unit,
+        "method": method, "weights": weights, "evidence": judge.evidence, "unit": scorer.predictor.unit,
         "resolution": resolution, "modl": network, "lam": lam, "folds": folds, "seed": seed, "version": __version__,
     }  # fmt: skip
     failures: list[str] = []
@@ -166,11 +180,11 @@ def check(
         say(f"error: {line}")
 
     found = list(find_inputs(kspace, fail, skipped.__setitem__, RAW).values())
-    printed = _slice_table(found, scorer.calibration, header)
+    printed = _slice_table(found, judge, header)
     volumes: list[list[dict[str, Any]]] = []
     with tables(csv, None, ("input", "slice", *USED, *FOUND), force=force) as files:
         try:
-            for source in found:
+            for source, name in zip(found, output_names(found), strict=True):
                 rows: list[dict[str, Any]] = []
                 volumes.append(rows)
                 try:
@@ -182,24 +196,33 @@ def check(
                     sampling = find_sampling(data, indices)
                     pattern = choose_pattern(data, sampling, mask, acceleration, center_fraction, seed)
                     scan = Scan(data, pattern, csm, coils, device=place)
-                    job = _Job(scan, reconstruction, judge, noise_std, folds, seed)
+                    job = Job(scan, reconstruction, judge, noise_std, folds, seed)
                     padded = sampling.rows != slice(0, data.shape[0])
                     used["acceleration"] = effective_acceleration(pattern, sampling)
                     used["coil_maps"] = coil_maps.name if coil_maps else "ones" if data.n_coils == 1 else "espirit"
+                    maps = np.full((data.n_slices, *(data.image_shape or data.shape)), np.nan, np.float32)
                     for index in tqdm(indices, "check", file=sys.stderr, disable=None, leave=False, unit="slice"):
                         empty = dict.fromkeys(FOUND) | {"note": "all zeros: nothing was measured"}
-                        found_here = empty if index in sampling.empty else _check_slice(job, index, padded)
+                        found_here = empty
+                        if index not in sampling.empty:
+                            found_here, maps[index] = check_slice(job, index, padded)
                         rows.append({"input": source, "slice": index, **used, **found_here})
                         for file in files:
                             file.write(rows[-1])
                         printed.row(rows[-1])
+                        for row in thinned(job, index, sampling, what_if) if index not in sampling.empty else ():
+                            for file in files:
+                                file.write(rows[-1] | row)
+                            printed.row(rows[-1] | row)
+                    if map_dir is not None:
+                        _write_map(map_file(map_dir, name), maps, judge, force)
                 except (ValueError, OSError, ImportError) as error:
                     fail(complain(source, named(error)))
         except KeyboardInterrupt:
             say("interrupted" + "".join(f"; {file.count} rows are in {file.path}" for file in files))
             raise
     if printed.aligned:
-        _print_volumes([rows for rows in volumes if len(rows) > 1], scorer.calibration)
+        _print_volumes([rows for rows in volumes if len(rows) > 1], judge)
         if any(volumes):
             show(f"\nScore: {unit_in_words(scorer.predictor.unit)}.")
     for line in passed_over(skipped):
@@ -207,109 +230,44 @@ def check(
     return 1 if failures else 0
 
 
-def _slice_table(names: list[str], calibration: Calibration | None, header: bool) -> Table:
+def _write_map(path: Path, maps: Float32[np.ndarray, "s h w"], judge: Judge, force: bool) -> None:
+    """Quality maps of the slices, on a grid of its own: k-space says nothing of the place in space."""
+    about = f"mriqf {__version__}, {Path(judge.name).stem}: {judge.scorer.predictor.unit}"
+    with writing(path):
+        write_map(
+            path, from_array(np.zeros_like(maps)), iter(maps), limits=(0, 100), description=about[:79], force=force
+        )
+
+
+def _slice_table(names: list[str], judge: Judge, header: bool) -> Table:
     places = [Column("slice", "", 5, lambda row: str(row["slice"]))]
     note = Column("note", "", 0, lambda row: row["note"], words=True)
-    return Table(PRINTED, [*places, *_shown(calibration), note], names, "k-space", header=header)
+    return Table(PRINTED, [*places, *_shown(judge), note], names, "k-space", header=header)
 
 
-def _print_volumes(volumes: list[list[dict[str, Any]]], calibration: Calibration | None) -> None:
+def _print_volumes(volumes: list[list[dict[str, Any]]], judge: Judge) -> None:
     """One row a volume, with the means of its slices."""
     if not volumes:
         return
     places = [Column("slices", "", 6, lambda row: str(row["slices"]))]
-    table = Table(("input",), [*places, *_shown(calibration)], [rows[0]["input"] for rows in volumes], "mean of")
+    table = Table(("input",), [*places, *_shown(judge)], [rows[0]["input"] for rows in volumes], "mean of")
     show("")
     for rows in volumes:
         means = {}
-        for key in (*JUDGED[:-1], *MEASURED[:5]):
+        for key in (*JUDGED[:-1], *IMAGE[:-1], *MEASURED[:5]):
             known = [row[key] for row in rows if row[key] is not None and not math.isnan(row[key])]
             means[key] = sum(known) / len(known) if known else None
         table.row(rows[0] | means | {"slices": len(rows)})
 
 
-def _shown(calibration: Calibration | None) -> list[Column]:
+def _shown(judge: Judge) -> list[Column]:
     def number(key: str) -> Column:
         return Column(key.replace("_", " "), "", 8, lambda row: "" if row[key] is None else f"{row[key]:.3f}")
 
-    expected = [] if calibration is None else [nrmse_column(calibration)]
+    expected = [] if judge.calibration is None else [nrmse_column(judge.calibration)]
     factor = Column("R", "", 5, lambda row: f"{row['acceleration']:.2f}")
-    return [factor, *expected, score_column(), *map(number, ("held_out", "missing", "sure"))]
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """Says of an image alone how good it is."""
-
-    scorer: Scorer
-    force_score: bool
-
-    def __call__(self, image: Float32[np.ndarray, "h w"]) -> dict[str, Any]:
-        """Score and NRMSE to expect; of an image of an unknown kind, the reason why there are none."""
-        whole = self.scorer(from_array(image, "image"))
-        (found,) = whole.slices
-        seen = resolved_in_words(whole.resolved, image.shape)
-        told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": found.value, "resolved": seen}
-        if (expected := found.expected) is not None:
-            told |= {key: getattr(expected, key) for key in JUDGED[:3]} | {"domain": expected.reason or "ok"}
-            if expected.unlike and not self.force_score:
-                told["score"] = None
-        return told
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Settings that all slices of an input share."""
-
-    scan: Scan
-    method: Reconstruction
-    judge: _Judge
-    noise_std: float | None
-    folds: int
-    seed: int
-
-
-def _check_slice(job: _Job, index: int, padded: bool) -> dict[str, Any]:
-    """Score and evidence of one slice."""
-    data = job.scan.data
-    with warnings.catch_warnings(record=True) as caught, torch.no_grad():
-        warnings.simplefilter("always", UserWarning)
-        try:
-            y = job.scan.kspace([index])
-            kspace, sense, turned = prepare(y, job.scan.mask, job.scan.coils([index], y))
-            found_image = job.method(kspace, sense)
-            image = data.crop(found_image.transpose(-2, -1) if turned else found_image)[0, 0].abs().cpu().numpy()
-            found: dict[str, Any] = job.judge(image) | _evidence(job, kspace, sense, padded)
-        except ValueError as error:
-            raise ValueError(f"{data.source}: slice {index}: {error}") from None
-    for message in dict.fromkeys(str(warning.message) for warning in caught):  # every fold has the same to say
-        say(f"warning: {data.source}: slice {index}: {message}")
-    if found["score"] is None:
-        found["note"] = "; ".join(filter(None, (f"score: {found['domain']}", found["note"])))
-    return found
-
-
-def _evidence(
-    job: _Job, kspace: Complex[Tensor, "1 c h w"], sense: recon.Sense, padded: bool
-) -> dict[str, float | str | None]:
-    """Estimates from the data; None for those that cannot be had, and a note that says why."""
-    found: dict[str, float | str | None] = dict.fromkeys(MEASURED)
-    notes, noise_std = [], 0.0
-    try:
-        if padded:
-            raise ValueError("rows at the edges are zero, without noise: crop the read-out")
-        noise_std = recon.estimate_noise(kspace, sense).item() if job.noise_std is None else job.noise_std
-        found |= {"noise_std": noise_std, "noise": "corners" if job.noise_std is None else "given"}
-        found["sure"] = recon.sure(job.method, kspace, sense, noise_std, seed=job.seed).nrmse.item()
-    except ValueError as error:
-        notes.append(f"sure: {error}")
-    try:
-        held = recon.held_out_residual(
-            job.method, kspace, sense, share=1 / job.folds, seed=job.seed, noise_std=noise_std
-        )
-        low, high = held.folds.aminmax()
-        found |= {"held_out": held.residual.item(), "held_out_low": low.item(), "held_out_high": high.item()}
-        found["missing"] = held.missing.item()
-    except ValueError as error:
-        notes.append(f"held_out: {error}")
-    return found | {"note": "; ".join(notes)}
+    image = Column(
+        "by image", "0–100", 8, lambda row: "" if row["image_score"] is None else f"{row['image_score']:.1f}"
+    )
+    alone = [] if judge.kspace is None else [image]
+    return [factor, *expected, score_column(), *alone, *map(number, ("held_out", "missing", "sure"))]

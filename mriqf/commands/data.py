@@ -1,9 +1,9 @@
 """`mriqf data`: whether the data that a manifest names are there and are the right ones; degraded images of them."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from tqdm import tqdm
@@ -133,22 +133,78 @@ def groups(
     start, step
         Make shards start, start + step, … only: several runs can share the work.
     """
-    import torch
-
     from mriqf.training.groups.shards import GROUPS, generate, read_pools
-    from recon import fast
-    from recon.weights import load_network
 
-    learned = [(Path(name).stem, torch.inference_mode()(fast(load_network(name)))) for name in networks]
-    chosen = read_manifest(manifest)
-    origin = {
-        "manifest": {"name": chosen.name, "sha256": chosen.sha256}, "split": split, "learned": [k for k, _ in learned],
-    }  # fmt: skip
+    chosen, learned = read_manifest(manifest), _networks(networks)
     pools, shards = read_pools(chosen, data, split), range(start, -(-n // GROUPS), step)
     with tqdm(desc="groups", total=len(shards), file=sys.stderr, disable=None, leave=False, unit="shard") as bar:
         generate(
-            pools, origin, out, n, seed, config=degradation, learned=learned, start=start, step=step, report=bar.update
-        )
+            pools, _origin(chosen, split, learned), out, n, seed, config=degradation, learned=learned, start=start,
+            step=step, report=bar.update,
+        )  # fmt: skip
+
+
+@app.command
+def evidence(
+    manifest: Path,
+    *,
+    data: Folder,
+    out: Path,
+    n: int = 500,
+    split: Split = "train",
+    networks: tuple[str, ...] = (),
+    seed: int = 0,
+    start: int = 0,
+    step: int = 1,
+) -> None:
+    """Keep reconstructions with what their k-space says of them, to train k-space predictors on; cut off, it goes on.
+
+    Parameters
+    ----------
+    manifest
+        Which magnitude images and photographs, which subjects: see data_manifests/.
+    data
+        Folder that the manifest's paths start from.
+    out
+        Folder for the shards of 5 targets; those that are there are kept.
+    n
+        Targets, each reconstructed four times, rounded up to whole shards.
+    split
+        train, val or test.
+    networks
+        Names or paths of reconstruction networks whose images are among them; for training none that is shipped.
+    seed
+        Of every random choice.
+    start, step
+        Make shards start, start + step, … only: several runs can share the work.
+    """
+    from mriqf.training.evidence.shards import TARGETS, generate
+    from mriqf.training.groups.shards import read_pools
+
+    chosen, learned = read_manifest(manifest), _networks(networks)
+    pools, shards = read_pools(chosen, data, split), range(start, -(-n // TARGETS), step)
+    with tqdm(desc="evidence", total=len(shards), file=sys.stderr, disable=None, leave=False, unit="shard") as bar:
+        origin = _origin(chosen, split, learned)
+        generate(pools, origin, out, n, seed, learned=learned, start=start, step=step, report=bar.update)
+
+
+def _networks(names: Sequence[str]) -> list[tuple[str, Any]]:
+    """Names and reconstructions of networks."""
+    import torch
+
+    from recon import fast
+    from recon.weights import load_network
+
+    return [(Path(name).stem, torch.inference_mode()(fast(load_network(name)))) for name in names]
+
+
+def _origin(manifest: Manifest, split: Split, learned: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Where examples come from."""
+    return {
+        "manifest": {"name": manifest.name, "sha256": manifest.sha256},
+        "split": split,
+        "learned": [name for name, _ in learned],
+    }
 
 
 def check(manifest: Manifest, root: Path) -> Iterator[tuple[Source, str, str]]:

@@ -19,7 +19,7 @@ from mriqf.commands.score_table import (
     summary,
     volume_row,
 )
-from mriqf.commands.score_volume import Job, choose_cut_off, plain_name, score_volume
+from mriqf.commands.score_volume import Job, choose_cut_off, output_names, score_volume
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import TableFile, check_targets, tables
 from mriqf.io import Axis, find_inputs
@@ -171,7 +171,7 @@ def score(
             for problem in problems:
                 run.fail(problem)
             with no_interrupt_lost() as check:
-                for source, name in zip(found, _output_names(found), strict=True):
+                for source, name in zip(found, output_names(found), strict=True):
                     run.score(source, name, check)
         except KeyboardInterrupt:
             say("interrupted" + "".join(f"; {file.count} rows are in {file.path}" for file in files))
@@ -260,16 +260,3 @@ def _print_archive(archive: Archive, header: bool) -> None:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def _output_names(inputs: Sequence[str]) -> list[str]:
-    """A file name for each input's outputs, all different."""
-    names: list[str] = []
-    for source in inputs:
-        plain = stem = plain_name(source)
-        count = 1
-        while plain in names:
-            count += 1
-            plain = f"{stem}-{count}"
-        names.append(plain)
-    return names

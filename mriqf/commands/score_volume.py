@@ -1,7 +1,7 @@
 """One volume, from its file to the rows of a table, its map and its pictures."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,19 @@ def choose_cut_off(calibration: Calibration | None, limit: float | None) -> CutO
 def plain_name(source: str) -> str:
     """Name of a file or folder without its endings, for files that are made of it."""
     return Path(source).name.split(".")[0] or "input"
+
+
+def output_names(inputs: Sequence[str]) -> list[str]:
+    """A file name for each input's outputs, all different."""
+    names: list[str] = []
+    for source in inputs:
+        plain = stem = plain_name(source)
+        count = 1
+        while plain in names:
+            count += 1
+            plain = f"{stem}-{count}"
+        names.append(plain)
+    return names
 
 
 def map_file(folder: Path, name: str) -> Path:

@@ -1,17 +1,35 @@
 """`mriqf train`: train a model from a manifest."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cyclopts import App
+from tqdm import tqdm
 
+from mriqf.calibration.file import write as write_calibration
 from mriqf.cli import Flat, UsageError
-from mriqf.commands.options import StartOptions, TrainOptions
+from mriqf.commands.options import StartOptions, TrainOptions, say
+from mriqf.commands.table import show
 from mriqf.commands.train_restorer import add_restorers
+from mriqf.predictors.inference import fingerprint
+from mriqf.scoring.scorer import Scorer
 from mriqf.training.degraded import read_origin, read_shards
 from mriqf.training.error import ErrorTrainConfig, train_error
+from mriqf.training.evidence.shards import read_evidence
 from mriqf.training.groups.shards import read_shards as read_groups
+from mriqf.training.kspace import (
+    Examples,
+    KSpaceTrainConfig,
+    calibrate,
+    leave_one_out,
+    prepare,
+    train_kspace,
+    validate,
+)
+from mriqf.training.loop import check_new
 from mriqf.training.manifest import content_hash, read_manifest
 from mriqf.training.modl import train_modl
 from mriqf.training.nrmse import NRMSETrainConfig, train_nrmse
@@ -19,6 +37,7 @@ from mriqf.training.perceptual import PerceptualConfig, train_perceptual
 from mriqf.training.qf import TrainConfig, train
 from mriqf.training.tune_modl import TuneConfig
 from mriqf.training.tune_modl import tune_modl as tune
+from mriqf.weights import load
 from recon.train import TrainConfig as MoDLTrainConfig
 
 app = App(name="train", help="Train a model from a manifest.")
@@ -107,6 +126,70 @@ def nrmse(
         raise UsageError("no examples given: mriqf train nrmse FOLDER…")
     data = read_groups(*examples), read_groups(validation)
     train_nrmse(*data, options.out, recipe, provenance=_provenance(examples), **options.settings())
+
+
+@app.command
+def kspace(
+    *examples: Path,
+    validation: Path,
+    options: Flat[TrainOptions],
+    image_weights: str = "qf-mri",
+    leave_out: bool = False,
+    recipe: Flat[KSpaceTrainConfig] = KSpaceTrainConfig(),  # noqa: B008 (frozen)
+) -> None:
+    """Train a k-space predictor, calibrate it, and say how good it is; a run that was cut off goes on where it was.
+
+    Beside the weights stands their calibration, if the validation examples suffice. Prints, tab-separated, the rank
+    correlation with the true NRMSE, mean absolute error, coverage of the intervals and median correlation of maps.
+
+    Parameters
+    ----------
+    examples
+        Folders that `mriqf data evidence` made of training splits.
+    validation
+        The same of the validation split, whose subjects are not trained on.
+    image_weights
+        Name or path of the predictor whose reading of the image is taken into account.
+    leave_out
+        Train again without each family of reconstructions, and say how good that is on this family.
+    """
+    if not examples:
+        raise UsageError("no examples given: mriqf train kspace FOLDER…")
+    settings = options.settings()
+    settings.pop("device")  # too small to be worth any but the processor
+    beside = options.out.with_suffix(".calibration.json")
+    check_new(options.out, options.force)
+    check_new(beside, options.force)
+    scorer = Scorer(image_weights, calibration=None)
+    seen, held_out = (_read(folders, scorer) for folders in (examples, (validation,)))
+    origin = _provenance(examples) | {
+        "image_weights": {"name": Path(image_weights).stem, "sha256": fingerprint(scorer.predictor)}
+    }
+    train_kspace(seen, held_out, options.out, recipe, provenance=origin, **settings)
+    model = load(options.out)
+    try:
+        write_calibration(beside, calibrate(model, held_out, seen), force=options.force)
+    except ValueError as error:
+        say(f"no calibration: {error}")
+    columns = ("pooled", "mae", "held", "map")
+    show("\t".join(("", *columns)))
+
+    def tell(name: str, figures: dict[str, float]) -> None:
+        show("\t".join((name, *(f"{figures[column]:.3f}" for column in columns))))
+
+    tell("validation", validate(model, held_out))
+    for name in np.unique(held_out.family):
+        tell(str(name), validate(model, held_out.part(held_out.family == name)))
+    if leave_out:
+        for name, figures in leave_one_out(seen, held_out, recipe):
+            tell(f"without {name}", figures)
+
+
+def _read(folders: Sequence[Path], scorer: Scorer) -> Examples:
+    """Examples of folders, with the readings of their images."""
+    evidence = read_evidence(*folders)
+    with tqdm(desc="read", total=len(evidence["image"]), file=sys.stderr, disable=None, leave=False) as bar:
+        return prepare(evidence, scorer, bar.update)
 
 
 @app.command

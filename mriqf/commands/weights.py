@@ -16,6 +16,9 @@ ABOUT = {  # task, unit, and the limit to know first; of kinds that come in grey
     "qf-mri-1": (
         "scores MR images", "NRMSE; 0–100, 20 a doubling", "the former qf-mri, to go on with scores of earlier releases",
     ),
+    "kspace": (
+        "scores reconstructions", "NRMSE; 0–100, 20 a doubling", "for mriqf check: needs the k-space and two more runs",
+    ),
     "qf-gray": ("scores grey images", "JPEG quality 0–100", "reads JPEG alone: no measure of reconstruction error"),
     "qf-rgb": ("scores photographs", "JPEG quality 0–100", "cropped JPEGs are read 5–8 points wrong"),
     "qf-gray-cui": ("scores grey images", "JPEG quality 0–100", "the report's network, for comparison alone"),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf.predictors.base import ErrorModel, Predictor
+from mriqf.predictors.kspace import KSpacePredictor
 from mriqf.predictors.qairn import QAIRNPredictor
 from mriqf.predictors.qf import QFPredictor
 from mriqf.predictors.reading import Reading
@@ -52,7 +53,7 @@ def for_inference(model: Predictor, device: torch.device | None = None) -> Predi
     return quick
 
 
-def fingerprint(model: Predictor) -> str:
+def fingerprint(model: Predictor | KSpacePredictor) -> str:
     """SHA-256 of a predictor's configuration and tensors, wherever its file lies and whatever its card says.
 
     A copy by `for_inference` has that of its original.

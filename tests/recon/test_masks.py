@@ -253,3 +253,25 @@ def test_draw_unknown_family():
         masks.draw("poison", (8, 8), 2, 0.1, 0)
     with pytest.raises(ValueError, match="family='x' is unknown: use one of"):
         masks.draw("x", (8, 8), 2, 0.1, 0)
+
+
+@pytest.mark.parametrize("shape", [(60,), (40, 60)])
+@pytest.mark.parametrize("acceleration", [1.5, 3, 7])
+def test_thinning_leaves_so_many_of_the_same_samples(shape, acceleration):
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.8
+    mask[..., 25:35] = True
+    found = masks.thin(mask, acceleration, seed=1)
+    assert found.shape == mask.shape and (found <= mask).all()
+    assert found.sum() == round(mask.numel() / acceleration)
+    assert torch.equal(found, masks.thin(mask, acceleration, seed=1))
+    if len(shape) == 1:
+        width = round(60 * 0.32 / acceleration)
+        assert found[30 - width // 2 : 30 + (width - 1) // 2].all()  # the centre stays
+
+
+def test_thinning_takes_whole_lines_and_no_more_than_there_are():
+    columns = (torch.arange(60) % 2 == 0).expand(40, 60)
+    assert (masks.thin(columns, 4, 0) == masks.thin(columns[0], 4, 0)).all()
+    assert torch.equal(masks.thin(columns.T, 4, 0), masks.thin(columns, 4, 0).T)
+    with pytest.raises(ValueError, match=r"acceleration=1.5 cannot be had .* of 2.00: use a higher one"):
+        masks.thin(columns, 1.5, 0)

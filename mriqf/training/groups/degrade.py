@@ -113,7 +113,7 @@ def draw_group(
         Names and reconstructions of what the family ``learned`` draws from; without any, it is left out.
     """
     image = target.image
-    scanner = _scanner((image.shape[2], image.shape[3]), rng, config)
+    scanner = draw_scanner((image.shape[2], image.shape[3]), rng, config)
     clean = recon.fft2c(scanner.csm * scanner.phase * image)
     kspace = clean + white_noise(clean.shape, scanner.noise_std, _seed(rng))
     reference = scanner.combine(kspace)
@@ -165,7 +165,8 @@ def _levels(n: int, rng: np.random.Generator) -> list[float]:
     return [float(x) for x in rng.permutation((np.arange(n) + rng.random(n)) / n)]
 
 
-def _scanner(shape: tuple[int, int], rng: np.random.Generator, config: DegradeConfig) -> Scanner:
+def draw_scanner(shape: tuple[int, int], rng: np.random.Generator, config: DegradeConfig) -> Scanner:
+    """Draw coils, phase and noise."""
     n_coils = int(rng.integers(config.n_coils[0], config.n_coils[1] + 1))
     if n_coils == 1:
         csm = torch.ones(1, 1, *shape, dtype=torch.complex64)
@@ -233,25 +234,47 @@ def _reconstruct(
     if csm.shape[1] > 1 and rng.random() < config.estimated and min(calibration_region(measured)) >= 8:
         csm = recon.espirit(measured, crop=0.0)
     sense = recon.Sense(mask, csm)
-    acceleration = recon.effective_acceleration(mask)
-    method = family
+    method, reconstruct = draw_method(family, rng, learned)
+    return _Degraded(reconstruct(measured, sense).abs(), recon.effective_acceleration(mask), method)
+
+
+def draw_method(
+    family: str, rng: np.random.Generator, learned: Sequence[tuple[str, Learned]] = ()
+) -> tuple[str, Learned]:
+    """A reconstruction of a family, with its settings: the same function may run on other data again.
+
+    Parameters
+    ----------
+    family
+        One of `RECONSTRUCTIONS`.
+    learned
+        Names and reconstructions of what the family ``learned`` draws from.
+
+    Returns
+    -------
+    Its name, and a function of k-space, zero outside the mask, and operator; real where coils are combined by root sum
+    of squares.
+    """
     if family == "zero-filled":
-        image = recon.zero_filled(measured, sense) if rng.random() < 0.7 else recon.rss(recon.ifft2c(measured))
-    elif family == "cg-sense":
+        weighted = rng.random() < 0.7
+        return family, recon.zero_filled if weighted else lambda y, _: recon.rss(recon.ifft2c(y))
+    if family == "cg-sense":
         lam, n_iter = _geometric(rng.random(), 1e-4, 5e-2), int(rng.integers(4, 25))
-        aty = sense.adjoint(measured)
-        image = recon.cg(lambda x: sense.gram(x) + lam * x, aty, n_iter, separate=sense.separate, warn=False)
-    elif family == "l1-wavelet":
+
+        def cg_sense(y: Tensor, sense: recon.Sense) -> Tensor:
+            return recon.cg(
+                lambda x: sense.gram(x) + lam * x, sense.adjoint(y), n_iter, separate=sense.separate, warn=False
+            )
+
+        return family, cg_sense
+    if family == "l1-wavelet":
         name = str(rng.choice(["db4", "sym4", "haar"]))
-        image = recon.l1_wavelet(measured, sense, _geometric(rng.random(), 5e-4, 0.06), int(rng.integers(8, 30)), name)
-    elif family == "total-variation":
-        image = recon.total_variation(
-            measured, sense, _geometric(rng.random(), 5e-4, 0.03), int(rng.integers(8, 25)), n_inner=3
-        )
-    else:
-        method, network = learned[int(rng.integers(len(learned)))]
-        image = network(measured, sense)
-    return _Degraded(image.abs(), acceleration, method)
+        lam, n_iter = _geometric(rng.random(), 5e-4, 0.06), int(rng.integers(8, 30))
+        return family, lambda y, sense: recon.l1_wavelet(y, sense, lam, n_iter, name)
+    if family == "total-variation":
+        lam, n_iter = _geometric(rng.random(), 5e-4, 0.03), int(rng.integers(8, 25))
+        return family, lambda y, sense: recon.total_variation(y, sense, lam, n_iter, n_inner=3)
+    return learned[int(rng.integers(len(learned)))]
 
 
 def draw_mask(shape: tuple[int, int], acceleration: float, rng: np.random.Generator) -> Bool[Tensor, "1 1 _ w"]:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -177,6 +178,7 @@ def test_bad_inputs_cost_a_line_each(run, tmp_path, full, volume):
         (["--method", "zero-filled", "--lam", 0.1], "zero-filled takes none"),
         (["--method", "modl", "--modl", "qf-gray"], "--modl qf-gray holds no MoDL"),
         (["--weights", "none"], "weights 'none' not found"),
+        (["--evidence", "qf-gray"], "no k-space predictor's"),
     ],
 )
 def test_wrong_usage(run, full, options, message):
@@ -222,6 +224,59 @@ def test_error_to_expect_stands_before_the_score(full, tmp_path, volume, capsys,
         else:
             assert (row["nrmse"], row["score"]) == ("", "")
             assert row["note"].startswith("score: unlike calibration (distance 2.00 > 1)")
+
+
+def test_the_kspace_gives_the_number_and_the_image_stands_beside_it(run, full, tmp_path, error_file, kspace_file):
+    """By `--evidence`; without, or with none, columns are as they were, and those of the image are empty."""
+    weights, evidence = error_file(), kspace_file(calibrated=True)
+    files = ["--coil-maps", tmp_path / "csm.npy", "--csv", tmp_path / "out.csv", "--force"]
+    options = ["--weights", weights, "--folds", 2, "--slices", 0, *files, "--acceleration", 2]
+    _, alone, _, _ = run(full, *options, "--evidence", "none", "--map-dir", tmp_path / "alone")
+    status, lines, _, rows = run(full, *options, "--evidence", evidence, "--map-dir", tmp_path / "maps")
+    maps = [nibabel.load(tmp_path / folder / "full_quality.nii.gz").get_fdata() for folder in ("alone", "maps")]
+    assert all(found.shape == (W, H, 2) and np.isnan(found[..., 1]).all() for found in maps)
+    assert all(0 <= found[..., 0].min() < found[..., 0].max() <= 100 for found in maps)
+    assert not np.allclose(*(found[..., 0] for found in maps))
+    assert status == 0
+    assert (alone[0]["image_score"], alone[0]["image_nrmse"], alone[0]["nrmse"]) == ("", "", "")
+    assert lines[0]["image_score"] == alone[0]["score"]
+    assert all(lines[0][key] == alone[0][key] for key in ("held_out", "missing", "sure", "resolved"))
+    low, middle, high = (float(lines[0][key]) for key in ("nrmse_low", "nrmse", "nrmse_high"))
+    assert 0 < low < middle < high
+    assert (rows[0]["evidence"], rows[0]["domain"]) == (str(evidence), "ok")
+    assert lines[0]["score"] != alone[0]["score"]
+    turned = save(tmp_path / "turned.h5", h5py.File(full)["kspace"][:].swapaxes(-1, -2))
+    np.save(tmp_path / "csm.npy", np.load(tmp_path / "csm.npy").swapaxes(-1, -2))
+    mask = recon.masks.draw("random", (H, W), 2, 0.16, 0).numpy()
+    with h5py.File(turned, "r+") as file:
+        file["kspace"][:] = file["kspace"][:] * mask[:, None]
+    _, rotated, _, _ = run(turned, *options[:-2], "--evidence", evidence)
+    assert float(rotated[0]["nrmse"]) == pytest.approx(middle, rel=0.02)
+
+
+def test_the_kspace_may_refuse(run, full, tmp_path, error_file, kspace_file, monkeypatch):
+    options = ["--weights", error_file(), "--folds", 2, "--slices", 0, "--evidence", kspace_file(calibrated=True)]
+    options += ["--coil-maps", tmp_path / "csm.npy", "--csv", tmp_path / "out.csv", "--force"]
+    far = mriqf.calibration.Expected(distance=3.0, reason="unlike calibration (distance 3.00 > 2)")
+    monkeypatch.setattr("mriqf.calibration.Calibration.expect", lambda *_: far)
+    _, lines, _, _ = run(full, *options)
+    assert (lines[0]["nrmse"], lines[0]["score"]) == ("", "")
+    assert lines[0]["note"].startswith("score: unlike calibration (distance 3.00 > 2)")
+    assert float(lines[0]["image_score"]) >= 0
+    _, forced, _, _ = run(full, *options, "--force-score")
+    assert float(forced[0]["score"]) >= 0
+
+
+def test_what_fewer_lines_would_give(run, full, tmp_path, error_file, kspace_file):
+    options = ["--weights", error_file(), "--folds", 2, "--slices", 1, "--evidence", kspace_file(calibrated=True)]
+    options += ["--coil-maps", tmp_path / "csm.npy", "--csv", tmp_path / "out.csv", "--force", "--acceleration", 2]
+    status, lines, _, rows = run(full, *options, "--what-if", 4, 1.5)
+    assert status == 0 and [row["slice"] for row in rows] == ["1"] * 3
+    assert float(lines[1]["acceleration"]) == pytest.approx(4)
+    assert lines[1]["note"] == "what if R were 4" and lines[1]["held_out"] == ""
+    assert float(lines[1]["nrmse"]) > 0 and lines[1]["nrmse"] != lines[0]["nrmse"]
+    assert lines[2]["nrmse"] == "" and "cannot be had by leaving out samples" in lines[2]["note"]
+    assert run(full, *options[:4], "--evidence", "none", "--what-if", 4)[0] == 2
 
 
 def test_folders_are_searched(run, full, tmp_path):

@@ -98,3 +98,30 @@ def test_wrong_usage(run, folder):
     assert (status, lines) == (1, [])
     assert "m.toml is not a manifest" in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.end_to_end
+def test_evidence_is_kept_and_trained_on(tiny_data, tmp_path, error_file, capsys):
+    """From magnitude images to a k-space predictor with its calibration, as it is typed."""
+    from mriqf import weights
+    from mriqf.scoring.evidence import KSpaceScorer
+
+    _, root = tiny_data
+    for split in ("train", "val"):
+        folder = tmp_path / split
+        options = ["--data", str(root), "--out", str(folder), "--n", "5", "--split", split]
+        assert main(["data", "evidence", str(root / "tiny.toml"), *options]) == 0
+        assert len(list(folder.glob("*.npz"))) == 1
+        assert main(["data", "evidence", str(root / "tiny.toml"), *options, "--seed", "1"]) == 1
+    out = tmp_path / "k.safetensors"
+    train = ["train", "kspace", str(tmp_path / "train"), "--validation", str(tmp_path / "val"), "--out", str(out)]
+    capsys.readouterr()
+    assert main([*train, "--image-weights", str(error_file()), "--steps", "5", "--members", "2"]) == 0
+    printed = capsys.readouterr()
+    lines = [line.split("\t") for line in printed.out.splitlines()]
+    assert lines[0] == ["", "pooled", "mae", "held", "map"]
+    assert lines[1][0] == "validation" and len(lines) > 3
+    assert "no calibration: " in printed.err and "are too few" in printed.err
+    assert KSpaceScorer(out).calibration is None and not out.with_suffix(".calibration.json").exists()
+    assert weights.read(out)[1]["image_weights"]["name"] == "error"
+    assert main([*train, "--image-weights", str(error_file())]) == 2  # there are weights

@@ -1,0 +1,103 @@
+"""What is measured of one slice: its reconstruction, what its image and its k-space say of it."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float32
+from torch import Tensor
+
+import recon
+from mriqf.commands.judge import IMAGE, JUDGED, Judge
+from mriqf.commands.kspace import Reconstruction, Scan, effective_acceleration
+from mriqf.commands.options import say
+from mriqf.io import Sampling
+from recon.evidence import gather
+from recon.pipeline import prepare
+
+MEASURED = ("held_out", "held_out_low", "held_out_high", "missing", "sure", "noise_std", "noise", "note")
+FOUND = (*JUDGED, "resolved", *IMAGE, *MEASURED)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Settings that all slices of an input share."""
+
+    scan: Scan
+    method: Reconstruction
+    judge: Judge
+    noise_std: float | None
+    folds: int
+    """0 for no estimates but those of the judge."""
+    seed: int
+
+
+def check_slice(job: Job, index: int, padded: bool) -> tuple[dict[str, Any], Float32[np.ndarray, "h w"]]:
+    """Score and evidence of one slice, and its map."""
+    data = job.scan.data
+    with warnings.catch_warnings(record=True) as caught, torch.no_grad():
+        warnings.simplefilter("always", UserWarning)
+        try:
+            y = job.scan.kspace([index])
+            kspace, sense, turned = prepare(y, job.scan.mask, job.scan.coils([index], y))
+            found_image = job.method(kspace, sense)
+            seen = None
+            if job.judge.kspace is not None:
+                gathered = gather(job.method, kspace, sense, found_image, seed=job.seed)
+                channels = gathered.channels.transpose(-2, -1) if turned else gathered.channels
+                seen = gathered.findings[0].cpu(), data.crop(channels)[0].cpu()
+            image = data.crop(found_image.transpose(-2, -1) if turned else found_image)[0, 0].abs().cpu().numpy()
+            told, quality = job.judge(image, seen)
+            found: dict[str, Any] = dict.fromkeys(FOUND) | told | {"note": ""}
+            if job.folds:
+                found |= _estimates(job, kspace, sense, padded)
+        except ValueError as error:
+            raise ValueError(f"{data.source}: slice {index}: {error}") from None
+    for message in dict.fromkeys(str(warning.message) for warning in caught):  # every fold has the same to say
+        say(f"warning: {data.source}: slice {index}: {message}")
+    if found["score"] is None:
+        found["note"] = "; ".join(filter(None, (f"score: {found['domain']}", found["note"])))
+    return found, quality
+
+
+def thinned(job: Job, index: int, sampling: Sampling, factors: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """What is told of a slice if fewer of its lines had been measured, without what only whole checks measure."""
+    for factor in factors:
+        note = f"what if R were {factor:g}"
+        try:
+            pattern = recon.masks.thin(torch.from_numpy(job.scan.pattern), factor, job.seed).numpy()
+            found, _ = check_slice(replace(job, scan=replace(job.scan, pattern=pattern), folds=0), index, padded=False)
+        except ValueError as error:
+            yield dict.fromkeys(FOUND) | {"acceleration": factor, "note": f"{note}: {error}"}
+        else:
+            told = {"acceleration": effective_acceleration(pattern, sampling)}
+            yield found | told | {"note": "; ".join(filter(None, (note, found["note"])))}
+
+
+def _estimates(
+    job: Job, kspace: Complex[Tensor, "1 c h w"], sense: recon.Sense, padded: bool
+) -> dict[str, float | str | None]:
+    """Estimates from the data; None for those that cannot be had, and a note that says why."""
+    found: dict[str, float | str | None] = dict.fromkeys(MEASURED)
+    notes, noise_std = [], 0.0
+    try:
+        if padded:
+            raise ValueError("rows at the edges are zero, without noise: crop the read-out")
+        noise_std = recon.estimate_noise(kspace, sense).item() if job.noise_std is None else job.noise_std
+        found |= {"noise_std": noise_std, "noise": "corners" if job.noise_std is None else "given"}
+        found["sure"] = recon.sure(job.method, kspace, sense, noise_std, seed=job.seed).nrmse.item()
+    except ValueError as error:
+        notes.append(f"sure: {error}")
+    try:
+        held = recon.held_out_residual(
+            job.method, kspace, sense, share=1 / job.folds, seed=job.seed, noise_std=noise_std
+        )
+        low, high = held.folds.aminmax()
+        found |= {"held_out": held.residual.item(), "held_out_low": low.item(), "held_out_high": high.item()}
+        found["missing"] = held.missing.item()
+    except ValueError as error:
+        notes.append(f"held_out: {error}")
+    return found | {"note": "; ".join(notes)}
