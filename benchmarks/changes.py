@@ -11,7 +11,7 @@ Image = Float32[np.ndarray, "h w"]
 def zero_filled(image: Image, down: float, across: float) -> Image:
     """On a finer grid, by an empty rim of k-space, as scanners interpolate."""
     h, w = image.shape
-    size = 2 * round(h * down / 2), 2 * round(w * across / 2)
+    size = max(2 * round(h * down / 2), h), max(2 * round(w * across / 2), w)
     spectrum = np.zeros(size, complex)
     top, left = size[0] // 2 - h // 2, size[1] // 2 - w // 2
     spectrum[top : top + h, left : left + w] = np.fft.fftshift(np.fft.fft2(image.astype(np.float64)))
