@@ -14,7 +14,7 @@ ABOUT = {  # task, unit, and the limit to know first; of kinds that come in grey
         "noise of the truth counts as error; invented or missing detail leaves no trace",
     ),
     "qf-mri-1": (
-        "scores MR images", "NRMSE; 0–100, 20 a doubling", "the former qf-mri, to go on with scores of earlier releases",
+        "scores MR images", "NRMSE; 0–100, 20 a doubling", "the former qf-mri, to go on with earlier scores",
     ),
     "kspace": (
         "scores reconstructions", "NRMSE; 0–100, 20 a doubling", "for mriqf check: needs the k-space and two more runs",
