@@ -1,5 +1,6 @@
 """`mriqf train`: train a model from a manifest."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -155,6 +156,8 @@ def kspace(
     """
     if not examples:
         raise UsageError("no examples given: mriqf train kspace FOLDER…")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("train kspace runs in one process, and takes minutes: start it without torchrun")
     settings = options.settings()
     settings.pop("device")  # too small to be worth any but the processor
     beside = options.out.with_suffix(".calibration.json")

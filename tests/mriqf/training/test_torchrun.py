@@ -282,5 +282,8 @@ def test_stage_too_small_for_the_processes_is_told_before_it_comes(data, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_no_command_is_left_out():
-    assert set(COMMANDS) == {name for name in app if not name.startswith("-")}
+def test_no_command_is_left_out(monkeypatch, capsys):
+    assert {*COMMANDS, "kspace"} == {name for name in app if not name.startswith("-")}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["train", "kspace", "a", "--validation", "b", "--out", "c.safetensors"]) == 2
+    assert "train kspace runs in one process" in capsys.readouterr().err
