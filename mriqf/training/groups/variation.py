@@ -121,7 +121,7 @@ def _masked(image: np.ndarray, threshold: float = 0.0) -> np.ndarray:
     from scipy.ndimage import binary_dilation
 
     inside = metrics.object_mask(torch.from_numpy(image)[None, None])[0, 0].numpy()
-    return np.where(binary_dilation(inside, iterations=3) & (image >= threshold), image, 0)
+    return np.where((image >= threshold) & np.asarray(binary_dilation(inside, iterations=3), bool), image, 0)
 
 
 def _flawed(
