@@ -59,6 +59,7 @@ COMMANDS = {
     "train modl": "MANIFEST --data ROOT --pretrain-steps 1 --steps 1 --out OUT/new.safetensors",
     "train error": "DEGRADED/train --validation DEGRADED/val --steps 1 --out OUT/new.safetensors",
     "train nrmse": "GROUPS --validation GROUPS --steps 1 --out OUT/new.safetensors",
+    "train kspace": "EVIDENCE --validation EVIDENCE --steps 1 --out OUT/new.safetensors",
     "train perceptual": "arcnn-rgb PHOTOGRAPHS --data ROOT --steps 1 --out OUT/new.safetensors",
     "train tune-modl": "modl-knee MANIFEST --data ROOT --steps 1 --out OUT/new.safetensors",
     "calibrate": "DEGRADED/val DEGRADED/test --out OUT/new.calibration.json",
@@ -66,6 +67,7 @@ COMMANDS = {
     "data verify": "MANIFEST --data ROOT",
     "data list": "MANIFEST --data ROOT",
     "data degrade": "MANIFEST --data ROOT --out OUT --n 40",
+    "data evidence": "MANIFEST --data ROOT --out OUT --n 5",
     "data groups": "MANIFEST --data ROOT --out OUT --n 25 --families noise --families zero-filled",
 }
 
@@ -98,6 +100,8 @@ def places(tmp_path_factory):
         assert main([str(w) for w in (*words, "--split", split, "--n", 40)]) == 0
     words = ["data", "groups", root / "heads.toml", "--data", root, "--out", root / "groups", "--n", 25]
     assert main([*map(str, words), "--families", "noise", "--families", "blur"]) == 0
+    words = ["data", "evidence", root / "heads.toml", "--data", root, "--out", root / "evidence", "--n", 5]
+    assert main([*map(str, words)]) == 0
     (root / "study").mkdir()
     shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), root / "study")
     shutil.copytree(root / "photos", root / "opinions")
@@ -108,6 +112,7 @@ def places(tmp_path_factory):
         "DICOM": pydicom.data.get_testdata_file("MR_small.dcm"), "HEAD": root / "head.npy", "ROOT": root,
         "KSPACE": root / "kspace.h5", "PHOTOS": root / "photos", "MANIFEST": root / "heads.toml",
         "PHOTOGRAPHS": root / "photographs.toml", "DEGRADED": root / "degraded", "GROUPS": root / "groups",
+        "EVIDENCE": root / "evidence",
         "OPINIONS": root / "opinions", "STUDY": root / "study",
         "SCORES": root / "scores.csv", "JPEG": root / "grace_hopper.jpg",
     }  # fmt: skip
@@ -161,4 +166,4 @@ def commands(of=app, before=""):
 
 
 def test_no_command_is_left_out():
-    assert set(COMMANDS) == set(commands())
+    assert {*COMMANDS, "export-web"} == set(commands())  # which needs a package of npm, and has tests of its own
