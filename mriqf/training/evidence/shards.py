@@ -1,6 +1,5 @@
 """Evidence on disk, in shards that processes share out among them and resume."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mriqf.io import atomic_path
 from mriqf.predictors.nrmse import CELL
-from mriqf.training.degraded.cache import sign
 from mriqf.training.evidence.draw import EvidenceConfig, Example, draw_examples
 from mriqf.training.groups.degrade import Learned
-from mriqf.training.groups.shards import LEVELS, normalised, root
+from mriqf.training.groups.shards import labels, open_shards, pixels, root, write_shards
 from mriqf.training.groups.targets import Pool, Target, TargetConfig, draw_target
 from recon.evidence import CHANNELS, FINDINGS
 
@@ -66,21 +63,18 @@ def generate(
     ValueError
         If the folder has examples of another origin.
     """
-    out_folder.mkdir(parents=True, exist_ok=True)
-    terms = {"seed": seed, "targets": asdict(targets), "config": asdict(config), "findings": FINDINGS}
-    sign(out_folder, json.loads(json.dumps(origin | terms | {"channels": CHANNELS})))
-    for k in range(start, -(-n_targets // TARGETS), step):
-        path = out_folder / f"{seed}-{k:05d}.npz"
-        if not path.exists():
-            rng = np.random.default_rng((seed, k))
-            drawn = []
-            while len(drawn) < TARGETS:
-                target = draw_target(pools, rng, targets)
-                if examples := draw_examples(target, rng, config, learned):
-                    drawn.append((target, examples))
-            with atomic_path(path, force=True) as temporary:
-                np.savez(temporary, **_stacked(drawn, k))
-        report(1)
+
+    def draw(rng: np.random.Generator, k: int) -> dict[str, Any]:
+        drawn = []
+        while len(drawn) < TARGETS:
+            target = draw_target(pools, rng, targets)
+            if examples := draw_examples(target, rng, config, learned):
+                drawn.append((target, examples))
+        return _stacked(drawn, k)
+
+    terms = origin | {"seed": seed, "targets": asdict(targets), "config": asdict(config)}
+    terms |= {"findings": FINDINGS, "channels": CHANNELS}
+    write_shards(out_folder, terms, range(start, -(-n_targets // TARGETS), step), draw, report)
 
 
 def read_evidence(*folders: Path) -> dict[str, Any]:
@@ -99,47 +93,34 @@ def read_evidence(*folders: Path) -> dict[str, Any]:
         If a folder has no shards, or shards of another version.
     """
     columns: dict[str, list] = {}
-    for number, folder in enumerate(folders):
-        paths = [path for path in sorted(folder.glob("*.npz")) if not path.name.startswith(".")]  # being written
-        if not paths:
-            raise ValueError(f"{folder} holds no shards: make some by mriqf data evidence")
-        for path in paths:
-            with np.load(path, allow_pickle=False) as archive:
-                shard = dict(archive)
-            if "findings" not in shard or shard["findings"].shape[1] != len(FINDINGS):
-                raise ValueError(f"{path} is no evidence of this version: make it by mriqf data evidence")
-            shape = shard.pop("shape")
-            grid = -(-shape // CELL)
-            ends, borders = np.cumsum(shape.prod(1))[:-1], np.cumsum(grid.prod(1))[:-1]
-            images, cells = np.split(shard.pop("pixels"), ends), np.split(shard.pop("cells"), borders)
-            channels = np.split(shard.pop("channels"), len(CHANNELS) * borders)
-            columns.setdefault("image", []).extend(x.reshape(s) for x, s in zip(images, shape, strict=True))
-            columns.setdefault("cells", []).extend(x.reshape(s) for x, s in zip(cells, grid, strict=True))
-            columns.setdefault("channels", []).extend(
-                x.reshape(len(CHANNELS), *s) for x, s in zip(channels, grid, strict=True)
-            )
-            shard["group"] = shard["group"] + 10**6 * number
-            for name, values in shard.items():
-                columns.setdefault(name, []).append(values)
+    for path, shard in open_shards(folders, "mriqf data evidence"):
+        if "findings" not in shard or shard["findings"].shape[1] != len(FINDINGS):
+            raise ValueError(f"{path} is no evidence of this version: make it by mriqf data evidence")
+        shape = shard.pop("shape")
+        grid = -(-shape // CELL)
+        ends, borders = np.cumsum(shape.prod(1))[:-1], np.cumsum(grid.prod(1))[:-1]
+        images, cells = np.split(shard.pop("pixels"), ends), np.split(shard.pop("cells"), borders)
+        channels = np.split(shard.pop("channels"), len(CHANNELS) * borders)
+        columns.setdefault("image", []).extend(x.reshape(s) for x, s in zip(images, shape, strict=True))
+        columns.setdefault("cells", []).extend(x.reshape(s) for x, s in zip(cells, grid, strict=True))
+        columns.setdefault("channels", []).extend(
+            x.reshape(len(CHANNELS), *s) for x, s in zip(channels, grid, strict=True)
+        )
+        for name, values in shard.items():
+            columns.setdefault(name, []).append(values)
     listed = ("image", "cells", "channels")
     return {name: v if name in listed else np.concatenate(v) for name, v in columns.items()}
 
 
 def _stacked(drawn: Sequence[tuple[Target, list[Example]]], shard: int) -> dict[str, Any]:
     rows = [(k, target, example) for k, (target, examples) in enumerate(drawn) for example in examples]
-    images = [normalised(example.image.numpy()) for *_, example in rows]
     return {
-        "pixels": np.concatenate([np.round(image * LEVELS).astype(np.uint16).ravel() for image in images]),
-        "shape": np.array([image.shape for image in images]),
+        **pixels([e.image for *_, e in rows]),
         "cells": np.concatenate([root(e.excess).astype(np.float32).ravel() for *_, e in rows]),
         "channels": np.concatenate([e.channels.numpy().astype(np.float32).ravel() for *_, e in rows]),
         "findings": np.stack([e.findings.numpy() for *_, e in rows]),
         "group": np.array([TARGETS * shard + k for k, *_ in rows]),
         "nrmse": np.array([e.nrmse for *_, e in rows], np.float32),
         "ssim": np.array([e.ssim for *_, e in rows], np.float32),
-        "acceleration": np.array([e.acceleration for *_, e in rows], np.float32),
-        "family": np.array([e.family for *_, e in rows]),
-        "method": np.array([e.method for *_, e in rows]),
-        "dataset": np.array([target.dataset for _, target, _ in rows]),
-        "subject": np.array([target.subject for _, target, _ in rows]),
+        **labels(rows),
     }

@@ -1,7 +1,7 @@
 """Degraded images on disk, in shards that processes share out among them and resume."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -92,34 +92,77 @@ def generate(
     ValueError
         If the folder has examples of another origin.
     """
-    out_folder.mkdir(parents=True, exist_ok=True)
+
+    def draw(rng: np.random.Generator, k: int) -> dict[str, Any]:
+        drawn = []
+        while len(drawn) < GROUPS:
+            target = draw_target(pools, rng, targets)
+            drawn.append((target, draw_group(target, rng, config, learned)))
+        return _stacked(drawn, k)
+
     terms = origin | {"seed": seed, "targets": asdict(targets), "config": asdict(config)}
+    write_shards(out_folder, terms, range(start, -(-n_groups // GROUPS), step), draw, report)
+
+
+def write_shards(
+    out_folder: Path,
+    terms: dict[str, Any],
+    numbers: Iterable[int],
+    draw: Callable[[np.random.Generator, int], dict[str, Any]],
+    report: Callable[[int], object],
+) -> None:
+    """Write the shards of some numbers; those that are there are left alone.
+
+    Parameters
+    ----------
+    out_folder
+        Made if it is not there.
+    terms
+        All that the shards depend on, their `seed` among it; a folder of other terms is refused.
+    numbers
+        Which shards.
+    draw
+        Gives the arrays of a shard, from a generator of its own and its number.
+    report
+        Gets the number of shards done, one at a time.
+    """
+    out_folder.mkdir(parents=True, exist_ok=True)
     sign(out_folder, json.loads(json.dumps(terms)))
-    for k in range(start, -(-n_groups // GROUPS), step):
-        path = out_folder / f"{seed}-{k:05d}.npz"
+    for k in numbers:
+        path = out_folder / f"{terms['seed']}-{k:05d}.npz"
         if not path.exists():
-            rng = np.random.default_rng((seed, k))
-            drawn = []
-            while len(drawn) < GROUPS:
-                target = draw_target(pools, rng, targets)
-                drawn.append((target, draw_group(target, rng, config, learned)))
+            columns = draw(np.random.default_rng((terms["seed"], k)), k)
             with atomic_path(path, force=True) as temporary:
-                np.savez(temporary, **_stacked(drawn, k))
+                np.savez(temporary, **columns)
         report(1)
 
 
 def _stacked(drawn: Sequence[tuple[Target, list[Example]]], shard: int) -> dict[str, Any]:
     rows = [(k, target, example) for k, (target, examples) in enumerate(drawn) for example in examples]
-    images = [normalised(example.image.numpy()) for *_, example in rows]
     cells = [np.stack((root(e.total), root(e.excess))) for *_, e in rows]
     return {
-        "pixels": np.concatenate([np.round(image * LEVELS).astype(np.uint16).ravel() for image in images]),
-        "shape": np.array([image.shape for image in images]),
+        **pixels([e.image for *_, e in rows]),
         "cells": np.concatenate([cell.astype(np.float16).ravel() for cell in cells]),
         "group": np.array([GROUPS * shard + k for k, *_ in rows]),
         "nrmse": np.array([e.nrmse for *_, e in rows], np.float32),
         "ssim": np.array([e.ssim for *_, e in rows], np.float32),
         "level": np.array([e.level for *_, e in rows], np.float32),
+        **labels(rows),
+    }
+
+
+def pixels(images: Sequence[torch.Tensor]) -> dict[str, Any]:
+    """Columns of magnitude images, normalised, as whole numbers."""
+    unit = [normalised(image.numpy()) for image in images]
+    return {
+        "pixels": np.concatenate([np.round(image * LEVELS).astype(np.uint16).ravel() for image in unit]),
+        "shape": np.array([image.shape for image in unit]),
+    }
+
+
+def labels(rows: Sequence[tuple[int, Target, Any]]) -> dict[str, Any]:
+    """Columns that say how examples were made, and of whom."""
+    return {
         "acceleration": np.array([e.acceleration for *_, e in rows], np.float32),
         "family": np.array([e.family for *_, e in rows]),
         "method": np.array([e.method for *_, e in rows]),
@@ -163,21 +206,34 @@ def read_shards(*folders: Path) -> dict[str, Any]:
         If a folder has no shards.
     """
     columns: dict[str, list] = {}
+    for _, shard in open_shards(folders, "mriqf data groups"):
+        shape = shard.pop("shape")
+        grid = -(-shape // CELL)
+        ends = np.cumsum(shape.prod(1))[:-1]
+        images = np.split(shard.pop("pixels"), ends)
+        cells = np.split(shard.pop("cells"), 2 * np.cumsum(grid.prod(1))[:-1])
+        columns.setdefault("image", []).extend(x.reshape(s) for x, s in zip(images, shape, strict=True))
+        columns.setdefault("cells", []).extend(x.reshape(2, *s) for x, s in zip(cells, grid, strict=True))
+        for name, values in shard.items():
+            columns.setdefault(name, []).append(values)
+    return {name: v if name in ("image", "cells") else np.concatenate(v) for name, v in columns.items()}
+
+
+def open_shards(folders: Sequence[Path], command: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Files and arrays of the shards of folders; groups of different folders stay apart.
+
+    Raises
+    ------
+    ValueError
+        If a folder has no shards: they are made by `command`.
+    """
     for number, folder in enumerate(folders):
         paths = [path for path in sorted(folder.glob("*.npz")) if not path.name.startswith(".")]  # being written
         if not paths:
-            raise ValueError(f"{folder} holds no shards: make some by mriqf data groups")
+            raise ValueError(f"{folder} holds no shards: make some by {command}")
         for path in paths:
             with np.load(path, allow_pickle=False) as archive:
                 shard = dict(archive)
-            shape = shard.pop("shape")
-            grid = -(-shape // CELL)
-            ends = np.cumsum(shape.prod(1))[:-1]
-            images = np.split(shard.pop("pixels"), ends)
-            cells = np.split(shard.pop("cells"), 2 * np.cumsum(grid.prod(1))[:-1])
-            shard["group"] = shard["group"] + 10**6 * number
-            columns.setdefault("image", []).extend(x.reshape(s) for x, s in zip(images, shape, strict=True))
-            columns.setdefault("cells", []).extend(x.reshape(2, *s) for x, s in zip(cells, grid, strict=True))
-            for name, values in shard.items():
-                columns.setdefault(name, []).append(values)
-    return {name: v if name in ("image", "cells") else np.concatenate(v) for name, v in columns.items()}
+            if "group" in shard:
+                shard["group"] = shard["group"] + 10**6 * number
+            yield path, shard
