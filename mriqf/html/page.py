@@ -81,9 +81,11 @@ def page(
 def assemble(name: str, data: dict[str, Any]) -> str:
     """Markup `name`.html with its script, the style and data in it, and a policy that lets nothing else run or load."""
     own = files("mriqf.html")
-    style, script, markup = (
-        own.joinpath(part).read_text(encoding="utf-8") for part in ("page.css", f"{name}.js", f"{name}.html")
+    style, common, script, markup = (
+        own.joinpath(part).read_text(encoding="utf-8")
+        for part in ("page.css", "common.js", f"{name}.js", f"{name}.html")
     )
+    script = common + script
     policy = (f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
               "base-uri 'none'; form-action 'none'")  # fmt: skip
     # Data come last: nothing in them is taken for a mark.
