@@ -1,61 +1,35 @@
 """Training of the networks that take compression artefacts out of images: one flat loop for all of them."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.jpeg import compress, tables
+from mriqf.jpeg import tables
 from mriqf.jpeg.colour import limited_luma, to_8bit, ycbcr
 from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.restore import QGAC
+from mriqf.training.ahead import Ahead
 from mriqf.training.augment import check_images
 from mriqf.training.loop import check_new, fit, fresh, origin
 from mriqf.training.manifest import Manifest, Source, find_photographs, read_photograph, read_source, verify
 from mriqf.training.parallel import own_device, pooled, share
+from mriqf.training.patches import History, Pixels, draw_batch, encode
+from mriqf.training.restorer_recipe import Loss, RestorerTrainConfig, check_recipe
 
-GRID = 16  # a 4:2:0 unit: parts of images start and end with one
-QUALITIES = (10, 20, 30, 40)  # that are validated
-Pixels = UInt8[np.ndarray, "_ _ ch"]
-
-
-@dataclass(frozen=True)
-class RestorerTrainConfig:
-    """Recipe of training a restorer."""
-
-    steps: int = 10_000
-    """Optimiser steps."""
-    lr: float = 1e-3
-    """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay."""
-    ema: float = 0.999
-    """Decay of the averaged weights, which are the ones kept."""
-    checkpoint_every: int = 1000
-    """Steps between checkpoints, each with its validation."""
-    batch: int = 16
-    """Patches a step."""
-    patch: int = 64
-    """Side of a patch in pixels, a multiple of 16."""
-    worst: int = 5
-    """Lowest JPEG quality that is drawn."""
-    best: int = 95
-    """Highest JPEG quality that is drawn; the same as the lowest trains for one alone."""
-    structure: float = 0.0
-    """Weight of 1 − SSIM beside the mean absolute error: 1 in QAIRN's paper, 0.05 in QGAC's, 0 in the others'."""
-    trained: str = ""
-    """Part of the network that is trained, the rest stays as it is; QGAC's stages are `luma`, by luma's loss alone, and
-    `chroma`."""
-    seed: int = 0
-    """Seed of initial weights and of every draw."""
+LOW = {f"gain{quality}": History(quality) for quality in (10, 20, 30, 40)}
+"""Files whose gain is validated: of low quality,"""
+HISTORIES = LOW | {"gain90": History(90), "gain95": History(95), "gain_double": History(75, 50, (4, 4))}
+"""and those that blind networks may harm."""
+ROUNDING = 1 / (12 * 255**2)  # mean squared error of 8-bit levels: an image that near is not made nearer
 
 
 def train_restorer(
@@ -99,7 +73,7 @@ def train_restorer(
         If the recipe is impossible, the data differ from the manifest, or a checkpoint from the recipe.
     """
     check_new(out, force)
-    _check(config, model_config.channels)
+    check_recipe(config, model_config)
     model, begun = _begin(network, model_config, config.seed, start)
     _freeze(model, config.trained)
     pools = [list(read_pixels(s, root, model_config.channels)) for s in manifest.split("train")]
@@ -111,22 +85,25 @@ def train_restorer(
     if isinstance(model, QGAC) and not begun:
         model.measure_coefficients(_unit(image) for pool in pools for image in pool)
 
+    def make(step: int) -> tuple[Tensor, Tensor, Tensor]:
+        return draw_batch(pools, shares, np.random.default_rng((config.seed, step)), config)
+
     def loss(step: int) -> Tensor:
-        rng = np.random.default_rng((config.seed, step))
-        given, truth, steps = (share(x).to(where) for x in draw_batch(pools, shares, rng, config))
+        given, truth, steps = (share(x).to(where) for x in batches(step))
         found = restored_half(model, given, steps)
         if config.trained == "luma" and truth.shape[1] == 3:  # what its colours lack is the next stage's
             found, truth = ycbcr(found)[:, :1], ycbcr(truth)[:, :1]
-        return pooled(restoration_loss(found, truth, config.structure), len(truth))
+        return pooled(restoration_loss(found, truth, config.structure, config.loss), len(truth))
 
     chosen = {"network": model.name, "config": weights.config_dict(model_config)}
-    return fit(
-        model, out, config, loss=loss, validate=lambda average: validate(average, held_out),
-        half=True, force=force, report=report,
-        terms=weights.config_dict(config)
-        | {"model": chosen, "manifest": manifest.sha256, "start": origin(start)},
-        card=chosen | {"manifest": {"name": manifest.name, "sha256": manifest.sha256}},
-    )  # fmt: skip
+    with Ahead(make, config.steps) as batches:
+        return fit(
+            model, out, config, loss=loss, validate=lambda average: validate(average, held_out),
+            half=True, force=force, waited=lambda: batches.waited, report=report,
+            terms=weights.config_dict(config)
+            | {"model": chosen, "manifest": manifest.sha256, "start": origin(start)},
+            card=chosen | {"manifest": {"name": manifest.name, "sha256": manifest.sha256}},
+        )  # fmt: skip
 
 
 def read_pixels(source: Source, root: Path, channels: int) -> Iterator[Pixels]:
@@ -151,53 +128,49 @@ def read_pixels(source: Source, root: Path, channels: int) -> Iterator[Pixels]:
         yield photograph if channels == 3 else luma.permute(1, 2, 0).numpy()
 
 
-def draw_batch(
-    pools: Sequence[Sequence[Pixels]],
-    shares: Sequence[float],
-    rng: np.random.Generator,
-    config: RestorerTrainConfig,
-) -> tuple[Float[Tensor, "b ch n n"], Float[Tensor, "b ch n n"], Float[Tensor, "b t 8 8"]]:
-    """Patches, turned, flipped and compressed at a random quality; as they were; and their tables."""
-    odds, patches = np.divide(shares, sum(shares)), []
-    for _ in range(config.batch):
-        pool = pools[int(rng.choice(len(pools), p=odds))]
-        image = pool[int(rng.integers(len(pool)))]
-        y, x = (int(rng.integers(n - config.patch + 1)) for n in image.shape[:2])
-        patch = np.rot90(image[y : y + config.patch, x : x + config.patch], int(rng.integers(4)))
-        patches.append(patch[:, ::-1] if rng.random() < 0.5 else patch)
-    truth = torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2).float() / 255
-    qualities = rng.integers(config.worst, config.best + 1, config.batch).tolist()
-    steps = torch.stack([tables(q, truth.shape[1]) for q in qualities])
-    return compress(truth, qualities), truth.contiguous(), steps
-
-
 def restoration_loss(
-    restored: Float[Tensor, "b ch h w"], truth: Float[Tensor, "b ch h w"], structure: float
+    restored: Float[Tensor, "b ch h w"],
+    truth: Float[Tensor, "b ch h w"],
+    structure: float,
+    error: Loss = "absolute",
 ) -> Float[Tensor, ""]:
-    """Mean absolute error, and `structure` times 1 − SSIM (Gaussian windows)."""
-    loss = functional.l1_loss(restored, truth)
+    """The error, and `structure` times 1 − SSIM (Gaussian windows)."""
+    if error == "absolute":
+        loss = functional.l1_loss(restored, truth)
+    elif error == "squared":
+        loss = functional.mse_loss(restored, truth)
+    else:
+        squares = (restored - truth).square().mean((1, 2, 3))
+        loss = 10 * (squares + ROUNDING).log10().mean()
     return loss + structure * (1 - jpeg_metrics.ssim_gaussian(restored, truth).mean()).float() if structure else loss
 
 
 @torch.inference_mode()
-def validate(model: nn.Module, images: Sequence[Pixels], side: int = 192) -> dict[str, float]:
-    """Gain in PSNR, dB, over the JPEG of the middle of each image, at qualities 10, 20, 30 and 40.
+def validate(
+    model: nn.Module, images: Sequence[Pixels], side: int = 192, histories: Mapping[str, History] = HISTORIES
+) -> dict[str, float]:
+    """Gain in PSNR, dB, over the JPEG of the middle of each image, for each way to compress it.
 
     Images that JPEG does no harm, black slices, are left out.
     """
-    where = next(model.parameters()).device
     gains: dict[str, list[float]] = {}
     for image in images:
         top, left = (max(n - side, 0) // 2 for n in image.shape[:2])
-        truth = _unit(image[top : top + side, left : left + side])
-        for quality in QUALITIES:
-            given, steps = compress(truth, quality), tables(quality, truth.shape[1])[None]
-            found = restored_half(model, given.to(where), steps.to(where)).cpu()
-            found = to_8bit(found)
-            gain = (jpeg_metrics.psnr(found, truth) - jpeg_metrics.psnr(given, truth)).item()
+        middle = image[top : top + side, left : left + side]
+        for name, history in histories.items():
+            y, x = history.step
+            padded = np.pad(middle, ((y, 0), (x, 0), (0, 0)), "edge")  # what is cut off is no part of the truth
+            given, truth = (_unit(pixels) for pixels in encode(padded, history, side))
+            gain = _gain(model, given, truth, tables(history.quality, truth.shape[1])[None])
             if math.isfinite(gain):
-                gains.setdefault(f"gain{quality}", []).append(gain)
+                gains.setdefault(name, []).append(gain)
     return {name: float(np.mean(values)) for name, values in gains.items()}
+
+
+def _gain(model: nn.Module, given: Tensor, truth: Tensor, steps: Tensor) -> float:
+    where = next(model.parameters()).device
+    found = to_8bit(restored_half(model, given.to(where), steps.to(where)).cpu())
+    return (jpeg_metrics.psnr(found, truth) - jpeg_metrics.psnr(given, truth)).item()
 
 
 def restored_half(
@@ -233,19 +206,3 @@ def _freeze(model: nn.Module, trained: str) -> None:
     if trained:
         model.requires_grad_(False)
         parts[trained].requires_grad_(True)
-
-
-def check_draws(patch: int, worst: int, best: int) -> None:
-    """Raise ValueError unless patches are whole JPEG units and qualities a range."""
-    if patch < GRID or patch % GRID:
-        raise ValueError(f"patch is {patch}: use a multiple of {GRID}, the pixels of a JPEG unit")
-    if not 1 <= worst <= best <= 100:
-        raise ValueError(f"qualities are {worst} to {best}: use 1 <= worst <= best <= 100")
-
-
-def _check(config: RestorerTrainConfig, channels: int) -> None:
-    if channels not in (1, 3):
-        raise ValueError(f"channels is {channels}: train 1 (grey) or 3 (RGB)")
-    check_draws(config.patch, config.worst, config.best)
-    if config.batch < 1 or config.structure < 0:
-        raise ValueError(f"batch is {config.batch}, structure {config.structure}: use batch >= 1, structure >= 0")
