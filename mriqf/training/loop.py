@@ -100,6 +100,7 @@ def fit(
     best: str = "",
     force: bool = False,
     waited: Callable[[], float] | None = None,
+    measured: Callable[[nn.Module], dict[str, Any]] = lambda _: {},
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Train a network and write `out`; resume from `out` + `.checkpoint` if that exists.
@@ -127,6 +128,8 @@ def fit(
         Name of a validated figure: the weights of the checkpoint where it is highest are kept, not the last.
     force
         Replace weights that exist.
+    measured
+        Gives what else the card shall say once the training is done, of the weights that are kept.
     waited
         Gives the time in seconds for which data were waited for so far: its share is reported, and the pace.
     report
@@ -190,7 +193,10 @@ def fit(
             if best:
                 made["kept"] = {"step": end.get("step"), "best": best}
             average.load_state_dict(kept)
-            weights.write(out, _halved(average) if half else average.state_dict(), card | made, force=force)
+            if half:
+                average.load_state_dict(_halved(average))
+            card = card | made | measured(average)
+            weights.write(out, _halved(average) if half else average.state_dict(), card, force=force)
             checkpoint.unlink(missing_ok=True)
     return out
 

@@ -17,6 +17,7 @@ from mriqf.jpeg import tables
 from mriqf.jpeg.colour import limited_luma, to_8bit, ycbcr
 from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.restore import QGAC
+from mriqf.restore.strength import QUALITIES as STRENGTHS
 from mriqf.training.ahead import Ahead
 from mriqf.training.augment import check_images
 from mriqf.training.loop import check_new, fit, fresh, origin
@@ -74,6 +75,7 @@ def train_restorer(
     """
     check_new(out, force)
     check_recipe(config, model_config)
+    model_config = _with_strength(model_config, start)
     model, begun = _begin(network, model_config, config.seed, start)
     _freeze(model, config.trained)
     pools = [list(read_pixels(s, root, model_config.channels)) for s in manifest.split("train")]
@@ -82,6 +84,9 @@ def train_restorer(
     check_images(pools, manifest.name, config.patch)
     where = own_device(device)
     model = model.to(where).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    chosen = {"network": model.name, "config": weights.config_dict(model_config)}
+    if config.told and begun and not model_config.strength:  # so that it learns for the strength that it will have
+        model.config = replace(model_config, strength=measure_strength(model, held_out))
     if isinstance(model, QGAC) and not begun:
         model.measure_coefficients(_unit(image) for pool in pools for image in pool)
 
@@ -95,11 +100,16 @@ def train_restorer(
             found, truth = ycbcr(found)[:, :1], ycbcr(truth)[:, :1]
         return pooled(restoration_loss(found, truth, config.structure, config.loss), len(truth))
 
-    chosen = {"network": model.name, "config": weights.config_dict(model_config)}
+    def strong(average: nn.Module) -> dict[str, Any]:
+        if not (config.told or getattr(model_config, "strength", ())):
+            return {}
+        known = replace(model_config, strength=measure_strength(average, held_out))
+        return {"config": weights.config_dict(known)}
+
     with Ahead(make, config.steps) as batches:
         return fit(
             model, out, config, loss=loss, validate=lambda average: validate(average, held_out),
-            half=True, force=force, waited=lambda: batches.waited, report=report,
+            half=True, force=force, waited=lambda: batches.waited, measured=strong, report=report,
             terms=weights.config_dict(config)
             | {"model": chosen, "manifest": manifest.sha256, "start": origin(start)},
             card=chosen | {"manifest": {"name": manifest.name, "sha256": manifest.sha256}},
@@ -155,8 +165,7 @@ def validate(
     """
     gains: dict[str, list[float]] = {}
     for image in images:
-        top, left = (max(n - side, 0) // 2 for n in image.shape[:2])
-        middle = image[top : top + side, left : left + side]
+        middle = _middle(image, side)
         for name, history in histories.items():
             y, x = history.step
             padded = np.pad(middle, ((y, 0), (x, 0), (0, 0)), "edge")  # what is cut off is no part of the truth
@@ -167,9 +176,35 @@ def validate(
     return {name: float(np.mean(values)) for name, values in gains.items()}
 
 
+@torch.inference_mode()
+def measure_strength(model: nn.Module, images: Sequence[Pixels], side: int = 192) -> tuple[float, ...]:
+    """How much of what a blind network adds is best at each of `strength.QUALITIES`: the mean over images.
+
+    Never more than twice what any one image needs: none is harmed.
+    """
+    kept, model.config = model.config, replace(model.config, strength=())  # pyright: ignore
+    strengths = []
+    try:
+        for quality in STRENGTHS:
+            needed = []
+            for image in images:
+                given, truth = (_unit(pixels) for pixels in encode(_middle(image, side), History(quality), side))
+                added, lost = restored_on(model, given, tables(quality, truth.shape[1])[None]) - given, truth - given
+                if (energy := added.double().square().sum()) > 0:
+                    needed.append(((added * lost).double().sum() / energy).item())
+            strengths.append(max(min(float(np.mean(needed)), 2 * min(needed)), 0.0) if needed else 1.0)
+    finally:
+        model.config = kept  # pyright: ignore
+    return tuple(round(s, 3) for s in strengths)
+
+
+def _middle(image: Pixels, side: int) -> Pixels:
+    top, left = (max(n - side, 0) // 2 for n in image.shape[:2])
+    return image[top : top + side, left : left + side]
+
+
 def _gain(model: nn.Module, given: Tensor, truth: Tensor, steps: Tensor) -> float:
-    where = next(model.parameters()).device
-    found = to_8bit(restored_half(model, given.to(where), steps.to(where)).cpu())
+    found = to_8bit(restored_on(model, given, steps))
     return (jpeg_metrics.psnr(found, truth) - jpeg_metrics.psnr(given, truth)).item()
 
 
@@ -181,9 +216,23 @@ def restored_half(
         return model(images.contiguous(memory_format=torch.channels_last), steps).float()
 
 
+def restored_on(model: nn.Module, images: Tensor, steps: Tensor) -> Tensor:
+    """As `restored_half`, on the model's device and back."""
+    where = next(model.parameters()).device
+    return restored_half(model, images.to(where), steps.to(where)).cpu()
+
+
 def _unit(image: Pixels) -> Float[Tensor, "1 ch h w"]:
     """In [0, 1]."""
     return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def _with_strength(model_config: Any, start: str | Path | None) -> Any:
+    """The configuration with the strength of the weights to start from, unless it has its own."""
+    if start is None or getattr(model_config, "strength", None) != ():
+        return model_config
+    known = getattr(weights.load(start).config, "strength", ())
+    return replace(model_config, strength=known) if known else model_config
 
 
 def _begin(

@@ -45,6 +45,9 @@ class RestorerTrainConfig:
     """Error that is lowered: mean absolute, mean squared, or psnr: the decibels lost, alike for every image."""
     structure: float = 0.0
     """Weight of 1 − SSIM beside the error: 1 in QAIRN's paper, 0.05 in QGAC's, 0 in the others'."""
+    told: bool = False
+    """At the end, measure on the validation images how much of what a blind network finds is to be added at each
+    quality; its `strength`. Weights that have one are measured anew in any case."""
     trained: str = ""
     """Part of the network that is trained, the rest stays as it is; QGAC's stages are `luma`, by luma's loss alone, and
     `chroma`."""
@@ -74,6 +77,8 @@ def check_recipe(config: RestorerTrainConfig, model_config: Any) -> None:
             raise ValueError(f"{name} is {odds}: a share of patches lies in 0 to 1")
     if config.loss not in get_args(Loss):
         raise ValueError(f"loss is {config.loss!r}: choose {', '.join(get_args(Loss))}")
+    if config.told and not hasattr(model_config, "strength"):
+        raise ValueError("told is given, and the network sees the tables already: leave it out")
     if config.shifted and (isinstance(model_config, QGACConfig) or getattr(model_config, "quantisation", False)):
         raise ValueError(
             f"shifted is {config.shifted}, and this network's tables are of blocks at the first pixel: use 0"
