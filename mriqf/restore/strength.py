@@ -6,6 +6,7 @@ itself stays as published.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,11 @@ from mriqf.jpeg.lattice import estimate_quality
 QUALITIES = (5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95, 98, 100)
 """Qualities that a configuration's strengths are for; between them, straight lines."""
 BLOCKS = 512  # that quality is estimated from: more take longer and find the same
+UNKNOWN = 60  # quality of pixels that show none: what a blind network adds is about right there
+LEAST = 0.1
+"""Strength below which a file is better left alone."""
+HIGH = 90
+"""Quality from which blind networks without a strength harm."""
 
 
 def check_strength(strength: Sequence[float]) -> None:
@@ -37,7 +43,7 @@ def restored(
     """The images that a network's last layer makes: what it gives, added to its input if `residual`; or nearer to it.
 
     What is added is taken times the strength at the quality of each image, if there is any. Without tables, quality is
-    estimated from the pixels; images that show no JPEG lattice count as the best there is.
+    estimated from the pixels; images that show no JPEG lattice count as of quality 60.
     """
     if not strength:
         return images + found if residual else found
@@ -64,11 +70,21 @@ def table_quality(tables: Float[Tensor, "b t 8 8"]) -> Float[Tensor, " b"]:
 
 @torch.no_grad()
 def estimated_tables(images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b t 8 8"]:
-    """Standard tables of the quality that the pixels of decoded JPEGs show, wherever the grid starts; of 100 for none.
+    """Standard tables of the quality that the pixels of decoded JPEGs show, wherever the grid starts.
 
-    Images smaller than two blocks count as such, too.
+    Of 60 where none is found: in images that are smaller than two blocks, resized or rescaled, or in garish colours.
     """
     luma = images if images.shape[1] == 1 else ycbcr(images)[:, :1]
     luma = (255 * luma.clamp(0, 1)).round() / 255
     found = [estimate_quality(x[0], True, BLOCKS).quality if min(x.shape[1:]) >= 16 else None for x in luma.cpu()]
-    return torch.stack([standard_tables(q or 100, images.shape[1]) for q in found]).to(images)
+    return torch.stack([standard_tables(q or UNKNOWN, images.shape[1]) for q in found]).to(images)
+
+
+def better_alone(config: Any, tables: Float[Tensor, "b t 8 8"]) -> bool:
+    """Whether a network of this configuration has next to nothing to add to images with these tables, or harms them."""
+    if not hasattr(config, "strength"):  # it is told the tables
+        return False
+    quality = table_quality(tables)
+    if not config.strength:
+        return bool((quality >= HIGH).all())
+    return bool((strength_at(config.strength, quality) < LEAST).all())

@@ -1,7 +1,7 @@
 """Recipe of training a network that restores JPEG images."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from mriqf.restore import QGACConfig
 
@@ -75,8 +75,6 @@ def check_recipe(config: RestorerTrainConfig, model_config: Any) -> None:
     for name in ("double", "shifted", "smaller", "finer"):
         if not 0 <= (odds := getattr(config, name)) <= 1:
             raise ValueError(f"{name} is {odds}: a share of patches lies in 0 to 1")
-    if config.loss not in get_args(Loss):
-        raise ValueError(f"loss is {config.loss!r}: choose {', '.join(get_args(Loss))}")
     if config.told and not hasattr(model_config, "strength"):
         raise ValueError("told is given, and the network sees the tables already: leave it out")
     if config.shifted and (isinstance(model_config, QGACConfig) or getattr(model_config, "quantisation", False)):
