@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 Batch = TypeVar("Batch")
-DEPTH = 3  # batches that lie ready
+DEPTH = 1  # batches made while the network works on one: they take a small part of its time
 
 
 class Ahead(Generic[Batch]):
