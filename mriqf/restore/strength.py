@@ -72,7 +72,7 @@ def table_quality(tables: Float[Tensor, "b t 8 8"]) -> Float[Tensor, " b"]:
 def estimated_tables(images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b t 8 8"]:
     """Standard tables of the quality that the pixels of decoded JPEGs show, wherever the grid starts.
 
-    Where none is found, those of 60: in images that are smaller than two blocks, resized, rescaled or in garish colours.
+    Where none is found, those of 60: in images smaller than two blocks, resized, rescaled or in garish colours.
     """
     luma = images if images.shape[1] == 1 else ycbcr(images)[:, :1]
     luma = (255 * luma.clamp(0, 1)).round() / 255
