@@ -70,6 +70,7 @@ def test_participants_and_group(dataset, tmp_path, weights_file, capsys):
     assert quality.shape == scan.shape
     assert np.array_equal(quality.affine, scan.affine)
 
+    (dataset / "participants.tsv").write_text("participant_id\tsite\nsub-01\tOslo\nsub-02\tRome\n")
     assert main([str(dataset), str(out), "group"]) == 0
     assert capsys.readouterr().out == f"{out}\t6\t5\t1\n"
     rows = table(out / "group_quality.tsv")
@@ -80,6 +81,8 @@ def test_participants_and_group(dataset, tmp_path, weights_file, capsys):
     assert float(rows[0]["foreground_fraction"]) == pytest.approx(record["foreground_fraction"], rel=1e-5)
     assert [found["slice"] for found in record["slices"]] == [0, 1]
     assert rows[0]["n_slices"] == "2"
+    assert [row["site"] for row in rows] == ["Oslo", "Oslo", "Rome", "Rome", "Rome"]
+    assert [row["session"] for row in rows] == ["n/a", "n/a", "1", "2", "2"]
     assert table(out / "group_not_scored.tsv")[0]["source"] == "sub-01/anat/sub-01_FLAIR.nii.gz"
     pages = {name: (out / name).read_text() for name in ("sub-01.html", "group_quality.html")}
     assert "sub-01_FLAIR" in pages["sub-01.html"]
@@ -88,6 +91,7 @@ def test_participants_and_group(dataset, tmp_path, weights_file, capsys):
         data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
         assert all(volume["pictures"] and not volume["amiss"] for volume in data["volumes"])
         assert str(dataset) not in text
+    assert [trend["column"] for trend in data["trends"]] == ["site", "session"]
 
 
 def test_numbers_are_those_of_score(dataset, tmp_path, calibrated_file, capsys):
