@@ -36,6 +36,7 @@ docs: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python docs/failures.py
 	$(BIN)/python docs/pages.py
+	$(BIN)/python docs/browser.py
 	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
 
 # The same commit gives the same bytes.

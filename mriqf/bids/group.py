@@ -30,7 +30,7 @@ MEANINGS = {  # of columns whose names do not say all
 }
 
 
-def summarise(root: Path, out: Path) -> tuple[int, dict[str, str]]:
+def summarise(root: Path, out: Path) -> tuple[int, dict[str, str], dict[str, str]]:
     """Write ``group_quality.tsv``, its description, the page, and ``group_not_scored.tsv``.
 
     Returns
@@ -39,6 +39,8 @@ def summarise(root: Path, out: Path) -> tuple[int, dict[str, str]]:
         Number of scans in the table.
     dict
         Names of those without a score, and why.
+    dict
+        Sidecars and tables of the dataset that cannot be read, and why.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def summarise(root: Path, out: Path) -> tuple[int, dict[str, str]]:
     write_text(out / "group_not_scored.tsv", tsv(("source", "reason"), unscored.items()))
     if text is not None:
         write_text(out / "group_quality.html", text)
-    return len(scored), unscored
+    return len(scored), unscored, origin.damaged
 
 
 def tsv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

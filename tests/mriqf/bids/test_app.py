@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from benchmarks import bids
 from mriqf.bids.app import main
 from mriqf.bids.derivatives import derived
 from mriqf.bids.tree import find_scans
@@ -192,3 +193,22 @@ def test_names_of_derivatives_keep_order_and_differ(dataset):
     assert derived(run, "map", ".nii.gz", "quality").name == "sub-02_ses-2_run-2_mod-T1w_desc-quality_map.nii.gz"
     processed = type(run)(run.path, run.relative, "anat", {"sub": "02", "desc": "preproc"}, "T1w")
     assert derived(processed, "map", ".nii", "quality").name == "sub-02_mod-T1w_desc-preprocQuality_map.nii"
+
+
+def test_each_damaged_file_is_named_and_the_others_are_scored(tmp_path, weights_file, capsys, monkeypatch):
+    monkeypatch.setattr(bids, "EVERY", 5)
+    root, out = tmp_path / "data", tmp_path / "out"
+    broken, sidecars = bids.make(root, 20)
+    assert len(broken) == len(bids.DAMAGES) == len(sidecars)
+    assert main([str(root), str(out), "participant", "--weights", str(weights_file())]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in said if line.startswith("not scored: ")] == broken
+    assert main([str(root), str(out), "group"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [row["source"] for row in table(out / "group_not_scored.tsv")] == broken
+    assert {line.split(": ")[1] for line in said if line.startswith("warning: ")} == {
+        path for path in sidecars if path.replace(".json", ".nii.gz") not in broken
+    }
+    rows = table(out / "group_quality.tsv")
+    assert len(rows) == 16
+    assert {row["manufacturer"] for row in rows} == {"maker 0", "maker 1", "maker 2", "n/a"}

@@ -37,8 +37,11 @@ def test_tables_of_scans_and_participants(root):
     assert Origins(root).of(META) == {"site": "Oslo", "acq_time": "2020-01-02T03:04:05", "session": "2"}
 
 
-def test_damage_is_passed_over(root):
+def test_damage_is_passed_over_and_told(root):
     (root / "T1w.json").write_text("{")
     (root / "participants.tsv").write_bytes(b"\xff\xfe\x00")
-    (root / "sub-01/ses-2/sub-01_ses-2_scans.tsv").write_text("no\theader\n")
-    assert Origins(root).of(META) == {"session": "2"}
+    (root / "sub-01/ses-2/sub-01_ses-2_scans.tsv").write_text("no\theader\nx\ty\n")
+    origins = Origins(root)
+    assert origins.of(META) == origins.of(META) == {"session": "2"}
+    assert set(origins.damaged) == {"T1w.json", "participants.tsv", "sub-01/ses-2/sub-01_ses-2_scans.tsv"}
+    assert "has no column filename" in origins.damaged["sub-01/ses-2/sub-01_ses-2_scans.tsv"]

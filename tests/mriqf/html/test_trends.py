@@ -53,7 +53,9 @@ def test_few_dates_have_no_line():
     ],
 )
 def test_dates_of_bids_and_dicom(text, iso):
-    assert read_date(text).isoformat() == iso
+    found = read_date(text)
+    assert found is not None
+    assert found.isoformat() == iso
 
 
 @pytest.mark.parametrize("text", ["", "soon", "12:30", "123000", "3.0", "2024-13-01"])
