@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ import torch
 import mriqf
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from chromium import Browser
-from dicom_export import sample_slices
+Browser = import_module("chromium").Browser
+sample_slices = import_module("dicom_export").sample_slices
 
 
 def main() -> None:
