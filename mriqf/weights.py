@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,46 @@ def write(path: str | Path, tensors: dict[str, Tensor], card: dict[str, Any], *,
     )
     with atomic_path(Path(path), force) as temporary:
         temporary.write_bytes(data)
+
+
+def average(files: Sequence[str | Path], shares: Sequence[float]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weighted mean of the weights of one network, and the card of the last file with what was averaged.
+
+    Of trainings that began with the same weights, the mean often generalises better than each.
+
+    Parameters
+    ----------
+    files
+        Weights, or checkpoints of trainings, of which the averaged weights are taken; the last is no checkpoint.
+    shares
+        Of each file; they sum to one.
+
+    Raises
+    ------
+    ValueError
+        If the files hold different networks, the shares are others than the files, or the last file is a checkpoint.
+
+    References
+    ----------
+    Wortsman et al., Model soups: averaging weights of multiple fine-tuned models, ICML 2022, arXiv:2203.05482.
+    """
+    if len(shares) != len(files) or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"shares are {list(shares)}: give one for each of the {len(files)} files, summing to 1")
+    parts, card, kept = [], {}, "average."
+    for file in files:
+        tensors, card = read(file)
+        averaged = {key.removeprefix(kept): value for key, value in tensors.items() if key.startswith(kept)}
+        parts.append(averaged or tensors)
+        if {k: v.shape for k, v in parts[-1].items()} != {k: v.shape for k, v in parts[0].items()}:
+            raise ValueError(f"{file} holds another network than {files[0]}: average weights of one network")
+    if "network" not in card:
+        raise ValueError(f"{files[-1]} is a checkpoint: give the weights of a finished training last")
+    mean = {}
+    for key, value in parts[-1].items():
+        terms = torch.stack([share * part[key].double() for share, part in zip(shares, parts, strict=True)])
+        mean[key] = terms.sum(0).to(value.dtype)
+    what = [{"sha256": tensors_hash(file), "share": share} for file, share in zip(files, shares, strict=True)]
+    return mean, {key: value for key, value in card.items() if key not in ("validation", "curve")} | {"average": what}
 
 
 def read_checkpoint(path: Path, recipe: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,11 +1,14 @@
-"""`mriqf weights`: which trained weights there are."""
+"""`mriqf weights`: which trained weights there are, and averages of some."""
+
+from pathlib import Path
 
 from cyclopts import App
 
 from mriqf.commands.table import Column, Table, show
-from mriqf.weights import find, names, read
+from mriqf.weights import average as mean
+from mriqf.weights import find, names, read, write
 
-app = App(name="weights", help="List the trained weights, or say where they are.")
+app = App(name="weights", help="List the trained weights, say where they are, or average some.")
 
 JPEG = "restores JPEG images"
 ABOUT = {  # task, unit, and the limit to know first; of kinds that come in grey and RGB, of both
@@ -57,6 +60,24 @@ def list_weights(*, header: bool = False) -> None:
         file = find(name)
         count = sum(tensor.numel() for tensor in read(file)[0].values())
         table.row(dict(zip(FIELDS, (name, task, unit, count, file.stat().st_size, limits), strict=True)))
+
+
+@app.command
+def average(*weights: Path, out: Path, shares: tuple[float, ...], force: bool = False) -> None:
+    """Average weights of one network, of trainings that began with the same ones.
+
+    Parameters
+    ----------
+    weights
+        Files of weights, or checkpoints of trainings (their averaged weights); the last is no checkpoint.
+    out
+        Weights to write (.safetensors).
+    shares
+        Of each file; they sum to one.
+    force
+        Replace weights that exist.
+    """
+    write(out, *mean(weights, shares), force=force)
 
 
 @app.command

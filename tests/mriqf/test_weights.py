@@ -146,3 +146,26 @@ def test_no_card_can_name_a_class(tmp_path):
     weights.write(tmp_path / "a.safetensors", {"a": torch.zeros(2)}, {"network": "os.path", "config": {}})
     with pytest.raises(ValueError, match="holds no network of this version"):
         weights.load(tmp_path / "a.safetensors")
+
+
+def test_average_is_linear(tmp_path):
+    tensors = [{"a": torch.full((2, 3), float(k)), "n": torch.tensor(k)} for k in (1, 3)]
+    first, second, other = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "other"))
+    weights.write(first, {f"average.{k}": v for k, v in tensors[0].items()} | {"model.a": torch.zeros(2)}, {"step": 5})
+    weights.write(second, tensors[1], {"network": "error", "config": {}, "validation": {"mae": 1.0}})
+    mean, card = weights.average([first, second], [0.25, 0.75])
+    assert torch.equal(mean["a"], torch.full((2, 3), 2.5))
+    assert mean["n"].dtype == torch.int64
+    assert "validation" not in card
+    assert [part["share"] for part in card["average"]] == [0.25, 0.75]
+    same, _ = weights.average([second, second], [0.5, 0.5])
+    assert all(torch.equal(same[k], v) for k, v in tensors[1].items())
+    weights.write(other, {"a": torch.zeros(1)}, {"network": "error", "config": {}})
+    for files, shares, message in (
+        ([second, other], [0.5, 0.5], "another network"),
+        ([second, second], [0.5, 0.4], "summing to 1"),
+        ([second], [0.5, 0.5], "each of the 1 files"),
+        ([second, first], [0.5, 0.5], "is a checkpoint"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            weights.average(files, shares)
