@@ -15,8 +15,9 @@ from mriqf.commands.judge import IMAGE, JUDGED, Judge
 from mriqf.commands.kspace import Reconstruction, Scan, effective_acceleration
 from mriqf.commands.options import say
 from mriqf.io import Sampling
-from recon.evidence import gather
+from recon.evidence import GROUPS, Evidence, gather
 from recon.pipeline import prepare
+from recon.validate import risk
 
 MEASURED = ("held_out", "held_out_low", "held_out_high", "missing", "sure", "noise_std", "noise", "note")
 FOUND = (*JUDGED, "resolved", *IMAGE, *MEASURED)
@@ -44,7 +45,7 @@ def check_slice(job: Job, index: int, padded: bool) -> tuple[dict[str, Any], Flo
             y = job.scan.kspace([index])
             kspace, sense, turned = prepare(y, job.scan.mask, job.scan.coils([index], y))
             found_image = job.method(kspace, sense)
-            seen = None
+            seen = gathered = None
             if job.judge.kspace is not None:
                 gathered = gather(job.method, kspace, sense, found_image, seed=job.seed)
                 channels = gathered.channels.transpose(-2, -1) if turned else gathered.channels
@@ -53,7 +54,7 @@ def check_slice(job: Job, index: int, padded: bool) -> tuple[dict[str, Any], Flo
             told, quality = job.judge(image, seen)
             found: dict[str, Any] = dict.fromkeys(FOUND) | told | {"note": ""}
             if job.folds:
-                found |= _estimates(job, kspace, sense, padded)
+                found |= _estimates(job, kspace, sense, padded, gathered)
         except ValueError as error:
             raise ValueError(f"{data.source}: slice {index}: {error}") from None
     for message in dict.fromkeys(str(warning.message) for warning in caught):  # every fold has the same to say
@@ -78,9 +79,12 @@ def thinned(job: Job, index: int, sampling: Sampling, factors: Sequence[float]) 
 
 
 def _estimates(
-    job: Job, kspace: Complex[Tensor, "1 c h w"], sense: recon.Sense, padded: bool
+    job: Job, kspace: Complex[Tensor, "1 c h w"], sense: recon.Sense, padded: bool, gathered: Evidence | None
 ) -> dict[str, float | str | None]:
-    """Estimates from the data; None for those that cannot be had, and a note that says why."""
+    """Estimates from the data; None for those that cannot be had, and a note that says why.
+
+    What the k-space predictor had made already, the image, one with noise and a fold, is not made again.
+    """
     found: dict[str, float | str | None] = dict.fromkeys(MEASURED)
     notes, noise_std = [], 0.0
     try:
@@ -88,13 +92,19 @@ def _estimates(
             raise ValueError("rows at the edges are zero, without noise: crop the read-out")
         noise_std = recon.estimate_noise(kspace, sense).item() if job.noise_std is None else job.noise_std
         found |= {"noise_std": noise_std, "noise": "corners" if job.noise_std is None else "given"}
-        found["sure"] = recon.sure(job.method, kspace, sense, noise_std, seed=job.seed).nrmse.item()
+        if gathered is None:
+            found["sure"] = recon.sure(job.method, kspace, sense, noise_std, seed=job.seed).nrmse.item()
+        else:
+            std = torch.tensor([noise_std], device=kspace.device)
+            stein = risk(sense.mask * kspace, sense(gathered.image), sense, std, gathered.divergence)
+            found["sure"] = stein.nrmse.item()
     except ValueError as error:
         notes.append(f"sure: {error}")
     try:
         held = recon.held_out_residual(
-            job.method, kspace, sense, share=1 / job.folds, seed=job.seed, noise_std=noise_std
-        )
+            job.method, kspace, sense, share=1 / job.folds, seed=job.seed, noise_std=noise_std,
+            known=gathered.folds if gathered is not None and job.folds == GROUPS else (),
+        )  # fmt: skip
         low, high = held.folds.aminmax()
         found |= {"held_out": held.residual.item(), "held_out_low": low.item(), "held_out_high": high.item()}
         found["missing"] = held.missing.item()

@@ -11,6 +11,7 @@ import torch
 
 import mriqf
 import recon
+import recon.methods
 from mriqf.cli import main
 from mriqf.commands.check import PRINTED
 
@@ -252,6 +253,16 @@ def test_the_kspace_gives_the_number_and_the_image_stands_beside_it(run, full, t
         file["kspace"][:] = file["kspace"][:] * mask[:, None]
     _, rotated, _, _ = run(turned, *options[:-2], "--evidence", evidence)
     assert float(rotated[0]["nrmse"]) == pytest.approx(middle, rel=0.02)
+
+
+@pytest.mark.parametrize(("folds", "calls"), [(10, 1 + 2 + 9), (4, 1 + 2 + 4)])
+def test_no_reconstruction_is_made_twice(run, full, tmp_path, error_file, kspace_file, monkeypatch, folds, calls):
+    made, solver = [], recon.methods.SOLVERS["cg-sense"]
+    monkeypatch.setitem(recon.methods.SOLVERS, "cg-sense", lambda *a, **k: made.append(1) or solver(*a, **k))
+    options = ["--weights", error_file(), "--folds", folds, "--slices", 0, "--evidence", kspace_file(calibrated=True)]
+    options += ["--coil-maps", tmp_path / "csm.npy", "--csv", tmp_path / "out.csv", "--force", "--acceleration", 2]
+    assert run(full, *options)[0] == 0
+    assert len(made) == calls
 
 
 def test_the_kspace_may_refuse(run, full, tmp_path, error_file, kspace_file, monkeypatch):
