@@ -42,6 +42,7 @@ from mriqf.metrics.correlation import pcc, srcc
 from mriqf.scoring.evidence import KSpaceScorer, choose, read_image
 from mriqf.studies._frame.statistics import by_group
 from mriqf.training.groups.degrade import cell_errors
+from recon import given
 from recon.evidence import CHANNELS, FINDINGS, gather
 from recon.pipeline import estimate_coils, prepare
 from recon.simulate import measure
@@ -70,6 +71,8 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, nargs="*", default=(12, 13, 14, 15), help="12-15 are for testing")
     parser.add_argument("--slices", type=int, default=2, help="of each subject or set, evenly spaced")
     parser.add_argument("--anatomies", type=int, default=0, help="slices of each test anatomy, by simulated coils")
+    parser.add_argument("--split", choices=("val", "test"), default="test", help="of --anatomies; val to choose")
+    parser.add_argument("--stand-in", help="method whose folds stand in for those of images made elsewhere")
     parser.add_argument("--families", nargs="*", default=("random", "equispaced"))
     parser.add_argument("--accelerations", type=int, nargs="*", default=(2, 3, 4, 5, 6, 8))
     parser.add_argument("--methods", nargs="*", default=METHODS, help="names of methods, or files of weights")
@@ -81,6 +84,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore", recon.NotConverged)
     known = real_kspace.choose(options.methods)
+    stand_in = None if options.stand_in is None else real_kspace.choose([options.stand_in])[options.stand_in]
     scorer, by_kspace = mriqf.Scorer(options.weights), choose(options.evidence)
     done = {tuple(row[k] for k in KEY) for row in _rows(options.out)}
     for data, index, load in slices(options):
@@ -91,7 +95,10 @@ def main() -> None:
                 continue
             kspace, sense, truth = load(family, acceleration)
             for name in todo:
-                found = figures(known[name], kspace, sense, truth, options.folds, scorer, by_kspace)
+                method = known[name]
+                if stand_in is not None:
+                    method = given.anchored(method(sense.mask * kspace, sense), kspace, sense, stand_in)
+                found = figures(method, kspace, sense, truth, options.folds, scorer, by_kspace)
                 _append(options.out, (*key, name), found)
     summary(_rows(options.out))
 
@@ -106,7 +113,7 @@ def slices(options: argparse.Namespace) -> Iterator[tuple[str, int, Callable[[st
             for k in real_kspace.evenly(len(at), options.slices):
                 yield KNEE, int(at[k]), _simulated(images[at[k]], int(at[k]))
     if options.anatomies:
-        for anatomy, some in simulated_kspace.read(options.data, "test", options.anatomies, 1).items():
+        for anatomy, some in simulated_kspace.read(options.data, options.split, options.anatomies, 1).items():
             for k, image in enumerate(some):
                 yield f"simulated {anatomy}", k, _simulated(image, k, estimated=True)
     for name in options.sets:
