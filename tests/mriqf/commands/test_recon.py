@@ -507,7 +507,9 @@ def test_what_is_checked_is_what_is_written(run, tmp_path, volume, options):
 
 
 def test_images_that_are_too_small_for_a_score_are_reconstructed(run, tmp_path):
-    kspace = recon.simulate_kspace(torch.ones(1, 1, 24, 28) + 0j, recon.surface_coils(3, (24, 28), seed=0), 0.01, seed=0)
+    kspace = recon.simulate_kspace(
+        torch.ones(1, 1, 24, 28) + 0j, recon.surface_coils(3, (24, 28), seed=0), 0.01, seed=0
+    )
     status, lines, error, found = run(save(tmp_path / "a.h5", kspace.numpy()), "--check")
     assert status == 0
     assert "slice 0: no error to expect: " in error
