@@ -17,8 +17,8 @@ from recon.methods import Method, Reconstruction
 
 STAND_IN: Method = "cg-sense"
 """Method whose folds stand in for those of an image that cannot be made again."""
-WIDER = 1.0
-"""How many times wider the interval of such an image is."""
+WIDER = 1.2
+"""How many times wider the interval of such an image is: of 32 simulated validation images, 30 then lie in theirs."""
 FACTOR, LEAST = 2.0, 0.05
 """An image is said to disagree with its data if it misses them by as many times what noise and maps explain, and by as
 much of them."""
