@@ -1,15 +1,18 @@
 """What do the data say of a reconstruction, beside what its image says?
 
     python -m benchmarks.evidence DATA --out rows.tsv [--sets …] [--methods …] [--folds 2] [--evidence WEIGHTS]
+    python -m benchmarks.evidence DATA --out rows.tsv --sets --anatomies 2
 
 DATA holds mri/ and mri_real/. Slices of four test knees are measured by 8 simulated coils with noise of 1 % and
 reconstructed with the true coil maps; real multi-coil sets, none of which was trained on, are undersampled, and their
-maps are estimated from what is left; the truth is the combination of the full data with maps of its own. Each row is
-one reconstruction: its true NRMSE, the magnitude's within the object; the held-out residual, as it is, free of noise,
-and carried over to what was not sampled (`missing`); SURE, which knows the sampled part alone; `total`, the root of the
-squares of SURE and `missing`; difference of a fold's image (`spread`); the error told from the image alone, and from
-image and k-space together, with its interval; and the correlation of maps with the true local error. The noise is what
-`recon.estimate_noise` finds. Rows that a cut-off run has left are kept and skipped.
+maps are estimated from what is left; the truth is the combination of the full data with maps of its own. With
+`--anatomies N`, so do N slices of each anatomy of the test split of `data_manifests/modl.toml`, measured by 8 simulated
+coils with noise of 1 %, but with estimated maps. Each row is one reconstruction: its true NRMSE, the magnitude's within
+the object; the held-out residual, as it is, free of noise, and carried over to what was not sampled (`missing`); SURE,
+which knows the sampled part alone; `total`, the root of the squares of SURE and `missing`; difference of a fold's image
+(`spread`); the error told from the image alone, and from image and k-space together, with its interval; and the
+correlation of maps with the true local error. The noise is what `recon.estimate_noise` finds. Rows that a cut-off run
+has left are kept and skipped.
 
 The first table gives Spearman's correlation with the true NRMSE: over all rows, within each method, between the methods
 of one measurement, and over accelerations within slice, mask and method (the last two are means over these groups);
@@ -33,15 +36,17 @@ from torch import Tensor
 
 import mriqf
 import recon
-from benchmarks import real_kspace
+from benchmarks import real_kspace, simulated_kspace
 from mriqf import metrics
 from mriqf.metrics.correlation import pcc, srcc
 from mriqf.scoring.evidence import KSpaceScorer, choose, read_image
 from mriqf.studies._frame.statistics import by_group
 from mriqf.training.groups.labels import cell_errors
+from recon import given
 from recon.evidence import CHANNELS, FINDINGS, gather
 from recon.pipeline import estimate_coils, prepare
 from recon.simulate import measure
+from recon.validate import risk
 
 KNEE = "knee_stanford"
 SETS = (KNEE, *real_kspace.MULTICOIL)
@@ -65,6 +70,9 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=SETS, choices=SETS)
     parser.add_argument("--subjects", type=int, nargs="*", default=(12, 13, 14, 15), help="12-15 are for testing")
     parser.add_argument("--slices", type=int, default=2, help="of each subject or set, evenly spaced")
+    parser.add_argument("--anatomies", type=int, default=0, help="slices of each test anatomy, by simulated coils")
+    parser.add_argument("--split", choices=("val", "test"), default="test", help="of --anatomies; val to choose")
+    parser.add_argument("--stand-in", help="method whose folds stand in for those of images made elsewhere")
     parser.add_argument("--families", nargs="*", default=("random", "equispaced"))
     parser.add_argument("--accelerations", type=int, nargs="*", default=(2, 3, 4, 5, 6, 8))
     parser.add_argument("--methods", nargs="*", default=METHODS, help="names of methods, or files of weights")
@@ -76,6 +84,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore", recon.NotConverged)
     known = real_kspace.choose(options.methods)
+    stand_in = None if options.stand_in is None else real_kspace.choose([options.stand_in])[options.stand_in]
     scorer, by_kspace = mriqf.Scorer(options.weights), choose(options.evidence)
     done = {tuple(row[k] for k in KEY) for row in _rows(options.out)}
     for data, index, load in slices(options):
@@ -86,7 +95,10 @@ def main() -> None:
                 continue
             kspace, sense, truth = load(family, acceleration)
             for name in todo:
-                found = figures(known[name], kspace, sense, truth, options.folds, scorer, by_kspace)
+                method = known[name]
+                if stand_in is not None:
+                    method = given.anchored(method(sense.mask * kspace, sense), kspace, sense, stand_in)
+                found = figures(method, kspace, sense, truth, options.folds, scorer, by_kspace)
                 _append(options.out, (*key, name), found)
     summary(_rows(options.out))
 
@@ -100,6 +112,10 @@ def slices(options: argparse.Namespace) -> Iterator[tuple[str, int, Callable[[st
             at = np.flatnonzero(subject == s)
             for k in real_kspace.evenly(len(at), options.slices):
                 yield KNEE, int(at[k]), _simulated(images[at[k]], int(at[k]))
+    if options.anatomies:
+        for anatomy, some in simulated_kspace.read(options.data, options.split, options.anatomies, 1).items():
+            for k, image in enumerate(some):
+                yield f"simulated {anatomy}", k, _simulated(image, k, estimated=True)
     for name in options.sets:
         if name != KNEE:
             kspace = real_kspace.read(options.data, name)
@@ -107,9 +123,9 @@ def slices(options: argparse.Namespace) -> Iterator[tuple[str, int, Callable[[st
                 yield name, k, _undersampled(kspace[k : k + 1])
 
 
-def _simulated(image: np.ndarray, index: int) -> Callable[[str, int], tuple]:
+def _simulated(image: np.ndarray, index: int, *, estimated: bool = False) -> Callable[[str, int], tuple]:
     def load(family: str, acceleration: int) -> tuple:
-        problem = measure(image.astype(np.float32), family, acceleration, 1000 * index)
+        problem = measure(image.astype(np.float32), family, acceleration, 1000 * index, estimated=estimated)
         return problem.kspace, problem.sense, problem.target.abs()
 
     return load
@@ -138,12 +154,6 @@ def figures(
     by_kspace: KSpaceScorer | None,
 ) -> dict[str, float | str]:
     """Error and evidence of one reconstruction."""
-    images: list[Tensor] = []
-
-    def remembered(kspace: Tensor, sense: recon.Sense) -> Tensor:
-        images.append(method(kspace, sense))
-        return images[-1]
-
     start = time.perf_counter()
     image = method(sense.mask * kspace, sense)
     once = time.perf_counter() - start
@@ -169,10 +179,17 @@ def figures(
     checked = dict.fromkeys(("noise_std", "sure", "held_out", "held_out_noiseless", "missing"), float("nan"))
     with contextlib.suppress(ValueError):  # too little in the corners, or too few lines
         noise_std = recon.estimate_noise(kspace, sense)
-        checked |= {"noise_std": noise_std.item(), "sure": recon.sure(method, kspace, sense, noise_std).nrmse.item()}
-        plain = recon.held_out_residual(remembered, kspace, sense, folds=folds)
-        folded = iter(images)
-        noiseless = recon.held_out_residual(lambda *_: next(folded), kspace, sense, folds=folds, noise_std=noise_std)
+        checked["noise_std"] = noise_std.item()
+        stein = risk(sense.mask * kspace, sense(image), sense, noise_std, evidence.divergence)
+        checked["sure"] = stein.nrmse.item()
+        others = list(evidence.folds)
+
+        def remembered(kspace: Tensor, sense: recon.Sense) -> Tensor:
+            others.append(method(kspace, sense))
+            return others[-1]
+
+        plain = recon.held_out_residual(remembered, kspace, sense, folds=folds, known=evidence.folds)
+        noiseless = recon.held_out_residual(method, kspace, sense, folds=folds, noise_std=noise_std, known=others)
         checked |= {"held_out": plain.residual.item(), "held_out_noiseless": noiseless.residual.item()}
         checked["missing"] = noiseless.missing.item()
     region = metrics.object_mask(truth)
@@ -220,11 +237,12 @@ def summary(rows: list[dict[str, str]]) -> None:
     print()
     names = ("rho", "MAE", "within interval", "answered", "above 10 %, told below 5 %", "map r", "spread's map r")
     print("of", "n", "predictor", *names, sep="\t")
+    is_real = np.isin(text["data"], real_kspace.MULTICOIL)
     parts = {"all": np.ones(len(rows), bool)}
     parts |= {name: text["data"] == name for name in dict.fromkeys(text["data"])}
     parts |= {name: text["method"] == name for name in methods}
-    parts |= {f"real, {name}": (text["data"] != KNEE) & (text["method"] == name) for name in methods}
-    parts |= {"real": text["data"] != KNEE}
+    parts |= {f"real, {name}": is_real & (text["method"] == name) for name in methods}
+    parts |= {"real": is_real}
     for (label, part), name in itertools.product(parts.items(), (IMAGE, KSPACE)):
         if part.any():
             print(label, part.sum(), name, *_merits({k: v[part] for k, v in values.items()}, name), sep="\t")

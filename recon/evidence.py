@@ -49,6 +49,10 @@ class Evidence:
     """In the order of `FINDINGS`; positive, without a unit."""
     channels: Float[Tensor, "b k h w"]
     """In the order of `CHANNELS`; not negative, in the unit of the image."""
+    folds: tuple[Complex[Tensor, "b m h w"], ...]
+    """Images made without the samples of each fold: `recon.held_out_residual` takes them as `known`."""
+    divergence: Float[Tensor, " b"]
+    """Of what the reconstruction says of the measurement, by the measurement: `recon.validate.risk` takes it."""
 
 
 @torch.no_grad()
@@ -161,7 +165,7 @@ def gather(
     noise = _magnitude(moved - image) * (noise_std / step)[:, None, None, None]
     residual = _magnitude(sense.adjoint(predicted - measured))
     channels = torch.cat((_magnitude(image), spread, noise, torch.as_tensor(left).sqrt(), residual), 1)
-    return Evidence(image, findings.float(), channels.nan_to_num(0.0, 0.0, 0.0))
+    return Evidence(image, findings.float(), channels.nan_to_num(0.0, 0.0, 0.0), tuple(others), divergence)
 
 
 def outermost_noise(kspace: Complex[Tensor, "b c h w"], mask: Bool[Tensor, "#b 1 #h w"]) -> Float[Tensor, " b"]:

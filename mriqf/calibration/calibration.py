@@ -116,7 +116,12 @@ class Calibration:
     held_nrmse: tuple[float, ...]
 
     def expect(
-        self, score: float, ood_features: Float[np.ndarray, " m"], width: tuple[float, float] | None = None
+        self,
+        score: float,
+        ood_features: Float[np.ndarray, " m"],
+        width: tuple[float, float] | None = None,
+        *,
+        wider: float = 1.0,
     ) -> Expected:
         """Error expected of one slice.
 
@@ -128,13 +133,15 @@ class Calibration:
             See `mriqf.calibration.domain.describe`.
         width
             See `Scored.width`.
+        wider
+            How many times wider intervals are, for a score that is less certain than those of the calibration.
         """
         if math.isnan(score):
             return Expected(reason="no foreground")
         distance = float(self.domain.distance(ood_features[None])[0])
         if distance > REFUSED:
             return Expected(distance=distance, reason=f"unlike calibration (distance {distance:.2f} > {REFUSED:g})")
-        wider = max(distance, 1.0)
+        wider *= max(distance, 1.0)
         unlike, unlike_low, unlike_high = self.dissimilarity(score, None, wider)
         found = (None, None, None) if self.acceleration is None else self.acceleration(score, None, wider)
         similar = (1 - unlike, max(1 - unlike_high, 0.0), 1 - unlike_low)

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from tqdm import tqdm
 
 from mriqf import __version__
 from mriqf.cli import UsageError
-from mriqf.commands.check_slice import FOUND, MEASURED, Job, check_slice, thinned
+from mriqf.commands.check_slice import ALONE, FOUND, MEASURED, Job, check_slice, thinned
+from mriqf.commands.external import TIMEOUT, External
+from mriqf.commands.given import STAND_IN, open_given
 from mriqf.commands.judge import IMAGE, JUDGED, Judge
 from mriqf.commands.kspace import (
     DEFAULT,
@@ -40,18 +43,21 @@ from mriqf.scoring.scorer import Scorer
 from recon.pipeline import MOST_COILS
 
 PRINTED = (
-    "input", "slice", "method", "acceleration", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "resolved",
-    "image_nrmse", "image_score", "held_out", "missing", "sure", "note",
+    "input", "slice", "method", "acceleration", "inconsistency", "nrmse", "nrmse_low", "nrmse_high", "score", "unit",
+    "resolved", "image_nrmse", "image_score", "held_out", "missing", "sure", "note",
 )  # fmt: skip
 USED = (
-    "method", "acceleration", "weights", "evidence", "unit", "resolution", "modl", "lam", "coil_maps", "folds", "seed",
-    "version",
+    "method", "image", "command", "stand_in", "acceleration", "weights", "evidence", "unit", "resolution", "modl",
+    "lam", "coil_maps", "folds", "seed", "version",
 )  # fmt: skip
 
 
 def check(
     *kspace: str,
-    method: Method = DEFAULT,
+    method: Method | None = None,
+    image: str | None = None,
+    command: str | None = None,
+    timeout: float = TIMEOUT,
     mask: str | None = None,
     acceleration: float | None = None,
     center_fraction: float | None = None,
@@ -64,7 +70,7 @@ def check(
     coil_maps: Path | None = None,
     coils: int = MOST_COILS,
     noise_std: float | None = None,
-    folds: int = 10,
+    folds: int | None = None,
     slices: str = ":",
     what_if: tuple[float, ...] = (),
     csv: Path | None = None,
@@ -76,22 +82,36 @@ def check(
 ) -> int:
     """Check a reconstruction against the k-space that it is made from.
 
-    K-space is reconstructed as by `mriqf recon`. Prints a row a slice: effective acceleration; the NRMSE to expect with
+    K-space is reconstructed as by `mriqf recon`, by a program of yours (--command), or was reconstructed elsewhere
+    (--image). Prints a row a slice: effective acceleration; inconsistency, the share of the measured samples that the
+    image misses, and a note if that is more than noise and coil maps explain; the NRMSE to expect with
     its interval, and the score that stands for it (0–100, higher is better, see mriqf score), from image and k-space
     together by a k-space predictor (--evidence), else from the image alone; image_nrmse and image_score, which the
     image alone gets, where the k-space was asked, too; held_out, the relative error in measured lines that are kept
     from the reconstruction in turns (0 is perfect, 1 as bad as nothing), free of noise where that is known; missing,
     the relative error of the image if the lines that were never measured are foretold as well as those; sure, Stein's
     estimate of the relative error in the lines that were measured, which says nothing of the others; and a note on what
-    is empty. To programs, fields are separated by tabs: input, slice, method, acceleration, nrmse, nrmse_low,
-    nrmse_high, score, unit, resolved, image_nrmse, image_score, held_out, missing, sure, note.
+    is empty. To programs, fields are separated by tabs: input, slice, method, acceleration, inconsistency, nrmse,
+    nrmse_low, nrmse_high, score, unit, resolved, image_nrmse, image_score, held_out, missing, sure, note.
 
     Parameters
     ----------
     kspace
         Files in fastMRI HDF5, ISMRMRD, BART or NumPy, and folders of them, which are searched with all that is below.
     method
-        zero-filled, cg-sense, l1-wavelet, tv, modl or varnet.
+        zero-filled, cg-sense, l1-wavelet, tv, modl or varnet; modl if not given. With --image, the method whose
+        changes with the data stand in for those of the image, cg-sense if not given.
+    image
+        Images of the slices that were made elsewhere, in any format that mriqf score reads, as large as the k-space or
+        its reconstruction matrix, in any unit. Magnitudes get the phase of the method. How the image would change with
+        the data is not known then: held_out, missing and sure stay empty, and the interval is wider.
+    command
+        Program that reconstructs a slice, such as "python mine.py {in} {out}", run three times a slice: {in} is an HDF5
+        file of kspace (1, c, h, w), zero where it was not measured, mask (h, w) and estimated csm (1, c, h, w), {out}
+        the image to write, in any format that mriqf score reads. {in.npy} is k-space alone; {in.cfl}, {maps.cfl} and
+        {out.cfl} are BART's pairs.
+    timeout
+        Seconds that a run of the program may take.
     mask
         Family of sampling masks: random, equispaced, gaussian, poisson, or fastMRI's own, such as fastmri-random.
     acceleration
@@ -119,7 +139,8 @@ def check(
         Standard deviation of the real, and of the imaginary, part of the noise of k-space, in its unit, instead of
         what its corners show.
     folds
-        Into how many parts the lines outside the centre are dealt, 2 or more: each costs a reconstruction.
+        Into how many parts the lines outside the centre are dealt, 2 or more, of which each is held out once and costs
+        a reconstruction. If not given, one of ten that the k-space predictor needs anyway, or all ten without one.
     slices
         Which slices, as 10:30, 7 or ::5.
     what_if
@@ -145,8 +166,19 @@ def check(
     if not kspace:
         raise UsageError("no input given: mriqf check KSPACE…")
     chosen = parse_slices(slices)
+    if (image is not None) + (command is not None) > 1 or (command is not None and method is not None):
+        raise UsageError("--image, --command and --method (but for --image's folds) say who reconstructs: give one")
+    method = method or (DEFAULT if image is None else STAND_IN)
+    external = None if command is None else External(command, timeout)
+    if external is not None:
+        if lam is not None or modl is not None:
+            raise UsageError("--lam and --modl are for our own methods: write options of the program into --command")
+        external.check()
+    if image is not None and (what_if or folds is not None):
+        option = "--what-if" if what_if else "--folds"
+        raise UsageError(f"{option} makes reconstructions again, which --image cannot: leave it out, or use --command")
     check_options(method, lam, mask, acceleration, center_fraction)
-    if folds < 2:
+    if folds is not None and folds < 2:
         raise UsageError(f"--folds is {folds}: give 2 or more")
     if coils < 1:
         raise UsageError(f"--coils is {coils}: give 1 or more")
@@ -166,11 +198,18 @@ def check(
         raise UsageError(f"--weights {weights} takes {channels} channels: choose one for grey images")
     if what_if and by_kspace is None:
         raise UsageError("--what-if needs a k-space predictor: give --evidence")
-    network = choose_weights(method, modl, "--modl")
-    reconstruction = choose_method(method, lam, network, place, "--modl")
+    if folds is None:
+        folds = 10 if by_kspace is None else ALONE
+    if external is not None:
+        network, reconstruction = None, external
+    else:
+        network = choose_weights(method, modl, "--modl")
+        reconstruction = choose_method(method, lam, network, place, "--modl")
     used = {
-        "method": method, "weights": weights, "evidence": judge.evidence, "unit": scorer.predictor.unit,
-        "resolution": resolution, "modl": network, "lam": lam, "folds": folds, "seed": seed, "version": __version__,
+        "method": "image" if image is not None else "command" if command is not None else method,
+        "image": image, "command": command, "stand_in": None if image is None else method,
+        "weights": weights, "evidence": judge.evidence, "unit": scorer.predictor.unit, "resolution": resolution,
+        "modl": network, "lam": lam, "folds": folds, "seed": seed, "version": __version__,
     }  # fmt: skip
     failures: list[str] = []
     skipped: dict[str, str] = {}
@@ -180,6 +219,8 @@ def check(
         say(f"error: {line}")
 
     found = list(find_inputs(kspace, fail, skipped.__setitem__, RAW).values())
+    if image is not None and len(found) > 1:
+        raise UsageError(f"--image is of one file of k-space: give one, not {len(found)}")
     printed = _slice_table(found, judge, header)
     volumes: list[list[dict[str, Any]]] = []
     with tables(csv, None, ("input", "slice", *USED, *FOUND), force=force) as files:
@@ -196,7 +237,8 @@ def check(
                     sampling = find_sampling(data, indices)
                     pattern = choose_pattern(data, sampling, mask, acceleration, center_fraction, seed)
                     scan = Scan(data, pattern, csm, coils, device=place)
-                    job = Job(scan, reconstruction, judge, noise_std, folds, seed)
+                    given = None if image is None else open_given(image, data, indices, method)
+                    job = Job(scan, reconstruction, judge, noise_std, folds, seed, given)
                     padded = sampling.rows != slice(0, data.shape[0])
                     used["acceleration"] = effective_acceleration(pattern, sampling)
                     used["coil_maps"] = coil_maps.name if coil_maps else "ones" if data.n_coils == 1 else "espirit"
@@ -254,7 +296,7 @@ def _print_volumes(volumes: list[list[dict[str, Any]]], judge: Judge) -> None:
     show("")
     for rows in volumes:
         means = {}
-        for key in (*JUDGED[:-1], *IMAGE[:-1], *MEASURED[:5]):
+        for key in (*JUDGED[:-1], *IMAGE[:-1], *MEASURED[:6]):
             known = [row[key] for row in rows if row[key] is not None and not math.isnan(row[key])]
             means[key] = sum(known) / len(known) if known else None
         table.row(rows[0] | means | {"slices": len(rows)})
@@ -270,4 +312,9 @@ def _shown(judge: Judge) -> list[Column]:
         "by image", "0–100", 8, lambda row: "" if row["image_score"] is None else f"{row['image_score']:.1f}"
     )
     alone = [] if judge.kspace is None else [image]
-    return [factor, *expected, score_column(), *alone, *map(number, ("held_out", "missing", "sure"))]
+
+    def missed(row: Mapping[str, Any]) -> str:
+        return "" if row["inconsistency"] is None else f"{100 * row['inconsistency']:.1f}"
+
+    off = Column("off data", "%", 8, missed)
+    return [factor, off, *expected, score_column(), *alone, *map(number, ("held_out", "missing", "sure"))]

@@ -11,14 +11,30 @@ from jaxtyping import Complex, Float32
 from torch import Tensor
 
 import recon
+from mriqf.commands.external import External, upright
+from mriqf.commands.given import WIDER, GivenImages
 from mriqf.commands.judge import IMAGE, JUDGED, Judge
 from mriqf.commands.kspace import Reconstruction, Scan, effective_acceleration
 from mriqf.commands.options import say
 from mriqf.io import Sampling
-from recon.evidence import gather
+from recon.evidence import GROUPS, Evidence, gather
+from recon.given import disagreement
 from recon.pipeline import prepare
+from recon.validate import risk
 
-MEASURED = ("held_out", "held_out_low", "held_out_high", "missing", "sure", "noise_std", "noise", "note")
+MEASURED = (
+    "inconsistency",
+    "held_out",
+    "held_out_low",
+    "held_out_high",
+    "missing",
+    "sure",
+    "noise_std",
+    "noise",
+    "note",
+)
+ALONE = 1
+"""Folds that serve a k-space predictor: then no others need be made."""
 FOUND = (*JUDGED, "resolved", *IMAGE, *MEASURED)
 
 
@@ -31,8 +47,10 @@ class Job:
     judge: Judge
     noise_std: float | None
     folds: int
-    """0 for no estimates but those of the judge."""
+    """0 for no estimates but those of the judge; 1 for those of the one tenth that a k-space predictor takes."""
     seed: int
+    given: GivenImages | None = None
+    """Images made elsewhere; the method then stands in for theirs."""
 
 
 def check_slice(job: Job, index: int, padded: bool) -> tuple[dict[str, Any], Float32[np.ndarray, "h w"]]:
@@ -43,17 +61,25 @@ def check_slice(job: Job, index: int, padded: bool) -> tuple[dict[str, Any], Flo
         try:
             y = job.scan.kspace([index])
             kspace, sense, turned = prepare(y, job.scan.mask, job.scan.coils([index], y))
-            found_image = job.method(kspace, sense)
-            seen = None
+            method, found_image, missed, wrong = job.method, None, None, ""
+            if job.given is not None:
+                found_image, method, missed, wrong = job.given.fit(index, data, kspace, sense, turned, job.method)
+            elif isinstance(method, External) and turned:
+                method = upright(method)
+            if found_image is None:
+                found_image = method(kspace, sense)
+                missed = disagreement(found_image, kspace, sense).item()
+            seen = gathered = None
             if job.judge.kspace is not None:
-                gathered = gather(job.method, kspace, sense, found_image, seed=job.seed)
+                gathered = gather(method, kspace, sense, found_image, seed=job.seed)
                 channels = gathered.channels.transpose(-2, -1) if turned else gathered.channels
                 seen = gathered.findings[0].cpu(), data.crop(channels)[0].cpu()
             image = data.crop(found_image.transpose(-2, -1) if turned else found_image)[0, 0].abs().cpu().numpy()
-            told, quality = job.judge(image, seen)
+            told, quality = job.judge(image, seen, wider=1.0 if job.given is None else WIDER)
             found: dict[str, Any] = dict.fromkeys(FOUND) | told | {"note": ""}
-            if job.folds:
-                found |= _estimates(job, kspace, sense, padded)
+            if job.folds and job.given is None:
+                found |= _estimates(job, method, kspace, sense, padded, gathered)
+            found |= {"inconsistency": missed, "note": "; ".join(filter(None, (wrong, found["note"])))}
         except ValueError as error:
             raise ValueError(f"{data.source}: slice {index}: {error}") from None
     for message in dict.fromkeys(str(warning.message) for warning in caught):  # every fold has the same to say
@@ -78,23 +104,38 @@ def thinned(job: Job, index: int, sampling: Sampling, factors: Sequence[float]) 
 
 
 def _estimates(
-    job: Job, kspace: Complex[Tensor, "1 c h w"], sense: recon.Sense, padded: bool
+    job: Job,
+    method: Reconstruction,
+    kspace: Complex[Tensor, "1 c h w"],
+    sense: recon.Sense,
+    padded: bool,
+    gathered: Evidence | None,
 ) -> dict[str, float | str | None]:
-    """Estimates from the data; None for those that cannot be had, and a note that says why."""
+    """Estimates from the data; None for those that cannot be had, and a note that says why.
+
+    What the k-space predictor had made already, the image, one with noise and a fold, is not made again.
+    """
     found: dict[str, float | str | None] = dict.fromkeys(MEASURED)
     notes, noise_std = [], 0.0
+    groups = GROUPS if job.folds == ALONE else job.folds
     try:
         if padded:
             raise ValueError("rows at the edges are zero, without noise: crop the read-out")
         noise_std = recon.estimate_noise(kspace, sense).item() if job.noise_std is None else job.noise_std
         found |= {"noise_std": noise_std, "noise": "corners" if job.noise_std is None else "given"}
-        found["sure"] = recon.sure(job.method, kspace, sense, noise_std, seed=job.seed).nrmse.item()
+        if gathered is None:
+            found["sure"] = recon.sure(method, kspace, sense, noise_std, seed=job.seed).nrmse.item()
+        else:
+            std = torch.tensor([noise_std], device=kspace.device)
+            stein = risk(sense.mask * kspace, sense(gathered.image), sense, std, gathered.divergence)
+            found["sure"] = stein.nrmse.item()
     except ValueError as error:
         notes.append(f"sure: {error}")
     try:
         held = recon.held_out_residual(
-            job.method, kspace, sense, share=1 / job.folds, seed=job.seed, noise_std=noise_std
-        )
+            method, kspace, sense, share=1 / groups, folds=ALONE if job.folds == ALONE else None, seed=job.seed,
+            noise_std=noise_std, known=gathered.folds if gathered is not None and groups == GROUPS else (),
+        )  # fmt: skip
         low, high = held.folds.aminmax()
         found |= {"held_out": held.residual.item(), "held_out_low": low.item(), "held_out_high": high.item()}
         found["missing"] = held.missing.item()

@@ -43,7 +43,7 @@ class Judge:
         return self.scorer.calibration if self.kspace is None else self.kspace.calibration
 
     def __call__(
-        self, image: Float32[np.ndarray, "h w"], found: tuple[Tensor, Tensor] | None
+        self, image: Float32[np.ndarray, "h w"], found: tuple[Tensor, Tensor] | None, *, wider: float = 1.0
     ) -> tuple[dict[str, Any], Float32[np.ndarray, "h w"]]:
         """Score and NRMSE to expect, or the reason why there are none; and the map.
 
@@ -53,6 +53,8 @@ class Judge:
             Magnitude, any unit.
         found
             Findings (n,) and local channels (k, h, w) of its k-space, as the image is shown.
+        wider
+            How many times wider its interval is, by k-space that says less than that of its own method would.
         """
         whole = self.scorer(from_array(image, "image"))
         (seen,) = whole.slices
@@ -63,7 +65,7 @@ class Judge:
         reading = read_image(seen)
         if not self.kspace.knows(self.scorer.predictor):
             reading = reading.withheld()
-        better = self.kspace(*found, reading)
+        better = self.kspace(*found, reading, wider=wider)
         return told | self._told(better.value, better.expected), better.map
 
     def _told(self, score: float, expected: Expected | None) -> dict[str, Any]:

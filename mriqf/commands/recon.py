@@ -32,6 +32,8 @@ from mriqf.commands.kspace import (
     say_partial_fourier,
 )
 from mriqf.commands.options import choose_device, parse_slices, say
+from mriqf.commands.recon_check import MAP, TOLD, Checker, row, say_remarks
+from mriqf.commands.score_table import nrmse_column, score_column
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import writing
 from mriqf.io import find_sampling, read_kspace
@@ -43,7 +45,7 @@ from recon.partial_fourier import PartialFourier
 from recon.pipeline import MOST_COILS, Coils
 
 FILLS: dict[str, PartialFourier] = {"none": "zero-filled", "pocs": "pocs", "homodyne": "homodyne"}
-PRINTED = ("input", "slice", "method", "acceleration", "seconds")
+PRINTED = ("input", "slice", "method", "acceleration", "seconds", *TOLD)
 
 
 def reconstruct(
@@ -62,6 +64,7 @@ def reconstruct(
     map_sets: int = 1,
     partial_fourier: Literal["none", "pocs", "homodyne"] = "none",
     slices: str = ":",
+    check: bool = True,
     keep_complex: Annotated[bool, Parameter(name="--complex", negative="")] = False,
     header: bool = False,
     device: str = "auto",
@@ -72,8 +75,11 @@ def reconstruct(
     Data that are undersampled already, by their own mask or by zeros, are reconstructed as they are; fully sampled data
     are undersampled first, if an acceleration is given. Coil maps come from separate calibration lines where the file
     has more of those than k-space has itself; noise measurements make the coils independent; read-out oversampling is
-    removed. Slices of zeros are left empty. Prints a row a slice; to programs, fields are separated by tabs: input,
-    slice, method, acceleration (the effective one), seconds.
+    removed. Slices of zeros are left empty. Each image is checked against its k-space, as by `mriqf check`, which takes
+    two reconstructions more (--no-check leaves it out): the NRMSE to expect, its interval, the score that stands for
+    it, and a map of scores are written as `nrmse`, `nrmse_low`, `nrmse_high`, `score` (s,) and `quality_map` (s, h, w),
+    NaN where they are not known. Prints a row a slice; to programs, fields are separated by tabs: input, slice, method,
+    acceleration (the effective one), seconds, nrmse, nrmse_low, nrmse_high, score.
 
     Images are written as they come, into OUT.partial until all are there: the same command goes on with it.
 
@@ -108,6 +114,8 @@ def reconstruct(
         How lines that were left out on one side of k-space are filled: none, pocs or homodyne.
     slices
         Which slices, as 10:30, 7 or ::5.
+    check
+        Say how large the error of each image is to be expected.
     keep_complex
         Write the complex images too, as `reconstruction_complex`.
     header
@@ -132,8 +140,9 @@ def reconstruct(
     place = choose_device(device)
     network = choose_weights(method, modl)
     solve = choose_method(method, lam, network, place)
-    table = _table(kspace, header)
     check_target(out, force)
+    checker = Checker(place) if check else None
+    table = _table(kspace, header, checker)
     started = time.perf_counter()
     data = read_kspace(kspace)
     indices = range(data.n_slices)[chosen]
@@ -167,12 +176,17 @@ def reconstruct(
         "weights_hash": None if network is None else file_hash(find_weights(network)),
         "coil_maps_hash": None if coil_maps is None else file_hash(coil_maps),
         "complex": keep_complex,
+        "check": checker is not None,
     }
-    scan = Scan(data, pattern, csm, coils, map_sets, place)
     shape = data.image_shape or data.shape
+    beside = {} if checker is None else dict.fromkeys(TOLD, ()) | {MAP: shape}
+    attrs = used if checker is None else used | checker.attrs
+    scan = Scan(data, pattern, csm, coils, map_sets, place)
     with (
         writing(out),
-        PartialImages(out, run, used, pattern, (len(indices), *shape), keep_complex=keep_complex, force=force) as file,
+        PartialImages(
+            out, run, attrs, pattern, (len(indices), *shape), keep_complex=keep_complex, beside=beside, force=force
+        ) as file,
     ):
         if before := int((file.states != PENDING).sum()):
             say(f"{file.partial}: goes on behind {before} of {len(indices)} slices")
@@ -181,7 +195,7 @@ def reconstruct(
                 say(f"{kspace}: slice {index} is all zeros: skipped, its image is empty")
                 file.mark(number, EMPTY)
         try:
-            _fill(file, scan, solve, partial_fourier, indices, used, table, kspace)
+            _fill(file, scan, solve, partial_fourier, indices, used, table, kspace, checker)
         except BaseException:
             if done := int((file.states != PENDING).sum()):
                 say(f"{file.partial}: keeps {done} of {len(indices)} slices: the same command goes on with the others")
@@ -202,6 +216,7 @@ def _fill(
     used: dict[str, Any],
     table: Table,
     kspace: str,
+    checker: Checker | None,
 ) -> None:
     """Reconstruct the slices that are missing, batch by batch; slices of one position share their maps."""
     data = scan.data
@@ -225,16 +240,22 @@ def _fill(
                     images = recon.reconstruct(
                         y, scan.mask, solve, csm=coils, partial_fourier=FILLS[partial_fourier], batch=len(batch)
                     )
+                    checked = [None] * len(batch)
+                    if checker is not None:
+                        fills = FILLS[partial_fourier]
+                        checked = checker(solve, y, scan.mask, coils, images, data, fills)
+                        say_remarks(kspace, batch, checked)
                 except ValueError as error:
                     raise ValueError(f"{name}: {error}") from None
             for message in dict.fromkeys(str(warning.message) for warning in caught):
                 say(f"warning: {name}: {message}")
-            for index, image in zip(batch, data.crop(images.cpu().numpy()), strict=True):
-                file.write(indices.index(index), np.linalg.norm(image, axis=0), image[0])
+            for index, image, found in zip(batch, data.crop(images.cpu().numpy()), checked, strict=True):
+                beside = None if found is None else found.told
+                file.write(indices.index(index), np.linalg.norm(image, axis=0), image[0], beside)
             seconds = (time.perf_counter() - began) / len(batch)
-            for index in batch:
-                table.row({"input": kspace, "slice": index, "seconds": f"{seconds:.2f}",
-                           "method": used["method"], "acceleration": used["effective_acceleration"]})  # fmt: skip
+            for index, found in zip(batch, checked, strict=True):
+                table.row({"input": kspace, "slice": index, "seconds": f"{seconds:.2f}", "method": used["method"],
+                           "acceleration": used["effective_acceleration"], **row(found)})  # fmt: skip
             bar.update(len(batch))
 
 
@@ -244,11 +265,15 @@ def _state(kspace: str) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _table(kspace: str, header: bool) -> Table:
+def _table(kspace: str, header: bool, checker: Checker | None) -> Table:
     shown = [
         Column("slice", "", 5, lambda row: str(row["slice"])),
         Column("method", "", 11, lambda row: row["method"], words=True),
         Column("R", "", 6, lambda row: f"{row['acceleration']:.2f}"),
         Column("time", "s", 7, lambda row: row["seconds"]),
     ]
+    if checker is not None:
+        calibration = checker.judge.calibration
+        shown += [] if calibration is None else [nrmse_column(calibration)]
+        shown.append(score_column())
     return Table(PRINTED, shown, [kspace], "k-space", header=header)

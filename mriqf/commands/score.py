@@ -58,9 +58,10 @@ def score(
     Prints a row a slice: the NRMSE to expect with its interval, where there is a calibration; the score, 0–100, higher
     is better; the share of the slice that is object. The score of qf-mri is 100 − 20·log2(NRMSE / 1 %): 100 at 1 % or
     less, 20 points less for each doubling, 0 at 32 %; that of qf-gray and qf-rgb is JPEG quality. An image of a kind
-    that the calibration does not know gets a reason instead of a score. A terminal shows a row a volume at the end,
-    too. To programs, fields are separated by tabs: input, slice, time, nrmse, nrmse_low, nrmse_high, score, unit,
-    resolved, foreground_fraction, pool, weights, remark.
+    that the calibration does not know gets a reason instead of a score. It cannot tell whether a learned reconstruction
+    made an image, nor what that has invented or lost: where there is k-space, use mriqf check (--image for an image
+    made elsewhere). A terminal shows a row a volume at the end, too. To programs, fields are separated by tabs: input,
+    slice, time, nrmse, nrmse_low, nrmse_high, score, unit, resolved, foreground_fraction, pool, weights, remark.
 
     Parameters
     ----------

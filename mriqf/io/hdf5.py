@@ -14,6 +14,8 @@ from mriqf.io.volume import ReadError, Volume, reading, stack
 
 DEFLATE, FLETCHER32 = 1, 3  # HDF5's numbers of its filters
 KEYS = ("reconstruction", "reconstruction_rss", "reconstruction_esc")
+COMPLEX = "reconstruction_complex"
+"""Complex values of `reconstruction`, as `mriqf recon --complex` stores them."""
 
 
 def read_hdf5(path: Path) -> Volume:
@@ -24,7 +26,9 @@ def read_hdf5(path: Path) -> Volume:
         for key in KEYS:
             if isinstance(images := member(file, key), h5py.Dataset):
                 check_stored(path, key, images)
-                return _fastmri(path, key, images.shape)
+                values = member(file, COMPLEX)
+                beside = isinstance(values, h5py.Dataset) and values.shape == images.shape
+                return _fastmri(path, key, images.shape, COMPLEX if beside else key)
         sets = {
             f"{top}/{name}/data": data
             for top, group in members(file)
@@ -44,15 +48,20 @@ def read_hdf5(path: Path) -> Volume:
         raise ReadError(f"{path}: its keys are {keys}: store the images under {KEYS[0]!r}, of shape (s, h, w)")
 
 
-def _fastmri(path: Path, key: str, shape: tuple[int, ...]) -> Volume:
+def _fastmri(path: Path, key: str, shape: tuple[int, ...], values: str) -> Volume:
     match shape:
         case (h, w):
-            return stack(path, lambda _: _load(path, key, ()), (h, w))
+            index, size, grid = (lambda _: ()), (h, w), (1,)
         case (s, h, w):
-            return stack(path, lambda i: _load(path, key, (i,)), (h, w), grid=(s,))
+            index, size, grid = (lambda i: (i,)), (h, w), (s,)
         case (s, 1, h, w):
-            return stack(path, lambda i: _load(path, key, (i, 0)), (h, w), grid=(s,))
-    raise ReadError(f"{path}: {key!r} has shape {shape}: combine coils and save it as (s, h, w)")
+            index, size, grid = (lambda i: (i, 0)), (h, w), (s,)
+        case _:
+            raise ReadError(f"{path}: {key!r} has shape {shape}: combine coils and save it as (s, h, w)")
+    return stack(
+        path, lambda i: _load(path, key, index(i)), size, grid=grid,
+        load_complex=lambda i: _load(path, values, index(i), check=True),
+    )  # fmt: skip
 
 
 def _ismrmrd(path: Path, key: str, shape: tuple[int, ...]) -> Volume:
@@ -65,13 +74,15 @@ def _ismrmrd(path: Path, key: str, shape: tuple[int, ...]) -> Volume:
     raise ReadError(f"{path}: {key!r} has shape {shape}, not ISMRMRD's (n, 1, z, y, x): write it with ismrmrd")
 
 
-def _load(path: Path, key: str, index: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
+def _load(path: Path, key: str, index: tuple[int, ...], *, check: bool = False) -> Shaped[np.ndarray, "..."]:
     import h5py
 
     with h5py.File(path) as file:
         found: Any = file
         for name in key.split("/"):
             found = member(found, name)
+        if check:
+            check_stored(path, key, found)
         pixels = unpacked(path, key, found, index)
     if pixels.dtype.names == ("real", "imag"):  # ISMRMRD's complex numbers
         return pixels["real"] + 1j * pixels["imag"]

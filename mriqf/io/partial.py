@@ -1,6 +1,7 @@
 """Images that are written as they come, so that a run that was cut off goes on where it stopped."""
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,9 @@ from mriqf.io.atomic import check_target, reserve
 PENDING, WRITTEN, EMPTY = 0, 1, 2
 """States of a slice: not reconstructed yet, reconstructed, without signal."""
 ROOM = 2**16  # bytes that HDF5 takes beside the images
+IMAGES = ("reconstruction", "reconstruction_complex")
+Kinds = dict[str, tuple[np.dtype, tuple[int, ...]]]
+"""Type of an array's values, and shape of one image's part of it."""
 RUN = "run"  # attribute that tells runs apart
 
 
@@ -39,6 +43,8 @@ class PartialImages:
         Number of images, height and width.
     keep_complex
         Store complex images too.
+    beside
+        Names of further arrays of float32, and the shape of an image's part of each; NaN until it is written.
     force
         Allow older files, whole or partial, to be replaced.
 
@@ -59,15 +65,18 @@ class PartialImages:
         shape: tuple[int, int, int],
         *,
         keep_complex: bool = False,
+        beside: Mapping[str, tuple[int, ...]] | None = None,
         force: bool = False,
     ):
         check_target(path, force)
         self.path, self.partial = path, path.with_name(f"{path.name}.partial")
         self._force = force
         text = json.dumps(run, sort_keys=True)
-        kinds = {"reconstruction": np.dtype("<f4")} | (
-            {"reconstruction_complex": np.dtype("<c8")} if keep_complex else {}
-        )
+        size = (shape[1], shape[2])
+        kinds: Kinds = {"reconstruction": (np.dtype("<f4"), size)}
+        if keep_complex:
+            kinds["reconstruction_complex"] = (np.dtype("<c8"), size)
+        kinds |= {name: (np.dtype("<f4"), part) for name, part in (beside or {}).items()}
         if self.partial.exists():
             with self.partial.open("r+b") as file:
                 _lock(file.fileno(), self.partial)
@@ -80,7 +89,7 @@ class PartialImages:
             if differing:
                 self.partial.unlink()
         if not self.partial.exists():
-            _lay_out(self.partial, text, attrs, mask, shape, kinds)
+            _lay_out(self.partial, text, attrs, mask, shape[0], kinds)
         self._kinds = kinds
         self._places, self._state_at = _places(self.partial, (*kinds, "state"))
         self._file = self.partial.open("r+b", buffering=0)
@@ -94,11 +103,16 @@ class PartialImages:
         """State of each slice."""
 
     def write(
-        self, i: int, image: Float32[np.ndarray, "h w"], values: Complex64[np.ndarray, "h w"] | None = None
+        self,
+        i: int,
+        image: Float32[np.ndarray, "h w"],
+        values: Complex64[np.ndarray, "h w"] | None = None,
+        beside: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the magnitude of an image and, where they are kept, its complex values."""
-        for key, kind in self._kinds.items():
-            part = np.ascontiguousarray(image if key == "reconstruction" else values, kind).tobytes()
+        """Write the magnitude of an image, its complex values where they are kept, and what stands beside it."""
+        parts = {"reconstruction": image, "reconstruction_complex": values} | dict(beside or {})
+        for key, (kind, shape) in self._kinds.items():
+            part = np.broadcast_to(np.asarray(parts.get(key, np.nan), kind), shape).tobytes()
             self._put(self._places[key] + i * len(part), part)
         os.fsync(self._file.fileno())
         self.mark(i, WRITTEN)
@@ -135,24 +149,24 @@ def _lay_out(
     run: str,
     attrs: Mapping[str, Any],
     mask: Bool[np.ndarray, "*h w"],
-    shape: tuple[int, int, int],
-    kinds: Mapping[str, np.dtype],
+    n: int,
+    kinds: Kinds,
 ) -> None:
     """Write the file with images of zeros, whole or not at all."""
     import h5py
 
     temporary = path.with_name(f".{uuid4().hex}-{path.name}")
-    size = int(np.prod(shape)) * sum(kind.itemsize for kind in kinds.values()) + mask.nbytes + ROOM
+    size = n * sum(math.prod(shape) * kind.itemsize for kind, shape in kinds.values()) + mask.nbytes + ROOM
     try:
         reserve(temporary, size)  # a disk that is full is noticed before HDF5 does, which would not get over it
         with h5py.File(temporary, "w") as file:
             file["mask"] = mask
-            file["state"] = np.zeros(shape[0], np.uint8)
+            file["state"] = np.zeros(n, np.uint8)
             file.attrs.update({key: value for key, value in attrs.items() if value is not None} | {RUN: run})
-            for key, kind in kinds.items():
-                data = file.create_dataset(key, shape, kind)
-                for i in range(shape[0]):
-                    data[i] = 0  # gives it a place in the file
+            for key, (kind, shape) in kinds.items():
+                data = file.create_dataset(key, (n, *shape), kind)
+                for i in range(n):
+                    data[i] = 0 if key in IMAGES else np.nan  # gives it a place in the file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from jaxtyping import Float32, Float64, Shaped
+from jaxtyping import Complex64, Float32, Float64, Shaped
 
 from mriqf.io.bounds import WORDS, ReadError, check_claim, check_regular, named, stored_bytes, words
 
@@ -39,6 +39,8 @@ class Volume:
         Lengths of the slice axes, the first one fastest: ``(s,)`` or ``(z, t)``.
     rows_up
         Whether row 0 is at the bottom of the picture as radiologists look at it (NIfTI), rather than at its top.
+    read_complex
+        Slice by index, complex64 ``(h, w)``; None where the file has magnitudes, or real numbers, alone.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Volume:
     affine: Float64[np.ndarray, "4 4"]
     grid: tuple[int, ...]
     rows_up: bool
+    read_complex: Callable[[int], Complex64[np.ndarray, "h w"] | None] = lambda _: None
 
 
 @contextmanager
@@ -108,10 +111,12 @@ def stack(
     channels: int = 1,
     affine: Float64[np.ndarray, "4 4"] | None = None,
     rows_up: bool = False,
+    load_complex: Callable[[int], Shaped[np.ndarray, "..."]] | None = None,
 ) -> Volume:
     """Volume whose slices come from ``load(i)``, of shape ``(h, w)`` or ``(3, h, w)``, made sound on the way.
 
-    Where the source is a path, its size on disk bounds what it may claim.
+    Complex values, if they are stored beside magnitudes, come from ``load_complex(i)``. Where the source is a path, its
+    size on disk bounds what it may claim.
     """
     shape, grid = (int(shape[0]), int(shape[1])), tuple(map(int, grid))
     n_slices = math.prod(grid)
@@ -128,10 +133,19 @@ def stack(
             raw = np.asarray(load(index))
         return _sound(raw.reshape(-1, *raw.shape[-2:]), f"{source}: slice {index}", (channels, *shape))
 
+    def read_complex(index: int) -> Complex64[np.ndarray, "h w"] | None:
+        read_slice(index)  # refuses what is not sound
+        with reading(source):
+            raw = np.asarray((load_complex or load)(index))
+        if raw.dtype.kind != "c":
+            return None
+        if raw.size != shape[0] * shape[1] or not np.isfinite(raw).all():
+            raise ReadError(f"{source}: slice {index}: its complex values {raw.shape} are not finite, or no image")
+        return raw.reshape(shape).astype(np.complex64)
+
     identity = np.eye(4)
-    return Volume(
-        str(source), n_slices, shape, channels, read_slice, identity if affine is None else affine, grid, rows_up
-    )
+    place = identity if affine is None else affine
+    return Volume(str(source), n_slices, shape, channels, read_slice, place, grid, rows_up, read_complex)
 
 
 def _sound(raw: Shaped[np.ndarray, "ch h w"], name: str, shape: tuple[int, int, int]) -> Float32[np.ndarray, "ch h w"]:

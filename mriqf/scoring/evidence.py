@@ -95,7 +95,12 @@ class KSpaceScorer:
 
     @torch.inference_mode()
     def __call__(
-        self, findings: Float[Tensor, " n"], channels: Float[Tensor, "k h w"], image: ImageReading
+        self,
+        findings: Float[Tensor, " n"],
+        channels: Float[Tensor, "k h w"],
+        image: ImageReading,
+        *,
+        wider: float = 1.0,
     ) -> KSpaceScore:
         """Score of one reconstruction.
 
@@ -105,6 +110,8 @@ class KSpaceScorer:
             Of `recon.evidence.gather`, the channels as the image is shown.
         image
             `read_image` of the same image.
+        wider
+            How many times wider the interval is than the calibration has it, 1 or more.
 
         Raises
         ------
@@ -121,7 +128,9 @@ class KSpaceScorer:
         if self.calibration is not None and found.width is not None:
             below, above = (math.log(10) * found.width[0]).tolist()
             features = found.features[0, :, 0, 0].double().numpy()
-            expected = self.calibration.expect(score_of_error(error, clamp=False), features, (below, above))
+            expected = self.calibration.expect(
+                score_of_error(error, clamp=False), features, (below, above), wider=wider
+            )
         cells = 10**found.cells
         quality = upsample_map(score_of_error(cells), shape, model.stride)[0]
         return KSpaceScore(score_of_error(error), error, quality, cells[0, 0], expected)

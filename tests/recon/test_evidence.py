@@ -21,6 +21,7 @@ from recon.evidence import (
     BOUNDS,
     CHANNELS,
     FINDINGS,
+    GROUPS,
     _centre,
     _continued,
     expected_missing,
@@ -28,6 +29,7 @@ from recon.evidence import (
     outermost_noise,
     side_lobe,
 )
+from recon.validate import risk
 
 C, H, W = 6, 48, 64
 CSM = birdcage(C, (H, W))
@@ -114,6 +116,22 @@ def test_it_is_what_the_checks_measure():
     assert found["missing"] == pytest.approx(noiseless.missing.item(), rel=1e-4)
     stein = sure(cg_sense, measured, sense, noise, seed=2, epsilon=1.0)
     assert found["sure"] == pytest.approx(stein.nrmse.item(), rel=1e-3)
+
+
+def test_its_fold_and_divergence_serve_the_checks():
+    sense, measured, calls = Sense(COLUMNS, CSM), COLUMNS * KSPACE, []
+
+    def counted(kspace, operator):
+        calls.append(operator)
+        return cg_sense(kspace, operator)
+
+    found, std = gather(counted, measured, sense, seed=2), torch.tensor([STD])
+    once = len(calls)
+    held = held_out_residual(counted, measured, sense, seed=2, known=found.folds)
+    assert len(calls) - once == GROUPS - 1
+    assert held.residual.item() == pytest.approx(held_out_residual(cg_sense, measured, sense, seed=2).residual.item())
+    stein = risk(measured, sense(found.image), sense, std, found.divergence)
+    assert stein.nrmse.item() == pytest.approx(sure(cg_sense, measured, sense, STD, seed=2).nrmse.item(), rel=1e-2)
 
 
 def test_three_reconstructions_and_two_of_an_image_that_is_there():

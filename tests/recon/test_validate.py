@@ -42,6 +42,17 @@ def test_closed_forms(mask):
         torch.testing.assert_close(found.folds, torch.full_like(found.folds, expected), atol=1e-5, rtol=1e-5)
 
 
+def test_images_that_are_there_are_not_made_again():
+    sense, first, seen = Sense(COLUMNS, CSM), [], []
+    whole = held_out_residual(recorded(cg_sense, first), KSPACE, sense, folds=3)
+    known = [cg_sense(kspace, Sense(mask[:, :, :1], CSM)) for kspace, mask in first[:2]]
+    again = held_out_residual(recorded(cg_sense, seen), KSPACE, sense, folds=3, known=known)
+    assert len(seen) == 1
+    torch.testing.assert_close(again.folds, whole.folds, rtol=1e-4, atol=1e-6)
+    held_out_residual(recorded(cg_sense, seen), KSPACE, sense, folds=1, known=known)
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("mask", [COLUMNS, POINTS])
 @pytest.mark.parametrize("folds", [None, 3])
 def test_each_sample_is_held_out_once(mask, folds):

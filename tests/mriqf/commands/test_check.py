@@ -11,6 +11,7 @@ import torch
 
 import mriqf
 import recon
+import recon.methods
 from mriqf.cli import main
 from mriqf.commands.check import PRINTED
 
@@ -212,7 +213,7 @@ def test_error_to_expect_stands_before_the_score(full, tmp_path, volume, capsys,
     for limit in (1e9, 1e-9):  # how far what is known reaches
         far = dataclasses.replace(known.expected, reason="" if limit > 1 else "unlike calibration (distance 2.00 > 1)",
                                   distance=0.5 if limit > 1 else 2.0, nrmse=0.06 if limit > 1 else None)  # fmt: skip
-        monkeypatch.setattr("mriqf.calibration.Calibration.expect", lambda *_, far=far: far)
+        monkeypatch.setattr("mriqf.calibration.Calibration.expect", lambda *_, far=far, **__: far)
         capsys.readouterr()
         assert main([*options, *(["--csv", str(tmp_path / f"{limit}.csv")])]) == 0
         header, line = (text.split("\t") for text in capsys.readouterr().out.splitlines())
@@ -254,11 +255,21 @@ def test_the_kspace_gives_the_number_and_the_image_stands_beside_it(run, full, t
     assert float(rotated[0]["nrmse"]) == pytest.approx(middle, rel=0.02)
 
 
+@pytest.mark.parametrize(("folds", "calls"), [(10, 1 + 2 + 9), (4, 1 + 2 + 4)])
+def test_no_reconstruction_is_made_twice(run, full, tmp_path, error_file, kspace_file, monkeypatch, folds, calls):
+    made, solver = [], recon.methods.SOLVERS["cg-sense"]
+    monkeypatch.setitem(recon.methods.SOLVERS, "cg-sense", lambda *a, **k: made.append(1) or solver(*a, **k))
+    options = ["--weights", error_file(), "--folds", folds, "--slices", 0, "--evidence", kspace_file(calibrated=True)]
+    options += ["--coil-maps", tmp_path / "csm.npy", "--csv", tmp_path / "out.csv", "--force", "--acceleration", 2]
+    assert run(full, *options)[0] == 0
+    assert len(made) == calls
+
+
 def test_the_kspace_may_refuse(run, full, tmp_path, error_file, kspace_file, monkeypatch):
     options = ["--weights", error_file(), "--folds", 2, "--slices", 0, "--evidence", kspace_file(calibrated=True)]
     options += ["--coil-maps", tmp_path / "csm.npy", "--csv", tmp_path / "out.csv", "--force"]
     far = mriqf.calibration.Expected(distance=3.0, reason="unlike calibration (distance 3.00 > 2)")
-    monkeypatch.setattr("mriqf.calibration.Calibration.expect", lambda *_: far)
+    monkeypatch.setattr("mriqf.calibration.Calibration.expect", lambda *_, **__: far)
     _, lines, _, _ = run(full, *options)
     assert (lines[0]["nrmse"], lines[0]["score"]) == ("", "")
     assert lines[0]["note"].startswith("score: unlike calibration (distance 3.00 > 2)")

@@ -16,6 +16,8 @@ import recon.pipeline
 import recon.weights
 from mriqf import weights
 from mriqf.cli import main
+from mriqf.commands.recon import PRINTED
+from mriqf.commands.recon_check import TOLD
 from mriqf.io import read
 from mriqf.io.partial import PartialImages
 
@@ -57,6 +59,8 @@ def run(tmp_path, capsys):
         out = out or tmp_path / "out.h5"
         if "--method" not in options:
             options = (*options, "--method", "cg-sense")
+        if "--check" not in options:
+            options = (*options, "--no-check")  # three times as fast
         status = main(["recon", str(source), "--out", str(out), *map(str, options)])
         printed = capsys.readouterr()
         written = None
@@ -76,7 +80,7 @@ def test_fully_sampled_data_give_the_image(run, full, volume):
     status, lines, error, written = run(full, "--method", "zero-filled")
     assert (status, error) == (0, "")
     assert [line[:4] for line in lines] == [[str(full), str(i), "zero-filled", "1.0000"] for i in range(2)]
-    assert all(float(line[4]) >= 0 and len(line) == 5 for line in lines)
+    assert all(float(line[4]) >= 0 and len(line) == len(PRINTED) for line in lines)
     assert written["reconstruction"].dtype == np.float32
     assert nrmse(written["reconstruction"], volume[1]) < 0.01
     assert written["mask"].all()
@@ -464,6 +468,54 @@ def test_two_sets_of_maps(run, full, volume):
     assert nrmse(written["reconstruction"], volume[1]) < 0.1
 
 
+def test_the_error_to_expect_is_written_beside_the_image(run, full, tmp_path, capsys):
+    """As `mriqf check` says it of each slice."""
+    status, lines, error, found = run(full, "--acceleration", 3, "--check")
+    assert (status, error) == (0, "")
+    assert main(["check", str(full), "--acceleration", "3", "--method", "cg-sense", "--header"]) == 0
+    header, *rows = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert (found["check"], found["score_unit"]) == ("kspace, qf-mri", "100 - 20 log2(NRMSE / 1 %)")
+    assert found["quality_map"].shape == found["reconstruction"].shape
+    for i, (line, texts) in enumerate(zip(lines, rows, strict=True)):
+        other = dict(zip(header, texts, strict=True))
+        mine = dict(zip(PRINTED, line, strict=True))
+        for key in TOLD:
+            if other[key] == "":  # a picture that the calibration does not know
+                assert mine[key] == "" and np.isnan(found[key][i])
+            else:
+                assert float(mine[key]) == pytest.approx(float(other[key]), rel=0.02)
+                assert found[key][i] == pytest.approx(float(other[key]), rel=0.02)
+        assert 0 <= found["quality_map"][i].min() < found["quality_map"][i].max() <= 100
+    _, lines, _, without = run(full, "--acceleration", 3, out=tmp_path / "without.h5")
+    assert set(found) - set(without) == {"nrmse", "nrmse_low", "nrmse_high", "score", "quality_map"} | {
+        "check", "score_unit",
+    }  # fmt: skip
+    np.testing.assert_array_equal(found["reconstruction"], without["reconstruction"])
+    assert lines[0][5:] == [""] * 4
+
+
+@pytest.mark.parametrize("options", [("--partial-fourier", "homodyne"), ("--map-sets", 2), ("--method", "zero-filled")])
+def test_what_is_checked_is_what_is_written(run, tmp_path, volume, options):
+    mask = recon.masks.draw("random", (H, W), 2, 0.16, 0).numpy()
+    mask[W - 20 :] = False
+    samples = (volume[0] * mask).swapaxes(2, 3)  # phase encoding along rows
+    path = save(tmp_path / "a.h5", np.concatenate([samples, 0 * samples[:1]]))
+    status, lines, _, found = run(path, *options, "--check")
+    assert status == 0 and len(lines) == 2
+    assert np.isfinite(found["quality_map"][:2]).all() and np.isnan(found["quality_map"][2]).all()
+    assert np.isnan(found["nrmse"][2])
+
+
+def test_images_that_are_too_small_for_a_score_are_reconstructed(run, tmp_path):
+    kspace = recon.simulate_kspace(
+        torch.ones(1, 1, 24, 28) + 0j, recon.surface_coils(3, (24, 28), seed=0), 0.01, seed=0
+    )
+    status, lines, error, found = run(save(tmp_path / "a.h5", kspace.numpy()), "--check")
+    assert status == 0
+    assert "slice 0: no error to expect: " in error
+    assert lines[0][5:] == [""] * 4 and np.isnan(found["score"]).all() and found["reconstruction"].any()
+
+
 @pytest.mark.end_to_end
 def test_a_killed_run_loses_nothing(tmp_path, volume):
     path = save(tmp_path / "a.h5", np.concatenate([volume[0]] * 12))
@@ -477,6 +529,7 @@ def test_a_killed_run_loses_nothing(tmp_path, volume):
         "l1-wavelet",
         "--acceleration",
         "2",
+        "--no-check",
         "--out",
     ]
     with subprocess.Popen([*command, str(tmp_path / "b.h5")], stdout=subprocess.PIPE, text=True) as process:

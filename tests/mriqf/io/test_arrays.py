@@ -78,3 +78,13 @@ def test_one_slice_in_memory(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 4 * 256 * 256 * 4
+
+
+def test_complex_values_keep_their_phase(tmp_path):
+    values = np.exp(1j * np.arange(24.0)).reshape(2, 3, 4)
+    np.save(tmp_path / "a.npy", values)
+    volume = read(tmp_path / "a.npy")
+    np.testing.assert_allclose(volume.read_complex(1), values[1], rtol=1e-6)
+    np.testing.assert_allclose(volume.read_slice(1), 1, rtol=1e-6)
+    np.save(tmp_path / "b.npy", values.real)
+    assert read(tmp_path / "b.npy").read_complex(1) is None

@@ -37,6 +37,24 @@ def test_fastmri(tmp_path, key, shape):
     np.testing.assert_array_equal(np.stack([volume.read_slice(i)[0] for i in range(4)]), STACK)
 
 
+def test_complex_values(tmp_path):
+    """Beside magnitudes, as `mriqf recon --complex` writes them, or in their place."""
+    values = (STACK * np.exp(1j * STACK)).astype(np.complex64)
+    beside = read(write(tmp_path / "a.h5", reconstruction=np.abs(values), reconstruction_complex=values))
+    alone = read(write(tmp_path / "b.h5", reconstruction=values[:, None]))
+    for volume in (beside, alone):
+        np.testing.assert_array_equal(np.stack([volume.read_complex(i) for i in range(4)]), values)
+        np.testing.assert_allclose(volume.read_slice(2)[0], STACK[2], rtol=1e-6)
+    other = write(tmp_path / "c.h5", reconstruction=STACK, reconstruction_complex=values[:2])
+    assert read(other).read_complex(0) is None
+    assert read(write(tmp_path / "d.h5", reconstruction=STACK)).read_complex(0) is None
+    values[1, 2, 3] = np.nan
+    broken = read(write(tmp_path / "e.h5", reconstruction=STACK, reconstruction_complex=values))
+    assert np.isfinite(broken.read_slice(1)).all()
+    with pytest.raises(ReadError, match=r"slice 1: its complex values .* are not finite"):
+        broken.read_complex(1)
+
+
 def test_prediction_goes_first(tmp_path):
     path = write(tmp_path / "a.h5", reconstruction_rss=STACK, reconstruction=2 * STACK)
     np.testing.assert_array_equal(read(path).read_slice(1)[0], 2 * STACK[1])

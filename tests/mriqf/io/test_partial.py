@@ -26,6 +26,21 @@ def read(path):
         return {key: np.asarray(value) for key, value in file.items()} | dict(file.attrs)
 
 
+def test_numbers_beside_the_images_are_unknown_until_they_are_written(tmp_path):
+    path, beside = tmp_path / "a.h5", {"score": (), "map": (2, 3)}
+    with opened(path, beside=beside) as file:
+        file.write(2, np.abs(IMAGES[2]), None, {"score": 71.5, "map": np.arange(6.0).reshape(2, 3)})
+        file.write(0, np.abs(IMAGES[0]))
+    with opened(path, beside=beside) as file:  # goes on
+        file.write(1, np.abs(IMAGES[1]), None, {"score": 12.0})
+        file.finish()
+    found = read(path)
+    np.testing.assert_array_equal(found["score"], np.array([np.nan, 12, 71.5, np.nan], np.float32))
+    np.testing.assert_array_equal(found["map"][2], [[0, 1, 2], [3, 4, 5]])
+    assert np.isnan(found["map"][[0, 1, 3]]).all() and found["map"].shape == (4, 2, 3)
+    np.testing.assert_allclose(found["reconstruction"][:3], np.abs(IMAGES[:3]), rtol=1e-6)
+
+
 @pytest.mark.parametrize("keep_complex", [True, False])
 def test_written_in_any_order_and_whole_in_the_end(tmp_path, keep_complex):
     with opened(tmp_path / "a.h5", keep_complex=keep_complex) as file:

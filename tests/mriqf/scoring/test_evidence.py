@@ -50,6 +50,9 @@ def test_number_map_and_interval(disc, error_file, kspace_file):
     assert found.expected is not None and found.expected.in_domain
     assert found.expected.nrmse_low < found.expected.nrmse < found.expected.nrmse_high
     assert KSpaceScorer(kspace_file("b.safetensors"))(*evidence(), reading).expected is None
+    wider = scorer(*evidence(), reading, wider=1.5)
+    assert wider.error == found.error and wider.expected.nrmse == found.expected.nrmse
+    assert wider.expected.nrmse_low < found.expected.nrmse_low < found.expected.nrmse_high < wider.expected.nrmse_high
     other = scorer(*evidence(), reading.withheld())
     assert math.isfinite(other.error) and other.error != found.error
 

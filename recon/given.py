@@ -1,0 +1,148 @@
+"""Images that another program made of a measurement: their scale, their place, and how they would change with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from recon.operator import Sense
+
+NEARER = 0.5
+"""Another place is believed if less than this share of what is unlike at the given one is unlike there."""
+
+
+def fit_scale(
+    image: Complex[Tensor, "b m h w"], kspace: Complex[Tensor, "b c h w"], sense: Sense
+) -> Complex[Tensor, "b m h w"]:
+    """An image with the complex factor by which it agrees best with the measured samples.
+
+    Parameters
+    ----------
+    image
+        Complex image in any unit, with any phase of the whole.
+    kspace
+        Measured k-space; values outside the mask are ignored.
+    sense
+        Operator with the mask and coil maps of the measurement.
+
+    Returns
+    -------
+    Tensor
+        Image in the unit of the k-space; zero where it says nothing of the samples.
+    """
+    predicted = sense(image)
+    measured = sense.mask * kspace
+    size = predicted.abs().double().square().sum((1, 2, 3), keepdim=True)
+    shared = (predicted.conj().to(torch.complex128) * measured).sum((1, 2, 3), keepdim=True)
+    return (shared / size.clamp_min(1e-300)).to(image.dtype) * image
+
+
+def with_phase(magnitude: Float[Tensor, "b 1 h w"], image: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b 1 h w"]:
+    """A magnitude with the phase of another image; real where that is zero."""
+    return torch.polar(magnitude, image.angle())
+
+
+def disagreement(
+    image: Complex[Tensor, "b m h w"], kspace: Complex[Tensor, "b c h w"], sense: Sense
+) -> Float[Tensor, " b"]:
+    """``‖A x - y‖ / ‖y‖`` over the measured samples: how far an image is from its own data; 1 for one of zeros.
+
+    Parameters
+    ----------
+    image
+        Complex image in the unit of the k-space.
+    kspace, sense
+        As in `fit_scale`.
+    """
+    measured = sense.mask * kspace
+    off = (sense(image) - measured).abs().double().square().sum((1, 2, 3))
+    size = measured.abs().double().square().sum((1, 2, 3))
+    return torch.where(size > 0, off / size.clamp_min(1e-300), 0.0).sqrt().float()
+
+
+def anchored(
+    image: Complex[Tensor, "b m h w"],
+    kspace: Complex[Tensor, "b c h w"],
+    sense: Sense,
+    stand_in: Callable[[Tensor, Sense], Tensor],
+) -> Callable[[Tensor, Sense], Tensor]:
+    """A method that gives this image for this measurement, and changes with other data as another method does.
+
+    `recon.evidence.gather` of it tells of the image what the image alone can be held to, its agreement with the data,
+    and takes the rest, its sensitivity to data and noise, from the other method.
+
+    Parameters
+    ----------
+    image
+        In the unit of the k-space.
+    kspace, sense
+        The measurement that it was made of.
+    stand_in
+        The other method.
+    """
+    away = image - stand_in(sense.mask * kspace, sense)
+    return lambda other, operator: stand_in(other, operator) + away
+
+
+@dataclass(frozen=True)
+class Place:
+    """How an image has to be moved to lie as another one does: mirrored or turned first, then rolled."""
+
+    turns: int
+    """Quarter turns, counter-clockwise as `numpy.rot90` turns."""
+    mirrored: bool
+    """Columns in reverse order, before it is turned."""
+    shift: tuple[int, int]
+    """Rows down and columns to the right that it is rolled by at last, as `numpy.roll` rolls."""
+
+    @property
+    def cure(self) -> str:
+        """What NumPy makes of it, in words of code; empty if it lies right."""
+        code = "image[:, ::-1]" if self.mirrored else "image"
+        code = f"numpy.rot90({code}, {self.turns})" if self.turns else code
+        code = f"numpy.roll({code}, {self.shift}, (0, 1))" if any(self.shift) else code
+        return "" if code == "image" else code
+
+
+def find_place(image: Float[Tensor, "h w"], reference: Float[Tensor, "p q"]) -> Place:
+    """Whether an image lies as another one of the same object does, or mirrored, turned or displaced.
+
+    It is believed to lie right unless another place leaves less than half of what is unlike, by the correlation of
+    magnitudes. Of another size, it lies in the place that is most alike.
+
+    Parameters
+    ----------
+    image
+        Magnitude, any unit.
+    reference
+        Magnitude that lies right, such as a reconstruction of the same measurement, with the same number of pixels.
+    """
+    seen = _standard(reference)
+    best, most, given = Place(0, False, (0, 0)), -1.0, -1.0
+    for mirrored in (False, True):
+        for turns in range(4):
+            moved = torch.rot90(image.flip(1) if mirrored else image, turns)
+            if moved.shape != reference.shape:
+                continue
+            alike = torch.fft.ifft2(torch.fft.fft2(seen) * torch.fft.fft2(_standard(moved)).conj()).real
+            if not mirrored and turns == 0:
+                given = alike[0, 0].item()
+            peak = int(alike.argmax())
+            if alike.flatten()[peak].item() > most:
+                most = alike.flatten()[peak].item()
+                shift = divmod(peak, alike.shape[1])
+                best = Place(turns, mirrored, (_signed(shift[0], len(alike)), _signed(shift[1], alike.shape[1])))
+    lies_right = given > -1 and 1 - most > NEARER * (1 - given)
+    return Place(0, False, (0, 0)) if lies_right else best
+
+
+def _standard(x: Tensor) -> Tensor:
+    """Without its mean, with a norm of 1."""
+    x = x.double() - x.double().mean()
+    return x / torch.linalg.vector_norm(x).clamp_min(1e-300)
+
+
+def _signed(shift: int, n: int) -> int:
+    return shift - n if shift > n // 2 else shift
