@@ -194,6 +194,8 @@ def _alike(examples: Examples, row: int, other: int) -> bool:
     """Whether two images are of one target, one size and one object."""
     if examples["group"][row] != examples["group"][other]:
         return False
+    if examples["image"][row].shape != examples["image"][other].shape:
+        return False
     inside, same = (examples["cells"][r][1] >= 0 for r in (row, other))
     return bool(inside.any()) and np.array_equal(inside, same)
 
