@@ -23,6 +23,8 @@ from mriqf.training.parallel import own_device
 
 Examples = dict[str, Any]
 QUANTILES = (0.05, 0.5, 0.95)
+LITTLE = 0.04
+"""Errors of images below which a local flaw stands out."""
 TOLD_APART = 0.03
 """Difference of two images' errors, in their logarithm (base 10), from which on their order counts."""
 
@@ -46,7 +48,7 @@ class NRMSETrainConfig:
     order: float = 0.02
     """Weight of the order of the images of a target."""
     flawed: float = 0.15
-    """Share of images with a local flaw, beside what is wrong everywhere."""
+    """Share of images with a local flaw, beside what is wrong everywhere; three times it where little is wrong."""
     spliced: float = 0.25
     """Share of images that show another image of their target in one place."""
     ema: float = 0.998
@@ -165,7 +167,7 @@ def make_batch(
                 if partners:
                     other = _example(examples, partners[int(rng.integers(len(partners)))])
                     image, cells, nrmse = spliced(image, cells, *other, rng)
-            image, cells, nrmse = varied(image, cells, nrmse, rng, flawed)
+            image, cells, nrmse = varied(image, cells, nrmse, rng, 3 * flawed if nrmse < LITTLE else flawed)
         parts.append((torch.from_numpy(image)[None, None], torch.from_numpy(cells)[None], nrmse))
     h, w = (max(-(-image.shape[axis] // 32) * 32 for image, *_ in parts) for axis in (2, 3))
     images, errors, inside = [], [], []
