@@ -36,18 +36,22 @@ docs: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python docs/failures.py
 	$(BIN)/python docs/pages.py
+	$(BIN)/python docs/browser.py
 	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
 
 # The same commit gives the same bytes.
 dist: $(VENV)/ready
 	$(BIN)/python -m build --no-isolation --outdir dist
 
-# Versions and checksums of all that a container installs, but for torch, whose build is chosen there.
+# Versions and checksums of all that a container installs, but for torch, whose build is chosen there and brings its own
+# packages of CUDA.
 lock: $(VENV)/ready
+	mkdir -p build
 	$(BIN)/python -m pip install --quiet 'uv>=0.5'
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra bids --extra cluster --extra dicom --extra recon \
 		--constraint constraints.txt --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-		--no-header --no-annotate --no-emit-package torch --torch-backend cpu --output-file container/requirements.txt
+		--no-header --no-annotate --no-emit-package torch --upgrade --output-file build/lock.txt
+	awk '/^[a-z]/ { ours = !/^(cuda|nvidia|triton)/ } ours' build/lock.txt > container/requirements.txt
 
 # The steps of the containers in an empty prefix, and scores without a network.
 container-check: $(VENV)/ready

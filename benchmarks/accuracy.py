@@ -19,9 +19,9 @@ from mriqf.commands.demo import embedded_slice
 from mriqf.io import from_array
 from mriqf.jpeg import compress_pixels
 from mriqf.jpeg.lattice import estimate_quality
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import for_inference
-from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, percentile_scale, volume_scale
 from mriqf.scoring.scorer import jpeg_trace, score
 from mriqf.scoring.slices import score_slices

@@ -38,7 +38,7 @@ from mriqf import metrics
 from mriqf.metrics.correlation import pcc, srcc
 from mriqf.scoring.evidence import KSpaceScorer, choose, read_image
 from mriqf.studies._frame.statistics import by_group
-from mriqf.training.groups.degrade import cell_errors
+from mriqf.training.groups.labels import cell_errors
 from recon.evidence import CHANNELS, FINDINGS, gather
 from recon.pipeline import estimate_coils, prepare
 from recon.simulate import measure

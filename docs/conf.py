@@ -16,7 +16,7 @@ author = copyright = "The mriqf developers"  # noqa: A001 (Sphinx's name)
 version = release = mriqf.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["generated/failures.md"]  # a part of meaning.md
+exclude_patterns = ["generated/failures.md", "generated/browser.md"]  # parts of meaning.md and web.md
 default_role = "py:obj"  # names in docstrings become links where there is something to link to
 
 myst_heading_anchors = 3
@@ -33,6 +33,7 @@ python_use_unqualified_type_names = True
 html_theme = "furo"
 html_title = "mriqf"
 html_show_sourcelink = False
+html_extra_path = ["generated/hosted"]  # by docs/browser.py
 html_copy_source = False
 
 

@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.base import ErrorModel, Predictor, load_predictor
 from mriqf.predictors.unit import score_of_error
-from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.pooling import cell_weight
 from mriqf.scoring.scale import percentile_scale
 from mriqf.tiles import padding

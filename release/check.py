@@ -1,7 +1,8 @@
 """Checks of a release: python release/check.py [--quick]; needs git, uv and twine.
 
-Version and changelog, wheel and source archive reproducible and sound, dependencies that resolve for each system and
-Python, and the wheel, installed into an empty prefix, used without a network. `--quick` leaves out the last.
+Version and changelog, CITATION.cff by cffconvert and the conda recipe by rattler-build, both in environments that uv
+makes for them, wheel and source archive reproducible and sound, dependencies that resolve for each system and Python,
+and the wheel, installed into an empty prefix, used without a network. `--quick` leaves out the last.
 """
 
 import argparse
@@ -20,6 +21,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LARGEST = 30e6  # bytes of the wheel
 PYTHONS = ("3.11", "3.12", "3.13")
+RENDER = """
+import pathlib, rattler_build
+rendered = rattler_build.Stage0Recipe.from_yaml(pathlib.Path("release/conda/recipe.yaml").read_text()).render()
+assert [one.recipe.package.name for one in rendered] == ["mriqf"], rendered
+"""
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
 
 
@@ -36,6 +42,10 @@ def main() -> int:
 
     check("one version everywhere", "; ".join(versions()))
     check("nothing uncommitted", run("git", "status", "--porcelain")[1].partition("\n")[0])
+    uv = (sys.executable, "-m", "uv", "--quiet")
+    check("citation is valid", problem(*run(*uv, "tool", "run", "cffconvert@2.0.0", "--validate")))
+    python = ("run", "--no-project", "--with", "py-rattler-build>=0.73", "python", "-c", RENDER)
+    check("conda recipe renders", problem(*run(*uv, *python)))
     with tempfile.TemporaryDirectory() as scratch:
         first, second = (build(Path(scratch, name)) for name in ("a", "b"))
         check("built twice, the same bytes", "" if digests(first) == digests(second) else "they differ")

@@ -1,5 +1,13 @@
-"""An export of DICOM studies with series of twenty kinds, made of any images."""
+"""An export of DICOM studies with series of twenty kinds, made of any images: python tests/dicom_export.py FOLDER.
 
+The command makes it of four slices that are moved copies of matplotlib's sample slice of a head.
+"""
+
+import gzip
+import sys
+from pathlib import Path
+
+import matplotlib
 import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
@@ -169,3 +177,14 @@ def make_export(root, images):
     (root / NAME / "notes.txt").write_text("no DICOM")
     (root / NAME / "study0" / "copy").write_bytes((root / NAME / "study0" / "s1" / "IM0000").read_bytes())
     return numbers
+
+
+def sample_slices(count):
+    """Slices of 256 × 256, each a moved copy of matplotlib's sample slice of a head."""
+    packed = Path(matplotlib.get_data_path(), "sample_data", "s1045.ima.gz").read_bytes()
+    image = np.frombuffer(gzip.decompress(packed), ">u2").reshape(256, 256).astype(np.int16)
+    return np.stack([np.roll(image, 4 * k, 0) for k in range(count)])
+
+
+if __name__ == "__main__":
+    make_export(Path(sys.argv[1]), sample_slices(4))

@@ -194,8 +194,8 @@ def test_tables_of_results_stand_under_the_command_that_prints_them(path):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
 
 
-def guide_pages():
-    spec = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
+def guide_pages(name="pages"):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -209,6 +209,16 @@ def test_guide_leads_links_of_the_repository_to_its_own_pages():
     assert pages.relink("[a](../../LICENSE)", results, results) == "a"
     kept = "![a](../../x.png) [b](https://example.org/x) [c](#d)"
     assert pages.relink(kept, results, results) == kept
+
+
+def test_guide_is_built_without_npm_too(tmp_path, monkeypatch, capsys):
+    browser = guide_pages("browser")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("MRIQF_WEB_RUNTIME", raising=False)
+    browser.main(tmp_path)
+    assert (tmp_path / "browser.md").read_text() == browser.ABSENT
+    assert list((tmp_path / "hosted").iterdir()) == []
+    assert "does not host the page: onnxruntime-web" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -84,7 +84,9 @@ def score_dataset(
     if analysis_level == "group":
         read_description(bids_dir)
         prepare(bids_dir, output_dir)
-        count, unscored = summarise(bids_dir, output_dir)
+        count, unscored, damaged = summarise(bids_dir, output_dir)
+        for source, reason in damaged.items():
+            say(f"warning: {source}: {reason}")
         for source, reason in unscored.items():
             say(f"not scored: {source}: {reason}")
         show(f"{output_dir}\t{count + len(unscored)}\t{count}\t{len(unscored)}")

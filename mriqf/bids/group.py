@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mriqf.bids.derivatives import ABOUT, records, write_json, write_text
+from mriqf.bids.origin import Origins
 from mriqf.bids.pages import make_page
+from mriqf.html.trends import GROUPS, TIMES
 
 PICTURED = 500  # scans: a page of more has no pictures, which are on those of the participants
 MEANINGS = {  # of columns whose names do not say all
@@ -23,10 +25,12 @@ MEANINGS = {  # of columns whose names do not say all
     "domain": "ok, or why nothing is said of errors: the calibration does not know such images",
     "jpeg_quality": "Quality of an earlier JPEG compression, if the pixels still show it",
     "note": "What makes the numbers doubtful",
+    "acq_time": "Date and time of the acquisition, by the dataset's scans.tsv or sidecars",
+    "field_t": "Field strength in tesla, by the sidecars",
 }
 
 
-def summarise(root: Path, out: Path) -> tuple[int, dict[str, str]]:
+def summarise(root: Path, out: Path) -> tuple[int, dict[str, str], dict[str, str]]:
     """Write ``group_quality.tsv``, its description, the page, and ``group_not_scored.tsv``.
 
     Returns
@@ -35,6 +39,8 @@ def summarise(root: Path, out: Path) -> tuple[int, dict[str, str]]:
         Number of scans in the table.
     dict
         Names of those without a score, and why.
+    dict
+        Sidecars and tables of the dataset that cannot be read, and why.
 
     Raises
     ------
@@ -45,15 +51,22 @@ def summarise(root: Path, out: Path) -> tuple[int, dict[str, str]]:
     scored = [record for _, record in found if "not_scored" not in record]
     unscored = {record["bids_meta"]["source"]: record["not_scored"] for _, record in found if "not_scored" in record}
     columns = list(dict.fromkeys(key for record in scored for key in record if key not in ABOUT))
-    header = ["bids_name", *columns, "n_slices"]
-    table = [[r["bids_name"], *(r.get(key) for key in columns), len(r["slices"])] for r in scored]
-    text = make_page(root, out, found, 1 if len(scored) <= PICTURED else 0, [out / "group_quality.tsv"])
+    origin = Origins(root)
+    origins = {record["bids_meta"]["source"]: origin.of(record["bids_meta"]) for record in scored}
+    told = [key for key in (*TIMES, *GROUPS) if any(key in one for one in origins.values())]
+    header = ["bids_name", *columns, "n_slices", *told]
+    table = []
+    for record in scored:
+        numbers = (record.get(key) for key in columns)
+        own = origins[record["bids_meta"]["source"]]
+        table.append([record["bids_name"], *numbers, len(record["slices"]), *(own.get(key) for key in told)])
+    text = make_page(root, out, found, 1 if len(scored) <= PICTURED else 0, [out / "group_quality.tsv"], origins)
     write_text(out / "group_quality.tsv", tsv(header, sorted(table, key=lambda row: row[0])))
     write_json(out / "group_quality.json", {key: {"Description": MEANINGS[key]} for key in header if key in MEANINGS})
     write_text(out / "group_not_scored.tsv", tsv(("source", "reason"), unscored.items()))
     if text is not None:
         write_text(out / "group_quality.html", text)
-    return len(scored), unscored
+    return len(scored), unscored, origin.damaged
 
 
 def tsv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -18,6 +18,7 @@ def make_page(
     found: Iterable[tuple[Path, Mapping[str, Any]]],
     pictures: int,
     tables: Sequence[Path] = (),
+    origins: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str | None:
     """Page of scans in HTML; None where none of them was scored.
 
@@ -31,6 +32,8 @@ def make_page(
         Slices shown of each scan.
     tables
         Linked.
+    origins
+        When and where scans were made, by their path below the dataset: the page shows scores by these columns.
     """
     table: list[dict[str, Any]] = []
     unscored: dict[str, str] = {}
@@ -39,7 +42,8 @@ def make_page(
         if "not_scored" in record:
             unscored[record["bids_name"]] = record["not_scored"]
         else:
-            table += rows(record, root, folder)
+            told = (origins or {}).get(record["bids_meta"]["source"], {})
+            table += [{**row, **told} for row in rows(record, root, folder)]
             names[table[-1]["input"]] = record["bids_name"]
     if not table:
         return None

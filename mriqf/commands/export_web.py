@@ -18,7 +18,7 @@ from mriqf.predictors.base import ErrorModel, load_predictor
 def export_web(out: Path, *, model: str = "qf-mri", runtime: Path | None = None, force: bool = False) -> int:
     """Write a page that scores images where nothing is installed: a browser opens it, from a disk or a web server.
 
-    The page is one file, index.html, with network, calibration and runtime in it, about 13 MB. Images that are dropped
+    The page is one file, index.html, with network, calibration and runtime in it, about 15 MB. Images that are dropped
     onto it stay on that machine: its policy allows no connection. Prints one tab-separated line: the page, its weights,
     size in MB.
 

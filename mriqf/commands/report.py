@@ -27,12 +27,18 @@ from mriqf.io import atomic_path
 
 
 def report(
-    *scores: Path, out: Path, pictures: int = 12, labels: tuple[str, str] | None = None, force: bool = False
+    *scores: Path,
+    out: Path,
+    pictures: int = 12,
+    by: Sequence[str] = (),
+    labels: tuple[str, str] | None = None,
+    force: bool = False,
 ) -> int:
     """Show scores on one page: table, distribution, the worst first, slices under their quality maps, ratings.
 
-    Works without a network, and carries its pictures in itself: at most 150 kB a volume. Of the patient it shows what
-    the pixels and the names of files tell, and nothing else. Prints one tab-separated line: the page, volumes, how
+    Works without a network, and carries its pictures in itself: at most 150 kB a volume. Where the tables have columns
+    of dates, scanners or sites, it shows the scores over time and by group. Of the patient it shows what the pixels,
+    the names of files and these columns tell, and nothing else. Prints one tab-separated line: the page, volumes, how
     many of them have pictures, size in MB.
 
     Parameters
@@ -45,6 +51,8 @@ def report(
     pictures
         Slices shown of each volume, at most: the worst, and others evenly spaced. Of a comparison, the slices that
         changed most, over all volumes.
+    by
+        Columns of the tables to group the scores by, beside those that are known by their names.
     labels
         Of two tables, of the same scans by two reconstructions: compare them, under these two names. Scans are matched
         by the names of their files below the folder that all inputs of a table share; the page shows the mean change
@@ -60,6 +68,8 @@ def report(
         raise UsageError("no table given: mriqf report SCORES.csv… --out report.html")
     if pictures < 0:
         raise UsageError(f"--pictures is {pictures}: give 0 or more")
+    if labels is not None and by:
+        raise UsageError("--by is of one report, and --labels compares two tables: leave one of them out")
     if labels is not None and (len(scores) != 2 or labels[0] == labels[1]):
         raise UsageError(
             "--labels compares two tables: mriqf report A.csv B.csv --labels before after --out report.html"
@@ -69,10 +79,10 @@ def report(
     if labels is not None:
         return _compare((scores[0], scores[1]), labels, out, pictures, force)
     with writing(out), atomic_path(out, force) as temporary:
-        volumes, unscored = read_tables(scores)
+        volumes, unscored = read_tables(scores, by)
         listed = tqdm(volumes, "report", file=sys.stderr, disable=None, leave=False, unit="volume")
         drawn = [_drawn(volume, pictures) for volume in listed]
-        text = page(volumes, drawn, unscored, tables=scores, folder=out.absolute().parent)
+        text = page(volumes, drawn, unscored, tables=scores, folder=out.absolute().parent, by=by)
         size = temporary.write_bytes(text.encode())
     show("\t".join((str(out), str(len(volumes)), str(sum(bool(shown) for shown, _ in drawn)), f"{size / 1e6:.2f}")))
     return 0

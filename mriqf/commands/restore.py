@@ -27,6 +27,7 @@ from mriqf.predictors.base import load_predictor
 from mriqf.predictors.inference import predict_map
 from mriqf.restore import QGAC, Network, load_restorer, restore
 from mriqf.restore.prior import PriorConfig, fit_prior
+from mriqf.restore.strength import better_alone
 
 MODELS = ("arcnn", "srcnn", "qgcn", "qgac", "qairn")
 PRIOR = "dip"  # no weights: a network is fitted to each file
@@ -47,7 +48,8 @@ def restore_files(
 
     Networks that read quantisation tables get the file's own; of grey and 4:2:0 files, qgac gets the coefficients too.
     Writes one PNG a file, named after it, and prints a row; to programs, fields are separated by tabs: input, output,
-    weights, sampling (of chroma).
+    weights, sampling (of chroma). Says so where a file is better left alone: blind networks have next to nothing to add
+    at high qualities, or do harm.
 
     Parameters
     ----------
@@ -102,6 +104,8 @@ def restore_files(
             else:
                 if name not in models:
                     models[name] = load_restorer(name, place)
+                if better_alone(models[name].config, _given(jpeg, torch.device("cpu"))[1]):
+                    say(f"{path}: of high quality, and better left alone by {name}")
                 if isinstance(models[name], QGAC) and jpeg.sampling in ("grey", "4:2:0"):
                     jpeg = read_jpeg(path)
                 pixels = restore_file(jpeg, models[name])

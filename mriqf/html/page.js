@@ -14,12 +14,24 @@ const why = (s) => (s[6] && s[6] !== "ok" ? s[6] : "no foreground");
 
 data.volumes.forEach((v, rank) => { v.rank = rank; });
 
-// Ratings by name of the volume, kept where the browser lets a page keep anything.
-const kept = `mriqf ratings ${data.id}`;
-let ratings = {};
-try {
-  ratings = JSON.parse(localStorage.getItem(kept)) ?? {};
-} catch { /* for as long as the page is open */ }
+// Ratings and comments by name of the volume, kept where the browser lets a page keep anything.
+function recall(what) {
+  try {
+    return JSON.parse(localStorage.getItem(`mriqf ${what} ${data.id}`)) ?? {};
+  } catch {
+    return {}; // for as long as the page is open
+  }
+}
+
+function keep(what, found) {
+  try {
+    localStorage.setItem(`mriqf ${what} ${data.id}`, JSON.stringify(found));
+  } catch { /* as above */ }
+}
+
+const ratings = recall("ratings");
+const comments = recall("comments");
+const judged = (v) => v.name in ratings || v.name in comments;
 
 const columns = [
   { title: "Volume", value: (v) => v.name },
@@ -114,9 +126,11 @@ function show(v) {
   $("slice").value = Math.max(v.pictures.findIndex((p) => p.slice === v.worst), 0);
   $("mosaic").replaceChildren(...v.pictures.map(tile));
   $("mosaic-button").textContent = `Mosaic of ${v.pictures.length}`;
+  $("comment").value = comments[v.name] ?? "";
   showRating();
   showSlice();
   drawHistogram();
+  drawTrend();
 }
 
 function said(v, picture) {
@@ -177,10 +191,15 @@ const inMosaic = () => $("main").classList.contains("wide");
 function rate(value) {
   if (value) ratings[current.name] = value;
   else delete ratings[current.name];
-  try {
-    localStorage.setItem(kept, JSON.stringify(ratings));
-  } catch { /* as above */ }
+  keep("ratings", ratings);
   rows.get(current).rating.textContent = ratings[current.name] ?? "–";
+  showRating();
+}
+
+function comment(text) {
+  if (text.trim()) comments[current.name] = text.trim();
+  else delete comments[current.name];
+  keep("comments", comments);
   showRating();
 }
 
@@ -188,13 +207,13 @@ function showRating() {
   for (const button of $("rating").querySelectorAll("button")) button.setAttribute("aria-pressed", String(ratings[current.name] ?? 0) === button.value);
   const count = data.volumes.filter((v) => v.name in ratings).length;
   $("rated").textContent = `${count} of ${data.volumes.length} volumes rated`;
-  $("export").disabled = count === 0;
+  $("export").disabled = !data.volumes.some(judged);
 }
 
 function exportRatings() {
   const clean = (text) => String(text ?? "").replace(/[\t\r\n]/g, " ").replace(/^[=+\-@]/, "./$&");
-  const head = ["input", "rating", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "weights", "pool"];
-  const lines = data.volumes.filter((v) => v.name in ratings).map((v) => [v.name, ratings[v.name], ...(v.nrmse ?? ["", "", ""]), v.score, data.unit, data.weights, data.pool].map(clean));
+  const head = ["input", "rating", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "weights", "pool", "comment"];
+  const lines = data.volumes.filter(judged).map((v) => [v.name, ratings[v.name], ...(v.nrmse ?? ["", "", ""]), v.score, data.unit, data.weights, data.pool, comments[v.name]].map(clean));
   const text = [head, ...lines].map((line) => line.join("\t") + "\n").join("");
   const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "text/tab-separated-values" })), download: "ratings.tsv" });
   link.click();
@@ -231,6 +250,67 @@ function drawHistogram() {
   parts.push(shape("text", { x: (left + width) / 2, y: height - 1, "text-anchor": "middle" }, "score of a volume; dashed: median; ticks: volumes, red: outliers or below the cut-off"));
   const told = `Scores of ${data.volumes.filter((v) => v.score !== null).length} volumes, from ${first} to ${last}, median ${fixed(data.median)}`;
   $("histogram").replaceChildren(shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": told }, ...parts));
+}
+
+// A point for each volume, with a score in it by `x` and `y` of its place and its score.
+function points(trend, x, y) {
+  const found = data.volumes.flatMap((v, k) => {
+    if (v.score === null || trend.places[k] === null) return [];
+    const far = v.flags.includes("outlier") || v.flags.includes("below the cut-off");
+    const point = shape("circle", { class: `point${far ? " far" : ""}${v === current ? " chosen" : ""}`, cx: x(trend.places[k], v.score, k), cy: y(trend.places[k], v.score, k), r: v === current ? 6 : 3.5 },
+      shape("title", {}, `${v.name}: ${fixed(v.score)}`));
+    point.addEventListener("click", () => show(v));
+    return [point];
+  });
+  return found.sort((a, b) => a.classList.contains("chosen") - b.classList.contains("chosen")); // the chosen one on top
+}
+
+function drawTrend() {
+  const trend = data.trends[Number($("column").value)];
+  if (!trend || !data.counts.length) return;
+  const scores = data.volumes.map((v) => v.score).filter((score) => score !== null);
+  const low = Math.floor(Math.min(...scores) / 5) * 5;
+  const high = Math.max(Math.ceil(Math.max(...scores) / 5) * 5, low + 5);
+  (trend.groups.length ? drawGroups : drawTime)(trend, low, high);
+}
+
+function drawGroups(trend, low, high) {
+  const [width, left, row, foot] = [640, 190, 28, 36];
+  const height = trend.groups.length * row + foot;
+  const x = (score) => left + ((width - left - 20) * (score - low)) / (high - low);
+  const y = (group) => row * (group + 0.5);
+  const parts = [];
+  trend.groups.forEach(([name, median, count], k) => {
+    const told = `${name.length > 24 ? `${name.slice(0, 23)}…` : name} (${count})`;
+    parts.push(shape("text", { x: left - 10, y: y(k) + 4, "text-anchor": "end" }, told, shape("title", {}, name)),
+      shape("line", { class: "thread", x1: left, x2: width - 20, y1: y(k), y2: y(k) }));
+  });
+  parts.push(...points(trend, (_, score) => x(score), (group, _, k) => y(group) + ((k * 0.618) % 1 - 0.5) * row * 0.5));
+  trend.groups.forEach(([, median], k) => {
+    if (median !== null) parts.push(shape("line", { class: "median", x1: x(median), x2: x(median), y1: y(k) - row * 0.42, y2: y(k) + row * 0.42 }, shape("title", {}, `median ${fixed(median)}`)));
+  });
+  if (data.cutOff !== null && data.cutOff > low && data.cutOff < high) parts.push(shape("line", { class: "limit", x1: x(data.cutOff), x2: x(data.cutOff), y1: 0, y2: height - foot }));
+  for (const score of [low, (low + high) / 2, high]) parts.push(shape("text", { x: x(score), y: height - 20, "text-anchor": "middle" }, String(score)));
+  parts.push(shape("text", { x: (left + width - 20) / 2, y: height - 4, "text-anchor": "middle" }, "score of a volume"));
+  const told = trend.groups.map(([name, median, count]) => `${name}: median ${fixed(median)} of ${count}`).join("; ");
+  $("trend").replaceChildren(shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Scores by ${trend.column}. ${told}` }, ...parts));
+  $("trend-rule").textContent = "A point is a volume, and shows it when clicked; bars are medians, numbers in brackets volumes. Red: outliers or below the cut-off.";
+}
+
+function drawTime(trend, low, high) {
+  const [width, height, left, foot] = [640, 220, 34, 34];
+  const last = Math.max(...trend.places.filter((place) => place !== null));
+  const x = (day) => left + 6 + ((width - left - 22) * day) / last;
+  const y = (score) => 8 + ((height - foot - 8) * (high - score)) / (high - low);
+  const parts = [shape("line", { class: "axis", x1: left, x2: width - 10, y1: y(low), y2: y(low) }), ...points(trend, x, (_, score) => y(score))];
+  if (trend.running.length) parts.push(shape("polyline", { class: "median", points: trend.running.map(([day, score]) => `${x(day)},${y(score)}`).join(" ") }));
+  if (data.cutOff !== null && data.cutOff > low && data.cutOff < high) parts.push(shape("line", { class: "limit", x1: left, x2: width - 10, y1: y(data.cutOff), y2: y(data.cutOff) }));
+  for (const score of [low, (low + high) / 2, high]) parts.push(shape("text", { x: left - 5, y: y(score) + 4, "text-anchor": "end" }, String(score)));
+  parts.push(shape("text", { x: left, y: height - 18 }, trend.span[0]), shape("text", { x: width - 10, y: height - 18, "text-anchor": "end" }, trend.span[1]));
+  parts.push(shape("text", { x: (left + width) / 2, y: height - 3, "text-anchor": "middle" }, "score of a volume"));
+  $("trend").replaceChildren(shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Scores by ${trend.column}, from ${trend.span[0]} to ${trend.span[1]}` }, ...parts));
+  const line = trend.running.length ? `The line is the median of ${trend.window} volumes that follow each other.` : `Fewer than ${trend.window} volumes with a date and a score have no line.`;
+  $("trend-rule").textContent = `A point is a volume, and shows it when clicked. ${line} Red: outliers or below the cut-off.`;
 }
 
 function drawCurve(chosen) {
@@ -270,6 +350,9 @@ $("unscored").hidden = data.unscored.length === 0;
 $("unscored-title").textContent = `Not scored: ${data.unscored.length}`;
 $("reasons").replaceChildren(...data.unscored.map(({ name, reason }) => element("li", {}, element("strong", { textContent: name }), `: ${reason.startsWith(`${name}: `) ? reason.slice(name.length + 2) : reason}`)));
 $("bar").style.background = `linear-gradient(to right, ${data.colours.join(", ")})`;
+$("trends").hidden = data.trends.length === 0 || !data.counts.length;
+$("column").append(...data.trends.map((trend, k) => element("option", { value: String(k), textContent: trend.column })));
+$("column").addEventListener("input", drawTrend);
 buildTable();
 arrange();
 for (const id of ["text", "most", "flagged"]) $(id).addEventListener("input", arrange);
@@ -280,6 +363,7 @@ const veil = () => document.documentElement.style.setProperty("--veil", $("bare"
 $("opacity").addEventListener("input", veil);
 $("bare").addEventListener("input", veil);
 veil();
+$("comment").addEventListener("input", () => comment($("comment").value));
 $("mosaic-button").addEventListener("click", () => showMosaic(!inMosaic()));
 for (const value of [1, 2, 3, 4, 5, 0]) {
   const button = element("button", { type: "button", value: String(value), textContent: value || "none", title: value ? `Key ${value}` : "Key 0" });
@@ -288,7 +372,7 @@ for (const value of [1, 2, 3, 4, 5, 0]) {
 }
 $("export").addEventListener("click", exportRatings);
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("input[type=search], input[type=number]");
+  const typing = event.target.matches("input[type=search], input[type=number], input[type=text], select");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (/^[0-5]$/.test(event.key)) rate(Number(event.key));
   else if (event.key === "m") showMosaic(!inMosaic() && current.pictures.length > 0);

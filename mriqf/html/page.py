@@ -18,6 +18,7 @@ from mriqf import __version__
 from mriqf.calibration import Expected
 from mriqf.html.pictures import Picture, colours
 from mriqf.html.scores import FAR, LEAST, ScoredSlice, ScoredVolume, deviations, worst_first
+from mriqf.html.trends import Trend, trends
 
 WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5)  # of the histogram's bins, of which there are at most BINS
 BINS = 25
@@ -30,6 +31,7 @@ def page(
     *,
     tables: Sequence[Path] = (),
     folder: Path = Path(),
+    by: Sequence[str] = (),
 ) -> str:
     """A report in HTML.
 
@@ -48,12 +50,15 @@ def page(
         Where the scores come from; linked.
     folder
         Where the page will be: links are relative to it.
+    by
+        Columns of groups beside those that are known by their names.
     """
     scores = np.array([volume.score for volume in volumes])
     away = deviations(scores)
     below = np.array([volume.cut_off is not None and volume.score < volume.cut_off for volume in volumes])
     known = scores[np.isfinite(scores)]
     edges, counts = histogram(known.tolist())
+    order = worst_first(scores, away, below)
     data: dict[str, Any] = {
         "version": __version__,
         "weights": volumes[0].weights,
@@ -69,9 +74,8 @@ def page(
         "cutOff": _common([volume.cut_off for volume in volumes]),
         "limit": _common([volume.limit for volume in volumes]),
         "unscored": [{"name": name, "reason": reason} for name, reason in (unscored or {}).items()],
-        "volumes": [
-            _volume(volumes[i], *pictures[i], plain(float(away[i])), folder) for i in worst_first(scores, away, below)
-        ],
+        "volumes": [_volume(volumes[i], *pictures[i], plain(float(away[i])), folder) for i in order],
+        "trends": [_trend(trend) for trend in trends(scores[order], [volumes[i].about for i in order], by)],
     }
     # Ratings are kept by the browser under this name: those of other scores are not taken for them.
     data["id"] = hashlib.sha256(repr([(v["name"], v["score"]) for v in data["volumes"]]).encode()).hexdigest()[:16]
@@ -153,6 +157,19 @@ def _volume(
             }
             for p in pictures
         ],
+    }
+
+
+def _trend(trend: Trend) -> dict[str, Any]:
+    return {
+        "column": trend.column,
+        "places": [plain(place) for place in trend.places],
+        "groups": [
+            [name, *both] for name, *both in zip(trend.groups, map(plain, trend.medians), trend.counts, strict=True)
+        ],
+        "span": trend.span,
+        "running": [[plain(at), plain(value)] for at, value in trend.running],
+        "window": trend.window,
     }
 
 

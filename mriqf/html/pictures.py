@@ -11,7 +11,7 @@ from PIL import Image
 from mriqf.html.scores import ScoredSlice, ScoredVolume
 from mriqf.io import Volume, cut_along, read
 from mriqf.io.overlay import COLOURS
-from mriqf.scoring.foreground import foreground_mask
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, spread
 
 SIDE = 192  # greatest side of a picture, in pixels

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from mriqf.batch.dataset import read_rows
 from mriqf.calibration import Expected
+from mriqf.html.trends import about
 from mriqf.io import Axis, ReadError
 from mriqf.io.bounds import TEXT, read_text
 from mriqf.io.volume import find_file, reading
@@ -73,6 +74,8 @@ class ScoredVolume:
     """What makes its scores doubtful."""
     resolved: str = ""
     """Resolution that it was scored at, and its matrix, as `192×115 of 256×256`; empty where pixels count."""
+    about: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """When and where it was made, by column: dates and groups."""
 
     @property
     def below(self) -> int:
@@ -100,11 +103,12 @@ def read_scores(tables: Sequence[Path]) -> list[ScoredVolume]:
     return read_tables(tables)[0]
 
 
-def read_tables(tables: Sequence[Path]) -> tuple[list[ScoredVolume], dict[str, str]]:
+def read_tables(tables: Sequence[Path], by: Sequence[str] = ()) -> tuple[list[ScoredVolume], dict[str, str]]:
     """Volumes in the tables that `mriqf score` writes, CSV or JSON (by ending) or folders of Parquet, in their order.
 
     A file that a table names is looked for from the working folder, or else from the table's. Rows of whole volumes,
-    which have no slice, are passed over: they follow from the others.
+    which have no slice, are passed over: they follow from the others. Columns `by` are kept as groups, beside those of
+    `mriqf.html.trends`.
 
     Returns
     -------
@@ -116,8 +120,8 @@ def read_tables(tables: Sequence[Path]) -> tuple[list[ScoredVolume], dict[str, s
     Raises
     ------
     ReadError
-        When a file is no such table, or holds no rows; when a slice is in the tables twice, or the scores are of
-        several weights, units or pools, and so do not compare.
+        When a file is no such table, or holds no rows; when no table has a column of `by`; when a slice is in the
+        tables twice, or the scores are of several weights, units or pools, and so do not compare.
     """
     volumes: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     unscored: dict[str, str] = {}
@@ -129,7 +133,10 @@ def read_tables(tables: Sequence[Path]) -> tuple[list[ScoredVolume], dict[str, s
                 unscored[str(row["input"])] = str(row.get("note") or "not scored").removeprefix("not scored: ")
     if not volumes:
         raise ReadError(f"{', '.join(map(str, tables))}: holds no scores: give a table that mriqf score wrote")
-    found = [_volume(name, rows) for name, rows in volumes.items()]
+    found = [_volume(name, rows, by) for name, rows in volumes.items()]
+    for column in by:
+        if not any(column in row for rows in volumes.values() for _, row in rows):
+            raise ReadError(f"{', '.join(map(str, tables))}: has no column {column}: name one that it has")
     for key in ("weights", "unit", "pool"):
         kinds = sorted({getattr(volume, key) for volume in found})
         if len(kinds) > 1:
@@ -193,7 +200,7 @@ def _read_file(table: Path) -> Any:
         return list(csv.DictReader(file, delimiter=delimiter))
 
 
-def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
+def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]], by: Sequence[str]) -> ScoredVolume:
     slices = sorted((_slice(*row) for row in rows), key=_order)
     if twice := [a.index for a, b in pairwise(slices) if _order(a) == _order(b)]:
         raise ReadError(f"{name}: slice {twice[0]} is in the tables twice: leave one of them out")
@@ -218,6 +225,7 @@ def _volume(name: str, rows: list[tuple[Path, dict[str, Any]]]) -> ScoredVolume:
         _number(table, first, "limit"),
         str(first.get("note") or ""),
         str(first.get("resolved") or ""),
+        about(first, by),
     )
 
 

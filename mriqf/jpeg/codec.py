@@ -188,11 +188,17 @@ def compress_differentiable(
         return levels(rgb((decoded - centre) / 255) * 255) / 255
 
 
-def compress_pixels(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """One 8-bit image, `(h, w)` grey or `(h, w, 3)` RGB, through a baseline libjpeg file at `quality` (1–100)."""
+def compress_pixels(
+    pixels: np.ndarray, quality: int, sampling: Literal["4:2:0", "4:2:2", "4:4:4"] = "4:2:0"
+) -> np.ndarray:
+    """One 8-bit image, `(h, w)` grey or `(h, w, 3)` RGB, through a baseline libjpeg file at `quality` (1–100).
+
+    `sampling` is the resolution of an RGB image's chroma.
+    """
     _check_quality(quality)
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=quality)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.save(buffer, "JPEG", quality=quality, subsampling=sampling if pixels.ndim == 3 else -1)
     return np.asarray(Image.open(buffer))
 
 

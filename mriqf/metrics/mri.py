@@ -1,6 +1,5 @@
 """Full-reference measures of reconstructions, for studies that have a truth; within the object where one is given."""
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -72,28 +71,6 @@ def match_scale(
 ) -> Float[Tensor, "b 1 h w"]:
     """Return each image times the factor that brings it nearest to the truth, by least squares."""
     return image * (_mean(image * truth, region) / _mean(image.square(), region))[:, None, None, None]
-
-
-def object_mask(truth: Float[Tensor, "b 1 h w"]) -> Bool[Tensor, "b 1 h w"]:
-    """Mask of the object: the smoothed image above a quarter of Otsu's threshold, with holes filled."""
-    from scipy import ndimage
-
-    masks = []
-    for image in truth.detach().cpu().double().numpy()[:, 0]:
-        smooth = ndimage.gaussian_filter(image, 2)
-        masks.append(ndimage.binary_fill_holes(smooth > 0.25 * _otsu(smooth)))
-    return torch.from_numpy(np.stack(masks))[:, None].to(truth.device)
-
-
-def _otsu(image: np.ndarray) -> float:
-    """Threshold between two classes of values that separates their means best."""
-    counts, edges = np.histogram(image, 256)
-    centres = (edges[1:] + edges[:-1]) / 2
-    below, above = counts.cumsum(), counts[::-1].cumsum()[::-1]
-    mean_below = (counts * centres).cumsum() / np.maximum(below, 1)
-    mean_above = (counts * centres)[::-1].cumsum()[::-1] / np.maximum(above, 1)
-    between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
-    return float(centres[between.argmax()])
 
 
 def _region(region: Region, like: Tensor) -> Tensor:

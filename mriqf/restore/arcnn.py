@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mriqf.restore.srcnn import start_residual
+from mriqf.restore.strength import check_strength, restored
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class ARCNNConfig:
     """Channels behind the first layer, a multiple of 4; the second has half of them, the third a quarter."""
     residual: bool = False
     """Predict what is added to the image rather than, as published, the image; trains far faster."""
+    strength: tuple[float, ...] = ()
+    """What is found is added times this, one value for each of `mriqf.restore.strength.QUALITIES`, by the tables of the
+    image or an estimate; without any, it is added as it is, and the network is blind."""
 
 
 class ARCNN(nn.Module):
@@ -42,6 +46,7 @@ class ARCNN(nn.Module):
         super().__init__()
         if config.channels < 1 or config.width < 4 or config.width % 4:
             raise ValueError(f"{config} has no network: use channels >= 1, and a width that is a multiple of 4")
+        check_strength(config.strength)
         self.config = config
         self.name = "arcnn"
         wide, half, quarter = config.width, config.width // 2, config.width // 4
@@ -65,11 +70,11 @@ class ARCNN(nn.Module):
     def forward(
         self,
         images: Float[Tensor, "b ch h w"],
-        tables: Float[Tensor, "b t 8 8"] | None = None,  # noqa: ARG002 (as every network here; this one is blind)
+        tables: Float[Tensor, "b t 8 8"] | None = None,
     ) -> Float[Tensor, "b ch h w"]:
-        """Restore."""
+        """Restore; tables count with a `strength` alone."""
         features = self.body(images)
         # In full precision: bfloat16 has steps of a whole grey level near white.
         with torch.autocast(images.device.type, enabled=False):
             found = self.last(features.to(self.last.weight.dtype))
-        return images + found if self.config.residual else found
+        return restored(found, images, tables, self.config.residual, self.config.strength)

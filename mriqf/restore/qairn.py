@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mriqf.restore.strength import check_strength, restored
+
 STRIDE = 16
 """The image is filled up to a multiple of this: the trunk halves it three times, the attention its skips twice more."""
 
@@ -35,6 +37,9 @@ class QAIRNConfig:
     residual: bool = False
     """Predict what is added to the image rather than, as published, the image; trains far faster, but
     then nothing ties the gates to quality: where there is nothing to add, there is nothing for a skip to pass on."""
+    strength: tuple[float, ...] = ()
+    """What is found is added times this, one value for each of `mriqf.restore.strength.QUALITIES`, by the tables of the
+    image or an estimate; without any, it is added as it is, and the network is blind. Maps are the same."""
 
 
 SMALL = QAIRNConfig(widths=(16, 32, 64, 80), blocks=2)
@@ -57,6 +62,7 @@ class QAIRN(nn.Module):
         super().__init__()
         if config.channels < 1 or config.blocks < 1 or len(config.widths) != 4 or min(config.widths) < 4:
             raise ValueError(f"{config} has no network: use channels and blocks >= 1, and four widths >= 4")
+        check_strength(config.strength)
         self.config = config
         self.name = "qairn"
         first, *_, deep = widths = config.widths
@@ -88,10 +94,10 @@ class QAIRN(nn.Module):
     def forward(
         self,
         images: Float[Tensor, "b ch h w"],
-        tables: Float[Tensor, "b t 8 8"] | None = None,  # noqa: ARG002 (as every network here; this one is blind)
+        tables: Float[Tensor, "b t 8 8"] | None = None,
     ) -> Float[Tensor, "b ch h w"]:
-        """Restore."""
-        return self._run(images)[0]
+        """Restore; tables count with a `strength` alone."""
+        return restored(self._run(images)[0], images, tables, self.config.residual, self.config.strength)
 
     def forward_with_maps(
         self, images: Float[Tensor, "b ch h w"]
@@ -113,8 +119,8 @@ class QAIRN(nn.Module):
         """
         if not self.config.attention:
             raise ValueError("this QAIRN adds its skips and has no maps: use one with attention=True")
-        restored, (full, half, quarter) = self._run(images)
-        return restored, (full, half, quarter)
+        found, (full, half, quarter) = self._run(images)
+        return restored(found, images, None, self.config.residual), (full, half, quarter)
 
     def _run(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         h, w = images.shape[2:]
@@ -136,7 +142,7 @@ class QAIRN(nn.Module):
         # In full precision: bfloat16 has steps of a whole grey level near white.
         with torch.autocast(images.device.type, enabled=False):
             found = self.last(x.to(self.last.weight.dtype))[..., :h, :w]
-        return images + found if self.config.residual else found, maps
+        return found, maps
 
 
 class RQAttention(nn.Module):

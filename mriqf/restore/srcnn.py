@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mriqf.restore.strength import check_strength, restored
+
 
 @dataclass(frozen=True)
 class SRCNNConfig:
@@ -25,6 +27,9 @@ class SRCNNConfig:
     """Kernel of the middle layer, an odd number: 1, or 5 for the larger 9-5-5."""
     residual: bool = False
     """Predict what is added to the image rather than, as published, the image; trains far faster."""
+    strength: tuple[float, ...] = ()
+    """What is found is added times this, one value for each of `mriqf.restore.strength.QUALITIES`, by the tables of the
+    image or an estimate; without any, it is added as it is, and the network is blind."""
 
 
 class SRCNN(nn.Module):
@@ -42,6 +47,7 @@ class SRCNN(nn.Module):
         super().__init__()
         if config.channels < 1 or config.width < 2 or config.width % 2 or config.kernel < 1 or config.kernel % 2 == 0:
             raise ValueError(f"{config} has no network: use channels >= 1, an even width and an odd kernel")
+        check_strength(config.strength)
         self.config = config
         self.name = "srcnn"
         wide, half = config.width, config.width // 2
@@ -63,14 +69,14 @@ class SRCNN(nn.Module):
     def forward(
         self,
         images: Float[Tensor, "b ch h w"],
-        tables: Float[Tensor, "b t 8 8"] | None = None,  # noqa: ARG002 (as every network here; this one is blind)
+        tables: Float[Tensor, "b t 8 8"] | None = None,
     ) -> Float[Tensor, "b ch h w"]:
-        """Restore."""
+        """Restore; tables count with a `strength` alone."""
         features = self.body(images)
         # In full precision: bfloat16 has steps of a whole grey level near white.
         with torch.autocast(images.device.type, enabled=False):
             found = self.last(features.to(self.last.weight.dtype))
-        return images + found if self.config.residual else found
+        return restored(found, images, tables, self.config.residual, self.config.strength)
 
 
 def start_residual(body: nn.Sequential, last: nn.Conv2d) -> None:

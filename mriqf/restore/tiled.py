@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mriqf.restore.qgcn import QGCN
+from mriqf.restore.strength import estimated_tables
 from mriqf.tiles import parts
 
 GRID = 16  # pixels of a 4:2:0 unit, and of the deepest step of the networks: all parts start on it
@@ -30,7 +31,8 @@ def restore(
     images
         Decoded JPEGs in [0, 1].
     tables
-        Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma.
+        Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma. Networks that need none but know
+        a strength for each quality estimate it from the pixels if there are none.
     tile
         Side of a part, pixels, a multiple of 16; around it is seen as much as the network reaches.
     half
@@ -49,6 +51,8 @@ def restore(
 
 def _in_parts(model: Any, images: Tensor, tables: Tensor | None, tile: int) -> Tensor:
     h, w = images.shape[2:]
+    if tables is None and getattr(model.config, "strength", ()):
+        tables = estimated_tables(images)  # once, of the whole
     if max(h, w) <= tile:
         return model(images, tables)
     whole = {"seen": model.look(images)} if isinstance(model, QGCN) else {}

@@ -1,4 +1,4 @@
-"""Foreground: the object, which counts in a score."""
+"""Parts of an image that count in a score: its content, and a mask of the user's own."""
 
 from collections.abc import Callable
 
@@ -6,18 +6,6 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from mriqf.io import Volume
-
-_SMOOTHING = 2.0  # pixels, Gaussian sigma of the foreground mask
-
-
-def foreground_mask(image: Float32[np.ndarray, "ch h w"], threshold: float) -> Bool[np.ndarray, "h w"]:
-    """Object of a normalised slice: smoothed, thresholded, holes filled; the same for the same pixels, always."""
-    from scipy.ndimage import binary_fill_holes, gaussian_filter
-
-    if threshold <= 0:
-        return np.ones(image.shape[1:], dtype=bool)
-    smooth = gaussian_filter(image.mean(0, dtype=np.float64), _SMOOTHING)
-    return np.asarray(binary_fill_holes(smooth > threshold), dtype=bool)
 
 
 def content(raw: Float32[np.ndarray, "ch h w"], least: int) -> tuple[slice, slice]:

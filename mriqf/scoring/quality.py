@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf.io import from_array
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.base import ErrorModel, Predictor, load_predictor
 from mriqf.predictors.unit import score_of_error
-from mriqf.scoring.foreground import content, foreground_mask
+from mriqf.scoring.foreground import content
 from mriqf.scoring.pooling import cell_weight, choose_pool, pooled
 from mriqf.scoring.resolution import Resolution, resolve, support, unresolved_error
 from mriqf.scoring.scale import volume_scale

@@ -13,10 +13,10 @@ from jaxtyping import Float32
 
 from mriqf.io import Volume
 from mriqf.jpeg.lattice import Lattice, grey_levels
+from mriqf.metrics.foreground import intensity_range
 
 _SAMPLED_SLICES = 32  # the scale of a volume comes from this many evenly spaced slices, so memory stays bounded
 _SAMPLED_PIXELS = 2**25  # or fewer, where slices are larger than 1024²
-_OTSU_SHARE = 0.25  # of Otsu's threshold: keeps dark tissue (cortical bone, fat-suppressed marrow) inside
 
 
 @dataclass(frozen=True)
@@ -72,23 +72,12 @@ def volume_scale(volume: Volume, lattice: Lattice | None = None) -> Scale:
 def percentile_scale(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> Scale:
     """Scale of a volume from some of its slices.
 
-    Percentiles 1 and 99.9 and Otsu's threshold are taken over the pixels that are not exactly zero: a black canvas
-    around the object, or a defaced region, carries no signal and changes nothing.
-
     Raises
     ------
     ValueError
         If all pixels are zero, or all have one value.
     """
-    values = np.concatenate([s[s != 0] for s in slices])
-    if values.size == 0:
-        raise ValueError("image is empty (all zero): nothing to score")
-    low, high = (float(v) for v in np.percentile(values.astype(np.float64), (1, 99.9), overwrite_input=True))
-    if not high > low:  # one value, but for a few pixels: a mask, say
-        low, high = float(min(s.min() for s in slices)), float(max(s.max() for s in slices))
-        if not high > low:
-            raise ValueError(f"image is constant ({high:g} everywhere): nothing to score")
-    return Scale(low, high, _OTSU_SHARE * _otsu(np.clip((values - low) / (high - low), 0, 1)))
+    return Scale(*intensity_range(slices))
 
 
 def full_range_scale(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> Scale:
@@ -114,14 +103,3 @@ def spread(indices: Sequence[int], n: int) -> list[int]:
     """At most `n` of the indices, evenly spaced, always the same."""
     chosen = np.unique(np.linspace(0, len(indices) - 1, min(len(indices), n)).round().astype(int))
     return [indices[int(k)] for k in chosen]
-
-
-def _otsu(values: np.ndarray, n_bins: int = 256) -> float:
-    """Otsu's threshold of values in [0, 1], doi:10.1109/TSMC.1979.4310076."""
-    count, edges = np.histogram(values, n_bins, (0, 1))
-    centre = (edges[:-1] + edges[1:]) / 2
-    below, above = np.cumsum(count), np.cumsum(count[::-1])[::-1]
-    mean_below = np.cumsum(count * centre) / np.maximum(below, 1)
-    mean_above = np.cumsum((count * centre)[::-1])[::-1] / np.maximum(above, 1)
-    between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
-    return float(edges[1 + int(between.argmax())])

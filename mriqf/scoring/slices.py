@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float32
 from mriqf.calibration import Calibration
 from mriqf.calibration.domain import describe
 from mriqf.jpeg.lattice import Lattice
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.base import ErrorModel, Predictor
 from mriqf.predictors.inference import batches, predict_map, read_errors
 from mriqf.predictors.unit import score_of_error
-from mriqf.scoring.foreground import content, foreground_mask
+from mriqf.scoring.foreground import content
 from mriqf.scoring.pooling import cell_weight, choose_pool, pool_map, upsample_map
 from mriqf.scoring.result import SliceScore
 from mriqf.scoring.scale import Scale, normalise

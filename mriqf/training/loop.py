@@ -7,6 +7,7 @@ seen.
 import copy
 import math
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -98,6 +99,8 @@ def fit(
     half: bool = False,
     best: str = "",
     force: bool = False,
+    waited: Callable[[], float] | None = None,
+    measured: Callable[[nn.Module], dict[str, Any]] = lambda _: {},
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Train a network and write `out`; resume from `out` + `.checkpoint` if that exists.
@@ -125,6 +128,10 @@ def fit(
         Name of a validated figure: the weights of the checkpoint where it is highest are kept, not the last.
     force
         Replace weights that exist.
+    measured
+        Gives what else the card shall say once the training is done, of the weights that are kept.
+    waited
+        Gives the time in seconds for which data were waited for so far: its share is reported, and the pace.
     report
         Gets one line at each checkpoint.
 
@@ -147,14 +154,15 @@ def fit(
     if checkpoint.exists():
         first, curve, kept = _restore(checkpoint, terms, model, average, optimiser)
     losses: list[float] = []
+    watch = _Watch(waited)
     device = next(model.parameters()).device
     with processes(device) as (rank, _):
         check_same(first, device, "the step of their checkpoint")
         value_at = joined(_Step(model, loss))
         for step in range(first, recipe.steps):
-            pace = min(1, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+            rate = recipe.lr * (min(1, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
             for group in optimiser.param_groups:
-                group["lr"] = recipe.lr * pace
+                group["lr"] = rate
             value = value_at(step)
             optimiser.zero_grad()
             value.backward()
@@ -167,14 +175,17 @@ def fit(
             _follow(average, model, min(recipe.ema, (step + 1) / (step + 10)))
             losses.append(value.item())
             if rank == 0 and ((step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps):
+                pace = watch.read(len(losses))
                 figures = {"loss": float(np.mean(losses))} | validate(average)
                 losses.clear()
                 curve.append({"step": step + 1} | figures)
                 if best and curve[-1] is _chosen(curve, best):
                     kept = copy.deepcopy(average.state_dict())
-                report(f"step {step + 1}/{recipe.steps}  " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+                told = "  ".join(f"{k} {v:.3f}" for k, v in figures.items())
+                report(f"step {step + 1}/{recipe.steps}  {told}{pace}")
                 state = {"recipe": terms, "step": step + 1, "curve": curve}
                 _save(checkpoint, state, model, average, optimiser, kept if best else {})
+                watch.start()
         if rank == 0:
             end = _chosen(curve, best)
             validation = {k: v for k, v in end.items() if k not in ("step", "loss") and not k.startswith("train_")}
@@ -182,9 +193,29 @@ def fit(
             if best:
                 made["kept"] = {"step": end.get("step"), "best": best}
             average.load_state_dict(kept)
-            weights.write(out, _halved(average) if half else average.state_dict(), card | made, force=force)
+            if half:
+                average.load_state_dict(_halved(average))
+            card = card | made | measured(average)
+            weights.write(out, _halved(average) if half else average.state_dict(), card, force=force)
             checkpoint.unlink(missing_ok=True)
     return out
+
+
+class _Watch:
+    """Pace of the steps since the last start, without validation, and the share of the time that data took."""
+
+    def __init__(self, waited: Callable[[], float] | None):
+        self.waited = waited
+        self.start()
+
+    def start(self) -> None:
+        self.begun, self.idle = time.perf_counter(), self.waited() if self.waited else 0.0
+
+    def read(self, steps: int) -> str:
+        if self.waited is None:
+            return ""
+        took = time.perf_counter() - self.begun
+        return f"  {steps / took:.2f} steps/s  {(self.waited() - self.idle) / took:.1%} waiting for data"
 
 
 class _Step(nn.Module):

@@ -31,16 +31,9 @@ from mriqf.scoring.scale import spread
 from mriqf.training.loop import check_new, fit, fresh, origin
 from mriqf.training.manifest import Manifest, content_hash
 from mriqf.training.parallel import own_device, pooled, share
-from mriqf.training.restorer import (
-    GRID,
-    Pixels,
-    RestorerTrainConfig,
-    check_draws,
-    draw_batch,
-    read_pixels,
-    restored_half,
-    validate,
-)
+from mriqf.training.patches import Pixels, draw_batch
+from mriqf.training.restorer import LOW, read_pixels, restored_half, validate
+from mriqf.training.restorer_recipe import GRID, RestorerTrainConfig, check_draws
 
 USUAL = {1: ("qf-gray",), 3: ("qf-rgb",)}
 """Predictors of grey and RGB images."""
@@ -277,7 +270,7 @@ def figures(
             found["hue"] = shift
         for name, value in found.items():
             values.setdefault(name, []).append(value.item())
-    return {name: float(np.mean(v)) for name, v in values.items()} | validate(model, images, SIDE)
+    return {name: float(np.mean(v)) for name, v in values.items()} | validate(model, images, SIDE, LOW)
 
 
 def centre(images: Float[Tensor, "b ch h w"], shape: Sequence[int]) -> Float[Tensor, "b ch i j"]:

@@ -1,61 +1,36 @@
 """Training of the networks that take compression artefacts out of images: one flat loop for all of them."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf import weights
-from mriqf.jpeg import compress, tables
+from mriqf.jpeg import tables
 from mriqf.jpeg.colour import limited_luma, to_8bit, ycbcr
 from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.restore import QGAC
+from mriqf.restore.strength import QUALITIES as STRENGTHS
+from mriqf.training.ahead import Ahead
 from mriqf.training.augment import check_images
 from mriqf.training.loop import check_new, fit, fresh, origin
 from mriqf.training.manifest import Manifest, Source, find_photographs, read_photograph, read_source, verify
 from mriqf.training.parallel import own_device, pooled, share
+from mriqf.training.patches import History, Pixels, draw_batch, encode
+from mriqf.training.restorer_recipe import Loss, RestorerTrainConfig, check_recipe
 
-GRID = 16  # a 4:2:0 unit: parts of images start and end with one
-QUALITIES = (10, 20, 30, 40)  # that are validated
-Pixels = UInt8[np.ndarray, "_ _ ch"]
-
-
-@dataclass(frozen=True)
-class RestorerTrainConfig:
-    """Recipe of training a restorer."""
-
-    steps: int = 10_000
-    """Optimiser steps."""
-    lr: float = 1e-3
-    """Peak learning rate of AdamW; linear warm-up over 200 steps, then cosine to zero."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay."""
-    ema: float = 0.999
-    """Decay of the averaged weights, which are the ones kept."""
-    checkpoint_every: int = 1000
-    """Steps between checkpoints, each with its validation."""
-    batch: int = 16
-    """Patches a step."""
-    patch: int = 64
-    """Side of a patch in pixels, a multiple of 16."""
-    worst: int = 5
-    """Lowest JPEG quality that is drawn."""
-    best: int = 95
-    """Highest JPEG quality that is drawn; the same as the lowest trains for one alone."""
-    structure: float = 0.0
-    """Weight of 1 − SSIM beside the mean absolute error: 1 in QAIRN's paper, 0.05 in QGAC's, 0 in the others'."""
-    trained: str = ""
-    """Part of the network that is trained, the rest stays as it is; QGAC's stages are `luma`, by luma's loss alone, and
-    `chroma`."""
-    seed: int = 0
-    """Seed of initial weights and of every draw."""
+LOW = {f"gain{quality}": History(quality) for quality in (10, 20, 30, 40)}
+"""Files whose gain is validated: of low quality,"""
+HISTORIES = LOW | {"gain90": History(90), "gain95": History(95), "gain_double": History(75, 50, (4, 4))}
+"""and those that blind networks may harm."""
+ROUNDING = 1 / (12 * 255**2)  # mean squared error of 8-bit levels: an image that near is not made nearer
 
 
 def train_restorer(
@@ -99,7 +74,8 @@ def train_restorer(
         If the recipe is impossible, the data differ from the manifest, or a checkpoint from the recipe.
     """
     check_new(out, force)
-    _check(config, model_config.channels)
+    check_recipe(config, model_config)
+    model_config = _with_strength(model_config, start)
     model, begun = _begin(network, model_config, config.seed, start)
     _freeze(model, config.trained)
     pools = [list(read_pixels(s, root, model_config.channels)) for s in manifest.split("train")]
@@ -108,25 +84,36 @@ def train_restorer(
     check_images(pools, manifest.name, config.patch)
     where = own_device(device)
     model = model.to(where).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    chosen = {"network": model.name, "config": weights.config_dict(model_config)}
+    if config.told and begun and not model_config.strength:  # so that it learns for the strength that it will have
+        model.config = replace(model_config, strength=measure_strength(model, held_out))
     if isinstance(model, QGAC) and not begun:
         model.measure_coefficients(_unit(image) for pool in pools for image in pool)
 
+    def make(step: int) -> tuple[Tensor, Tensor, Tensor]:
+        return draw_batch(pools, shares, np.random.default_rng((config.seed, step)), config)
+
     def loss(step: int) -> Tensor:
-        rng = np.random.default_rng((config.seed, step))
-        given, truth, steps = (share(x).to(where) for x in draw_batch(pools, shares, rng, config))
+        given, truth, steps = (share(x).to(where) for x in batches(step))
         found = restored_half(model, given, steps)
         if config.trained == "luma" and truth.shape[1] == 3:  # what its colours lack is the next stage's
             found, truth = ycbcr(found)[:, :1], ycbcr(truth)[:, :1]
-        return pooled(restoration_loss(found, truth, config.structure), len(truth))
+        return pooled(restoration_loss(found, truth, config.structure, config.loss), len(truth))
 
-    chosen = {"network": model.name, "config": weights.config_dict(model_config)}
-    return fit(
-        model, out, config, loss=loss, validate=lambda average: validate(average, held_out),
-        half=True, force=force, report=report,
-        terms=weights.config_dict(config)
-        | {"model": chosen, "manifest": manifest.sha256, "start": origin(start)},
-        card=chosen | {"manifest": {"name": manifest.name, "sha256": manifest.sha256}},
-    )  # fmt: skip
+    def strong(average: nn.Module) -> dict[str, Any]:
+        if not (config.told or getattr(model_config, "strength", ())):
+            return {}
+        known = replace(model_config, strength=measure_strength(average, held_out))
+        return {"config": weights.config_dict(known)}
+
+    with Ahead(make, config.steps) as batches:
+        return fit(
+            model, out, config, loss=loss, validate=lambda average: validate(average, held_out),
+            half=True, force=force, waited=lambda: batches.waited, measured=strong, report=report,
+            terms=weights.config_dict(config)
+            | {"model": chosen, "manifest": manifest.sha256, "start": origin(start)},
+            card=chosen | {"manifest": {"name": manifest.name, "sha256": manifest.sha256}},
+        )  # fmt: skip
 
 
 def read_pixels(source: Source, root: Path, channels: int) -> Iterator[Pixels]:
@@ -151,53 +138,74 @@ def read_pixels(source: Source, root: Path, channels: int) -> Iterator[Pixels]:
         yield photograph if channels == 3 else luma.permute(1, 2, 0).numpy()
 
 
-def draw_batch(
-    pools: Sequence[Sequence[Pixels]],
-    shares: Sequence[float],
-    rng: np.random.Generator,
-    config: RestorerTrainConfig,
-) -> tuple[Float[Tensor, "b ch n n"], Float[Tensor, "b ch n n"], Float[Tensor, "b t 8 8"]]:
-    """Patches, turned, flipped and compressed at a random quality; as they were; and their tables."""
-    odds, patches = np.divide(shares, sum(shares)), []
-    for _ in range(config.batch):
-        pool = pools[int(rng.choice(len(pools), p=odds))]
-        image = pool[int(rng.integers(len(pool)))]
-        y, x = (int(rng.integers(n - config.patch + 1)) for n in image.shape[:2])
-        patch = np.rot90(image[y : y + config.patch, x : x + config.patch], int(rng.integers(4)))
-        patches.append(patch[:, ::-1] if rng.random() < 0.5 else patch)
-    truth = torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2).float() / 255
-    qualities = rng.integers(config.worst, config.best + 1, config.batch).tolist()
-    steps = torch.stack([tables(q, truth.shape[1]) for q in qualities])
-    return compress(truth, qualities), truth.contiguous(), steps
-
-
 def restoration_loss(
-    restored: Float[Tensor, "b ch h w"], truth: Float[Tensor, "b ch h w"], structure: float
+    restored: Float[Tensor, "b ch h w"],
+    truth: Float[Tensor, "b ch h w"],
+    structure: float,
+    error: Loss = "absolute",
 ) -> Float[Tensor, ""]:
-    """Mean absolute error, and `structure` times 1 − SSIM (Gaussian windows)."""
-    loss = functional.l1_loss(restored, truth)
+    """The error, and `structure` times 1 − SSIM (Gaussian windows)."""
+    if error == "absolute":
+        loss = functional.l1_loss(restored, truth)
+    elif error == "squared":
+        loss = functional.mse_loss(restored, truth)
+    else:
+        squares = (restored - truth).square().mean((1, 2, 3))
+        loss = 10 * (squares + ROUNDING).log10().mean()
     return loss + structure * (1 - jpeg_metrics.ssim_gaussian(restored, truth).mean()).float() if structure else loss
 
 
 @torch.inference_mode()
-def validate(model: nn.Module, images: Sequence[Pixels], side: int = 192) -> dict[str, float]:
-    """Gain in PSNR, dB, over the JPEG of the middle of each image, at qualities 10, 20, 30 and 40.
+def validate(
+    model: nn.Module, images: Sequence[Pixels], side: int = 192, histories: Mapping[str, History] = HISTORIES
+) -> dict[str, float]:
+    """Gain in PSNR, dB, over the JPEG of the middle of each image, for each way to compress it.
 
     Images that JPEG does no harm, black slices, are left out.
     """
-    where = next(model.parameters()).device
     gains: dict[str, list[float]] = {}
     for image in images:
-        top, left = (max(n - side, 0) // 2 for n in image.shape[:2])
-        truth = _unit(image[top : top + side, left : left + side])
-        for quality in QUALITIES:
-            given, steps = compress(truth, quality), tables(quality, truth.shape[1])[None]
-            found = restored_half(model, given.to(where), steps.to(where)).cpu()
-            found = to_8bit(found)
-            gain = (jpeg_metrics.psnr(found, truth) - jpeg_metrics.psnr(given, truth)).item()
+        middle = _middle(image, side)
+        for name, history in histories.items():
+            y, x = history.step
+            padded = np.pad(middle, ((y, 0), (x, 0), (0, 0)), "edge")  # what is cut off is no part of the truth
+            given, truth = (_unit(pixels) for pixels in encode(padded, history, side))
+            gain = _gain(model, given, truth, tables(history.quality, truth.shape[1])[None])
             if math.isfinite(gain):
-                gains.setdefault(f"gain{quality}", []).append(gain)
+                gains.setdefault(name, []).append(gain)
     return {name: float(np.mean(values)) for name, values in gains.items()}
+
+
+@torch.inference_mode()
+def measure_strength(model: nn.Module, images: Sequence[Pixels], side: int = 192) -> tuple[float, ...]:
+    """How much of what a blind network adds is best at each of `strength.QUALITIES`: the mean over images.
+
+    Never more than twice what any one image needs: none is harmed.
+    """
+    kept, model.config = model.config, replace(model.config, strength=())  # pyright: ignore
+    strengths = []
+    try:
+        for quality in STRENGTHS:
+            needed = []
+            for image in images:
+                given, truth = (_unit(pixels) for pixels in encode(_middle(image, side), History(quality), side))
+                added, lost = restored_on(model, given, tables(quality, truth.shape[1])[None]) - given, truth - given
+                if (energy := added.double().square().sum()) > 0:
+                    needed.append(((added * lost).double().sum() / energy).item())
+            strengths.append(max(min(float(np.mean(needed)), 2 * min(needed)), 0.0) if needed else 1.0)
+    finally:
+        model.config = kept  # pyright: ignore
+    return tuple(round(s, 3) for s in strengths)
+
+
+def _middle(image: Pixels, side: int) -> Pixels:
+    top, left = (max(n - side, 0) // 2 for n in image.shape[:2])
+    return image[top : top + side, left : left + side]
+
+
+def _gain(model: nn.Module, given: Tensor, truth: Tensor, steps: Tensor) -> float:
+    found = to_8bit(restored_on(model, given, steps))
+    return (jpeg_metrics.psnr(found, truth) - jpeg_metrics.psnr(given, truth)).item()
 
 
 def restored_half(
@@ -208,9 +216,23 @@ def restored_half(
         return model(images.contiguous(memory_format=torch.channels_last), steps).float()
 
 
+def restored_on(model: nn.Module, images: Tensor, steps: Tensor) -> Tensor:
+    """As `restored_half`, on the model's device and back."""
+    where = next(model.parameters()).device
+    return restored_half(model, images.to(where), steps.to(where)).cpu()
+
+
 def _unit(image: Pixels) -> Float[Tensor, "1 ch h w"]:
     """In [0, 1]."""
     return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def _with_strength(model_config: Any, start: str | Path | None) -> Any:
+    """The configuration with the strength of the weights to start from, unless it has its own."""
+    if start is None or getattr(model_config, "strength", None) != ():
+        return model_config
+    known = getattr(weights.load(start).config, "strength", ())
+    return replace(model_config, strength=known) if known else model_config
 
 
 def _begin(
@@ -233,19 +255,3 @@ def _freeze(model: nn.Module, trained: str) -> None:
     if trained:
         model.requires_grad_(False)
         parts[trained].requires_grad_(True)
-
-
-def check_draws(patch: int, worst: int, best: int) -> None:
-    """Raise ValueError unless patches are whole JPEG units and qualities a range."""
-    if patch < GRID or patch % GRID:
-        raise ValueError(f"patch is {patch}: use a multiple of {GRID}, the pixels of a JPEG unit")
-    if not 1 <= worst <= best <= 100:
-        raise ValueError(f"qualities are {worst} to {best}: use 1 <= worst <= best <= 100")
-
-
-def _check(config: RestorerTrainConfig, channels: int) -> None:
-    if channels not in (1, 3):
-        raise ValueError(f"channels is {channels}: train 1 (grey) or 3 (RGB)")
-    check_draws(config.patch, config.worst, config.best)
-    if config.batch < 1 or config.structure < 0:
-        raise ValueError(f"batch is {config.batch}, structure {config.structure}: use batch >= 1, structure >= 0")

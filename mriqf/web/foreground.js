@@ -1,6 +1,7 @@
-// The object in an image: the port of mriqf/scoring/foreground.py, and of object_mask in mriqf/metrics/mri.py.
+// The object in an image: the port of mriqf/metrics/foreground.py and mriqf/scoring/foreground.py.
 
-import { fillHoles, gaussian, mirror, otsu, range } from "./numeric.js";
+import { fillHoles, gaussian, mirror } from "./numeric.js";
+import { fromZero, normalise, percentileScale } from "./scale.js";
 
 const SMOOTHING = 2; // pixels
 
@@ -11,13 +12,15 @@ export function foregroundMask(image, rows, columns, threshold) {
   return fillHoles(Uint8Array.from(smooth, (value) => value > threshold), rows, columns);
 }
 
-/** Object of an image in any unit: the smoothed image above a quarter of Otsu's threshold, holes filled. */
+/** Object of an image in any unit: the foreground in a volume of this one slice; all of one value, none if empty. */
 export function objectMask(image, rows, columns) {
-  const smooth = gaussian(image, rows, columns, SMOOTHING);
-  let [low, high] = range(smooth);
-  if (low === high) [low, high] = [low - 0.5, high + 0.5];
-  const threshold = 0.25 * otsu(smooth, low, high).centre;
-  return fillHoles(Uint8Array.from(smooth, (value) => value > threshold), rows, columns);
+  let scale;
+  try {
+    scale = fromZero(percentileScale([image]));
+  } catch {
+    return Uint8Array.from(image, (value) => value !== 0);
+  }
+  return foregroundMask(normalise(image, scale), rows, columns, scale.threshold);
 }
 
 /** First row, first column, rows and columns that are not exactly zero, at least `least` where there are as many. */

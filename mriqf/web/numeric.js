@@ -25,7 +25,7 @@ export function spread(length, n) {
   return [...new Set(chosen)];
 }
 
-/** Otsu's threshold: lower and middle value of the bin behind it, doi:10.1109/TSMC.1979.4310076. */
+/** Otsu's threshold, doi:10.1109/TSMC.1979.4310076; amid a gap that no value lies in. */
 export function otsu(values, low, high, bins = 256) {
   const edges = Array.from({ length: bins + 1 }, (_, k) => low + ((high - low) * k) / bins);
   edges[bins] = high;
@@ -41,13 +41,14 @@ export function otsu(values, low, high, bins = 256) {
   const weighted = counts.map((count, k) => count * centres[k]);
   const [below, sumBelow] = [accumulated(counts), accumulated(weighted)];
   const [above, sumAbove] = [counts, weighted].map((values) => accumulated(values.slice().reverse()).reverse());
-  let [most, found] = [-1, 0];
+  let [most, first, last] = [-1, 0, 0];
   for (let k = 0; k < bins - 1; k += 1) {
     const apart = sumBelow[k] / Math.max(below[k], 1) - sumAbove[k + 1] / Math.max(above[k + 1], 1);
     const between = below[k] * above[k + 1] * apart ** 2;
-    if (between > most) [most, found] = [between, k];
+    if (between > most) [most, first, last] = [between, k, k];
+    else if (between === most) last = k;
   }
-  return { edge: edges[found + 1], centre: centres[found] };
+  return edges[1 + ((first + last) >> 1)];
 }
 
 function accumulated(values) {

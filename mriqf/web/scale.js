@@ -1,4 +1,4 @@
-// Intensity scale of a volume: the port of mriqf/scoring/scale.py.
+// Intensity scale of a volume: the port of mriqf/scoring/scale.py and of intensity_range in mriqf/metrics/foreground.py.
 
 import { otsu, percentiles, range, spread } from "./numeric.js";
 
@@ -13,8 +13,8 @@ export function volumeScale(volume, zeroBased) {
   return zeroBased ? fromZero(scale) : scale;
 }
 
-function percentileScale(parts) {
-  // A black canvas around the object, or a defaced region, carries no signal and changes nothing.
+/** Scale from some slices; a black canvas around the object, or a defaced region, changes nothing. */
+export function percentileScale(parts) {
   const lit = parts.map((part) => part.filter((value) => value !== 0));
   const values = new Float64Array(lit.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
@@ -32,11 +32,11 @@ function percentileScale(parts) {
   const single = Math.fround; // as the samples have it
   const [bottom, width] = [single(low), single(high - low)];
   const unit = values.map((value) => Math.min(Math.max(single(single(value - bottom) / width), 0), 1));
-  return { low, high, threshold: OTSU_SHARE * otsu(unit, 0, 1).edge };
+  return { low, high, threshold: OTSU_SHARE * otsu(unit, 0, 1) };
 }
 
 /** The same top and foreground, with raw zero at 0; the scale itself where raw values lie below zero. */
-function fromZero({ low, high, threshold }) {
+export function fromZero({ low, high, threshold }) {
   if (low <= 0) return { low, high, threshold };
   return { low: 0, high, threshold: (low + threshold * (high - low)) / high };
 }

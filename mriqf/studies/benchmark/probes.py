@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float32, UInt8
 from mriqf.io import Volume, from_array
 from mriqf.jpeg import compress_pixels
 from mriqf.jpeg.lattice import estimate_quality
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.base import Predictor
 from mriqf.predictors.inference import predict_map
-from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, percentile_scale, volume_scale
 from mriqf.scoring.slices import score_slices
 from mriqf.studies._frame.inputs import Subject

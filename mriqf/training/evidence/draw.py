@@ -11,15 +11,9 @@ from torch import Tensor
 import recon
 from mriqf import metrics
 from mriqf.predictors.kspace import cell_rms
-from mriqf.training.groups.degrade import (
-    RECONSTRUCTIONS,
-    DegradeConfig,
-    Learned,
-    cell_errors,
-    draw_mask,
-    draw_method,
-    draw_scanner,
-)
+from mriqf.training.groups.labels import cell_errors
+from mriqf.training.groups.reconstructions import RECONSTRUCTIONS, Learned, draw_mask, draw_method
+from mriqf.training.groups.scanner import draw_scanner
 from mriqf.training.groups.targets import Image, Target
 from recon.coils import calibration_region, white_noise
 from recon.evidence import Evidence, gather
@@ -82,8 +76,7 @@ def draw_examples(
         Names and reconstructions of what the family ``learned`` draws from; without any, it is left out.
     """
     shape = (target.image.shape[2], target.image.shape[3])
-    scanning = DegradeConfig(n_coils=config.n_coils, noise_std=config.noise_std, noiseless=0.0)
-    scanner = draw_scanner(shape, rng, scanning)
+    scanner = draw_scanner(shape, rng, config.n_coils, 0.0, config.noise_std)
     clean = recon.fft2c(scanner.csm * scanner.phase * target.image)
     kspace = clean + white_noise(clean.shape, scanner.noise_std, int(rng.integers(2**31)))
     if rng.random() < config.filtered:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mriqf.predictors.nrmse import CELL
 from mriqf.training.evidence.draw import EvidenceConfig, Example, draw_examples
-from mriqf.training.groups.degrade import Learned
+from mriqf.training.groups.reconstructions import Learned
 from mriqf.training.groups.shards import labels, open_shards, pixels, root, write_shards
 from mriqf.training.groups.targets import Pool, Target, TargetConfig, draw_target
 from recon.evidence import CHANNELS, FINDINGS

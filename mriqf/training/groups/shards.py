@@ -12,7 +12,9 @@ import torch
 from mriqf.io import atomic_path
 from mriqf.scoring.scale import percentile_scale
 from mriqf.training.degraded.cache import sign
-from mriqf.training.groups.degrade import CELL, DegradeConfig, Example, Learned, draw_group
+from mriqf.training.groups.degrade import DegradeConfig, Example, draw_group
+from mriqf.training.groups.labels import CELL
+from mriqf.training.groups.reconstructions import Learned
 from mriqf.training.groups.targets import Pool, Target, TargetConfig, draw_target
 from mriqf.training.manifest import Manifest, Split, read_slices, read_source
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from mriqf import metrics
-from mriqf.training.groups.degrade import CELL
+from mriqf.training.groups.labels import CELL
 from mriqf.training.local_degradation import degrade_locally, place
 
 

@@ -12,10 +12,10 @@ import torch
 import mriqf
 from mriqf import weights
 from mriqf.adapters.onnx import export
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.error import LEAST, MOST
 from mriqf.predictors.inference import predict_map
 from mriqf.restore import ARCNN, QAIRN, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, QGCNConfig, SRCNNConfig
-from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.pooling import cell_weight
 from mriqf.scoring.scale import volume_scale
 from mriqf.scoring.slices import score_slices

@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from benchmarks import bids
 from mriqf.bids.app import main
 from mriqf.bids.derivatives import derived
 from mriqf.bids.tree import find_scans
@@ -70,6 +71,7 @@ def test_participants_and_group(dataset, tmp_path, weights_file, capsys):
     assert quality.shape == scan.shape
     assert np.array_equal(quality.affine, scan.affine)
 
+    (dataset / "participants.tsv").write_text("participant_id\tsite\nsub-01\tOslo\nsub-02\tRome\n")
     assert main([str(dataset), str(out), "group"]) == 0
     assert capsys.readouterr().out == f"{out}\t6\t5\t1\n"
     rows = table(out / "group_quality.tsv")
@@ -80,6 +82,8 @@ def test_participants_and_group(dataset, tmp_path, weights_file, capsys):
     assert float(rows[0]["foreground_fraction"]) == pytest.approx(record["foreground_fraction"], rel=1e-5)
     assert [found["slice"] for found in record["slices"]] == [0, 1]
     assert rows[0]["n_slices"] == "2"
+    assert [row["site"] for row in rows] == ["Oslo", "Oslo", "Rome", "Rome", "Rome"]
+    assert [row["session"] for row in rows] == ["n/a", "n/a", "1", "2", "2"]
     assert table(out / "group_not_scored.tsv")[0]["source"] == "sub-01/anat/sub-01_FLAIR.nii.gz"
     pages = {name: (out / name).read_text() for name in ("sub-01.html", "group_quality.html")}
     assert "sub-01_FLAIR" in pages["sub-01.html"]
@@ -88,6 +92,7 @@ def test_participants_and_group(dataset, tmp_path, weights_file, capsys):
         data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
         assert all(volume["pictures"] and not volume["amiss"] for volume in data["volumes"])
         assert str(dataset) not in text
+    assert [trend["column"] for trend in data["trends"]] == ["site", "session"]
 
 
 def test_numbers_are_those_of_score(dataset, tmp_path, calibrated_file, capsys):
@@ -188,3 +193,22 @@ def test_names_of_derivatives_keep_order_and_differ(dataset):
     assert derived(run, "map", ".nii.gz", "quality").name == "sub-02_ses-2_run-2_mod-T1w_desc-quality_map.nii.gz"
     processed = type(run)(run.path, run.relative, "anat", {"sub": "02", "desc": "preproc"}, "T1w")
     assert derived(processed, "map", ".nii", "quality").name == "sub-02_mod-T1w_desc-preprocQuality_map.nii"
+
+
+def test_each_damaged_file_is_named_and_the_others_are_scored(tmp_path, weights_file, capsys, monkeypatch):
+    monkeypatch.setattr(bids, "EVERY", 5)
+    root, out = tmp_path / "data", tmp_path / "out"
+    broken, sidecars = bids.make(root, 20)
+    assert len(broken) == len(bids.DAMAGES) == len(sidecars)
+    assert main([str(root), str(out), "participant", "--weights", str(weights_file())]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in said if line.startswith("not scored: ")] == broken
+    assert main([str(root), str(out), "group"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [row["source"] for row in table(out / "group_not_scored.tsv")] == broken
+    assert {line.split(": ")[1] for line in said if line.startswith("warning: ")} == {
+        path for path in sidecars if path.replace(".json", ".nii.gz") not in broken
+    }
+    rows = table(out / "group_quality.tsv")
+    assert len(rows) == 16
+    assert {row["manufacturer"] for row in rows} == {"maker 0", "maker 1", "maker 2", "n/a"}

@@ -231,3 +231,33 @@ def test_two_tables_side_by_side(archive, tmp_path, monkeypatch, capsys, disc):
     for wrong in (tokens[:2] + tokens[3:], [*tokens[:4], "a", "a", *tokens[6:]], [*tokens[:3], "b.csv", *tokens[3:]]):
         assert main([*wrong, "--force"]) == 2
         assert "--labels compares two tables" in capsys.readouterr().err
+
+
+def test_trends_by_columns_of_the_table(archive, tmp_path, capsys):
+    with (archive / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = sorted({row["input"] for row in rows})
+    for row in rows:
+        k = names.index(row["input"])
+        row |= {"Site": "AB"[k % 2], "acq_time": f"2024-01-0{k + 1}T10:00:00", "reader": "xyz"[k % 3]}
+    table, out = tmp_path / "t.csv", tmp_path / "r.html"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    words = ["report", str(table), "--out", str(out), "--pictures", "0", "--force"]
+    assert main(words) == 0
+    data = embedded(out)
+    assert [trend["column"] for trend in data["trends"]] == ["acq_time", "site"]
+    scores = {v["name"]: v["score"] for v in data["volumes"]}
+    for name, median, count in data["trends"][1]["groups"]:
+        of = [scores[n] for k, n in enumerate(names) if "AB"[k % 2] == name]
+        assert (median, count) == (pytest.approx(np.median(of), abs=1e-4), 3)
+    assert main([*words, "--by", "reader"]) == 0
+    assert [trend["column"] for trend in embedded(out)["trends"]] == ["acq_time", "reader", "site"]
+    capsys.readouterr()
+    assert main([*words, "--by", "nothing"]) == 1
+    said = capsys.readouterr().err
+    assert "has no column nothing" in said
+    assert said.count("\n") == 1
+    assert main([*words, str(table), "--by", "reader", "--labels", "a", "b"]) == 2

@@ -122,6 +122,18 @@ def test_pixels_and_own_tables_reach_the_network(run, save, tmp_path, model):
     assert (other != expected).any() == (model == "qgcn")
 
 
+@pytest.mark.parametrize(("quality", "strength", "said"), [(95, (), True), (80, (), False), (95, (0.5,) * 14, False)])
+def test_files_better_left_alone_are_named(run, save, shipped, quality, strength, said):
+    tensors, card = weights.read(shipped / "srcnn-rgb.safetensors")
+    card["config"]["strength"] = strength
+    weights.write(shipped / "srcnn-rgb.safetensors", tensors, card, force=True)
+    path = save("a.jpg", quality=quality)
+    status, lines, errors = run(path)
+    assert (status, len(lines)) == (0, 1)
+    assert errors == ([f"{path}: of high quality, and better left alone by srcnn-rgb"] if said else [])
+    assert run(path, model="qgcn", options=["--force"])[2] == []
+
+
 def test_one_table_for_all_components(run, save):
     assert run(save("a.jpg", qtables=STEPS[:1]), model="qgcn")[0] == 0
 

@@ -1,13 +1,15 @@
 """The page in a real browser, driven over Chromium's debugging pipe with real keys; skipped where there is none."""
 
+import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from chromium import CHROMIUM, Browser
 
-from mriqf.html import Picture, ScoredSlice, ScoredVolume, page
+from mriqf.html import Picture, ScoredSlice, ScoredVolume, compare, most_changed, page, read_pairs
 from mriqf.html.pictures import encode
 from mriqf.scoring.scale import Scale
 
@@ -98,6 +100,7 @@ def test_page_in_chromium(browser, tmp_path):
     press("o")
     assert browser.run(veil) == "0"
     press("o")
+    assert browser.run("document.getElementById('trends').hidden") is True  # the table says nothing of groups
     focus("document.getElementById('slice')")
     press("ArrowRight")
     assert "Slice 6" in browser.run("document.getElementById('caption').textContent")
@@ -136,6 +139,12 @@ def test_page_in_chromium(browser, tmp_path):
     assert browser.run(pressed) == ["none"]
     press("ArrowUp")
     assert browser.run(pressed) == ["5"]
+    # What is typed as a comment rates nothing.
+    browser.run("[...document.querySelectorAll('tbody button')].find(b => b.textContent == 'sub-9.npy').click()")
+    focus("document.getElementById('comment')")
+    for key in "ghost 3":
+        press(key)
+    assert browser.run(pressed) == ["none"]
     browser.open(out)
     assert text("rated") == "2 of 6 volumes rated"
     browser.ask("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
@@ -145,10 +154,22 @@ def test_page_in_chromium(browser, tmp_path):
     while not (tmp_path / "ratings.tsv").exists() and time.monotonic() < until:
         time.sleep(0.05)
     header, *saved = (line.split("\t") for line in (tmp_path / "ratings.tsv").read_text().splitlines())
-    assert header == ["input", "rating", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "weights", "pool"]
+    assert header == [
+        "input",
+        "rating",
+        "nrmse",
+        "nrmse_low",
+        "nrmse_high",
+        "score",
+        "unit",
+        "weights",
+        "pool",
+        "comment",
+    ]
     assert saved == [
-        ["sub-2.npy", "5", "", "", "", "83", "JPEG quality", "w", "rms"],
-        ["sub-3.npy", "4", "", "", "", "84", "JPEG quality", "w", "rms"],
+        ["sub-9.npy", "", "", "", "", "81", "JPEG quality", "w", "rms", "ghost 3"],
+        ["sub-2.npy", "5", "", "", "", "83", "JPEG quality", "w", "rms", ""],
+        ["sub-3.npy", "4", "", "", "", "84", "JPEG quality", "w", "rms", ""],
     ]  # fmt: skip
 
     # All pictures of a volume at once; a click shows one of them.
@@ -178,7 +199,104 @@ def test_page_in_chromium(browser, tmp_path):
     # By the worst first: below the cut-off, one slice below it, no pictures.
     assert listed() == [HOSTILE, "sub-10.npy", "sub-9.npy", "sub-1.npy", "sub-3.npy"]
 
-    # Nothing was asked of a network, no policy was broken, no error was thrown.
+    undisturbed(browser)
+
+
+@pytest.mark.end_to_end
+def test_trends_in_chromium(browser, tmp_path):
+    scanners = ["A", "B", "A", "B", "A", HOSTILE]
+    volumes = [
+        replace(volume(f"{k}.npy", 80.0 + k), about={"scanner": name, "date": f"2024-01-{28 - k}"})
+        for k, name in enumerate(scanners)
+    ]
+    (tmp_path / "t.html").write_text(page(volumes, [([], "")] * 6), encoding="utf-8")
+    browser.open(tmp_path / "t.html")
+
+    def count(selector):
+        return browser.run(f"document.querySelectorAll('{selector}').length")
+
+    # Dates come first: a line of running medians, and a point for each volume, which shows it.
+    assert browser.run("[...document.querySelectorAll('#column option')].map(o => o.textContent)") == [
+        "date",
+        "scanner",
+    ]
+    assert count("#trend circle") == 6
+    assert browser.run("document.querySelector('#trend polyline').getAttribute('points').split(' ').length") == 2
+    assert "2024-01-23" in browser.run("document.querySelector('#trend svg').textContent")
+    points = "[...document.querySelectorAll('#trend circle')]"
+    leftmost = f"{points}.sort((a, b) => a.cx.baseVal.value - b.cx.baseVal.value)[0]"
+    browser.run(f"{leftmost}.dispatchEvent(new MouseEvent('click'))")
+    assert browser.run("document.getElementById('name').textContent") == "5.npy"
+    assert browser.run(f"{leftmost}.classList.contains('chosen')") is True
+
+    # Groups, by keys: medians where the scores are; names are text.
+    browser.run("document.getElementById('column').focus()")
+    browser.press("ArrowDown")
+    titles = "[...document.querySelectorAll('#trend .median title')].map(t => t.textContent)"
+    assert browser.run(titles) == ["median 85.0", "median 82.0", "median 82.0"]
+    assert HOSTILE in browser.run("document.querySelector('#trend svg').getAttribute('aria-label')")
+    assert count("#trend img") == 0
+    undisturbed(browser)
+
+
+@pytest.mark.end_to_end
+def test_comparison_in_chromium(browser, tmp_path):
+    names = [f"sub-{k}.npy" for k in range(6)] + [HOSTILE.replace("/", "")]
+    tables = []
+    for label, lift in (("raw", 0.0), ("net", 1.0)):
+        rows = [
+            {"input": f"{label}/{name}", "slice": k, "score": 40.0 + 3 * v + lift * (v - 2 + 4 * k), "unit": "u",
+             "pool": "rms", "weights": "w", "foreground_fraction": 0.5, "low": 0, "high": 1, "threshold": 0.1}
+            for v, name in enumerate(names) for k in range(2)
+        ]  # fmt: skip
+        tables.append(tmp_path / f"{label}.json")
+        tables[-1].write_text(json.dumps([*rows, rows[0] | {"input": f"{label}/only-{label}.npy"}]))
+    pairs, apart = read_pairs((tables[0], tables[1]), ("raw", "net"))
+    ramp = np.broadcast_to(np.linspace(0, 1, 48, dtype=np.float32), (40, 48))
+    picture = Picture(1, *encode(ramp[None].copy(), (100 * ramp).copy(), np.ones(ramp.shape, bool)))
+    first = most_changed(pairs, 3)[0]
+    text = compare(pairs, {first: (picture, picture)}, ("raw", "net"), apart, tables=tables, folder=tmp_path)
+    (tmp_path / "c.html").write_text(text, encoding="utf-8")
+    browser.open(tmp_path / "c.html")
+
+    def texts(selector):
+        return browser.run(f"[...document.querySelectorAll('{selector}')].map(e => e.textContent)")
+
+    # Changes of volumes are v - 2 + 2 (mean of both slices): 0 to 6, of which one is not above 0.
+    verdict = texts("#verdict")[0]
+    assert verdict.startswith("net scores +3.0 [")
+    assert "median +3.0" in verdict
+    assert "6 of 7 volumes and 11 of 14 slices score higher" in verdict
+    assert texts("#unscored-title") == ["Not compared: 2"]
+    assert texts("#reasons li") == ["raw/only-raw.npy: only in raw", "net/only-net.npy: only in net"]
+    assert texts("#rows th")[0] == "sub-0"  # the least change first
+    assert len(texts("#changed tr")) == 14
+    assert (len(texts("#histogram line.rug")), len(texts("#histogram line.far"))) == (7, 0)
+
+    # The slice that changed most is shown by both; the map begins hidden, and never hides what it judges.
+    assert texts("#name") == [names[-1].removesuffix(".npy")]
+    assert texts("#pair figcaption") == ["raw", "net"]
+    assert texts("#facts")[0].startswith("slice 1: score 58.0 → 66.0 (+8.0)")
+    decoded = "Promise.all([...document.querySelectorAll('#pair img')].map(i => i.decode())).then(() => 'all')"
+    assert browser.run(decoded) == "all"
+    veil = "getComputedStyle(document.querySelector('#pair .map')).opacity"
+    assert browser.run(veil) == "0"
+    browser.run("document.getElementById('opacity').focus()")
+    for _ in range(20):
+        browser.press("ArrowRight")
+    assert browser.run(veil) == "0.7"
+
+    # Rows by keys; a slice without pictures says so.
+    browser.run("document.querySelector('#rows button').focus()")
+    browser.press("Enter")
+    assert texts("#name") == ["sub-0"]
+    assert texts("#amiss") == ["no pictures of this slice"]
+    assert texts("tr.current th") == ["sub-0"]
+    undisturbed(browser)
+
+
+def undisturbed(browser):
+    """Nothing was asked of a network, no policy was broken, no error was thrown."""
     asked = {e["params"]["request"]["url"].partition(":")[0] for e in browser.events
              if e["method"] == "Network.requestWillBeSent"}  # fmt: skip
     assert asked <= {"file", "data", "blob"}

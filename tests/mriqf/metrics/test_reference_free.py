@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.metrics.reference_free import BASELINES, baselines
-from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, percentile_scale
 
 IN_THE_FOREGROUND = sorted(BASELINES.keys() - {"efc", "background_sd"})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mriqf.io import from_array
-from mriqf.scoring.foreground import foreground_mask
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.scoring.scale import Scale, full_range_scale, normalise, percentile_scale, spread, volume_scale
 
 

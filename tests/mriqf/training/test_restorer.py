@@ -1,5 +1,6 @@
 """Restorers: training repeats to the last bit; what is drawn is what JPEG makes of what is known; they get better."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from mriqf.jpeg import compress, compress_pixels, quantization_table
 from mriqf.jpeg.colour import limited_luma
 from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.restore import ARCNN, QAIRN, QGAC, QGCN, SRCNN, ARCNNConfig, QAIRNConfig, QGACConfig, QGCNConfig, SRCNNConfig
+from mriqf.restore.strength import QUALITIES as STRENGTHS
 from mriqf.training.manifest import content_hash, read_manifest
 from mriqf.training.restorer import (
     RestorerTrainConfig,
@@ -111,7 +113,7 @@ def test_card_says_what_was_trained(photographs, tmp_path):
     assert card["config"] == weights.config_dict(TINY["qgcn"][1]) | {"channels": 1}
     assert card["manifest"] == {"name": "photographs", "sha256": photographs[0].sha256}
     assert card["recipe"]["worst"] == RECIPE.worst
-    assert list(card["validation"]) == ["gain10", "gain20", "gain30", "gain40"]
+    assert list(card["validation"]) == [*(f"gain{q}" for q in (10, 20, 30, 40, 90, 95)), "gain_double"]
     assert [point["step"] for point in card["curve"]] == [2, 3]
 
 
@@ -172,6 +174,10 @@ def test_loss_is_absolute_error_and_structure():
     a, b = torch.rand(2, 2, 1, 16, 16, generator=generator)
     plain = (a - b).abs().mean().item()
     assert restoration_loss(a, b, 0.0).item() == pytest.approx(plain)
+    assert restoration_loss(a, b, 0.0, "squared").item() == pytest.approx((a - b).square().mean().item())
+    lost = -jpeg_metrics.psnr(a, b).mean().item()
+    assert restoration_loss(a, b, 0.0, "psnr").item() == pytest.approx(lost, abs=1e-3)
+    assert restoration_loss(a, a, 0.0, "psnr").isfinite()
     expected = plain + 0.3 * (1 - jpeg_metrics.ssim_gaussian(a, b).mean().item())
     assert restoration_loss(a, b, 0.3).item() == pytest.approx(expected)
 
@@ -235,6 +241,8 @@ def test_qgac_measures_its_images_unless_it_is_started_from_weights(photographs,
         ({"patch": 96}, "patch is 96, and manifest photographs has an image of 80×64: use smaller patches"),
         ({"worst": 60, "best": 50}, "qualities are 60 to 50: use 1 <= worst <= best <= 100"),
         ({"batch": 0}, "batch is 0"),
+        ({"skew": 0.0}, r"skew is 0\.0: use 1 for qualities drawn evenly"),
+        ({"double": 1.5}, r"double is 1\.5: a share of patches lies in 0 to 1"),
         ({"structure": -1.0}, r"structure -1\.0"),
         ({"trained": "luma"}, "trained is 'luma', no part of arcnn: choose one of body, last"),
     ],
@@ -243,6 +251,52 @@ def test_impossible_recipes_are_refused_in_one_line(photographs, tmp_path, wrong
     with pytest.raises(ValueError, match=says) as caught:
         run("arcnn", photographs, tmp_path / "a.safetensors", replace(RECIPE, **wrong))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["qgcn", "qgac"])
+@pytest.mark.parametrize("wrong", [{"shifted": 0.2}, {"told": True}])
+def test_networks_that_are_told_tables_need_blocks_and_no_strength(photographs, tmp_path, name, wrong):
+    with pytest.raises(
+        ValueError, match=r"shifted is 0\.2, and this network's tables|told is given, and the network sees"
+    ):
+        run(name, photographs, tmp_path / "a.safetensors", replace(RECIPE, **wrong))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_all_variations_cut_off_or_not(photographs, tmp_path, channels):
+    recipe = replace(RECIPE, double=0.5, shifted=0.5, smaller=0.5, finer=0.5, skew=2.0, loss="psnr", told=True)
+    first = run("arcnn", photographs, tmp_path / "a.safetensors", recipe, channels)
+    with pytest.raises(KeyboardInterrupt):
+        run("arcnn", photographs, tmp_path / "b.safetensors", recipe, channels, report=AtSecond())
+    second = run("arcnn", photographs, tmp_path / "b.safetensors", recipe, channels)
+    assert same(first, second)
+    assert weights.load(first).config == weights.load(second).config
+    assert len(weights.load(first).config.strength) == len(STRENGTHS)
+
+
+def test_strength_makes_good_what_is_too_much_or_too_little(photographs, tmp_path):
+    recipe = RestorerTrainConfig(steps=60, lr=5e-3, ema=0.9, checkpoint_every=60, batch=8, patch=32, worst=10, best=30)
+    network, config = ARCNN, ARCNNConfig(width=8, residual=True)
+    blind = train_restorer(network, config, *photographs, tmp_path / "a.safetensors", recipe)
+    # The same weights, with what is best added at each quality.
+    still = replace(recipe, steps=1, lr=0.0, told=True)
+    told = train_restorer(network, config, *photographs, tmp_path / "b.safetensors", still, start=blind)
+    assert same(blind, told)
+    held_out = list(read_pixels(photographs[0].split("val")[0], photographs[1], 1))
+    before, after = (validate(weights.load(path), held_out) for path in (blind, told))
+    assert before["gain95"] < -1  # it never saw any
+    assert after["gain95"] > -0.01 and after["gain90"] > -0.01
+    assert all(after[name] > before[name] - 0.01 for name in before)
+    # Trained on, it learns for that strength, which is measured anew at the end.
+    strength = weights.load(told).config.strength
+    again = train_restorer(network, config, *photographs, tmp_path / "c.safetensors", recipe, start=told)
+    assert weights.load(again).config.strength != strength
+
+
+def test_time_spent_waiting_for_data_is_told(photographs, tmp_path):
+    told = []
+    run("srcnn", photographs, tmp_path / "a.safetensors", report=told.append)
+    assert all(re.search(r"  \d+\.\d\d steps/s  \d+\.\d% waiting for data$", line) for line in told)
 
 
 def test_networks_are_grey_or_rgb(photographs, tmp_path):
@@ -278,7 +332,7 @@ def test_gain_is_what_a_network_adds_to_jpeg(texture, channels):
             return (images + truth) / 2 if images.mean() > 0 else images
 
     gains = validate(Known().eval(), [pixels, np.zeros_like(pixels)])
-    assert list(gains) == ["gain10", "gain20", "gain30", "gain40"]
+    assert list(gains) == [*(f"gain{q}" for q in (10, 20, 30, 40, 90, 95)), "gain_double"]
     decoded = compress_pixels(pixels.squeeze(), 20).reshape(pixels.shape)
     middle = np.round((decoded.astype(float) + pixels) / 2)
     errors = [np.square(image - pixels.astype(float)).mean() for image in (decoded, middle)]

@@ -22,9 +22,10 @@ from mriqf.calibration.calibration import REFUSED
 from mriqf.calibration.curve import Band
 from mriqf.calibration.domain import Domain
 from mriqf.io import from_array
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.inference import read_errors
 from mriqf.predictors.unit import score_of_error
-from mriqf.scoring.foreground import content, foreground_mask
+from mriqf.scoring.foreground import content
 from mriqf.scoring.pooling import cell_weight
 from mriqf.scoring.resolution import on_grid, resolve, resolved_volume, support, volume_support
 from mriqf.scoring.scale import normalise, volume_scale

@@ -18,9 +18,9 @@ from PIL import Image
 
 from mriqf.io import Volume
 from mriqf.jpeg import compress_pixels
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import predict_map
-from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, volume_scale
 from mriqf.scoring.scorer import check_channels
 from mriqf.studies._frame.inputs import Inputs, Subject

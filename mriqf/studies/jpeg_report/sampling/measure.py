@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mriqf.io import Volume
 from mriqf.jpeg import compress_pixels
+from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.qf import CLASS_QUALITIES, QFPredictor
-from mriqf.scoring.foreground import foreground_mask
 from mriqf.scoring.scale import normalise, volume_scale
 from mriqf.studies._frame.inputs import Inputs, Subject
 from mriqf.studies._frame.table import Task, Value

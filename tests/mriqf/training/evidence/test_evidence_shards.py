@@ -7,7 +7,7 @@ import torch
 from mriqf.io.atomic import atomic_path
 from mriqf.training.evidence.draw import EvidenceConfig, draw_examples
 from mriqf.training.evidence.shards import TARGETS, generate, read_evidence
-from mriqf.training.groups.degrade import draw_method
+from mriqf.training.groups.reconstructions import draw_method
 from mriqf.training.groups.targets import Pool, Target, TargetConfig, shapes
 from mriqf.training.manifest import content_hash
 from recon import Sense, birdcage, fft2c

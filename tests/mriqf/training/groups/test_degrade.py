@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mriqf.training.groups.degrade import CELL, FAMILIES, DegradeConfig, cell_errors, draw_group
+from mriqf.training.groups.degrade import FAMILIES, DegradeConfig, draw_group
+from mriqf.training.groups.labels import CELL, cell_errors
 from mriqf.training.groups.targets import Target, shapes
 
 

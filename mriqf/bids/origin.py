@@ -1,0 +1,105 @@
+"""When and where scans were made: what the sidecars and tables of a BIDS dataset say of it."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mriqf.bids.tree import strip_ending
+from mriqf.html.trends import GROUPS, TIMES, about
+from mriqf.io.bounds import read_text
+
+SIDECAR = {
+    "Manufacturer": "manufacturer",
+    "ManufacturersModelName": "model",
+    "MagneticFieldStrength": "field_t",
+    "StationName": "station",
+    "InstitutionName": "site",
+    "AcquisitionDateTime": "acq_time",
+}
+"""Fields of a sidecar, and the columns that they become: those of `mriqf dicom`."""
+
+
+class Origins:
+    """What a dataset says of its scans.
+
+    Parameters
+    ----------
+    root
+        The dataset.
+
+    Attributes
+    ----------
+    damaged
+        Files that say nothing because they cannot be read, and why. No score hangs on them.
+    """
+
+    def __init__(self, root: Path):
+        self.damaged: dict[str, str] = {}
+        self._root = root
+        self._known: dict[tuple[Path, str], Any] = {}
+
+    def of(self, meta: Mapping[str, Any]) -> dict[str, str]:
+        """Columns of one scan, of which a record has the ``bids_meta``.
+
+        Sidecars of the folders above hold for all scans whose names have their entities, the nearest most (inheritance
+        principle). ``participants.tsv`` and ``scans.tsv`` come next; the session is that of the name.
+        """
+        source = PurePosixPath(str(meta["source"]))
+        parts = set(strip_ending(source.name).split("_"))
+        folders = [self._root / folder for folder in reversed(source.parents)]
+        found: dict[str, Any] = {}
+        for folder in folders:
+            for path, needed in self._once(folder, "sidecars", _sidecars):
+                if needed <= parts:
+                    sidecar = self._once(path, "", lambda path: self._read(path, _json))
+                    found |= {column: sidecar[key] for key, column in SIDECAR.items() if key in sidecar}
+        told = dict(self._rows(self._root / "participants.tsv", "participant_id").get(f"sub-{meta.get('sub')}", {}))
+        for folder in folders[1:]:
+            for path in self._once(folder, "scans", lambda folder: sorted(folder.glob("*_scans.tsv"))):
+                below = source.relative_to(folder.relative_to(self._root).as_posix()).as_posix()
+                told |= self._rows(path, "filename").get(below, {})
+        found |= {key: value for key, value in told.items() if key in (*TIMES, *GROUPS)}
+        if "ses" in meta:
+            found.setdefault("session", meta["ses"])
+        return about(found)
+
+    def _once(self, path: Path, what: str, find: Callable[[Path], Any]) -> Any:
+        """What is found at a path, looked for once."""
+        if (path, what) not in self._known:
+            self._known[path, what] = find(path)
+        return self._known[path, what]
+
+    def _rows(self, path: Path, key: str) -> dict[str, dict[str, str]]:
+        """Rows of a table by one of its columns; none where there is no table."""
+        return self._once(path, key, lambda path: self._read(path, partial(_tsv, key)) if path.is_file() else {})
+
+    def _read(self, path: Path, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return parse(read_text(path).decode("utf-8-sig"))
+        except (ValueError, OSError, RecursionError, csv.Error) as error:
+            self.damaged[path.relative_to(self._root).as_posix()] = f"is passed over, for it cannot be read ({error})"
+            return {}
+
+
+def _sidecars(folder: Path) -> list[tuple[Path, set[str]]]:
+    """Sidecars in a folder, those of fewest entities first, and parts of names of the scans that they hold for."""
+    found = [(path, set(path.stem.split("_"))) for path in folder.glob("*.json")]
+    return sorted(found, key=lambda one: (len(one[1]), one[0]))
+
+
+def _json(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    return found
+
+
+def _tsv(key: str, text: str) -> dict[str, dict[str, str]]:
+    rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter="\t"))
+    if rows and key not in rows[0]:
+        raise ValueError(f"it has no column {key}")
+    return {row[key]: {k: v for k, v in row.items() if k and v} for row in rows if row[key]}

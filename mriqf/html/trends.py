@@ -1,0 +1,141 @@
+"""Scores by group and over time, by what the tables say of volumes beside their scores."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+TIMES = ("acq_time", "acquisition_time", "acquisition_date", "acquisition_datetime", "study_date", "date")
+"""Columns of dates, as BIDS, DICOM and people call them."""
+GROUPS = (
+    "site", "scanner", "station", "manufacturer", "model", "field_t", "protocol", "sequence", "coil", "session",
+    "group",
+)  # fmt: skip
+"""Columns of what was used, and where."""
+MOST = 20
+"""Groups of one column; a column of more tells volumes apart, and groups nothing."""
+WINDOW = 5
+"""Volumes of a running median, at least."""
+NOTHING = ("", "n/a", "nan", "none")
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Scores by one column."""
+
+    column: str
+    places: tuple[float | None, ...]
+    """Of each volume: number of its group, or days since the first date; None where the column says nothing."""
+    groups: tuple[str, ...] = ()
+    """Names; none for dates."""
+    medians: tuple[float | None, ...] = ()
+    """Of each group; None where no volume of it has a score."""
+    counts: tuple[int, ...] = ()
+    """Volumes with a score in each group."""
+    span: tuple[str, str] = ("", "")
+    """First and last date."""
+    running: tuple[tuple[float, float], ...] = ()
+    """Days since the first date, and the median of the volumes around."""
+    window: int = 0
+    """Volumes of which each running median is."""
+
+
+def about(row: Mapping[str, Any], more: Iterable[str] = ()) -> dict[str, str]:
+    """Cells of a row that say when and where its volume was made: of `TIMES` and `GROUPS`, and of more columns."""
+    wanted = {*TIMES, *GROUPS, *more}
+    return {
+        name: text
+        for key, value in row.items()
+        if ((name := str(key)) in wanted or (name := name.lower()) in wanted)
+        and (text := " ".join(str(value if value is not None else "").split())).lower() not in NOTHING
+    }
+
+
+def trends(
+    scores: Float[np.ndarray, " n"], abouts: Sequence[Mapping[str, str]], more: Sequence[str] = ()
+) -> list[Trend]:
+    """Trends that the columns allow: dates first, then groups, each of two values or more.
+
+    Parameters
+    ----------
+    scores
+        Of volumes; NaN where there is none.
+    abouts
+        Of the same volumes: what `about` gives.
+    more
+        Columns of groups beside `GROUPS`.
+    """
+    found: list[Trend | None] = []
+    for column in TIMES:
+        found.append(_over_time(column, scores, [about.get(column) for about in abouts]))
+    for column in dict.fromkeys((*more, *GROUPS)):
+        found.append(_by_group(column, scores, [about.get(column) for about in abouts]))
+    return [trend for trend in found if trend is not None]
+
+
+def running_median(
+    at: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], window: int
+) -> list[tuple[float, float]]:
+    """Medians of `window` values that follow each other in time, each at the median of their times."""
+    order = np.argsort(at, kind="stable")
+    return [
+        (float(np.median(at[chosen])), float(np.median(values[chosen])))
+        for k in range(len(at) - window + 1)
+        for chosen in [order[k : k + window]]
+    ]
+
+
+def read_date(text: str) -> datetime | None:
+    """A date, with or without a time, in the forms of ISO 8601 and of DICOM (``20240131``, ``20240131120000.0``)."""
+    for form in _FORMS:
+        try:
+            return form(text).replace(tzinfo=None)
+        except ValueError:
+            continue
+    return None
+
+
+_FORMS: tuple[Callable[[str], datetime], ...] = (
+    datetime.fromisoformat,
+    lambda text: datetime.strptime(text.partition(".")[0], "%Y%m%d%H%M%S"),
+)
+
+
+def _over_time(column: str, scores: Float[np.ndarray, " n"], cells: Sequence[str | None]) -> Trend | None:
+    dates = [None if cell is None else read_date(cell) for cell in cells]
+    known = sorted({date for date in dates if date is not None})
+    if len(known) < 2:
+        return None
+    days = [None if date is None else (date - known[0]).total_seconds() / 86400 for date in dates]
+    at = np.array([np.nan if day is None else day for day in days])
+    used = np.isfinite(at) & np.isfinite(scores)
+    window = max(WINDOW, 2 * round(used.sum() / 20) + 1)  # a tenth of the volumes
+    return Trend(
+        column,
+        tuple(days),
+        span=(_shown(known[0]), _shown(known[-1])),
+        running=tuple(running_median(at[used], scores[used], window)),
+        window=window,
+    )
+
+
+def _by_group(column: str, scores: Float[np.ndarray, " n"], cells: Sequence[str | None]) -> Trend | None:
+    names = sorted({cell for cell in cells if cell is not None})
+    if not 2 <= len(names) <= MOST:
+        return None
+    of = np.array([-1 if cell is None else names.index(cell) for cell in cells])
+    known = [scores[(of == k) & np.isfinite(scores)] for k in range(len(names))]
+    return Trend(
+        column,
+        tuple(None if k < 0 else float(k) for k in of.tolist()),
+        tuple(names),
+        tuple(float(np.median(part)) if part.size else None for part in known),
+        tuple(len(part) for part in known),
+    )
+
+
+def _shown(date: datetime) -> str:
+    return date.date().isoformat() if date.time() == datetime.min.time() else date.isoformat(" ", "minutes")
