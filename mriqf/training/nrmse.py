@@ -17,12 +17,14 @@ from mriqf.metrics.correlation import srcc
 from mriqf.predictors.nrmse import CELL, LEAST, MOST, NRMSEConfig, NRMSEPredictor, Prediction
 from mriqf.predictors.reading import object_error
 from mriqf.training.groups.shards import LEVELS
-from mriqf.training.groups.variation import varied
+from mriqf.training.groups.variation import spliced, varied
 from mriqf.training.loop import check_new, fit, fresh, origin
 from mriqf.training.parallel import own_device
 
 Examples = dict[str, Any]
 QUANTILES = (0.05, 0.5, 0.95)
+LITTLE = 0.04
+"""Errors of images below which a local flaw stands out."""
 TOLD_APART = 0.03
 """Difference of two images' errors, in their logarithm (base 10), from which on their order counts."""
 
@@ -46,7 +48,9 @@ class NRMSETrainConfig:
     order: float = 0.02
     """Weight of the order of the images of a target."""
     flawed: float = 0.15
-    """Share of images with a local flaw, beside what is wrong everywhere."""
+    """Share of images with a local flaw, beside what is wrong everywhere; three times it where little is wrong."""
+    spliced: float = 0.25
+    """Share of images that show another image of their target in one place."""
     ema: float = 0.998
     """Decay of the averaged weights, which are the ones kept."""
     seed: int = 0
@@ -118,7 +122,7 @@ def train_nrmse(
         near = members[max(first - 20, 0) : first + 20]  # of similar size: hardly any of a batch is margin
         chosen = rng.choice(len(near), min(config.groups, len(near)), replace=False)
         rows = [row for k in chosen for row in near[k]]
-        batch = make_batch(examples, rows, rng, config.flawed)
+        batch = make_batch(examples, rows, rng, config.flawed, config.spliced)
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16), torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**31)))
             images = batch.images.to(model.device).contiguous(memory_format=torch.channels_last)
@@ -143,16 +147,27 @@ def by_size(examples: Examples) -> list[list[int]]:
 
 
 def make_batch(
-    examples: Examples, rows: Sequence[int], rng: np.random.Generator | None = None, flawed: float = 0.0
+    examples: Examples,
+    rows: Sequence[int],
+    rng: np.random.Generator | None = None,
+    flawed: float = 0.0,
+    mixed: float = 0.0,
 ) -> Batch:
-    """Images of some rows; with a generator turned, cropped, shaded and so on, and some with a local flaw."""
+    """Images of some rows; with a generator turned, cropped, shaded and so on, and some with a local flaw.
+
+    A share of them, `mixed`, shows another image of the same target in one place.
+    """
     parts = []
     for row in rows:
-        image = examples["image"][row].astype(np.float32) / LEVELS
-        total, excess = examples["cells"][row].astype(np.float32)
-        cells, nrmse = np.stack((excess, total)), float(examples["nrmse"][row])
+        image, cells = _example(examples, row)
+        nrmse = float(examples["nrmse"][row])
         if rng is not None:
-            image, cells, nrmse = varied(image, cells, nrmse, rng, flawed)
+            if rng.random() < mixed:
+                partners = [r for r in rows if r != row and _alike(examples, row, r)]
+                if partners:
+                    other = _example(examples, partners[int(rng.integers(len(partners)))])
+                    image, cells, nrmse = spliced(image, cells, *other, rng)
+            image, cells, nrmse = varied(image, cells, nrmse, rng, 3 * flawed if nrmse < LITTLE else flawed)
         parts.append((torch.from_numpy(image)[None, None], torch.from_numpy(cells)[None], nrmse))
     h, w = (max(-(-image.shape[axis] // 32) * 32 for image, *_ in parts) for axis in (2, 3))
     images, errors, inside = [], [], []
@@ -169,6 +184,22 @@ def make_batch(
         torch.tensor([nrmse for *_, nrmse in parts], dtype=torch.float32),
         torch.from_numpy(np.asarray(examples["group"])[list(rows)]),
     )
+
+
+def _example(examples: Examples, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Magnitude in [0, 1], and errors of cells: excess and total."""
+    total, excess = examples["cells"][row].astype(np.float32)
+    return examples["image"][row].astype(np.float32) / LEVELS, np.stack((excess, total))
+
+
+def _alike(examples: Examples, row: int, other: int) -> bool:
+    """Whether two images are of one target, one size and one object."""
+    if examples["group"][row] != examples["group"][other]:
+        return False
+    if examples["image"][row].shape != examples["image"][other].shape:
+        return False
+    inside, same = (examples["cells"][r][1] >= 0 for r in (row, other))
+    return bool(inside.any()) and np.array_equal(inside, same)
 
 
 def nrmse_loss(prediction: Prediction, batch: Batch, config: NRMSETrainConfig) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from mriqf import metrics
 from mriqf.training.groups.labels import CELL
-from mriqf.training.local_degradation import degrade_locally
+from mriqf.training.local_degradation import degrade_locally, place
 
 
 def varied(
@@ -139,3 +139,26 @@ def _flawed(
     added = blocks.mean((1, 3))
     worse = np.where(cells >= 0, np.sqrt(np.maximum(cells, 0) ** 2 + added), cells)  # NaN stays
     return image, worse.astype(np.float32), math.sqrt(nrmse**2 + float(added[cells[0] >= 0].mean()))
+
+
+def spliced(
+    image: np.ndarray, cells: np.ndarray, other: np.ndarray, of_other: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """An image with another of the same target in one place; squared errors of cells mix as the images do.
+
+    Parameters
+    ----------
+    image, cells
+        Magnitude, and errors of its cells: excess and total.
+    other, of_other
+        The same of the other image, of the same size and object; it is brought to the first one's scale.
+    """
+    inside = _object(image, cells)
+    other = other * float((image * other)[inside].sum() / max((other[inside] ** 2).sum(), 1e-12))
+    share = place(inside, rng)
+    margin = [(0, -n % CELL) for n in image.shape]
+    of_cells = np.pad(share, margin, mode="edge").reshape(cells.shape[1], CELL, -1, CELL).mean((1, 3))
+    mixed = np.sqrt((1 - of_cells) * np.maximum(cells, 0) ** 2 + of_cells * np.maximum(of_other, 0) ** 2)
+    mixed = np.where(cells < 0, -1, mixed).astype(np.float32)  # NaN, where one is not known, stays
+    found = (image + share * (other - image)).astype(np.float32)
+    return found, mixed, float(np.sqrt(np.mean(mixed[0][mixed[0] >= 0] ** 2)))
