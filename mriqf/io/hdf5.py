@@ -69,10 +69,10 @@ def _load(path: Path, key: str, index: tuple[int, ...]) -> Shaped[np.ndarray, ".
     import h5py
 
     with h5py.File(path) as file:
-        found: Any = file
+        data: Any = file
         for name in key.split("/"):
-            found = member(found, name)
-        pixels = unpacked(path, key, found, index)
+            data = member(data, name)
+        pixels = unpacked(path, key, data, index)
     if pixels.dtype.names == ("real", "imag"):  # ISMRMRD's complex numbers
         return pixels["real"] + 1j * pixels["imag"]
     return pixels
@@ -87,7 +87,7 @@ def member(group: Any, name: str) -> Any:
 
 def members(group: Any) -> list[tuple[str, Any]]:
     """Names in a group and what they hold, links left aside."""
-    return [(name, found) for name in group if (found := member(group, name)) is not None]
+    return [(name, item) for name in group if (item := member(group, name)) is not None]
 
 
 def check_stored(path: Path, key: str, data: Any) -> None:

@@ -68,9 +68,9 @@ def ssim_uniform(image: Images, truth: Images, side: int = 8, unbiased: bool = F
     image, truth
         In [0, 1].
     side
-        Of the windows, in pixels.
+        Side of the windows, in pixels.
     unbiased
-        Whether variances are those of the population that the window is drawn from, as in scikit-image.
+        Use the unbiased variance (divided by n - 1) of each window, as scikit-image does.
 
     Raises
     ------

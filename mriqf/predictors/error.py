@@ -28,7 +28,7 @@ class ErrorConfig:
     depths: tuple[int, int] = (2, 2)
     """Residual blocks at a 16th and at a 32nd of the resolution."""
     channels: int = 1
-    """Of the image: magnitude."""
+    """Channels of the image: magnitude."""
 
 
 class ErrorPredictor(nn.Module):
@@ -40,14 +40,14 @@ class ErrorPredictor(nn.Module):
 
     higher_is_better = True
     reads_grid = False
-    """Whether an earlier JPEG's own grey levels and grid help it: it was trained on images that kept neither."""
+    """An earlier JPEG's own grey levels and grid are not looked for: training images kept neither."""
     score_range = (0, 100)
     unit = ERROR_UNIT
     """Unit of the score: see `mriqf.predictors.unit`."""
     default_pool = "rms"
     """The score of the root mean square error of the object: this network knows errors."""
     zero_based = True
-    """How high a noise floor lies says how bad an image is: raw zero stays 0."""
+    """Raw zero stays 0: the height of the noise floor is a sign of an image's quality."""
     sees_whole = True
     stride = 8
     receptive_field = 64
@@ -81,14 +81,14 @@ class ErrorPredictor(nn.Module):
         h, w = images.shape[2:]
         images = functional.pad(images, (0, -w % 32, 0, -h % 32), mode="replicate")
         half = self.trunk.dtype
-        # What comes first keeps full precision: little noise on a bright ground is less than half precision has.
+        # The first layers keep full precision: little noise on a bright ground is less than half precision has.
         with torch.autocast(images.device.type, enabled=False):
             seen = self.stem(images.float())
             energy = filter_energy(seen)
             spectra = block_spectra(images.float(), self.dct, self.config.channels)
             moved = copies(images.float())
-        found = self.trunk(seen.to(half), energy.to(half), spectra.to(half), moved.to(half))
-        return found.to(self.head.weight.dtype)[..., : -(-h // 8), : -(-w // 8)]
+        features = self.trunk(seen.to(half), energy.to(half), spectra.to(half), moved.to(half))
+        return features.to(self.head.weight.dtype)[..., : -(-h // 8), : -(-w // 8)]
 
     def log_error(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
         """Logarithm (base 10) of the root mean square error of each cell, relative to that of the whole object."""

@@ -10,7 +10,7 @@ from mriqf.jpeg import BLOCK, dct_basis
 FOLDS = (2, 3, 4)
 """Parts of the field of view that copies are looked for at."""
 FLOOR = 1e-6
-"""Of energies of filters: a thousandth of the range is no error that counts."""
+"""Least energy of a filter: a thousandth of the range is no error that counts."""
 
 
 def block_kernels() -> Float[Tensor, "f 1 8 8"]:

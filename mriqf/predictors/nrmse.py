@@ -35,7 +35,7 @@ class NRMSEConfig:
     depths: tuple[int, int] = (2, 2)
     """Residual blocks at a 16th and at a 32nd of the resolution."""
     channels: int = 1
-    """Of the image: magnitude."""
+    """Channels of the image: magnitude."""
     drop: float = 0.3
     """Share of training images whose statistics of the whole are withheld, so that cells are judged by themselves."""
 
@@ -44,7 +44,7 @@ class Prediction(NamedTuple):
     """Errors as their logarithms, base 10."""
 
     cells: Float[Tensor, "b 2 i j"]
-    """Of cells: against the image of all samples, and against the object without noise."""
+    """Errors of cells: against the image of all samples, and against the object without noise."""
     below: Float[Tensor, " b"]
     """Distance from the object's error to the lower end of its 90 % interval."""
     above: Float[Tensor, " b"]
@@ -62,14 +62,14 @@ class NRMSEPredictor(nn.Module):
 
     higher_is_better = True
     reads_grid = False
-    """Whether an earlier JPEG's own grey levels and grid help it: it was trained on images that kept neither."""
+    """An earlier JPEG's own grey levels and grid are not looked for: training images kept neither."""
     score_range = (0, 100)
     unit = ERROR_UNIT
     """Unit of the score: see `mriqf.predictors.unit`."""
     default_pool = "rms"
     """The score of the root mean square error of the object: this network knows errors."""
     zero_based = True
-    """How high a noise floor lies says how bad an image is: raw zero stays 0."""
+    """Raw zero stays 0: the height of the noise floor is a sign of an image's quality."""
     sees_whole = True
     stride = CELL
     receptive_field = 64
@@ -121,7 +121,7 @@ class NRMSEPredictor(nn.Module):
         parts = (images,) if sizes is None else images.split(1)
         whole = [x[:, :, : CELL * i, : CELL * j].float() for x, (i, j) in zip(parts, cells, strict=True)]
         half = self.trunk.dtype
-        # What comes first keeps full precision: little noise on a bright ground is less than half precision has.
+        # The first layers keep full precision: little noise on a bright ground is less than half precision has.
         with torch.autocast(images.device.type, enabled=False):
             seen = self.stem(images.float())
             energy = filter_energy(seen)
@@ -162,10 +162,12 @@ class NRMSEPredictor(nn.Module):
         weight
             Share of each cell that is foreground, 0–1.
         """
-        found = self.predict(images)
-        cells = found.cells[:, :1]
-        width = torch.stack((found.below, found.above), 1)
-        return Reading(cells, rms_error(cells, weight), found.features, rms_error(found.cells[:, 1:], weight), width)
+        predicted = self.predict(images)
+        cells = predicted.cells[:, :1]
+        width = torch.stack((predicted.below, predicted.above), 1)
+        return Reading(
+            cells, rms_error(cells, weight), predicted.features, rms_error(predicted.cells[:, 1:], weight), width
+        )
 
     def forward(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 i j"]:
         """Score map, 0–100, one value for each `stride`×`stride` pixels."""

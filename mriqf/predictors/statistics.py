@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d, pad
 
 BANDS = 8
-"""Of frequencies, from none to the highest along either axis."""
+"""Frequency bands, from none to the highest along either axis."""
 PROFILE = ((0.03, 0.15), (0.15, 0.5), (0.5, 1.0))
 """Parts of an axis of k-space on which neighbouring lines are compared."""
 LAGS = (2, 3, 4, 5, 6, 8)
@@ -83,7 +83,7 @@ def _bands(log_power: Float[Tensor, "b h w"]) -> list[Float[Tensor, " b"]]:
 
 
 def _profile(lines: Float[Tensor, "b n"]) -> list[Float[Tensor, " b"]]:
-    """How unlike neighbouring lines of k-space are, from the mean logarithm of power of each, centred."""
+    """Differences of neighbouring lines of k-space, from the mean logarithm of power of each, centred."""
     k = _distance(lines)
     first = (lines[:, 1:] - lines[:, :-1]).abs()
     second = (lines[:, 2:] - 2 * lines[:, 1:-1] + lines[:, :-2]).abs()

@@ -1,6 +1,6 @@
 """The training loop that predictors share: flat, deterministic, cut off at any moment and resumed.
 
-What is drawn at a step depends on the recipe and the step alone, so a resumed run sees what an unbroken one would have
+Random draws of a step depend on the recipe and the step alone, so a resumed run sees what an unbroken one would have
 seen.
 """
 
@@ -109,7 +109,7 @@ def fit(
     out
         The weights file to write.
     recipe
-        How long and how fast.
+        Steps, learning rate, averaging and checkpoints.
     loss
         Gives the loss of the model at a step; where `torchrun` started several processes, that of this one's `share` of
         the batch, `pooled`.
@@ -118,7 +118,7 @@ def fit(
     terms
         All that the training depends on, as plain JSON values; a checkpoint of other terms is refused.
     card
-        What else the card of the weights shall say: network, configuration, data.
+        Further metadata of the weights: network, configuration, data.
     half
         Keep the trained parameters in half precision, in half the space; what was measured of images stays whole.
     best
@@ -263,11 +263,11 @@ def commit() -> str:
     """Git commit of the source tree, or "unknown" outside one: installed, within another repository, without git."""
     here = Path(__file__)
     try:
-        found = subprocess.run(
+        answer = subprocess.run(
             ["git", "rev-parse", "--show-prefix", "HEAD", f"HEAD:./{here.name}"],  # fails where it holds no such file
             cwd=here.parent, capture_output=True, text=True, check=True,
         )  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    prefix, head, _ = found.stdout.splitlines()
+    prefix, head, _ = answer.stdout.splitlines()
     return head if prefix == f"{here.parents[1].name}/{here.parent.name}/" else "unknown"

@@ -1,8 +1,8 @@
-"""Fine-tune a restorer by the score, without truth: pull towards what a predictor likes, held to its own input.
+"""Fine-tune a restorer by the score, without references: towards a high score of a predictor, held to its own input.
 
-The report's set-up (its Figure 16) pulls the output to the input and to a high score. What else may hold it, or hold it
-instead, and who else may judge it, is off unless asked for. Truth is measured against at checkpoints, and never trained
-on or chosen by.
+The report's set-up (its Figure 16) pulls the output to the input and to a high score. Further constraints, and an
+independent judge, are off unless asked for. Errors against the reference are measured at checkpoints, and never
+trained on or chosen by.
 
 References
 ----------
@@ -128,8 +128,8 @@ def train_perceptual(
         differ from the manifest, or a checkpoint from the recipe.
     """
     check_new(out, force)
-    found = load_restorer(start)
-    channels = found.config.channels
+    original = load_restorer(start)
+    channels = original.config.channels
     terms = perceptual_terms(start, manifest, config)
     config = replace(config, predictors=config.predictors or USUAL[channels])
     where = own_device(device)
@@ -137,13 +137,13 @@ def train_perceptual(
     scores = {name: score.to(where) for name, score in scores.items()}
     trained = QFLoss(list(scores["score"].predictors), config.variants)
     _check_predictors(scores, str(start), channels, config)
-    model = fresh(type(found), found.config, config.seed, start)
+    model = fresh(type(original), original.config, config.seed, start)
     pools = [list(read_pixels(s, root, channels)) for s in manifest.split("train")]
     shares = [s.weight for s in manifest.split("train")]
     held_out = [image for s in manifest.split("val") for image in read_pixels(s, root, channels)]
     held_out = [held_out[k] for k in spread(range(len(held_out)), config.most)]
     _check_images(pools, held_out, manifest.name, config.patch, max(map(_least, scores.values())), config.judge)
-    model, untuned = (network.to(where).to(memory_format=torch.channels_last) for network in (model, found))  # pyright: ignore[reportCallIssue]
+    model, untuned = (network.to(where).to(memory_format=torch.channels_last) for network in (model, original))  # pyright: ignore[reportCallIssue]
     draws = RestorerTrainConfig(batch=config.batch, patch=config.patch, worst=config.worst, best=config.best)
     qualities = sorted({config.worst, config.best})
     before = figures(untuned, held_out, scores, qualities)
@@ -206,9 +206,9 @@ def tuning_loss(
     restored, given
         The network's output and its input, in [0, 1]; the score is that of the input's foreground.
     first
-        What the network gave before it was fine-tuned.
+        Output of the network before it was fine-tuned.
     cell
-        Of the compressed images; these two are needed where the recipe has a weight for them.
+        Quantisation cell of the compressed images; these two are needed where the recipe has a weight for them.
     score
         The predictors.
     config, step
@@ -271,11 +271,11 @@ def figures(
         steps = torch.stack([tables(q, truth.shape[1]) for q in qualities]).to(where)
         restored = to_8bit(restore(model, given, steps, half=True))
         foreground = find_foreground(given)
-        found = {name: 100 * (1 - score(restored, mask=foreground)) for name, score in scores.items()}
-        found["outside"] = outside(restored, code(several, steps)).mean()
+        measured = {name: 100 * (1 - score(restored, mask=foreground)) for name, score in scores.items()}
+        measured["outside"] = outside(restored, code(several, steps)).mean()
         if truth.shape[1] == 3 and not (shift := hue_shift(restored, truth).mean()).isnan():  # of what has colours
-            found["hue"] = shift
-        for name, value in found.items():
+            measured["hue"] = shift
+        for name, value in measured.items():
             values.setdefault(name, []).append(value.item())
     return {name: float(np.mean(v)) for name, v in values.items()} | validate(model, images, SIDE)
 
@@ -288,13 +288,13 @@ def centre(images: Float[Tensor, "b ch h w"], shape: Sequence[int]) -> Float[Ten
 
 def _hashes(config: PerceptualConfig) -> dict[str, str]:
     """Hashes of the predictors and the judge, by name."""
-    found = {name: content_hash(weights.find(name)) for name in config.predictors}
+    hashes = {name: content_hash(weights.find(name)) for name in config.predictors}
     if not config.judge:
-        return found
+        return hashes
     judge = content_hash(weights.find(config.judge))
-    if judge in found.values():
+    if judge in hashes.values():
         raise ValueError(f"judge {config.judge!r} is among the predictors of the loss: choose an independent one")
-    return found | {config.judge: judge}
+    return hashes | {config.judge: judge}
 
 
 def _least(score: QFLoss) -> int:

@@ -164,5 +164,5 @@ def validate(model: Any, images: list[np.ndarray], size: int = VALIDATED, seed: 
         if model.config.head == "classes":
             right += (likely_class(model, batch).cpu() == nearest_class(torch.from_numpy(qualities))).tolist()
     error = np.concatenate(errors)
-    found = {"mae": float(error.mean()), "within2": float((error <= 2).mean())}
-    return found | ({"right": float(np.mean(right))} if right else {})
+    figures = {"mae": float(error.mean()), "within2": float((error <= 2).mean())}
+    return figures | ({"right": float(np.mean(right))} if right else {})

@@ -183,8 +183,8 @@ def tuning_loss(
     if config.objective == "supervised":
         loss = (_norm(image - target, 2) / _norm(target, 2)).mean()
     else:
-        found, measured = Sense(asked, csm)(image), kspace * asked
-        loss = torch.stack([_norm(found - measured, p) / _norm(measured, p) for p in (1, 2)]).mean()
+        predicted, measured = Sense(asked, csm)(image), kspace * asked
+        loss = torch.stack([_norm(predicted - measured, p) / _norm(measured, p) for p in (1, 2)]).mean()
     loss = pooled(loss, len(image))
     if judge is None:
         return loss
@@ -202,7 +202,7 @@ def hold_out(
     Parameters
     ----------
     mask
-        What was measured.
+        Mask of the measured samples.
     share
         Part of what was measured outside the centre, above 0 and below 1.
     keep_center

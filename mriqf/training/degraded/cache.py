@@ -52,7 +52,7 @@ def generate(
     n
         Examples.
     seed
-        Of all shards.
+        Seed of all shards.
     start, step
         Take shards start, start + step, …: several processes can share the work.
     report
@@ -105,8 +105,8 @@ def sign(folder: Path, origin: dict[str, Any]) -> None:
     if not path.exists():
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(origin) + "\n", encoding="utf-8")
-    elif (found := read_origin(folder)) != origin:
-        raise ValueError(f"{folder} has examples of {found}, not of {origin}: choose another folder")
+    elif (stored := read_origin(folder)) != origin:
+        raise ValueError(f"{folder} has examples of {stored}, not of {origin}: choose another folder")
 
 
 def shard_count(n: int) -> int:
@@ -170,7 +170,7 @@ def _usable(slices: Truths, subjects: Sequence[str], rng: np.random.Generator) -
     """A slice with enough of the object in it, and its subject."""
     for _ in range(100):
         j = int(rng.integers(len(slices)))
-        found = as_slice(slices[j], rng) if subjects[j] == PHOTOGRAPH else slices[j]
-        if found.any() and metrics.object_mask(torch.from_numpy(found)[None, None]).float().mean() > LEAST_OBJECT:
-            return found, subjects[j]
+        pixels = as_slice(slices[j], rng) if subjects[j] == PHOTOGRAPH else slices[j]
+        if pixels.any() and metrics.object_mask(torch.from_numpy(pixels)[None, None]).float().mean() > LEAST_OBJECT:
+            return pixels, subjects[j]
     raise ValueError(f"{len(slices)} images of a source show hardly any object: leave this source out")

@@ -111,7 +111,7 @@ def draw(
     level
         Severity, 0 (hardly visible) to 1.
     seed
-        Of every random choice, or the generator of it.
+        Seed of every random choice, or a generator for it.
     vary
         Also vary the truth (`truth.vary`), let a second, weaker degradation of another family follow in 15 %, and
         resample image and truth together in 15 %, as viewers and later processing do. Without, only what the
@@ -142,19 +142,19 @@ def draw(
     inside = metrics.object_mask(image)
     image = image / image_scale(image)
     scanner = _scanner((image.shape[2], image.shape[3]), rng)
-    found, acceleration = _degrade(image, family, level, scanner, rng)
+    degraded, acceleration = _degrade(image, family, level, scanner, rng)
     if vary and rng.random() < _MIXED:
         second = rng.choice([name for name in FAMILIES[3:] if name != family])
         quiet = replace(scanner, noise_std=0.0, rss=False)
-        found, _ = _degrade(found / image_scale(found), str(second), rng.uniform(0, 0.4), quiet, rng)
+        degraded, _ = _degrade(degraded / image_scale(degraded), str(second), rng.uniform(0, 0.4), quiet, rng)
     if vary and rng.random() < _RESAMPLED:
         factor = rng.uniform(0.75, 1.3)
-        found, image, inside = (resample(x.float(), factor) for x in (found, image, inside))
+        degraded, image, inside = (resample(x.float(), factor) for x in (degraded, image, inside))
         inside = inside > 0.5
     window = _window(inside[0, 0].numpy(), side, rng)
-    found, image, inside = (x[..., window[0], window[1]].contiguous() for x in (found, image, inside))
-    matched = metrics.match_scale(found, image, inside)
-    raw = found[0].numpy()
+    degraded, image, inside = (x[..., window[0], window[1]].contiguous() for x in (degraded, image, inside))
+    matched = metrics.match_scale(degraded, image, inside)
+    raw = degraded[0].numpy()
     return Example(
         image=normalise(raw, percentile_scale([raw]).from_zero())[0],
         error=local_error(matched[0, 0].numpy(), image[0, 0].numpy(), inside[0, 0].numpy()),
