@@ -1,4 +1,4 @@
-"""How good are reconstructions of real k-space that nothing was trained on, and does the score say so?
+"""Reconstruction quality on real k-space that nothing was trained on, and agreement of the score with it.
 
     python -m benchmarks.real_kspace DATA --out rows.tsv [--pictures FOLDER] [--methods …] [--score]
 
@@ -128,10 +128,10 @@ def compare(
     if score:
         import mriqf
 
-        found = mriqf.score(image[0, 0].numpy())
-        predicted["score"] = found.value
-        if found.slices[0].expected is not None and found.slices[0].expected.nrmse is not None:
-            predicted["predicted"] = found.slices[0].expected.nrmse
+        scored = mriqf.score(image[0, 0].numpy())
+        predicted["score"] = scored.value
+        if scored.slices[0].expected is not None and scored.slices[0].expected.nrmse is not None:
+            predicted["predicted"] = scored.slices[0].expected.nrmse
     return {
         "effective_acceleration": recon.effective_acceleration(mask),
         "psnr": metrics.psnr(matched, truth, region).item(),

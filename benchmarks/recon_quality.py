@@ -1,4 +1,4 @@
-"""How good are the reconstructions on subjects that nothing was trained or tuned on?
+"""Reconstruction quality on subjects that nothing was trained or tuned on.
 
     python -m benchmarks.tune_l1_wavelet DATA/mri > lams.tsv
     python -m benchmarks.recon_quality DATA/mri --lams lams.tsv --out rows.tsv [--weights modl-knee …]
@@ -154,7 +154,7 @@ def ceilings(folder: Path, subjects: tuple[int, ...], n_slices: int) -> None:
     """Print what PSNR the noise of the truth itself allows: the part of it that is not sampled cannot be restored."""
     with np.load(folder / "knee_stanford.npz") as archive:
         images, subject = archive["images"].astype(np.float32), archive["subject"]
-    found: dict[int, list[float]] = {acceleration: [] for acceleration in ACCELERATIONS}
+    bounds: dict[int, list[float]] = {acceleration: [] for acceleration in ACCELERATIONS}
     levels = []
     for index in np.concatenate([_evenly(np.flatnonzero(subject == s), n_slices) for s in subjects]):
         truth = torch.from_numpy(images[index])[None, None]
@@ -162,10 +162,10 @@ def ceilings(folder: Path, subjects: tuple[int, ...], n_slices: int) -> None:
         finest = pywt.dwt2(images[index], "db4", mode="periodization")[1][2]  # diagonal details: mostly noise
         noise = np.median(np.abs(finest[region[::2, ::2]])) / 0.6745
         levels.append(noise / image_scale(truth).item())
-        for acceleration, values in found.items():
+        for acceleration, values in bounds.items():
             values.append(20 * np.log10(images[index][region].max() / noise) - 10 * np.log10(1 - 1 / acceleration))
     print(f"\nnoise of the truth within the knees: {100 * mean(levels):.1f} % of the scale; PSNR if nothing but its")
-    print("unsampled part were wrong: " + ", ".join(f"{mean(v):.1f} dB at R = {a}" for a, v in found.items()))
+    print("unsampled part were wrong: " + ", ".join(f"{mean(v):.1f} dB at R = {a}" for a, v in bounds.items()))
 
 
 def _evenly(indices: np.ndarray, n: int) -> np.ndarray:

@@ -30,7 +30,7 @@ LEAST = 5e-3  # of the errors drawn
 METHODS = {"zero-filled": "tab:gray", "cg-sense": "tab:blue", "l1-wavelet": "tab:orange", "modl": "tab:green"}
 COLOURS = (*(f"C{k}" for k in range(10)), "black", "gold", "navy")
 DOTS = 500
-"""Of calibration's intervals, so that single ones can be seen."""
+"""Most intervals of a calibration that are drawn, so that single ones can be seen."""
 
 
 def draw_claims(table: Columns, path: Path) -> None:

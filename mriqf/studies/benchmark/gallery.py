@@ -17,9 +17,9 @@ from mriqf.studies.benchmark.plan import KEY, BenchmarkConfig, Data
 from mriqf.studies.jpeg_report.acceleration.measure import find_methods, reconstruct
 
 SHOWN = 4
-"""Of errors that were expected too small, and of those expected too large."""
+"""Images with the error most underestimated, and as many with it most overestimated."""
 FLOOR = 0.01
-"""Of NRMSE: below it nobody minds how wrong the ratio is."""
+"""NRMSE below which the ratio of errors does not matter."""
 FILE = "failures.npz"
 
 
@@ -59,9 +59,9 @@ def keep_failures(
     Parameters
     ----------
     folder
-        Of the study.
+        Folder of the study.
     data, config, metrics, images
-        Of the run.
+        Inputs and settings of the run.
     """
     kept: dict[str, np.ndarray] = {}
     for number, (key, nrmse, expected) in enumerate(worst(read_table(folder / "rows.csv"))):

@@ -35,7 +35,7 @@ BARRED = ("blur", "aliasing")
 ALL = "ridge on all that is said"
 CONSTANT = "constant (median R)"
 HEADS = ("nrmse_expected", "nrmse_low", "nrmse_high", "ssim_expected", "acceleration_expected", "distance")
-"""What the first weights say of an image beside the score."""
+"""Columns that the first weights give beside the score."""
 CORRECT = 2
 """Points within which a quality is read right."""
 

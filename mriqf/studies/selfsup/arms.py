@@ -133,7 +133,7 @@ def train_arms(
     Parameters
     ----------
     folder
-        Of the arms' weights.
+        Folder of the arms' weights.
     manifest, root
         Which magnitude images, and the folder that they lie in; the training split alone is read.
     report

@@ -68,7 +68,7 @@ def read_cases(manifest: Manifest, root: Path, config: TuningConfig) -> list[Cas
         If there are none, their files are not those of the manifest, or the masks are impossible.
     """
     _check(config)
-    found = []
+    cases = []
     for source in manifest.split(config.split):
         if Path(source.path).suffix != ".npz":
             continue
@@ -76,10 +76,10 @@ def read_cases(manifest: Manifest, root: Path, config: TuningConfig) -> list[Cas
         images, subject = read_slices(replace(source, subjects=None), root)
         for s in source.subjects or sorted(set(subject.tolist())):
             inner = _inner(np.flatnonzero(subject == s), config.slices)
-            found += [Case(Path(source.path).stem, s, i, images[i]) for i in inner]
-    if not found:
+            cases += [Case(Path(source.path).stem, s, i, images[i]) for i in inner]
+    if not cases:
         raise ValueError(f"manifest {manifest.name} has no slices marked {config.split}: choose another split")
-    return found
+    return cases
 
 
 def load_arms(folder: Path, config: TuningConfig, device: str = "cpu") -> Arms:
@@ -124,26 +124,26 @@ def reconstruct(model: recon.MoDL, problem: Problem) -> Float[Tensor, "1 1 h w"]
 
 def pictures(cases: Sequence[Case], arms: Arms, config: TuningConfig) -> Mapping[str, np.ndarray]:
     """The middle of one slice, in grey levels: truth and what the arms make of it, named "R/label"."""
-    case, found = cases[len(cases) // 2], {}
+    case, cuts = cases[len(cases) // 2], {}
     for acceleration in config.accelerations:
         problem = simulated(case, config.families[0], acceleration, 0)
         truth = problem.target.abs()
         images = {"truth": truth} | {arm.label: reconstruct(model, problem) for arm, model in arms.items()}
         top = truth.quantile(0.999)
         for name, image in images.items():
-            found[f"{acceleration}/{name}"] = (255 * _middle(image / top).clamp(0, 1)).round().byte().numpy()
-    return found
+            cuts[f"{acceleration}/{name}"] = (255 * _middle(image / top).clamp(0, 1)).round().byte().numpy()
+    return cuts
 
 
 def _measure(
     problem: functools.partial[Problem], arms: Arms, judges: Judges, about: tuple[str, ...]
 ) -> Iterator[dict[str, Value]]:
-    found = problem()
-    truth = found.target.abs()
+    case = problem()
+    truth = case.target.abs()
     region = metrics.object_mask(truth)
     own = _judged(truth, judges)
     for model in arms.values():
-        image = reconstruct(model, found)
+        image = reconstruct(model, case)
         values = [metric(image, truth, region).item() for metric in (metrics.psnr, metrics.ssim, metrics.nrmse)]
         yield dict(zip(COLUMNS, (*values, *_judged(image, judges), *own, *about), strict=True))
 

@@ -25,7 +25,7 @@ PRETEXT, PRETRAINED, SCRATCH, TWICE = "jpeg", "pretrained", "scratch", "scratch-
 CONTROLS = ("shuffled", "constant")
 WHOLE_GRID = Augmentation(resampled=0.0)  # large parts leave no room to sample them more sparsely
 QUALITIES = (99, 98, 95, 92, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10, 7, 5, 3, 1)
-"""Of JPEG, whose errors are measured; an image that was not compressed has no error, and no logarithm of it."""
+"""JPEG qualities whose errors are measured; without compression there is no error, and no logarithm of it."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def draw_maps(table: Columns, path: Path) -> None:
 def draw_prediction(table: Columns, path: Path) -> None:
     """Error of R by estimator, unseen subjects and unseen families of masks; spread of the predictions of the best.
 
-    Of one subject, the reason why there is no such figure.
+    With one subject, the figure says why it is empty.
     """
     if not enough_subjects(table):
         figure = _figure(6.0, 1.2)
@@ -124,23 +124,24 @@ def draw_prediction(table: Columns, path: Path) -> None:
     figure = _figure(12.0, 4.2 * len(cases))
     axes = figure.subplots(len(cases), 2, squeeze=False, width_ratios=(3, 2))
     for (bars, boxes), leave in zip(axes, cases, strict=True):
-        found = predictions(table, leave_family=leave)
+        by_setting = predictions(table, leave_family=leave)
         what = "unseen subjects" + (", unseen family of masks" if leave else "")
         labels = [
-            p.estimator if "isotonic on" not in p.estimator else p.estimator[12:] for p in next(iter(found.values()))
+            p.estimator if "isotonic on" not in p.estimator else p.estimator[12:]
+            for p in next(iter(by_setting.values()))
         ]
         labels[-4 if len(labels) > 4 else 0] = "best classical metric"
         place = np.arange(len(labels))
-        for k, (setting, every) in enumerate(found.items()):
+        for k, (setting, every) in enumerate(by_setting.items()):
             bars.barh(
-                place + 0.8 * (k + 0.5) / len(found) - 0.4, [p.mae for p in every], 0.8 / len(found),
+                place + 0.8 * (k + 0.5) / len(by_setting) - 0.4, [p.mae for p in every], 0.8 / len(by_setting),
                 color=COLOURS.get(setting, "black"), label=setting,
             )  # fmt: skip
         bars.set(yticks=place, yticklabels=labels, xlabel="mean absolute error of R", title=what)
         bars.invert_yaxis()
         bars.grid(alpha=0.3, axis="x")
-        last = list(found)[-1]
-        best = min(found[last], key=lambda p: p.mae)
+        last = list(by_setting)[-1]
+        best = min(by_setting[last], key=lambda p: p.mae)
         rates = np.unique(best.true)
         boxes.boxplot([best.predicted[best.true == r] for r in rates], positions=rates, widths=0.5, showfliers=False)
         boxes.plot(rates, rates, "k:", linewidth=1)

@@ -97,9 +97,9 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path
     Parameters
     ----------
     inputs, config
-        What is undersampled how.
+        Subjects, and the recipe of undersampling.
     folder
-        Of the study.
+        Folder of the study.
     images
         Folder that keeps the reconstructions, so that other weights can score them without reconstructing again.
 
@@ -114,7 +114,7 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path
         raise ValueError(f"families has {unknown!r}: choose among {', '.join(recon.masks.FAMILIES)}")
     if (least := min(config.accelerations)) < 1:
         raise ValueError(f"accelerations has {least}: give 1 (fully sampled) or more")
-    found = []
+    pending = []
     slices = [(subject, index) for subject in inputs.subjects for index in subject.slices(config.slices)]
     for number, (subject, index) in enumerate(slices):
         if not isinstance(subject.data, KSpace) and subject.data.channels != 1:
@@ -125,8 +125,8 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path
             shown = number == 0 and seed == 0 and family in (FULL, config.families[0])
             maps = folder / f"maps-{acceleration}.npz" if shown else None
             measure = functools.partial(_measure, solve, models, maps)
-            found.append(Task(tuple((*setting, name) for name in methods), measure))
-    return found
+            pending.append(Task(tuple((*setting, name) for name in methods), measure))
+    return pending
 
 
 def settings(config: AccelerationConfig) -> Iterator[tuple[str, int, int]]:
@@ -148,8 +148,8 @@ def undersample(
     if not isinstance(subject.data, KSpace):
         image = subject.data.read_slice(index)[0]
         drawn = "random" if family == FULL else family
-        found = simulated(image, drawn, acceleration, seed, n_coils=config.n_coils, noise_std=config.noise_std)
-        return found.kspace, found.sense, found.target.abs(), lambda image: image
+        problem = simulated(image, drawn, acceleration, seed, n_coils=config.n_coils, noise_std=config.noise_std)
+        return problem.kspace, problem.sense, problem.target.abs(), lambda image: image
     data = subject.data
     if find_sampling(data, [index]).undersampled:
         raise ValueError(f"{data.source} is undersampled already: this study needs fully sampled k-space")
@@ -194,9 +194,9 @@ def reconstruct(
     subject, index
         Which slice.
     family, acceleration, seed
-        Of the mask; `FULL` at 1.
+        Sampling mask; `FULL` at 1.
     config
-        Of the simulation.
+        Settings of the simulation.
     methods
         Those of `find_methods`.
     images
@@ -206,8 +206,8 @@ def reconstruct(
     def solve() -> Solved:
         kspace, sense, truth, crop = undersample(subject, index, family, acceleration, seed, config)
         with torch.inference_mode():
-            found = {name: crop(method(kspace, sense)).abs()[0, 0].numpy() for name, method in methods.items()}
-        return Solved(found, truth[0, 0].numpy(), recon.effective_acceleration(sense.mask))
+            restored = {name: crop(method(kspace, sense)).abs()[0, 0].numpy() for name, method in methods.items()}
+        return Solved(restored, truth[0, 0].numpy(), recon.effective_acceleration(sense.mask))
 
     if images is None:
         return solve()
@@ -217,11 +217,11 @@ def reconstruct(
             arrays = dict(archive)
         truth, effective = arrays.pop("truth"), float(arrays.pop("effective_acceleration"))
         return Solved(arrays, truth, effective)
-    found = solve()
+    solved = solve()
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, force=True) as temporary:
-        np.savez(temporary, truth=found.truth, effective_acceleration=found.effective_acceleration, **found.images)  # pyright: ignore[reportArgumentType]
-    return found
+        np.savez(temporary, truth=solved.truth, effective_acceleration=solved.effective_acceleration, **solved.images)  # pyright: ignore[reportArgumentType]
+    return solved
 
 
 def _digest(subject: Subject, config: AccelerationConfig, setting: tuple[int, str, int, int]) -> str:
@@ -247,14 +247,14 @@ def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps:
             **{error: getattr(metrics, error)(matched, truth, region).item() for error in ERRORS},
         }
         scored = {weights: score_image(image, model) for weights, model in models.items()}
-        for index, (weights, found) in enumerate(scored.items()):
+        for index, (weights, score) in enumerate(scored.items()):
             if index == 0:
-                row["foreground_fraction"] = found.foreground_fraction
-                row |= baselines(found.image[0], found.foreground)
-                kept[f"{name}/image"] = found.image[0].astype(np.float16)
+                row["foreground_fraction"] = score.foreground_fraction
+                row |= baselines(score.image[0], score.foreground)
+                kept[f"{name}/image"] = score.image[0].astype(np.float16)
                 kept[f"{name}/error"] = (matched - truth)[0, 0].abs().numpy() / float(truth.max())
-            row |= {f"{weights} {r}": value for r, value in regions(found).items()}
-            kept[f"{name}/{weights}"] = found.map.astype(np.float16)
+            row |= {f"{weights} {r}": value for r, value in regions(score).items()}
+            kept[f"{name}/{weights}"] = score.map.astype(np.float16)
         rows.append(row)
     if maps is not None:
         with atomic_path(maps, force=True) as temporary:
@@ -267,18 +267,18 @@ def score_image(image: Float32[np.ndarray, "h w"], model: Predictor, resolution:
     return Scorer(model, calibration=None, resolution=resolution).image(image)
 
 
-def regions(found: SliceScore) -> dict[str, float]:
+def regions(score: SliceScore) -> dict[str, float]:
     """Score of the foreground, and means of the map over its central quarter, the whole, and the background.
 
     `background_low` is the share of background pixels below 50.
     """
-    quality = found.map
+    quality = score.map
     inner = quality[tuple(slice(n // 4, n - n // 4) for n in quality.shape)]
-    outside = quality[~found.foreground]
+    outside = quality[~score.foreground]
     return {
         "center": float(inner.mean()),
         "whole": float(quality.mean()),
-        "foreground": found.value,
+        "foreground": score.value,
         "background": float(outside.mean()) if outside.size else float("nan"),
         "background_low": float((outside < LOW).mean()) if outside.size else float("nan"),
     }

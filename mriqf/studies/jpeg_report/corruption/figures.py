@@ -14,15 +14,15 @@ def draw_curves(columns: Columns, path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    found = curves(columns)
-    weights = list(dict.fromkeys(c.weights for c in found))
-    names = list(dict.fromkeys(c.corruption for c in found))
-    datasets = list(dict.fromkeys(c.dataset for c in found))
+    all_curves = curves(columns)
+    weights = list(dict.fromkeys(c.weights for c in all_curves))
+    names = list(dict.fromkeys(c.corruption for c in all_curves))
+    datasets = list(dict.fromkeys(c.dataset for c in all_curves))
     figure = Figure(figsize=(3.2 * len(names), 0.7 + 2.8 * len(weights)), layout="constrained")
     axes = figure.subplots(len(weights), len(names), squeeze=False, sharey=True)
     for row, name in zip(axes, weights, strict=True):
         for ax, corruption in zip(row, names, strict=True):
-            shown = [c for c in found if (c.weights, c.corruption) == (name, corruption)]
+            shown = [c for c in all_curves if (c.weights, c.corruption) == (name, corruption)]
             if not shown:
                 ax.set_axis_off()
                 continue
@@ -37,7 +37,7 @@ def draw_curves(columns: Columns, path: Path) -> None:
             ax.set_ylim(0, 105)
             ax.grid(alpha=0.3)
         row[0].set_ylabel(f"{Path(name).stem}: score")
-    images = {c.dataset: len(c.score) for c in found}
+    images = {c.dataset: len(c.score) for c in all_curves}
     labels = [f"{name}, {images[name]} images" for name in datasets]
     lines = [Line2D([], [], color=f"C{k}", marker=".", label=label) for k, label in enumerate(labels)]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))

@@ -18,10 +18,10 @@ def draw_curves(columns: Columns, path: Path) -> None:
     """Change of each figure from the network before fine-tuning, with 95 % intervals, over λ; guards at their λ."""
     from matplotlib.figure import Figure
 
-    found = by_restorer(columns)
-    figure = Figure(figsize=(3.3 * len(SHOWN), 0.5 + 3.0 * len(found)), layout="constrained")
-    axes = figure.subplots(len(found), len(SHOWN), squeeze=False)
-    for row, ((kind, network), table) in zip(axes, found.items(), strict=True):
+    tables = by_restorer(columns)
+    figure = Figure(figsize=(3.3 * len(SHOWN), 0.5 + 3.0 * len(tables)), layout="constrained")
+    axes = figure.subplots(len(tables), len(SHOWN), squeeze=False)
+    for row, ((kind, network), table) in zip(axes, tables.items(), strict=True):
         weights = sorted({lam for _, lam in tuned(table)})
         guards = [arm for arm in tuned(table) if arm[0] not in HELD]
         for ax, name in zip(row, SHOWN, strict=True):

@@ -38,7 +38,7 @@ Arms = Mapping[Arm, Network]
 
 def tasks(parts: Sequence[Part], arms: Arms, config: LossConfig) -> list[Task]:
     """One image a task: as JPEG, and as every arm restores it, at every quality."""
-    found = []
+    pending = []
     for part in parts:
         scores = QFLoss(USUAL[CHANNELS[part.kind]]), QFLoss(judge_name(part.kind, config))
         for network in config.networks:
@@ -52,8 +52,8 @@ def tasks(parts: Sequence[Part], arms: Arms, config: LossConfig) -> list[Task]:
                         for quality in config.qualities
                     ]
                     measure = functools.partial(_measure, subject, index, own, scores, config)
-                    found.append(Task(tuple(keys), measure))
-    return found
+                    pending.append(Task(tuple(keys), measure))
+    return pending
 
 
 def read_truth(subject: Subject, index: int, side: int) -> Float[Tensor, "1 ch h w"]:
@@ -79,9 +79,9 @@ def describe(
     Parameters
     ----------
     images, given, truth
-        What an arm made, of which JPEG images, and of what these were made at which qualities; whole grey levels.
+        Images restored by an arm, the JPEG images given to it, and the references; whole grey levels.
     qualities
-        Of each image.
+        JPEG quality of each image.
     scores
         The predictor that the arms were trained with, and the judge.
     """
@@ -116,7 +116,7 @@ def pictures(parts: Sequence[Part], arms: Arms, config: LossConfig) -> Mapping[s
 
     Named "kind/network/subject/arm", with the weight of the score for a fine-tuned arm.
     """
-    found, lowest = {}, min(config.qualities)
+    shown, lowest = {}, min(config.qualities)
     for part in parts:
         subjects = part.inputs.subjects
         for subject in (subjects[k] for k in spread(range(len(subjects)), SHOWN)):
@@ -131,8 +131,8 @@ def pictures(parts: Sequence[Part], arms: Arms, config: LossConfig) -> Mapping[s
                 for name, image in images.items():
                     cut = centre(image, [min(SHOWN_SIDE, n) for n in image.shape[2:]])[0]
                     pixels = (255 * cut).round().byte().permute(1, 2, 0).squeeze(-1).numpy()
-                    found[f"{part.kind}/{network}/{subject.name}/{name}"] = pixels
-    return found
+                    shown[f"{part.kind}/{network}/{subject.name}/{name}"] = pixels
+    return shown
 
 
 @torch.inference_mode()

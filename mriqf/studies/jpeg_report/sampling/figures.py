@@ -91,9 +91,9 @@ def draw_fields(predictions: Columns, path: Path) -> None:
     figure, (panel,) = _figure(1, 5, 3.8)
     arms = measured(predictions, tuple(FIELDS))
     for band, label in (((1, 100), "1–100"), ((81, 100), "81–100"), ((1, 40), "1–40")):
-        found = np.array([mae(within(where(predictions, arm=arm), band)) for arm in arms]).reshape(-1, 3)
-        bars = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T)
-        panel.errorbar([FIELDS[arm] for arm in arms], found[:, 0], bars, fmt="o-", ms=4, capsize=3, label=label)
+        errors = np.array([mae(within(where(predictions, arm=arm), band)) for arm in arms]).reshape(-1, 3)
+        bars = np.nan_to_num(np.abs(errors[:, 1:] - errors[:, :1]).T)
+        panel.errorbar([FIELDS[arm] for arm in arms], errors[:, 0], bars, fmt="o-", ms=4, capsize=3, label=label)
     panel.set(xlabel="field of view, pixels", ylabel="mean absolute error", ylim=(0, None))
     panel.set(xticks=[FIELDS[arm] for arm in arms])
     panel.legend(title=f"qualities; n = {_n_each(predictions)} an arm", fontsize=8, title_fontsize=8)

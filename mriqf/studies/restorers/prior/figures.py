@@ -20,12 +20,12 @@ def draw_curves(columns: Columns, path: Path) -> None:
     """Mean gain in PSNR over JPEG while each arm is fitted, RGB and chroma; dots: the peaks of the means."""
     from matplotlib.figure import Figure
 
-    found = curves(columns)
-    first = found["dip"]
+    by_arm = curves(columns)
+    first = by_arm["dip"]
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     low = {"psnr": 0.0, "chroma": 0.0}
     for ax, (name, title) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
-        for k, c in enumerate(found.values()):
+        for k, c in enumerate(by_arm.values()):
             mean = c.gain(name).mean(0)
             peak = mean.argmax()
             low[name] = min(low[name], mean[len(mean) // 4 :].min())

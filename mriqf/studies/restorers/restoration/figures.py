@@ -16,9 +16,9 @@ def draw_gains(columns: Columns, path: Path) -> None:
     """Gain in PSNR of each method over quality, with 95 % intervals: a panel for each data set, luma and colours."""
     from matplotlib.figure import Figure
 
-    found = list(sections(columns))
-    figure = Figure(figsize=(4.2 * len(found), 3.6), layout="constrained")
-    for ax, section in zip(figure.subplots(1, len(found), squeeze=False, sharey=True)[0], found, strict=True):
+    shown = list(sections(columns))
+    figure = Figure(figsize=(4.2 * len(shown), 3.6), layout="constrained")
+    for ax, section in zip(figure.subplots(1, len(shown), squeeze=False, sharey=True)[0], shown, strict=True):
         for method in section.methods[1:]:
             gains = np.array([section.gain(method, quality) for quality in section.qualities])
             bars = np.nan_to_num(np.abs(gains[:, 1:] - gains[:, :1]).T)

@@ -113,7 +113,7 @@ def measure(
     Parameters
     ----------
     protocol
-        How to compress and compare.
+        Compression and comparison.
     images
         Names and pixels (3 or 1, h, w) of photographs that were never compressed, each of any size.
     qualities
@@ -121,7 +121,7 @@ def measure(
     restorers
         Methods by name; none measures JPEG alone.
     colour
-        Whether to compress colours, or luma.
+        Compress colours; luma if not.
 
     Raises
     ------
