@@ -59,9 +59,9 @@ def main() -> None:
     done = {tuple(row[k] for k in KEY) for row in rows(options.out)}
     for name in options.sets:
         kspace = read(options.data, name)
-        truth = combined(kspace)
+        targets = combined(kspace)
         for index in evenly(len(kspace), options.slices):
-            y, target = kspace[index : index + 1], truth[index : index + 1]
+            y, target = kspace[index : index + 1], targets[index : index + 1]
             settings = [(f, r, s) for f in FAMILIES for r in options.accelerations for s in range(options.seeds)]
             for family, acceleration, seed in settings:
                 mask = draw(family, (y.shape[2], y.shape[3]), acceleration, seed)
@@ -115,15 +115,15 @@ def draw(family: str, shape: tuple[int, int], acceleration: int, seed: int) -> T
 
 
 def compare(
-    kspace: Tensor, mask: Tensor, solve: recon.methods.Reconstruction, truth: Tensor, score: bool
+    kspace: Tensor, mask: Tensor, solve: recon.methods.Reconstruction, target: Tensor, score: bool
 ) -> dict[str, float]:
     """Figures of one reconstruction."""
     start = time.perf_counter()
     images = recon.reconstruct(kspace, mask, solve, n_sets=sets_of_maps(kspace))
     seconds = time.perf_counter() - start
     image = images.abs().square().sum(1, keepdim=True).sqrt()
-    region = metrics.object_mask(truth)
-    matched = metrics.match_scale(image, truth, region)
+    region = metrics.object_mask(target)
+    matched = metrics.match_scale(image, target, region)
     predicted = {"predicted": float("nan"), "score": float("nan")}
     if score:
         import mriqf
@@ -134,9 +134,9 @@ def compare(
             predicted["predicted"] = scored.slices[0].expected.nrmse
     return {
         "effective_acceleration": recon.effective_acceleration(mask),
-        "psnr": metrics.psnr(matched, truth, region).item(),
-        "ssim": metrics.ssim(matched, truth, region).item(),
-        "nrmse": metrics.nrmse(matched, truth, region).item(),
+        "psnr": metrics.psnr(matched, target, region).item(),
+        "ssim": metrics.ssim(matched, target, region).item(),
+        "nrmse": metrics.nrmse(matched, target, region).item(),
         "seconds": seconds,
     } | predicted
 
@@ -191,8 +191,10 @@ def draw_set(path: Path, name: str, kspace: Tensor, methods: dict[str, recon.met
             if acceleration is None
             else draw("random", (y.shape[2], y.shape[3]), acceleration, 0)
         )
-        truth = None if acceleration is None else combined(y)
-        shown = [("all samples", truth)] if truth is not None else [("root sum of squares", recon.rss(recon.ifft2c(y)))]
+        target = None if acceleration is None else combined(y)
+        shown = (
+            [("all samples", target)] if target is not None else [("root sum of squares", recon.rss(recon.ifft2c(y)))]
+        )
         for method, solve in methods.items():
             images = recon.reconstruct(y * mask, mask if acceleration else None, solve, n_sets=sets_of_maps(y))
             shown.append((method, images.abs().square().sum(1, keepdim=True).sqrt()))

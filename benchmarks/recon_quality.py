@@ -68,9 +68,9 @@ def main() -> None:
         }
         keys = {name: tuple(map(str, (data, index, family, acceleration, seed, name))) for name in methods}
         if missing := [name for name in methods if keys[name] not in done]:
-            kspace, sense, truth = make()
+            kspace, sense, target = make()
             for name in missing:
-                _append(options.out, keys[name], compare(methods[name], kspace, sense, truth))
+                _append(options.out, keys[name], compare(methods[name], kspace, sense, target))
     summary(_rows(options.out))
     ceilings(options.folder, options.subjects, options.slices)
 
@@ -101,30 +101,30 @@ def brain(folder: Path, n_seeds: int) -> Iterator[tuple[Case, Make]]:
     with h5py.File(folder / "brain_multicoil8.h5") as file:
         kspace = torch.from_numpy(np.asarray(file["kspace"], np.complex64))
     h, w = kspace.shape[2:]
-    truth = recon.zero_filled(kspace, recon.Sense(torch.ones(w, dtype=torch.bool), recon.espirit(kspace))).abs()
+    target = recon.zero_filled(kspace, recon.Sense(torch.ones(w, dtype=torch.bool), recon.espirit(kspace))).abs()
     for family, acceleration, seed in itertools.product(FAMILIES, ACCELERATIONS, range(n_seeds)):
 
         def make(f: str = family, a: int = acceleration, s: int = seed):
             # At least 16 central lines, which maps need; 0.32 / R of 180 columns would be 7 at R = 8.
             mask = recon.masks.draw(f, (h, w), a, 1 / 12 if f == "poisson" else max(0.32 / a, 16 / w), s)
-            return mask * kspace, recon.Sense(mask, recon.espirit(mask * kspace)), truth
+            return mask * kspace, recon.Sense(mask, recon.espirit(mask * kspace)), target
 
         yield ("brain-0", 0, family, acceleration, seed), make
 
 
-def compare(method: Callable, kspace: Tensor, sense: recon.Sense, truth: Tensor) -> dict[str, float]:
+def compare(method: Callable, kspace: Tensor, sense: recon.Sense, target: Tensor) -> dict[str, float]:
     """Figures of one reconstruction."""
     start = time.perf_counter()
     with torch.inference_mode():
         image = method(kspace, sense).abs()
     seconds = time.perf_counter() - start
-    region = metrics.object_mask(truth)
-    image = metrics.match_scale(image, truth, region)
+    region = metrics.object_mask(target)
+    image = metrics.match_scale(image, target, region)
     return {
         "effective_acceleration": recon.effective_acceleration(sense.mask),
-        "psnr": metrics.psnr(image, truth, region).item(),
-        "ssim": metrics.ssim(image, truth, region).item(),
-        "nrmse": metrics.nrmse(image, truth, region).item(),
+        "psnr": metrics.psnr(image, target, region).item(),
+        "ssim": metrics.ssim(image, target, region).item(),
+        "nrmse": metrics.nrmse(image, target, region).item(),
         "seconds": seconds,
     }
 
@@ -157,11 +157,11 @@ def ceilings(folder: Path, subjects: tuple[int, ...], n_slices: int) -> None:
     bounds: dict[int, list[float]] = {acceleration: [] for acceleration in ACCELERATIONS}
     levels = []
     for index in np.concatenate([_evenly(np.flatnonzero(subject == s), n_slices) for s in subjects]):
-        truth = torch.from_numpy(images[index])[None, None]
-        region = metrics.object_mask(truth)[0, 0].numpy()
+        target = torch.from_numpy(images[index])[None, None]
+        region = metrics.object_mask(target)[0, 0].numpy()
         finest = pywt.dwt2(images[index], "db4", mode="periodization")[1][2]  # diagonal details: mostly noise
         noise = np.median(np.abs(finest[region[::2, ::2]])) / 0.6745
-        levels.append(noise / image_scale(truth).item())
+        levels.append(noise / image_scale(target).item())
         for acceleration, values in bounds.items():
             values.append(20 * np.log10(images[index][region].max() / noise) - 10 * np.log10(1 - 1 / acceleration))
     print(f"\nnoise of the truth within the knees: {100 * mean(levels):.1f} % of the scale; PSNR if nothing but its")

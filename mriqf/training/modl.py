@@ -182,7 +182,7 @@ def validate(
     for name, measured in problems.items():
         values = []
         for problem in measured:
-            image, truth = quick(problem.kspace, problem.sense, unrolls).abs(), problem.target.abs()
-            values.append(metrics.psnr(image, truth, metrics.object_mask(truth)).item())
+            image, target = quick(problem.kspace, problem.sense, unrolls).abs(), problem.target.abs()
+            values.append(metrics.psnr(image, target, metrics.object_mask(target)).item())
         figures[name] = float(np.mean(values))
     return figures

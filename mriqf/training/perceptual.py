@@ -150,9 +150,11 @@ def train_perceptual(
 
     def loss(step: int) -> Tensor:
         rng = np.random.default_rng((config.seed, step))
-        given, truth, quantisation = (share(x).to(where) for x in draw_batch(pools, shares, rng, draws))
+        given, target, quantisation = (share(x).to(where) for x in draw_batch(pools, shares, rng, draws))
         restored = restored_half(model, given, quantisation)
-        cell = code(truth, quantisation) if config.cell else None  # what the file says; of truth no more is used
+        cell = (
+            code(target, quantisation) if config.cell else None
+        )  # known from the file; nothing else of the target is used
         with torch.no_grad():
             first = restored_half(untuned, given, quantisation) if config.anchor else None
         return tuning_loss(restored, given, first, cell, trained, config, step)
@@ -255,7 +257,7 @@ def figures(
         Predictors by the name of their figure, 0–100, on the foreground of the JPEG image.
     qualities
         JPEG qualities of those figures, and of `outside`, the share of coefficients outside the quantisation cell, and
-        `hue`, the shift of hues from the truth in degrees (RGB).
+        `hue`, the shift of hues from the target in degrees (RGB).
 
     Returns
     -------
@@ -264,16 +266,16 @@ def figures(
     where = next(model.parameters()).device
     values: dict[str, list[float]] = {}
     for pixels in images:
-        truth = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(where) / 255
-        truth = centre(truth, [min(SIDE, n) // GRID * GRID for n in truth.shape[2:]])
-        several = truth.expand(len(qualities), -1, -1, -1)
+        target = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(where) / 255
+        target = centre(target, [min(SIDE, n) // GRID * GRID for n in target.shape[2:]])
+        several = target.expand(len(qualities), -1, -1, -1)
         given = compress(several, qualities)
-        steps = torch.stack([tables(q, truth.shape[1]) for q in qualities]).to(where)
+        steps = torch.stack([tables(q, target.shape[1]) for q in qualities]).to(where)
         restored = to_8bit(restore(model, given, steps, half=True))
         foreground = find_foreground(given)
         measured = {name: 100 * (1 - score(restored, mask=foreground)) for name, score in scores.items()}
         measured["outside"] = outside(restored, code(several, steps)).mean()
-        if truth.shape[1] == 3 and not (shift := hue_shift(restored, truth).mean()).isnan():  # of what has colours
+        if target.shape[1] == 3 and not (shift := hue_shift(restored, target).mean()).isnan():  # of what has colours
             measured["hue"] = shift
         for name, value in measured.items():
             values.setdefault(name, []).append(value.item())

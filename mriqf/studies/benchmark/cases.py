@@ -89,7 +89,7 @@ def at_own_resolution(case: Case, target: Image) -> Case:
 def reconstructed(solved: Solved) -> dict[str, Case]:
     """Reconstructions of one measurement, by method."""
     return {
-        name: at_own_resolution(compare(image, solved.truth), solved.truth) for name, image in solved.images.items()
+        name: at_own_resolution(compare(image, solved.target), solved.target) for name, image in solved.images.items()
     }
 
 

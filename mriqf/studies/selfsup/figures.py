@@ -51,10 +51,10 @@ def draw_pictures(pictures: Mapping[str, np.ndarray], path: Path) -> None:
     figure = Figure(figsize=(1.9 * len(names), 0.3 + 3.9 * len(accelerations)), layout="constrained")
     axes = figure.subplots(2 * len(accelerations), len(names), squeeze=False)
     for k, rate in enumerate(accelerations):
-        truth = pictures[f"{rate}/{names[0]}"].astype(float)
+        target = pictures[f"{rate}/{names[0]}"].astype(float)
         for column, name in enumerate(names):
             image = pictures[f"{rate}/{name}"]
-            shown = image, GAIN * np.abs(image - truth)
+            shown = image, GAIN * np.abs(image - target)
             for ax, pixels in zip(axes[2 * k : 2 * k + 2, column], shown, strict=True):
                 ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
                 ax.set(xticks=[], yticks=[])

@@ -116,20 +116,20 @@ def simulated(case: Case, family: str, acceleration: int, seed: int) -> Problem:
 
 @torch.inference_mode()
 def reconstruct(model: recon.MoDL, problem: Problem) -> Float[Tensor, "1 1 h w"]:
-    """Magnitude in the unit that is nearest to the truth's, by least squares in the object."""
-    where, truth = model.log_lam.device, problem.target.abs()
+    """Magnitude in the unit that is nearest to the target's, by least squares in the object."""
+    where, target = model.log_lam.device, problem.target.abs()
     image = model(problem.kspace.to(where), problem.sense.to(where)).abs().cpu()
-    return metrics.match_scale(image, truth, metrics.object_mask(truth))
+    return metrics.match_scale(image, target, metrics.object_mask(target))
 
 
 def pictures(cases: Sequence[Case], arms: Arms, config: TuningConfig) -> Mapping[str, np.ndarray]:
-    """The middle of one slice, in grey levels: truth and what the arms make of it, named "R/label"."""
+    """The middle of one slice, in grey levels: target and what the arms make of it, named "R/label"."""
     case, cuts = cases[len(cases) // 2], {}
     for acceleration in config.accelerations:
         problem = simulated(case, config.families[0], acceleration, 0)
-        truth = problem.target.abs()
-        images = {"truth": truth} | {arm.label: reconstruct(model, problem) for arm, model in arms.items()}
-        top = truth.quantile(0.999)
+        target = problem.target.abs()
+        images = {"truth": target} | {arm.label: reconstruct(model, problem) for arm, model in arms.items()}
+        top = target.quantile(0.999)
         for name, image in images.items():
             cuts[f"{acceleration}/{name}"] = (255 * _middle(image / top).clamp(0, 1)).round().byte().numpy()
     return cuts
@@ -139,12 +139,12 @@ def _measure(
     problem: functools.partial[Problem], arms: Arms, judges: Judges, about: tuple[str, ...]
 ) -> Iterator[dict[str, Value]]:
     case = problem()
-    truth = case.target.abs()
-    region = metrics.object_mask(truth)
-    own = _judged(truth, judges)
+    target = case.target.abs()
+    region = metrics.object_mask(target)
+    own = _judged(target, judges)
     for model in arms.values():
         image = reconstruct(model, case)
-        values = [metric(image, truth, region).item() for metric in (metrics.psnr, metrics.ssim, metrics.nrmse)]
+        values = [metric(image, target, region).item() for metric in (metrics.psnr, metrics.ssim, metrics.nrmse)]
         yield dict(zip(COLUMNS, (*values, *_judged(image, judges), *own, *about), strict=True))
 
 

@@ -148,7 +148,7 @@ def jpeg_errors(examples: Examples, n: int = 60) -> Float[np.ndarray, " k"]:
     return np.maximum.accumulate(np.log10(np.median(errors, 0)) + 1e-6 * np.arange(len(QUALITIES)))
 
 
-def _relative(image: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> float:
-    a, b = image[inside].astype(np.float64), truth[inside].astype(np.float64)
+def _relative(image: np.ndarray, target: np.ndarray, inside: np.ndarray) -> float:
+    a, b = image[inside].astype(np.float64), target[inside].astype(np.float64)
     a *= (a @ b) / (a @ a)
     return float(np.sqrt(((a - b) ** 2).mean() / (b**2).mean()))

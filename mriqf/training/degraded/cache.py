@@ -13,13 +13,13 @@ import torch
 from mriqf import metrics
 from mriqf.io import atomic_path
 from mriqf.training.degraded.draw import FAMILIES, LEAST_OBJECT, SIDE, Example, draw
-from mriqf.training.degraded.truth import as_slice
+from mriqf.training.degraded.targets import as_slice
 from mriqf.training.manifest import Manifest, Source, Split, read_slices, read_source
 
-Truths = np.ndarray | list[np.ndarray]
+Targets = np.ndarray | list[np.ndarray]
 
 PHOTOGRAPH = "photograph"
-"""The subject of examples whose truth is no MR image."""
+"""The subject of examples whose target is no MR image."""
 
 SHARD = 40
 """Examples of a shard, each family as often."""
@@ -66,7 +66,7 @@ def generate(
     sources = manifest.split(split)
     if not sources:
         raise ValueError(f"manifest {manifest.name} has no sources for split={split}: choose another")
-    pools = [_truths(s, root) for s in sources]
+    pools = [_targets(s, root) for s in sources]
     names = [Path(s.path).stem for s in sources]
     share = np.array([s.weight for s in sources]) / sum(s.weight for s in sources)
     out_folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def _stack(examples: Sequence[Example]) -> dict[str, Any]:
 _PLANES = ("image", "error", "foreground")  # the last is where the error is not -1
 
 
-def _truths(source: Source, root: Path) -> tuple[Truths, list[str]]:
+def _targets(source: Source, root: Path) -> tuple[Targets, list[str]]:
     """Slices or photographs of a source, and the subject of each."""
     if (root / source.path).is_dir() and source.files is None:
         photos = read_source(source, root)
@@ -166,7 +166,7 @@ def _truths(source: Source, root: Path) -> tuple[Truths, list[str]]:
     return slices, [str(s) for s in subjects]
 
 
-def _usable(slices: Truths, subjects: Sequence[str], rng: np.random.Generator) -> tuple[np.ndarray, str]:
+def _usable(slices: Targets, subjects: Sequence[str], rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """A slice with enough of the object in it, and its subject."""
     for _ in range(100):
         j = int(rng.integers(len(slices)))

@@ -155,13 +155,13 @@ def undersample(
         raise ValueError(f"{data.source} is undersampled already: this study needs fully sampled k-space")
     kspace = torch.from_numpy(data.read_slice(index))[None]
     full, everything = _maps(kspace), torch.ones(kspace.shape[-1], dtype=torch.bool)
-    truth = recon.zero_filled(kspace, recon.Sense(everything, full)).abs()
+    target = recon.zero_filled(kspace, recon.Sense(everything, full)).abs()
     if family == FULL:
-        return kspace, recon.Sense(everything, full), data.crop(truth), data.crop
+        return kspace, recon.Sense(everything, full), data.crop(target), data.crop
     h, w = data.shape
     center = 1 / 12 if family == "poisson" else min(max(0.32 / acceleration, CALIBRATION / w), 1.0)
     mask = recon.masks.draw(family, (h, w), acceleration, center, seed)
-    return mask * kspace, recon.Sense(mask, _maps(mask * kspace)), data.crop(truth), data.crop
+    return mask * kspace, recon.Sense(mask, _maps(mask * kspace)), data.crop(target), data.crop
 
 
 def _maps(kspace: Complex[Tensor, "1 c h w"]) -> Complex[Tensor, "1 c h w"]:
@@ -170,10 +170,10 @@ def _maps(kspace: Complex[Tensor, "1 c h w"]) -> Complex[Tensor, "1 c h w"]:
 
 @dataclass(frozen=True)
 class Solved:
-    """Magnitude images of one measurement, by every method, and the truth."""
+    """Magnitude images of one measurement, by every method, and the target."""
 
     images: dict[str, Float32[np.ndarray, "h w"]]
-    truth: Float32[np.ndarray, "h w"]
+    target: Float32[np.ndarray, "h w"]
     effective_acceleration: float
 
 
@@ -204,10 +204,10 @@ def reconstruct(
     """
 
     def solve() -> Solved:
-        kspace, sense, truth, crop = undersample(subject, index, family, acceleration, seed, config)
+        kspace, sense, target, crop = undersample(subject, index, family, acceleration, seed, config)
         with torch.inference_mode():
             restored = {name: crop(method(kspace, sense)).abs()[0, 0].numpy() for name, method in methods.items()}
-        return Solved(restored, truth[0, 0].numpy(), recon.effective_acceleration(sense.mask))
+        return Solved(restored, target[0, 0].numpy(), recon.effective_acceleration(sense.mask))
 
     if images is None:
         return solve()
@@ -215,12 +215,12 @@ def reconstruct(
     if path.exists():
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
-        truth, effective = arrays.pop("truth"), float(arrays.pop("effective_acceleration"))
-        return Solved(arrays, truth, effective)
+        target, effective = arrays.pop("truth"), float(arrays.pop("effective_acceleration"))
+        return Solved(arrays, target, effective)
     solved = solve()
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, force=True) as temporary:
-        np.savez(temporary, truth=solved.truth, effective_acceleration=solved.effective_acceleration, **solved.images)  # pyright: ignore[reportArgumentType]
+        np.savez(temporary, truth=solved.target, effective_acceleration=solved.effective_acceleration, **solved.images)  # pyright: ignore[reportArgumentType]
     return solved
 
 
@@ -237,14 +237,14 @@ def _digest(subject: Subject, config: AccelerationConfig, setting: tuple[int, st
 
 def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps: Path | None) -> list[dict[str, Value]]:
     solved = solve()
-    truth = torch.from_numpy(solved.truth)[None, None]
-    region = metrics.object_mask(truth)
+    target = torch.from_numpy(solved.target)[None, None]
+    region = metrics.object_mask(target)
     rows, kept = [], {}
     for name, image in solved.images.items():
-        matched = metrics.match_scale(torch.from_numpy(image)[None, None], truth, region)
+        matched = metrics.match_scale(torch.from_numpy(image)[None, None], target, region)
         row: dict[str, Value] = {
             "effective_acceleration": solved.effective_acceleration,
-            **{error: getattr(metrics, error)(matched, truth, region).item() for error in ERRORS},
+            **{error: getattr(metrics, error)(matched, target, region).item() for error in ERRORS},
         }
         scored = {weights: score_image(image, model) for weights, model in models.items()}
         for index, (weights, score) in enumerate(scored.items()):
@@ -252,7 +252,7 @@ def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps:
                 row["foreground_fraction"] = score.foreground_fraction
                 row |= baselines(score.image[0], score.foreground)
                 kept[f"{name}/image"] = score.image[0].astype(np.float16)
-                kept[f"{name}/error"] = (matched - truth)[0, 0].abs().numpy() / float(truth.max())
+                kept[f"{name}/error"] = (matched - target)[0, 0].abs().numpy() / float(target.max())
             row |= {f"{weights} {r}": value for r, value in regions(score).items()}
             kept[f"{name}/{weights}"] = score.map.astype(np.float16)
         rows.append(row)

@@ -69,10 +69,10 @@ def draw_pictures(folder: Path, path: Path) -> None:
     rows = complete(folder)
     figure = Figure(figsize=(1.9 * len(SHOWN), 2.2 * len(rows)), layout="constrained")
     for k, (axes, stem) in enumerate(zip(figure.subplots(len(rows), len(SHOWN), squeeze=False), rows, strict=True)):
-        truth = _pixels(folder / f"{stem}-{TRUTH}.png")
+        target = _pixels(folder / f"{stem}-{TRUTH}.png")
         for ax, (name, label) in zip(axes, SHOWN, strict=True):
             pixels = _pixels(folder / f"{stem}-{name}.png")
-            error = np.square(pixels.astype(float) - truth).mean()
+            error = np.square(pixels.astype(float) - target).mean()
             level = f"{10 * np.log10(255**2 / error):.2f} dB" if error > 0 else ""
             ax.imshow(pixels, interpolation="nearest")
             ax.set_title("\n".join(filter(None, (label if k == 0 else "", level))), fontsize=8)

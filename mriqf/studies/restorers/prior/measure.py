@@ -176,11 +176,11 @@ def tasks(subjects: Sequence[Subject], config: PriorStudyConfig, pictures: Path)
     return pending
 
 
-def figures(image: Float[Tensor, "1 3 h w"], truth: Float[Tensor, "1 3 h w"]) -> dict[str, float]:
+def figures(image: Float[Tensor, "1 3 h w"], target: Float[Tensor, "1 3 h w"]) -> dict[str, float]:
     """PSNR of RGB and of Cb and Cr alone, SSIM and PSNR-B, FBCNN's definitions, of an image as an 8-bit file has it."""
     written = to_8bit(image)
-    values = {name: value.item() for name, value in FBCNN.compare(written, truth).items()}
-    return values | {"chroma": psnr(ycbcr(written)[:, 1:], ycbcr(truth)[:, 1:]).item()}
+    values = {name: value.item() for name, value in FBCNN.compare(written, target).items()}
+    return values | {"chroma": psnr(ycbcr(written)[:, 1:], ycbcr(target)[:, 1:]).item()}
 
 
 def _recipe(arm: Arm, lam: float, config: PriorStudyConfig, **options: Any) -> PriorConfig:
@@ -190,16 +190,16 @@ def _recipe(arm: Arm, lam: float, config: PriorStudyConfig, **options: Any) -> P
 
 def _pair(subject: Subject, config: PriorStudyConfig) -> Pair:
     """The middle of a photograph, and what JPEG makes of it."""
-    truth = central(read_photograph(subject), config.side)[None].float() / 255
-    return truth, compress(truth, config.quality)
+    target = central(read_photograph(subject), config.side)[None].float() / 255
+    return target, compress(target, config.quality)
 
 
 def _jpeg(read: Callable[[], Pair], config: PriorStudyConfig, kept: Path | None) -> Iterator[dict[str, Value]]:
-    truth, given = read()
+    target, given = read()
     if kept is not None:
-        _write(kept.with_name(f"{kept.name}-{TRUTH}.png"), truth)
+        _write(kept.with_name(f"{kept.name}-{TRUTH}.png"), target)
         _write(kept.with_name(f"{kept.name}-{JPEG}.png"), given)
-    yield _row(figures(given, truth), config)
+    yield _row(figures(given, target), config)
 
 
 def _fit(
@@ -210,12 +210,12 @@ def _fit(
     name: str,
     picture: Path | None,
 ) -> Iterator[dict[str, Value]]:
-    truth, given = read()
+    target, given = read()
 
     def watch(step: int, image: Tensor) -> dict[str, int | float]:
         if picture is not None and step == config.fixed:
             _write(picture, image)
-        return {"seconds": time.perf_counter() - began, **figures(image.cpu(), truth)}
+        return {"seconds": time.perf_counter() - began, **figures(image.cpu(), target)}
 
     def score(image: Tensor) -> float:
         return predict_map(predictor, image.clamp(0, 1).cpu()).mean().item()

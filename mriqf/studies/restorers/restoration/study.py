@@ -141,12 +141,12 @@ def pictures(
         first = next((s for s in inputs.subjects if channels(s) >= CHANNELS[kind]), None)
         if first is None:
             continue
-        truth = protocol.reference(read_photograph(first)[None], kind == "colour")
-        decoded, steps = protocol.decoded(truth, quality), tables(quality, truth.shape[1])[None]
-        shown = {TRUTH: truth, JPEG: decoded}
+        target = protocol.reference(read_photograph(first)[None], kind == "colour")
+        decoded, steps = protocol.decoded(target, quality), tables(quality, target.shape[1])[None]
+        shown = {TRUTH: target, JPEG: decoded}
         shown |= {name: restorer(model, config.half)(decoded, steps) for name, model in models.items()}
-        side = min(SIDE, *truth.shape[2:])
-        harm = avg_pool2d((decoded - truth).square().mean(1), side, stride=BLOCK)[0]
+        side = min(SIDE, *target.shape[2:])
+        harm = avg_pool2d((decoded - target).square().mean(1), side, stride=BLOCK)[0]
         y, x = (BLOCK * int(k) for k in divmod(int(harm.argmax()), harm.shape[1]))
         for name, image in shown.items():
             part = (255 * image[0, :, y : y + side, x : x + side].clamp(0, 1)).round().to(torch.uint8)
