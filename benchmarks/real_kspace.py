@@ -105,7 +105,7 @@ def combined(kspace: Tensor) -> Tensor:
     images = recon.reconstruct(
         kspace, everything, "zero-filled", n_sets=sets_of_maps(kspace), n_coils=kspace.shape[1]
     )  # fmt: skip
-    return images.abs().square().sum(1, keepdim=True).sqrt()
+    return recon.rss(images)
 
 
 def draw(family: str, shape: tuple[int, int], acceleration: int, seed: int) -> Tensor:
@@ -121,7 +121,7 @@ def compare(
     start = time.perf_counter()
     images = recon.reconstruct(kspace, mask, solve, n_sets=sets_of_maps(kspace))
     seconds = time.perf_counter() - start
-    image = images.abs().square().sum(1, keepdim=True).sqrt()
+    image = recon.rss(images)
     region = metrics.object_mask(target)
     matched = metrics.match_scale(image, target, region)
     predicted = {"predicted": float("nan"), "score": float("nan")}
@@ -197,7 +197,7 @@ def draw_set(path: Path, name: str, kspace: Tensor, methods: dict[str, recon.met
         )
         for method, solve in methods.items():
             images = recon.reconstruct(y * mask, mask if acceleration else None, solve, n_sets=sets_of_maps(y))
-            shown.append((method, images.abs().square().sum(1, keepdim=True).sqrt()))
+            shown.append((method, recon.rss(images)))
         for axis, (label, image) in zip(row, shown, strict=True):
             pixels = image[0, 0].numpy()
             axis.imshow(pixels, cmap="gray", vmin=0, vmax=np.percentile(pixels, 99.7))
@@ -227,14 +227,14 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def append(path: Path, key: tuple[str, ...], figures: dict[str, float]) -> None:
-    """Add a row."""
+def append(path: Path, key: tuple[str, ...], figures: dict[str, float], columns: tuple[str, ...] = COLUMNS) -> None:
+    """Add a row; the first columns are those of the key."""
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         if new:
-            writer.writerow(COLUMNS)
-        writer.writerow([*key, *(f"{figures[k]:.6g}" for k in COLUMNS[len(KEY) :])])
+            writer.writerow(columns)
+        writer.writerow([*key, *(f"{figures[k]:.6g}" for k in columns[len(key) :])])
 
 
 if __name__ == "__main__":

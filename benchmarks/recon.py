@@ -189,7 +189,7 @@ def growth(size: int, n_coils: int) -> None:
 def modl(problem: Problem, weights: str, rounds: int) -> None:
     """Time of a MoDL of ten unrolls, and where it goes."""
     model, sense = load(weights), problem.sense
-    quick = recon.fast(model)
+    quick = recon.for_inference(model)
     unrolls = model.config.unrolls
     body = copy.deepcopy(model.denoiser.body).to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import h5py
 import numpy as np
@@ -26,16 +26,16 @@ import torch
 from torch import Tensor
 
 import recon
+from benchmarks.real_kspace import KEY, append, rows, spread
 from mriqf import metrics
-from mriqf.weights import load
 from recon.scale import image_scale
 from recon.simulate import measure
+from recon.weights import load_network
 
 KINDS = ("knee", "knee-espirit", "brain")
 SUBJECTS = (12, 13, 14, 15)
 FAMILIES = ("random", "equispaced", "poisson")
 ACCELERATIONS = (2, 4, 6, 8)
-KEY = ("data", "slice", "family", "acceleration", "seed", "method")
 COLUMNS = (*KEY, "effective_acceleration", "psnr", "ssim", "nrmse", "seconds")
 Methods = dict[str, Callable[[Tensor, recon.Sense], Tensor]]
 
@@ -53,9 +53,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    networks = {Path(name).stem: recon.fast(load(name)) for name in options.weights}
+    networks = {Path(name).stem: load_network(name) for name in options.weights}
     lams = _lams(options.lams) if options.lams else {}
-    done = {tuple(row[k] for k in KEY) for row in _rows(options.out)}
+    done = {tuple(row[k] for k in KEY) for row in rows(options.out)}
     problems = itertools.chain(
         brain(options.folder, options.seeds), knees(options.folder, options.subjects, options.slices, options.seeds)
     )
@@ -70,8 +70,8 @@ def main() -> None:
         if missing := [name for name in methods if keys[name] not in done]:
             kspace, sense, target = make()
             for name in missing:
-                _append(options.out, keys[name], compare(methods[name], kspace, sense, target))
-    summary(_rows(options.out))
+                append(options.out, keys[name], compare(methods[name], kspace, sense, target), COLUMNS)
+    summary(rows(options.out))
     ceilings(options.folder, options.subjects, options.slices)
 
 
@@ -144,7 +144,7 @@ def summary(rows: list[dict[str, str]]) -> None:
             values = {k: [float(row[k]) for row in chosen] for k in COLUMNS[len(KEY) :]}
             cells = (
                 kind, family, acceleration, f"{mean(values['effective_acceleration']):.2f}", method,
-                _mean_and_sd(values["psnr"], 2), _mean_and_sd(values["ssim"], 3), _mean_and_sd(values["nrmse"], 4),
+                spread(values["psnr"], 2), spread(values["ssim"], 3), spread(values["nrmse"], 4),
                 f"{mean(values['psnr']) - mean(base):+.2f}" if base else "", len(chosen),
             )  # fmt: skip
             print(*cells, sep="\t")
@@ -172,31 +172,11 @@ def _evenly(indices: np.ndarray, n: int) -> np.ndarray:
     return indices[np.linspace(0, len(indices) - 1, n + 2).round().astype(int)[1:-1]]
 
 
-def _mean_and_sd(values: list[float], digits: int) -> str:
-    return f"{mean(values):.{digits}f} ± {stdev(values) if len(values) > 1 else 0:.{digits}f}"
-
-
 def _lams(path: Path) -> dict[tuple[str, int], dict[str, float]]:
     """The best weight for each mask, as an option of `recon.l1_wavelet`."""
     with path.open() as file:
         table = csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t")
         return {(row["family"], int(row["R"])): {"lam": float(row["lam"])} for row in table if row["best"] == "*"}
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
-
-
-def _append(path: Path, key: tuple[str, ...], figures: dict[str, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        if new:
-            writer.writerow(COLUMNS)
-        writer.writerow([*key, *(f"{figures[k]:.6g}" for k in COLUMNS[len(KEY) :])])
 
 
 if __name__ == "__main__":

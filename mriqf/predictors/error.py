@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf.predictors.layers import FOLDS, Residual, block_kernels, block_spectra, copies, filter_energy, unit
-from mriqf.predictors.reading import Reading, rms_error
-from mriqf.predictors.unit import ERROR_UNIT, score_of_error
+from mriqf.predictors.reading import ErrorReader, Reading, rms_error
 
 LEAST, MOST = 0.002, 1.25
 """Errors that can be predicted: below, no image is known that well; above, nothing is left of it."""
@@ -31,29 +30,8 @@ class ErrorConfig:
     """Channels of the image: magnitude."""
 
 
-class ErrorPredictor(nn.Module):
-    """Magnitude images in [0, 1] to a map of their local error, or of its score, 0–100, higher is better.
-
-    `stride` is the distance of two cells of the map, `receptive_field` the side of the smallest image, in pixels; every
-    cell also knows statistics of the whole image.
-    """
-
-    higher_is_better = True
-    reads_grid = False
-    """An earlier JPEG's own grey levels and grid are not looked for: training images kept neither."""
-    score_range = (0, 100)
-    unit = ERROR_UNIT
-    """Unit of the score: see `mriqf.predictors.unit`."""
-    default_pool = "rms"
-    """The score of the root mean square error of the object: this network knows errors."""
-    zero_based = True
-    """Raw zero stays 0: the height of the noise floor is a sign of an image's quality."""
-    sees_whole = True
-    stride = 8
-    receptive_field = 64
-    halves = ("trunk",)
-    """Layers that inference may run in half precision."""
-    dct: Tensor
+class ErrorPredictor(ErrorReader):
+    """Magnitude images in [0, 1] to a map of their local error, or of its score, 0–100, higher is better."""
 
     def __init__(self, config: ErrorConfig = ErrorConfig()):
         super().__init__()
@@ -111,10 +89,6 @@ class ErrorPredictor(nn.Module):
         features = self.features(images)
         cells = self._log_error(features)
         return Reading(cells, rms_error(cells, weight), features.float())
-
-    def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
-        """Score map, 0–100, one value for each `stride`×`stride` pixels."""
-        return score_of_error(10 ** self.log_error(images))
 
 
 def _without_ladder(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *others: Any) -> None:  # noqa: ARG001

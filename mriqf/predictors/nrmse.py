@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf.predictors.layers import FOLDS, Residual, block_kernels, block_spectra, copies, filter_energy, unit
-from mriqf.predictors.reading import Reading, rms_error
+from mriqf.predictors.reading import ErrorReader, Reading, rms_error
 from mriqf.predictors.statistics import N_STATISTICS, statistics
-from mriqf.predictors.unit import ERROR_UNIT, score_of_error
 
 LEAST, MOST = 0.002, 1.25
 """Errors of cells that can be predicted: below, no image is known that well; above, nothing is left of it."""
@@ -53,29 +52,8 @@ class Prediction(NamedTuple):
     """Penultimate features of cells."""
 
 
-class NRMSEPredictor(nn.Module):
-    """Magnitude images in [0, 1], raw zero at 0, to the errors of cells and the width of an interval.
-
-    `stride` is the distance of two cells of the map, `receptive_field` the side of the smallest image, in pixels; every
-    cell also knows statistics of the whole image.
-    """
-
-    higher_is_better = True
-    reads_grid = False
-    """An earlier JPEG's own grey levels and grid are not looked for: training images kept neither."""
-    score_range = (0, 100)
-    unit = ERROR_UNIT
-    """Unit of the score: see `mriqf.predictors.unit`."""
-    default_pool = "rms"
-    """The score of the root mean square error of the object: this network knows errors."""
-    zero_based = True
-    """Raw zero stays 0: the height of the noise floor is a sign of an image's quality."""
-    sees_whole = True
-    stride = CELL
-    receptive_field = 64
-    halves = ("trunk",)
-    """Layers that inference may run in half precision."""
-    dct: Tensor
+class NRMSEPredictor(ErrorReader):
+    """Magnitude images in [0, 1], raw zero at 0, to the errors of cells and the width of an interval."""
 
     def __init__(self, config: NRMSEConfig = NRMSEConfig()):
         super().__init__()
@@ -168,10 +146,6 @@ class NRMSEPredictor(nn.Module):
         return Reading(
             cells, rms_error(cells, weight), predicted.features, rms_error(predicted.cells[:, 1:], weight), width
         )
-
-    def forward(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 i j"]:
-        """Score map, 0–100, one value for each `stride`×`stride` pixels."""
-        return score_of_error(10 ** self.log_error(images))
 
 
 class _Trunk(nn.Module):

@@ -28,7 +28,6 @@ class QAIRNPredictor(nn.Module):
     unit = JPEG_UNIT
     default_pool = "foreground"
     zero_based = False
-    sees_whole = False
     stride = 2
     receptive_field = STRIDE
 

@@ -89,8 +89,6 @@ class QFPredictor(nn.Module):
     """Pool that turns a map into one number, unless another is chosen."""
     zero_based = False
     """Images are scaled with raw zero at 0."""
-    sees_whole = False
-    """Each cell depends on the whole image, which then is not cut into parts."""
 
     def __init__(self, config: QFConfig = QFConfig()):
         super().__init__()

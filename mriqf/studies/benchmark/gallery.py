@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mriqf.io import atomic_path
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.inputs import Subject
 from mriqf.studies._frame.table import Columns, read_table
 from mriqf.studies.benchmark import cases
@@ -96,15 +97,13 @@ def _case(key: dict, subject: Subject, config: BenchmarkConfig, images: Path | N
 
 def draw_failures(table: Columns, path: Path) -> None:  # noqa: ARG001 (one signature for all figures)
     """Image, map and true error of each, from the file beside the table."""
-    from matplotlib.figure import Figure
-
     file = path.parent / FILE
     kept = {}
     if file.exists():
         with np.load(file, allow_pickle=False) as archive:
             kept = dict(archive)
     count = len({name.split("/")[0] for name in kept})
-    figure = Figure(figsize=(max(2.1 * count + 0.8, 6), 7.2), layout="constrained")
+    figure = new_figure(max(2.1 * count + 0.8, 6), 7.2)
     if not count:
         figure.suptitle("No image whose error was expected, and known, was kept")
         figure.savefig(path, dpi=110, format="png")

@@ -19,6 +19,7 @@ from jaxtyping import Float, Shaped
 from mriqf.cli import Flat
 from mriqf.io import Volume
 from mriqf.scoring.scorer import Scorer, check_channels
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.inputs import Inputs, read_inputs
 from mriqf.studies._frame.reporting import Claim, claims_table, markdown_table
 from mriqf.studies._frame.statistics import bootstrap, group_rows
@@ -239,10 +240,8 @@ def _spread(values: np.ndarray) -> str:
 
 def draw_histograms(columns: Columns, path: Path) -> None:
     """Histogram of each data set's scores, its mean as a line."""
-    from matplotlib.figure import Figure
-
     scores = datasets(columns)
-    figure = Figure(figsize=(7, 0.9 + 1.15 * len(scores)), layout="constrained")
+    figure = new_figure(7, 0.9 + 1.15 * len(scores))
     axes = figure.subplots(len(scores), 1, squeeze=False, sharex=True)[:, 0]
     for ax, s in zip(axes, scores, strict=True):
         ax.hist(s.score, bins=np.arange(0, 102, 2), color="C3" if s.lossy else "C0")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns
 from mriqf.studies.selfsup.answer import BEGIN, FIGURES, HELD_OUT, MEASURED, SUPERVISED, arms, at, change, rates
 from mriqf.studies.selfsup.arms import Arm
@@ -16,10 +17,8 @@ GAIN = 4.0
 
 def draw_changes(table: Columns, path: Path) -> None:
     """Change of each figure from the start over the weight of the score: a row for each R."""
-    from matplotlib.figure import Figure
-
     accelerations = rates(table)
-    figure = Figure(figsize=(3.1 * len(SHOWN), 0.7 + 2.8 * len(accelerations)), layout="constrained")
+    figure = new_figure(3.1 * len(SHOWN), 0.7 + 2.8 * len(accelerations))
     axes = figure.subplots(len(accelerations), len(SHOWN), squeeze=False)
     for row, rate in zip(axes, accelerations, strict=True):
         part = at(table, rate)
@@ -45,10 +44,8 @@ def draw_changes(table: Columns, path: Path) -> None:
 
 def draw_pictures(pictures: Mapping[str, np.ndarray], path: Path) -> None:
     """Truth and what every arm makes of one slice, with the error below: two rows for each R, a column for each arm."""
-    from matplotlib.figure import Figure
-
     accelerations, names = (list(dict.fromkeys(name.split("/")[k] for name in pictures)) for k in (0, 1))
-    figure = Figure(figsize=(1.9 * len(names), 0.3 + 3.9 * len(accelerations)), layout="constrained")
+    figure = new_figure(1.9 * len(names), 0.3 + 3.9 * len(accelerations))
     axes = figure.subplots(2 * len(accelerations), len(names), squeeze=False)
     for k, rate in enumerate(accelerations):
         target = pictures[f"{rate}/{names[0]}"].astype(float)

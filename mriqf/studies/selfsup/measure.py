@@ -33,7 +33,7 @@ SIDE = 144
 """Side of the middle of a slice that is shown, pixels."""
 
 Arms = Mapping[Arm, recon.MoDL]
-Judges = tuple[Predictor, Predictor]
+Predictors = tuple[Predictor, Predictor]
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Case:
 def metadata(folder: Path, manifest: Manifest, config: TuningConfig) -> dict[str, Any]:
     """Metadata that identify the table of this study; `folder` is that of the arms."""
     hashes = {arm.label: weights.tensors_hash(weights_path(folder, arm, config)) for arm in chosen(config)}
-    judges = {name: content_hash(weights.find(name)) for name in (config.predictor, config.outside)}
+    predictors = {name: content_hash(weights.find(name)) for name in (config.predictor, config.outside)}
     return {
         "study": "tuning",
         "config": weights.config_dict(config),
         "data": {manifest.name: manifest.sha256},
-        "weights": hashes | judges,
+        "weights": hashes | predictors,
     }
 
 
@@ -84,12 +84,12 @@ def read_cases(manifest: Manifest, root: Path, config: TuningConfig) -> list[Cas
 
 def load_arms(folder: Path, config: TuningConfig, device: str = "cpu") -> Arms:
     """The networks, ready for use."""
-    return {arm: recon.fast(weights.load(weights_path(folder, arm, config), device)) for arm in chosen(config)}
+    return {arm: recon.for_inference(weights.load(weights_path(folder, arm, config), device)) for arm in chosen(config)}
 
 
 def tasks(cases: Sequence[Case], arms: Arms, config: TuningConfig) -> list[Task]:
     """One measurement a task: all arms."""
-    judges = (load_predictor(config.predictor), load_predictor(config.outside))
+    predictors = (load_predictor(config.predictor), load_predictor(config.outside))
     begin = "a network that does nothing yet" if config.start == NONE else Path(config.start).stem
     budget = f"{config.steps} steps of {config.pixels} pixels, from {begin}"
     about = (Path(config.predictor).stem, Path(config.outside).stem, budget)
@@ -98,7 +98,7 @@ def tasks(cases: Sequence[Case], arms: Arms, config: TuningConfig) -> list[Task]
         setting = (case.dataset, case.subject, case.index, family, acceleration, seed)
         problem = functools.partial(simulated, case, family, acceleration, seed)
         keys = tuple((*setting, arm.name, arm.lam) for arm in arms)
-        return Task(keys, functools.partial(_measure, problem, arms, judges, about))
+        return Task(keys, functools.partial(_measure, problem, arms, predictors, about))
 
     return [
         task(case, family, acceleration, seed)
@@ -136,21 +136,21 @@ def pictures(cases: Sequence[Case], arms: Arms, config: TuningConfig) -> Mapping
 
 
 def _measure(
-    problem: functools.partial[Problem], arms: Arms, judges: Judges, about: tuple[str, ...]
+    problem: functools.partial[Problem], arms: Arms, predictors: Predictors, about: tuple[str, ...]
 ) -> Iterator[dict[str, Value]]:
     case = problem()
     target = case.target.abs()
     region = metrics.object_mask(target)
-    own = _judged(target, judges)
+    own = _scores(target, predictors)
     for model in arms.values():
         image = reconstruct(model, case)
         values = [metric(image, target, region).item() for metric in (metrics.psnr, metrics.ssim, metrics.nrmse)]
-        yield dict(zip(COLUMNS, (*values, *_judged(image, judges), *own, *about), strict=True))
+        yield dict(zip(COLUMNS, (*values, *_scores(image, predictors), *own, *about), strict=True))
 
 
-def _judged(image: Float[Tensor, "1 1 h w"], judges: Judges) -> list[float]:
+def _scores(image: Float[Tensor, "1 1 h w"], predictors: Predictors) -> list[float]:
     """Scores by the two predictors, and gradient entropy."""
-    first, second = (score(image[0, 0].numpy(), judge, calibration=None) for judge in judges)
+    first, second = (score(image[0, 0].numpy(), predictor, calibration=None) for predictor in predictors)
     shown = first.slices[0]
     return [first.value, second.value, gradient_entropy(shown.image[0], shown.foreground)]
 

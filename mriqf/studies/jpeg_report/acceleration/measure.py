@@ -30,7 +30,7 @@ from mriqf.scoring.scorer import Scorer
 from mriqf.studies._frame.inputs import Inputs, Subject
 from mriqf.studies._frame.table import Task, Value
 from mriqf.training.manifest import content_hash
-from mriqf.weights import find, load
+from mriqf.weights import find
 from recon.simulate import measure as simulated
 from recon.weights import load_network
 
@@ -301,10 +301,10 @@ def _varnet_hash(config: AccelerationConfig) -> dict[str, str]:
 
 def _method(name: str, config: AccelerationConfig) -> Reconstruction:
     if name == "modl":
-        network = load(config.modl)
+        network = load_network(config.modl)
         if not isinstance(network, recon.MoDL):
             raise ValueError(f"modl is {config.modl!r}, which holds no MoDL: choose one, such as modl-knee")
-        return recon.fast(network)
+        return network
     if name == "varnet":
         if not config.varnet:
             raise ValueError("methods has varnet, and no weights for it: give its file with --varnet")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns
 from mriqf.studies.jpeg_report.corruption.answer import curves
 from mriqf.studies.jpeg_report.corruption.measure import LEVELS, UNITS
@@ -11,14 +12,13 @@ from mriqf.studies.jpeg_report.corruption.measure import LEVELS, UNITS
 
 def draw_curves(columns: Columns, path: Path) -> None:
     """A panel for each corruption and each weights: mean over images, and a band of one sd, for every data set."""
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     all_curves = curves(columns)
     weights = list(dict.fromkeys(c.weights for c in all_curves))
     names = list(dict.fromkeys(c.corruption for c in all_curves))
     datasets = list(dict.fromkeys(c.dataset for c in all_curves))
-    figure = Figure(figsize=(3.2 * len(names), 0.7 + 2.8 * len(weights)), layout="constrained")
+    figure = new_figure(3.2 * len(names), 0.7 + 2.8 * len(weights))
     axes = figure.subplots(len(weights), len(names), squeeze=False, sharey=True)
     for row, name in zip(axes, weights, strict=True):
         for ax, corruption in zip(row, names, strict=True):
