@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.predictors.layers import FOLDS, Residual, block_kernels, block_spectra, copies, filter_energy, unit
+from mriqf.predictors.layers import Trunk, block_kernels, block_spectra, copies, filter_energy, unit
 from mriqf.predictors.reading import ErrorReader, Reading, rms_error
 
 LEAST, MOST = 0.002, 1.25
@@ -96,31 +96,12 @@ def _without_ladder(module: nn.Module, tensors: dict[str, Tensor], prefix: str, 
     tensors.pop(f"{prefix}ladder_error", None)
 
 
-class _Trunk(nn.Module):
-    """Brings features of an eighth of the resolution together with those of their surroundings and the whole image."""
+class _Trunk(Trunk):
+    """Brings features of cells together with those of their surroundings and the whole image."""
 
     def __init__(self, config: ErrorConfig, n_spectra: int):
-        super().__init__()
-        half, quarter, width = config.widths
-        self.body = nn.Sequential(
-            nn.BatchNorm2d(half), nn.ReLU(), *unit(half, quarter, stride=2), *unit(quarter, width, stride=2)
-        )
-        self.energy = nn.Sequential(nn.BatchNorm2d(2 * half))
-        self.spectra = nn.Sequential(nn.BatchNorm2d(n_spectra), *unit(n_spectra, config.spectra, kernel=1))
-        known = 2 * half + config.spectra + 4 * len(FOLDS)
-        self.mix = nn.Sequential(*unit(width + known, width, kernel=1))
-        # To a 16th and a 32nd: most layers are where they cost least.
-        self.down = nn.ModuleList(
-            nn.Sequential(*unit(width, width, stride=2), *(Residual(width) for _ in range(n))) for n in config.depths
-        )
-        self.whole = nn.Sequential(nn.Linear(3 * width + known, width), nn.ReLU(), nn.Linear(width, width))
-        self.up = nn.ModuleList(nn.Sequential(*unit(width, width)) for _ in range(2))
-        self.judge = nn.Sequential(*unit(width, 64, kernel=1))
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision that it runs in."""
-        return next(self.parameters()).dtype
+        super().__init__(config, n_spectra)
+        self.judge = nn.Sequential(*unit(config.widths[2], 64, kernel=1))
 
     def forward(
         self,
@@ -130,14 +111,10 @@ class _Trunk(nn.Module):
         copies: Float[Tensor, "b c i j"],
     ) -> Float[Tensor, "b 64 i j"]:
         """Features of cells, from those of the stem, energies of its filters and of block spectra, and copies."""
-        known = torch.cat((self.energy(energy), self.spectra(spectra), copies), 1)
-        eighth = self.mix(torch.cat((self.body(seen), known), 1))
-        sixteenth = self.down[0](eighth)
-        coarse = self.down[1](sixteenth)
+        known, eighth, sixteenth, coarse = self.encode(seen, energy, spectra, copies)
         # Noise, ghosts and aliasing show in the background; what they do to the object is known from there.
         axes = (2, 3)
         sd, mean = torch.std_mean(coarse.float(), axes, correction=0)
         whole = torch.cat((mean, coarse.float().amax(axes), sd, known.float().mean(axes)), 1)
         coarse = coarse + self.whole(whole.to(coarse.dtype))[..., None, None]
-        sixteenth = self.up[0](sixteenth + functional.interpolate(coarse, scale_factor=2.0))
-        return self.judge(self.up[1](eighth + functional.interpolate(sixteenth, scale_factor=2.0)))
+        return self.judge(self.decode(eighth, sixteenth, coarse))

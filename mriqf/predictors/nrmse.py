@@ -13,28 +13,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.predictors.layers import FOLDS, Residual, block_kernels, block_spectra, copies, filter_energy, unit
+from mriqf.predictors.error import LEAST, MOST, ErrorConfig
+from mriqf.predictors.layers import Trunk, block_kernels, block_spectra, copies, filter_energy, unit
 from mriqf.predictors.reading import ErrorReader, Reading, rms_error
 from mriqf.predictors.statistics import N_STATISTICS, statistics
 
-LEAST, MOST = 0.002, 1.25
-"""Errors of cells that can be predicted: below, no image is known that well; above, nothing is left of it."""
 CELL = 8
 """Pixels of a side of a cell."""
 
 
 @dataclass(frozen=True)
-class NRMSEConfig:
+class NRMSEConfig(ErrorConfig):
     """Size of the network."""
 
-    widths: tuple[int, int, int] = (32, 64, 128)
-    """Channels at half and quarter of the resolution, and from an eighth on."""
-    spectra: int = 96
-    """Channels that the local spectra are reduced to."""
-    depths: tuple[int, int] = (2, 2)
-    """Residual blocks at a 16th and at a 32nd of the resolution."""
-    channels: int = 1
-    """Channels of the image: magnitude."""
     drop: float = 0.3
     """Share of training images whose statistics of the whole are withheld, so that cells are judged by themselves."""
 
@@ -148,33 +139,12 @@ class NRMSEPredictor(ErrorReader):
         )
 
 
-class _Trunk(nn.Module):
-    """Brings features of an eighth of the resolution together with those of their surroundings and the whole image."""
+class _Trunk(Trunk):
+    """Brings features of cells together with those of their surroundings and the whole image."""
 
     def __init__(self, config: NRMSEConfig, n_spectra: int):
-        super().__init__()
-        half, quarter, width = config.widths
-        self.body = nn.Sequential(
-            nn.BatchNorm2d(half), nn.ReLU(), *unit(half, quarter, stride=2), *unit(quarter, width, stride=2)
-        )
-        self.energy = nn.Sequential(nn.BatchNorm2d(2 * half))
-        self.spectra = nn.Sequential(nn.BatchNorm2d(n_spectra), *unit(n_spectra, config.spectra, kernel=1))
-        known = 2 * half + config.spectra + 4 * len(FOLDS)
-        self.mix = nn.Sequential(*unit(width + known, width, kernel=1), Residual(width))
-        # To a 16th and a 32nd: most layers are where they cost least.
-        self.down = nn.ModuleList(
-            nn.Sequential(*unit(width, width, stride=2), *(Residual(width) for _ in range(n))) for n in config.depths
-        )
-        self.whole = nn.Sequential(
-            nn.Linear(3 * width + known + N_STATISTICS, width), nn.ReLU(), nn.Linear(width, width)
-        )
-        self.up = nn.ModuleList(nn.Sequential(*unit(width, width)) for _ in range(2))
-        self.judge = nn.Sequential(*unit(width + known, 128, kernel=1), *unit(128, 64, kernel=1))
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision that it runs in."""
-        return next(self.parameters()).dtype
+        super().__init__(config, n_spectra, n_residuals=1, n_statistics=N_STATISTICS)
+        self.judge = nn.Sequential(*unit(config.widths[2] + self.known, 128, kernel=1), *unit(128, 64, kernel=1))
 
     def forward(
         self,
@@ -187,10 +157,7 @@ class _Trunk(nn.Module):
         kept: Float[Tensor, " b"],
     ) -> Float[Tensor, "b 64 i j"]:
         """Features of cells, from those of the stem, energies of its filters and of block spectra, and copies."""
-        known = torch.cat((self.energy(energy), self.spectra(spectra), copies), 1)
-        eighth = self.mix(torch.cat((self.body(seen), known), 1))
-        sixteenth = self.down[0](eighth)
-        coarse = self.down[1](sixteenth)
+        known, eighth, sixteenth, coarse = self.encode(seen, energy, spectra, copies)
         # Noise, ghosts and aliasing show in the background; what they do to the object is known from there.
         part = functional.avg_pool2d(inside, 4)
         mean, sd = _moments(coarse.float(), part)
@@ -198,9 +165,7 @@ class _Trunk(nn.Module):
         whole = torch.cat((mean, sd, most, _moments(known.float(), inside)[0], statistics), 1)
         context = self.whole(whole.to(coarse.dtype)) * kept[:, None].to(coarse.dtype)
         coarse = coarse + context[..., None, None]
-        sixteenth = self.up[0](sixteenth + functional.interpolate(coarse, scale_factor=2.0))
-        eighth = self.up[1](eighth + functional.interpolate(sixteenth, scale_factor=2.0))
-        return self.judge(torch.cat((eighth, known), 1))
+        return self.judge(torch.cat((self.decode(eighth, sixteenth, coarse), known), 1))
 
 
 def _padded(x: Float[Tensor, "b c i j"], grid: tuple[int, int]) -> Float[Tensor, "b c m n"]:
