@@ -128,7 +128,7 @@ class Worker:
             self.stop()
             outcome = "crash" if dead else COLUMNS[5]
             return {"outcome": outcome, "seconds": 0, "peak": 0, "said": "process died" if dead else "no answer"}
-        return {"outcome": judge(result), **result}
+        return {"outcome": classify(result), **result}
 
     def stop(self) -> None:
         """End the process."""
@@ -156,7 +156,7 @@ class Worker:
         return json.loads(line) if line else None
 
 
-def judge(result: dict) -> str:
+def classify(result: dict) -> str:
     """In which column a file is counted."""
     if result["raised"]:
         return "crash"

@@ -44,9 +44,9 @@ def load_network(name: str | Path, device: str | torch.device = "cpu") -> MoDL |
         )
     try:
         with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {})["card"])
-            network, config = NETWORKS[card["network"]]
-            options = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}
+            metadata = json.loads((file.metadata() or {})["card"])
+            network, config = NETWORKS[metadata["network"]]
+            options = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["config"].items()}
             model = network(config(**options))
             model.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError):

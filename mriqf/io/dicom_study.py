@@ -214,7 +214,7 @@ def _named(
         files, headers = zip(*by_series[key], strict=True)
         try:
             with reading(files[0]):
-                kind, reason = _judge(headers)
+                kind, reason = _kind(headers)
                 people = {column: _text(headers[0], keyword) for column, keyword in PEOPLE.items()}
                 series.append(Series(name, files, _about(headers), people, kind, reason))
         except ReadError as error:
@@ -222,7 +222,7 @@ def _named(
     return series
 
 
-def _judge(headers: Sequence[Any]) -> tuple[str, str]:
+def _kind(headers: Sequence[Any]) -> tuple[str, str]:
     """Kind of series and why it is passed over; empty for what is scored."""
     first = headers[0]
     modality, kinds = _text(first, "Modality"), _type(first)

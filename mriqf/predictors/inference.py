@@ -54,7 +54,7 @@ def for_inference(model: Predictor, device: torch.device | None = None) -> Predi
 
 
 def fingerprint(model: Predictor | KSpacePredictor) -> str:
-    """SHA-256 of a predictor's configuration and tensors, wherever its file lies and whatever its card says.
+    """SHA-256 of a predictor's configuration and tensors, wherever its file lies and whatever its metadata say.
 
     A copy by `for_inference` has that of its original.
     """

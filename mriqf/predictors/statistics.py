@@ -95,8 +95,8 @@ def _profile(lines: Float[Tensor, "b n"]) -> list[Float[Tensor, " b"]]:
     rough = lines - avg_pool1d(pad(lines[:, None], (4, 4), mode="replicate"), 9, 1)[:, 0]
     energy = rough.square().mean(1) + 1e-4
     values += [(rough[:, lag:] * rough[:, :-lag]).mean(1) / energy for lag in LAGS]
-    centre, reach = lines.shape[1] // 2, lines.shape[1] // 4
-    right, left = lines[:, centre + 2 : centre + reach], lines[:, centre - reach + 1 : centre - 1].flip(1)
+    centre, quarter = lines.shape[1] // 2, lines.shape[1] // 4
+    right, left = lines[:, centre + 2 : centre + quarter], lines[:, centre - quarter + 1 : centre - 1].flip(1)
     return [*values, (right - left).abs().mean(1)]
 
 

@@ -82,7 +82,7 @@ def train_error(
     config
         The recipe; a checkpoint of another recipe is refused.
     provenance
-        Where the examples come from, the `manifest` among others; kept in the card of the weights.
+        Where the examples come from, the `manifest` among others; kept in the metadata of the weights.
     start
         Weights of the same network to start from, instead of random ones.
     report

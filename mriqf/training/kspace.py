@@ -145,7 +145,7 @@ def train_kspace(
     config
         The recipe; a checkpoint of another recipe is refused.
     provenance
-        Where the examples come from, as plain JSON values; kept in the card of the weights.
+        Where the examples come from, as plain JSON values; kept in the metadata of the weights.
     report
         Gets one line at each checkpoint.
 

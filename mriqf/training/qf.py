@@ -62,8 +62,8 @@ def train(
 ) -> Path:
     """Train on a manifest's training split and write `out`; resume from `out` + `.checkpoint` if that exists.
 
-    The card of the weights holds the `curve` of the training: at each checkpoint its step, the loss since the last one,
-    and the errors on images that are held out and (`train_…`) on some that are not.
+    The metadata of the weights hold the `curve` of the training: at each checkpoint its step, the loss since the last
+    one, and the errors on images that are held out and (`train_…`) on some that are not.
 
     Parameters
     ----------
