@@ -23,11 +23,11 @@ from mriqf.studies.benchmark.evidence import (
 )
 from mriqf.studies.benchmark.order import better_reconstruction, monotone, steps
 from mriqf.studies.benchmark.tracking import across_families, across_subjects, family_of_sets, within_slice
-from mriqf.studies.benchmark.uses import false_alarms, fast, localises, predicts_rate, reads_jpeg
+from mriqf.studies.benchmark.uses import false_alarms, localises, predicts_rate, reads_jpeg, speed
 
 EVIDENCE: Sequence[Callable[[Columns], list[Finding]]] = (
     within_slice, across_subjects, across_families, monotone, better_reconstruction, absolute, intervals,
-    false_alarms, localises, predicts_rate, reads_jpeg, fast,
+    false_alarms, localises, predicts_rate, reads_jpeg, speed,
 )  # fmt: skip
 COMPARED = ("all", "seen", "unseen mean", "unseen", "pairs", "degraded")
 """Measures in which the one on trial is compared with the best classical measure."""

@@ -215,7 +215,7 @@ def reads_jpeg(table: Columns) -> list[Finding]:
     return findings
 
 
-def fast(table: Columns) -> list[Finding]:
+def speed(table: Columns) -> list[Finding]:
     """Claim 12."""
     rows = held_out(table, "speed")
     findings = []
