@@ -69,10 +69,10 @@ def _load(path: Path, key: str, index: tuple[int, ...]) -> Shaped[np.ndarray, ".
     import h5py
 
     with h5py.File(path) as file:
-        data: Any = file
+        found: Any = file
         for name in key.split("/"):
-            data = member(data, name)
-        pixels = unpacked(path, key, data, index)
+            found = member(found, name)
+        pixels = unpacked(path, key, found, index)
     if pixels.dtype.names == ("real", "imag"):  # ISMRMRD's complex numbers
         return pixels["real"] + 1j * pixels["imag"]
     return pixels

@@ -38,7 +38,7 @@ class Volume:
     grid
         Lengths of the slice axes, the first one fastest: ``(s,)`` or ``(z, t)``.
     rows_up
-        Row 0 is at the bottom of the picture as radiologists look at it (NIfTI), rather than at its top.
+        Whether row 0 is at the bottom of the picture as radiologists look at it (NIfTI), rather than at its top.
     """
 
     source: str
