@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def new_figure(width: float, height: float) -> Any:
+def new_figure(width: int | float, height: int | float) -> Any:
     """Empty matplotlib figure; sides in inches."""
     from matplotlib.figure import Figure
 
