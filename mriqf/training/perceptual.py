@@ -152,9 +152,7 @@ def train_perceptual(
         rng = np.random.default_rng((config.seed, step))
         given, target, quantisation = (share(x).to(where) for x in draw_batch(pools, shares, rng, draws))
         restored = restored_half(model, given, quantisation)
-        cell = (
-            code(target, quantisation) if config.cell else None
-        )  # known from the file; nothing else of the target is used
+        cell = code(target, quantisation) if config.cell else None  # as the file says; no more of the target is used
         with torch.no_grad():
             first = restored_half(untuned, given, quantisation) if config.anchor else None
         return tuning_loss(restored, given, first, cell, trained, config, step)
