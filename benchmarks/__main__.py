@@ -112,11 +112,11 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], help="names of parts")
     parser.add_argument("--list", action="store_true", help="show the commands, and run nothing")
     options = parser.parse_args()
-    found = list(parts(options.data.absolute(), options.out.absolute()))
-    if unknown := set(options.only) - {name for name, _, _ in found}:
-        parser.error(f"unknown parts {', '.join(sorted(unknown))}: choose from {', '.join(n for n, _, _ in found)}")
+    chosen = list(parts(options.data.absolute(), options.out.absolute()))
+    if unknown := set(options.only) - {name for name, _, _ in chosen}:
+        parser.error(f"unknown parts {', '.join(sorted(unknown))}: choose from {', '.join(n for n, _, _ in chosen)}")
     failed = []
-    for name, what, commands in found:
+    for name, what, commands in chosen:
         if options.only and name not in options.only:
             continue
         print(f"\n## {name}: {what}\n", flush=True)
@@ -132,7 +132,7 @@ def main() -> int:
 
 
 def run(command: list[str], out: Path) -> bool:
-    """Whether a command went well; `> FILE` at its end takes its output, as a shell has it."""
+    """Run a command, True if it went well; `> FILE` at its end takes its output, as a shell has it."""
     out.mkdir(parents=True, exist_ok=True)
     if ">" not in command:
         return subprocess.run(command, cwd=HERE, check=False).returncode == 0

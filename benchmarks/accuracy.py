@@ -1,4 +1,4 @@
-"""How well is the JPEG quality read, on images and subjects that nothing was trained on?
+"""Error of the predicted JPEG quality, on images and subjects that nothing was trained on.
 
     python -m benchmarks.accuracy --data FOLDER [--out TABLE.tsv]
 
@@ -58,7 +58,7 @@ def main() -> None:
 def measure(images: list[np.ndarray], source: Source, models: dict[str, Predictor], n: int) -> dict:
     """Pairs (quality, error) for each (what, model)."""
     rng = np.random.default_rng(20)
-    found = defaultdict(list)
+    errors = defaultdict(list)
     quick = {name: for_inference(model) for name, model in models.items()}
     for image in tqdm(images, source.path, leave=False):
         planes = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
@@ -66,18 +66,18 @@ def measure(images: list[np.ndarray], source: Source, models: dict[str, Predicto
         for quality in rng.integers(5, 99, n).tolist():
             pixels = np.round(image * 255).astype(np.uint8)
             whole = compress_pixels(pixels, quality)
-            read("whole", whole, quality, quick, found)
-            read("whole, cropped grid", whole[3:, 5:], quality, quick, found)
+            read("whole", whole, quality, quick, errors)
+            read("whole, cropped grid", whole[3:, 5:], quality, quick, errors)
             for what, margin in (("patch", 0), ("patch, cropped grid", 8)):
                 y, x = _inside(inside, rng, PATCH + margin)
                 part = compress_pixels(pixels[y : y + PATCH + margin, x : x + PATCH + margin], quality)
                 dy, dx = rng.integers(margin, size=2) if margin else (0, 0)
-                read(what, part[dy : dy + PATCH, dx : dx + PATCH], quality, quick, found)
-    return found
+                read(what, part[dy : dy + PATCH, dx : dx + PATCH], quality, quick, errors)
+    return errors
 
 
 @torch.inference_mode()
-def read(what: str, pixels: np.ndarray, quality: int, models: dict[str, Predictor], found: dict) -> None:
+def read(what: str, pixels: np.ndarray, quality: int, models: dict[str, Predictor], errors: dict) -> None:
     """Read one decoded JPEG with each model, and with the lattice estimator if it is grey."""
     planes = torch.from_numpy(np.array(pixels, np.float32).reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)[None]
     volume = from_array(planes if len(planes[0]) == 3 else planes[:, 0])
@@ -89,10 +89,10 @@ def read(what: str, pixels: np.ndarray, quality: int, models: dict[str, Predicto
             value = next(score_slices(volume.read_slice, [0], model, scale=scale, lattice=lattice)).value
         else:
             value = float(model(planes / 255).mean())
-        found[what, name].append((quality, value - quality))
+        errors[what, name].append((quality, value - quality))
     if pixels.ndim == 2:
         estimate = estimate_quality(planes[0, 0] / 255, unknown_phase="cropped" in what, max_blocks=512)
-        found[what, "lattice estimator"].append((quality, estimate.candidate - quality))
+        errors[what, "lattice estimator"].append((quality, estimate.candidate - quality))
 
 
 def table(name: str, errors: dict) -> list[str]:

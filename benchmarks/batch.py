@@ -1,4 +1,4 @@
-"""How many volumes does `mriqf score --out` score in an hour, with how much memory, and what would an archive cost?
+"""Volumes an hour of `mriqf score --out`, its memory, and the cost of an archive.
 
     python -m benchmarks.batch [--volumes 1000] [--kill] [--price 0.05]
 
@@ -73,7 +73,7 @@ def make(folder: Path, volumes: int, slices: int, side: int) -> int:
 
 @dataclass(frozen=True)
 class Run:
-    """What workers did."""
+    """Throughput of workers."""
 
     rate: float
     """Volumes a second, once all workers have begun."""
@@ -99,13 +99,14 @@ def steady(paths: list[str], weights: str, count: int, slices: int) -> Run:
         raise RuntimeError(f"volumes failed: {failed[:1]}")
     used = np.array([after[worker] for worker in after])
     spent, grown, _ = (used - np.array([before[worker] for worker in after])).T
-    found = Run(len(paths) / seconds, float(spent.sum()) / len(paths), sending)
-    print(f"{count} workers: {found.rate:.2f} volumes/s, {slices * found.rate:.1f} slices/s, {ready - began:.1f} s to "
-          f"start; of a processor, {1000 * found.cost:.0f} ms a volume, and {1000 * sending:.1f} ms to send it; "
+    measured = Run(len(paths) / seconds, float(spent.sum()) / len(paths), sending)
+    print(f"{count} workers: {measured.rate:.2f} volumes/s, {slices * measured.rate:.1f} slices/s, "
+          f"{ready - began:.1f} s to start; "
+          f"of a processor, {1000 * measured.cost:.0f} ms a volume, and {1000 * sending:.1f} ms to send it; "
           f"{spent.sum() / count / seconds:.0%} of each worker's time")  # fmt: skip
     print(f"a worker's memory: {used[:, 1].max():.0f} MiB, at most {used[:, 2].max():.0f}, "
           f"grown by {grown.max():.0f} over {len(paths)} volumes")  # fmt: skip
-    return found
+    return measured
 
 
 def keeping(folder: Path, paths: list[str], weights: str) -> float:
@@ -132,7 +133,7 @@ def keeping(folder: Path, paths: list[str], weights: str) -> float:
 
 
 def model(seconds: float, size: int, kept: float, options: argparse.Namespace) -> None:
-    """What more workers would do: each with a processor to itself, until storage or the command is the limit.
+    """Cost of a million slices, and pace with more workers, until storage or the command is the limit.
 
     `seconds` of a worker's processor for a volume of `size` bytes, and `kept` seconds of the command itself, to send it
     and to keep its rows.

@@ -79,4 +79,4 @@ CHANGES: dict[str, Callable[[Image], Image]] = {
     "in 8 bits": lambda image: rounded(image, 8),
     "shaded ×0.7 to 1.4": shaded,
 }
-"""What is done to an image, all of it that stays."""
+"""Changes of an image that say nothing of its quality."""

@@ -4,7 +4,7 @@
     python -m benchmarks.fuzz NAME [--seconds 60]
 
 NAME is a file of `benchmarks/hostile_files.py`, such as one.nii, whose reader is tried; without it, all are listed.
-What cannot be read must be refused by one line. `benchmarks.hostile` damages files of all formats at random.
+Unreadable files must be refused by one line. `benchmarks.hostile` damages files of all formats at random.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What do damaged and malicious files do to the command line?
+"""Damaged and malicious files given to the command line.
 
     python -m benchmarks.hostile [--rounds 40]
 
@@ -51,16 +51,16 @@ def main() -> None:
         for number, (kind, name, command, path) in enumerate(
             files(Path(folder), options.rounds, options.seed, options.only)
         ):
-            found = worker.run(arguments(command, path, Path(folder)))
+            result = worker.run(arguments(command, path, Path(folder)))
             if options.verbose:
-                print(kind, name, command, found, file=sys.stderr, flush=True)
+                print(kind, name, command, result, file=sys.stderr, flush=True)
             row = rows[kind]
             row["files"] += 1
-            row[found["outcome"]] += 1
-            row["peak MiB"] = max(row["peak MiB"], found["peak"])
-            row["peak s"] = max(row["peak s"], found["seconds"])
-            if found["outcome"] not in ("read", "refused") or found["peak"] > 1024:
-                print(f"{number}\t{kind}\t{name}\t{command}\t{found}", file=sys.stderr, flush=True)
+            row[result["outcome"]] += 1
+            row["peak MiB"] = max(row["peak MiB"], result["peak"])
+            row["peak s"] = max(row["peak s"], result["seconds"])
+            if result["outcome"] not in ("read", "refused") or result["peak"] > 1024:
+                print(f"{number}\t{kind}\t{name}\t{command}\t{result}", file=sys.stderr, flush=True)
         worker.stop()
     print("kind", *COLUMNS, sep="\t")
     for kind, row in rows.items():
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def files(folder: Path, rounds: int, seed: int, only: str) -> Iterator[tuple[str, str, str, Path]]:
-    """What was done, to what, the command that reads it, and the file; each is removed before the next is made."""
+    """Damage, file name, the command that reads it, and the file; each is removed before the next is made."""
     for name, make in (IMAGES | RAW | OTHERS).items():
         with tempfile.TemporaryDirectory(dir=folder) as place:
             path = make(Path(place, name))
@@ -89,7 +89,7 @@ def files(folder: Path, rounds: int, seed: int, only: str) -> Iterator[tuple[str
 
 
 def arguments(command: str, path: Path, folder: Path) -> list[str]:
-    """What a user would type."""
+    """Arguments as a user would type them."""
     given, out = str(path), str(folder / "out")
     np.save(folder / "good.npy", STACK[:1])
     match command:
@@ -122,13 +122,13 @@ class Worker:
         """Outcome, seconds, peak memory in MiB and, where there is something to say, what was printed."""
         if self._process is None:
             self._start()
-        found = self._ask(tokens, PATIENCE)
-        if found is None:
+        result = self._ask(tokens, PATIENCE)
+        if result is None:
             dead = self._process is not None and self._process.poll() is not None
             self.stop()
             outcome = "crash" if dead else COLUMNS[5]
             return {"outcome": outcome, "seconds": 0, "peak": 0, "said": "process died" if dead else "no answer"}
-        return {"outcome": judge(found), **found}
+        return {"outcome": classify(result), **result}
 
     def stop(self) -> None:
         """End the process."""
@@ -156,14 +156,14 @@ class Worker:
         return json.loads(line) if line else None
 
 
-def judge(found: dict) -> str:
+def classify(result: dict) -> str:
     """In which column a file is counted."""
-    if found["raised"]:
+    if result["raised"]:
         return "crash"
-    if found["seconds"] > SECONDS:
+    if result["seconds"] > SECONDS:
         return COLUMNS[5]
-    lines = found["said"].splitlines()
-    if found["status"] == 0:
+    lines = result["said"].splitlines()
+    if result["status"] == 0:
         return "read" if not any("Warning" in line or "Traceback" in line for line in lines) else "with other lines"
     return "refused" if len(lines) == 1 and lines[0].startswith(OK) else "with other lines"
 
@@ -195,14 +195,14 @@ def work() -> None:
             sys.stderr.flush()
             said.seek(0)
             text = said.read().decode(errors="replace")
-            found = {
+            result = {
                 "status": status,
                 "raised": raised,
                 "said": text[:2000],
                 "seconds": round(time.process_time() - start, 2),
                 "peak": round((memory("VmHWM") - before) / 1024, 1),
             }
-            print(json.dumps(found), file=answers, flush=True)
+            print(json.dumps(result), file=answers, flush=True)
 
 
 def memory(name: str) -> int:

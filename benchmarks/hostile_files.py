@@ -130,7 +130,7 @@ def table_json(path: Path) -> Path:
 
 
 def part(path: Path) -> Path:
-    """Of a dataset of scores, in a folder of its own."""
+    """Part of a dataset of scores, in a folder of its own."""
     from mriqf.batch import Dataset
 
     dataset = Dataset(path.with_suffix(""), "0" * 16)
@@ -194,7 +194,7 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
 COMMANDS = dict.fromkeys(IMAGES, "score") | dict.fromkeys(RAW, "recon")
 COMMANDS |= {"coded.jpg": "restore", "scores.csv": "report", "scores.json": "report", "part.parquet": "dataset"}
 COMMANDS |= {"manifest.toml": "manifest", "weights.safetensors": "weights", "weights.calibration.json": "calibration"}
-"""What reads each."""
+"""Command that reads each file."""
 
 
 def damage(kind: str, whole: bytes, rng: np.random.Generator) -> bytes:
@@ -452,7 +452,7 @@ LAUGHS = (
 )
 DEEP = "[" * 100_000
 
-# What it is, the command that reads it, and the maker.
+# Kind, the command that reads it, and the maker.
 CRAFTED: list[tuple[str, str, Callable[[Path], Path]]] = [
     ("huge header", "score", lambda f: _nifti_header(f, [32767] * 7)),
     ("huge header", "score", lambda f: _nifti_header(f, [32767] * 3)),
@@ -616,9 +616,9 @@ def read_images(path: Path) -> None:
 
 def read_raw(path: Path) -> None:
     """Read the first slices of k-space."""
-    found = read_kspace(path)
-    for index in range(min(found.n_slices, 3)):
-        assert np.isfinite(found.read_slice(index)).all()
+    kspace = read_kspace(path)
+    for index in range(min(kspace.n_slices, 3)):
+        assert np.isfinite(kspace.read_slice(index)).all()
 
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -631,4 +631,4 @@ READERS: dict[str, Callable[[Path], object]] = {
     "weights": weights.load,
     "calibration": calibration_file.read,
 }
-"""What each command reads files by."""
+"""Reader of each command."""

@@ -1,4 +1,4 @@
-"""How much does the score move under changes that say nothing of quality?
+"""Change of the score under changes that say nothing of quality.
 
     python -m benchmarks.invariance [FILE …] [--data FOLDER] [--weights NAME …] [--flips] [--device cuda]
 
@@ -100,9 +100,9 @@ def harmless(images: dict[tuple[str, str], np.ndarray], scorer: Scorer) -> Itera
             if not np.isfinite(before):
                 continue
             moved.setdefault((change, kind), []).append((abs(after - before), name, before, after))
-    for (change, kind), found in moved.items():
-        largest = max(found, key=lambda one: np.inf if np.isnan(one[0]) else one[0])
-        yield Row(largest[0], float(np.median([one[0] for one in found])), change, kind, *largest[1:])
+    for (change, kind), rows in moved.items():
+        largest = max(rows, key=lambda one: np.inf if np.isnan(one[0]) else one[0])
+        yield Row(largest[0], float(np.median([one[0] for one in rows])), change, kind, *largest[1:])
 
 
 def cropped(image: np.ndarray, scorer: Scorer) -> tuple[float, float]:
@@ -143,8 +143,8 @@ def measured(stacks: dict[str, np.ndarray], model: Predictor) -> list[tuple[floa
     for name, stack in stacks.items():
         plain = score(stack, model).per_slice
         for change, other in changed(stack, model):
-            found = (float(np.nanmax(np.abs(other - plain))), change, name)
-            largest[change] = max(found, largest.get(change, found))
+            shift = (float(np.nanmax(np.abs(other - plain))), change, name)
+            largest[change] = max(shift, largest.get(change, shift))
     return sorted(largest.values(), reverse=True)
 
 
@@ -174,10 +174,10 @@ def in_batches(stack: np.ndarray, model: Predictor, *, together: bool) -> np.nda
     volume = from_array(stack)
     lattice = jpeg_trace(volume, range(len(stack))) if model.reads_grid else None
     scale = volume_scale(volume, lattice)
-    found = score_slices(
+    scored = score_slices(
         volume.read_slice, range(len(stack)), for_inference(model), scale=scale, lattice=lattice, together=together
     )
-    return np.array([s.value for s in found])
+    return np.array([s.value for s in scored])
 
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ def main() -> None:
 
 def psnr(image: torch.Tensor, target: torch.Tensor) -> float:
     """PSNR of the magnitude within the object, after the best scaling."""
-    truth = target.abs()
-    region = metrics.object_mask(truth)
-    return metrics.psnr(metrics.match_scale(image.abs(), truth, region), truth, region).item()
+    magnitude = target.abs()
+    region = metrics.object_mask(magnitude)
+    return metrics.psnr(metrics.match_scale(image.abs(), magnitude, region), magnitude, region).item()
 
 
 if __name__ == "__main__":

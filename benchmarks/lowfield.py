@@ -1,12 +1,12 @@
-"""Does the predicted error agree with a real one: the difference of two repetitions at 0.055 T?
+"""Predicted error against a real one: the difference of two repetitions at 0.055 T.
 
     python -m benchmarks.lowfield DATA [--weights qf-mri …]
 
 DATA holds mri_real/lowfield_repetitions.npz: each slice twice, with and without the cage, before removal of
-interference (3a) or after (3b). Of the magnitude images a and b, in the object, the error of one is |a − b| / √2 and
-that of their mean |a − b| / 2, relative to the root mean square of what both have in common, √⟨ab⟩. Errors that both
-share, such as blur, are not in it. Prints a row for each condition and slice: measured and predicted NRMSE of one and
-of the mean, in per cent, the score of one; then how predictions go with what was measured.
+interference (3a) or after (3b). For the magnitude images a and b, in the object, the error of one is |a − b| / √2
+and that of their mean |a − b| / 2, relative to the root mean square of what both have in common, √⟨ab⟩. Errors that
+both share, such as blur, are not in it. Prints a row for each condition and slice: measured and predicted NRMSE of one
+and of the mean, in per cent, the score of one; then how predictions go with what was measured.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Row:
     measured: float
     """NRMSE of one repetition."""
     predicted: tuple[float, float]
-    """Of each repetition; NaN where refused."""
+    """Predicted NRMSE of each repetition; NaN where refused."""
     mean_measured: float
     """NRMSE of the mean of both."""
     mean_predicted: float

@@ -1,4 +1,4 @@
-"""How good are reconstructions of real k-space that nothing was trained on, and does the score say so?
+"""Reconstruction quality on real k-space that nothing was trained on, and agreement of the score with it.
 
     python -m benchmarks.real_kspace DATA --out rows.tsv [--pictures FOLDER] [--methods …] [--score]
 
@@ -59,9 +59,9 @@ def main() -> None:
     done = {tuple(row[k] for k in KEY) for row in rows(options.out)}
     for name in options.sets:
         kspace = read(options.data, name)
-        truth = combined(kspace)
+        targets = combined(kspace)
         for index in evenly(len(kspace), options.slices):
-            y, target = kspace[index : index + 1], truth[index : index + 1]
+            y, target = kspace[index : index + 1], targets[index : index + 1]
             settings = [(f, r, s) for f in FAMILIES for r in options.accelerations for s in range(options.seeds)]
             for family, acceleration, seed in settings:
                 mask = draw(family, (y.shape[2], y.shape[3]), acceleration, seed)
@@ -105,7 +105,7 @@ def combined(kspace: Tensor) -> Tensor:
     images = recon.reconstruct(
         kspace, everything, "zero-filled", n_sets=sets_of_maps(kspace), n_coils=kspace.shape[1]
     )  # fmt: skip
-    return images.abs().square().sum(1, keepdim=True).sqrt()
+    return recon.rss(images)
 
 
 def draw(family: str, shape: tuple[int, int], acceleration: int, seed: int) -> Tensor:
@@ -115,28 +115,28 @@ def draw(family: str, shape: tuple[int, int], acceleration: int, seed: int) -> T
 
 
 def compare(
-    kspace: Tensor, mask: Tensor, solve: recon.methods.Reconstruction, truth: Tensor, score: bool
+    kspace: Tensor, mask: Tensor, solve: recon.methods.Reconstruction, target: Tensor, score: bool
 ) -> dict[str, float]:
     """Figures of one reconstruction."""
     start = time.perf_counter()
     images = recon.reconstruct(kspace, mask, solve, n_sets=sets_of_maps(kspace))
     seconds = time.perf_counter() - start
-    image = images.abs().square().sum(1, keepdim=True).sqrt()
-    region = metrics.object_mask(truth)
-    matched = metrics.match_scale(image, truth, region)
+    image = recon.rss(images)
+    region = metrics.object_mask(target)
+    matched = metrics.match_scale(image, target, region)
     predicted = {"predicted": float("nan"), "score": float("nan")}
     if score:
         import mriqf
 
-        found = mriqf.score(image[0, 0].numpy())
-        predicted["score"] = found.value
-        if found.slices[0].expected is not None and found.slices[0].expected.nrmse is not None:
-            predicted["predicted"] = found.slices[0].expected.nrmse
+        scored = mriqf.score(image[0, 0].numpy())
+        predicted["score"] = scored.value
+        if scored.slices[0].expected is not None and scored.slices[0].expected.nrmse is not None:
+            predicted["predicted"] = scored.slices[0].expected.nrmse
     return {
         "effective_acceleration": recon.effective_acceleration(mask),
-        "psnr": metrics.psnr(matched, truth, region).item(),
-        "ssim": metrics.ssim(matched, truth, region).item(),
-        "nrmse": metrics.nrmse(matched, truth, region).item(),
+        "psnr": metrics.psnr(matched, target, region).item(),
+        "ssim": metrics.ssim(matched, target, region).item(),
+        "nrmse": metrics.nrmse(matched, target, region).item(),
         "seconds": seconds,
     } | predicted
 
@@ -191,11 +191,13 @@ def draw_set(path: Path, name: str, kspace: Tensor, methods: dict[str, recon.met
             if acceleration is None
             else draw("random", (y.shape[2], y.shape[3]), acceleration, 0)
         )
-        truth = None if acceleration is None else combined(y)
-        shown = [("all samples", truth)] if truth is not None else [("root sum of squares", recon.rss(recon.ifft2c(y)))]
+        target = None if acceleration is None else combined(y)
+        shown = (
+            [("all samples", target)] if target is not None else [("root sum of squares", recon.rss(recon.ifft2c(y)))]
+        )
         for method, solve in methods.items():
             images = recon.reconstruct(y * mask, mask if acceleration else None, solve, n_sets=sets_of_maps(y))
-            shown.append((method, images.abs().square().sum(1, keepdim=True).sqrt()))
+            shown.append((method, recon.rss(images)))
         for axis, (label, image) in zip(row, shown, strict=True):
             pixels = image[0, 0].numpy()
             axis.imshow(pixels, cmap="gray", vmin=0, vmax=np.percentile(pixels, 99.7))
@@ -225,14 +227,14 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def append(path: Path, key: tuple[str, ...], figures: dict[str, float]) -> None:
-    """Add a row."""
+def append(path: Path, key: tuple[str, ...], figures: dict[str, float], columns: tuple[str, ...] = COLUMNS) -> None:
+    """Add a row; the first columns are those of the key."""
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         if new:
-            writer.writerow(COLUMNS)
-        writer.writerow([*key, *(f"{figures[k]:.6g}" for k in COLUMNS[len(KEY) :])])
+            writer.writerow(columns)
+        writer.writerow([*key, *(f"{figures[k]:.6g}" for k in columns[len(key) :])])
 
 
 if __name__ == "__main__":

@@ -128,11 +128,11 @@ def peers(problem: Problem, z: Tensor, aty: Tensor) -> dict[str, Callable[[], Te
     def sigpy() -> Tensor:
         from sigpy.mri.app import SenseRecon
 
-        found = SenseRecon(
+        image = SenseRecon(
             problem.kspace[0].numpy(), sense.csm[0].numpy(), LAM, z=z[0, 0].numpy(),  # pyright: ignore[reportArgumentType]
             weights=mask[0, 0].float().numpy(), max_iter=STEPS, show_pbar=False,
         ).run()  # fmt: skip
-        return torch.from_numpy(np.asarray(found))[None, None]
+        return torch.from_numpy(np.asarray(image))[None, None]
 
     jobs["sigpy"] = sigpy
     try:
@@ -189,7 +189,7 @@ def growth(size: int, n_coils: int) -> None:
 def modl(problem: Problem, weights: str, rounds: int) -> None:
     """Time of a MoDL of ten unrolls, and where it goes."""
     model, sense = load(weights), problem.sense
-    quick = recon.fast(model)
+    quick = recon.for_inference(model)
     unrolls = model.config.unrolls
     body = copy.deepcopy(model.denoiser.body).to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
 
@@ -261,9 +261,9 @@ def coil_maps(problem: Problem, rounds: int) -> None:
     def sigpy() -> Tensor:
         from sigpy.mri.app import EspiritCalib
 
-        found = EspiritCalib(kspace[0].numpy(), min(recon.coils.calibration_size(kspace), 24), 0.05, 5, 0.8, 100,
+        estimated = EspiritCalib(kspace[0].numpy(), min(recon.coils.calibration_size(kspace), 24), 0.05, 5, 0.8, 100,
                              show_pbar=False).run()  # fmt: skip
-        return torch.from_numpy(np.asarray(found))[None]
+        return torch.from_numpy(np.asarray(estimated))[None]
 
     jobs = {"ours": lambda: recon.espirit(kspace), "sigpy": sigpy}
     seconds = alternate(jobs, max(rounds // 3, 1))
@@ -297,9 +297,9 @@ def l1_wavelet(problem: Problem, rounds: int) -> None:
         from sigpy.mri.app import L1WaveletRecon
 
         mask = sense.mask.expand(1, 1, *kspace.shape[2:])[0, 0].float().numpy()
-        found = L1WaveletRecon(kspace[0].numpy(), sense.csm[0].numpy(), weight, mask, alpha=1, max_iter=steps,
+        restored = L1WaveletRecon(kspace[0].numpy(), sense.csm[0].numpy(), weight, mask, alpha=1, max_iter=steps,
                                show_pbar=False).run()  # fmt: skip
-        return torch.from_numpy(np.asarray(found))[None, None]
+        return torch.from_numpy(np.asarray(restored))[None, None]
 
     def ours(steps: int) -> Tensor:
         return recon.l1_wavelet(kspace, sense, lam, steps, tol=0.0)

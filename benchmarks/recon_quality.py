@@ -1,4 +1,4 @@
-"""How good are the reconstructions on subjects that nothing was trained or tuned on?
+"""Reconstruction quality on subjects that nothing was trained or tuned on.
 
     python -m benchmarks.tune_l1_wavelet DATA/mri > lams.tsv
     python -m benchmarks.recon_quality DATA/mri --lams lams.tsv --out rows.tsv [--weights modl-knee …]
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import h5py
 import numpy as np
@@ -26,16 +26,16 @@ import torch
 from torch import Tensor
 
 import recon
+from benchmarks.real_kspace import KEY, append, rows, spread
 from mriqf import metrics
-from mriqf.weights import load
 from recon.scale import image_scale
 from recon.simulate import measure
+from recon.weights import load_network
 
 KINDS = ("knee", "knee-espirit", "brain")
 SUBJECTS = (12, 13, 14, 15)
 FAMILIES = ("random", "equispaced", "poisson")
 ACCELERATIONS = (2, 4, 6, 8)
-KEY = ("data", "slice", "family", "acceleration", "seed", "method")
 COLUMNS = (*KEY, "effective_acceleration", "psnr", "ssim", "nrmse", "seconds")
 Methods = dict[str, Callable[[Tensor, recon.Sense], Tensor]]
 
@@ -53,9 +53,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    networks = {Path(name).stem: recon.fast(load(name)) for name in options.weights}
+    networks = {Path(name).stem: load_network(name) for name in options.weights}
     lams = _lams(options.lams) if options.lams else {}
-    done = {tuple(row[k] for k in KEY) for row in _rows(options.out)}
+    done = {tuple(row[k] for k in KEY) for row in rows(options.out)}
     problems = itertools.chain(
         brain(options.folder, options.seeds), knees(options.folder, options.subjects, options.slices, options.seeds)
     )
@@ -68,10 +68,10 @@ def main() -> None:
         }
         keys = {name: tuple(map(str, (data, index, family, acceleration, seed, name))) for name in methods}
         if missing := [name for name in methods if keys[name] not in done]:
-            kspace, sense, truth = make()
+            kspace, sense, target = make()
             for name in missing:
-                _append(options.out, keys[name], compare(methods[name], kspace, sense, truth))
-    summary(_rows(options.out))
+                append(options.out, keys[name], compare(methods[name], kspace, sense, target), COLUMNS)
+    summary(rows(options.out))
     ceilings(options.folder, options.subjects, options.slices)
 
 
@@ -101,30 +101,30 @@ def brain(folder: Path, n_seeds: int) -> Iterator[tuple[Case, Make]]:
     with h5py.File(folder / "brain_multicoil8.h5") as file:
         kspace = torch.from_numpy(np.asarray(file["kspace"], np.complex64))
     h, w = kspace.shape[2:]
-    truth = recon.zero_filled(kspace, recon.Sense(torch.ones(w, dtype=torch.bool), recon.espirit(kspace))).abs()
+    target = recon.zero_filled(kspace, recon.Sense(torch.ones(w, dtype=torch.bool), recon.espirit(kspace))).abs()
     for family, acceleration, seed in itertools.product(FAMILIES, ACCELERATIONS, range(n_seeds)):
 
         def make(f: str = family, a: int = acceleration, s: int = seed):
             # At least 16 central lines, which maps need; 0.32 / R of 180 columns would be 7 at R = 8.
             mask = recon.masks.draw(f, (h, w), a, 1 / 12 if f == "poisson" else max(0.32 / a, 16 / w), s)
-            return mask * kspace, recon.Sense(mask, recon.espirit(mask * kspace)), truth
+            return mask * kspace, recon.Sense(mask, recon.espirit(mask * kspace)), target
 
         yield ("brain-0", 0, family, acceleration, seed), make
 
 
-def compare(method: Callable, kspace: Tensor, sense: recon.Sense, truth: Tensor) -> dict[str, float]:
+def compare(method: Callable, kspace: Tensor, sense: recon.Sense, target: Tensor) -> dict[str, float]:
     """Figures of one reconstruction."""
     start = time.perf_counter()
     with torch.inference_mode():
         image = method(kspace, sense).abs()
     seconds = time.perf_counter() - start
-    region = metrics.object_mask(truth)
-    image = metrics.match_scale(image, truth, region)
+    region = metrics.object_mask(target)
+    image = metrics.match_scale(image, target, region)
     return {
         "effective_acceleration": recon.effective_acceleration(sense.mask),
-        "psnr": metrics.psnr(image, truth, region).item(),
-        "ssim": metrics.ssim(image, truth, region).item(),
-        "nrmse": metrics.nrmse(image, truth, region).item(),
+        "psnr": metrics.psnr(image, target, region).item(),
+        "ssim": metrics.ssim(image, target, region).item(),
+        "nrmse": metrics.nrmse(image, target, region).item(),
         "seconds": seconds,
     }
 
@@ -144,7 +144,7 @@ def summary(rows: list[dict[str, str]]) -> None:
             values = {k: [float(row[k]) for row in chosen] for k in COLUMNS[len(KEY) :]}
             cells = (
                 kind, family, acceleration, f"{mean(values['effective_acceleration']):.2f}", method,
-                _mean_and_sd(values["psnr"], 2), _mean_and_sd(values["ssim"], 3), _mean_and_sd(values["nrmse"], 4),
+                spread(values["psnr"], 2), spread(values["ssim"], 3), spread(values["nrmse"], 4),
                 f"{mean(values['psnr']) - mean(base):+.2f}" if base else "", len(chosen),
             )  # fmt: skip
             print(*cells, sep="\t")
@@ -154,26 +154,22 @@ def ceilings(folder: Path, subjects: tuple[int, ...], n_slices: int) -> None:
     """Print what PSNR the noise of the truth itself allows: the part of it that is not sampled cannot be restored."""
     with np.load(folder / "knee_stanford.npz") as archive:
         images, subject = archive["images"].astype(np.float32), archive["subject"]
-    found: dict[int, list[float]] = {acceleration: [] for acceleration in ACCELERATIONS}
+    bounds: dict[int, list[float]] = {acceleration: [] for acceleration in ACCELERATIONS}
     levels = []
     for index in np.concatenate([_evenly(np.flatnonzero(subject == s), n_slices) for s in subjects]):
-        truth = torch.from_numpy(images[index])[None, None]
-        region = metrics.object_mask(truth)[0, 0].numpy()
+        target = torch.from_numpy(images[index])[None, None]
+        region = metrics.object_mask(target)[0, 0].numpy()
         finest = pywt.dwt2(images[index], "db4", mode="periodization")[1][2]  # diagonal details: mostly noise
         noise = np.median(np.abs(finest[region[::2, ::2]])) / 0.6745
-        levels.append(noise / image_scale(truth).item())
-        for acceleration, values in found.items():
+        levels.append(noise / image_scale(target).item())
+        for acceleration, values in bounds.items():
             values.append(20 * np.log10(images[index][region].max() / noise) - 10 * np.log10(1 - 1 / acceleration))
     print(f"\nnoise of the truth within the knees: {100 * mean(levels):.1f} % of the scale; PSNR if nothing but its")
-    print("unsampled part were wrong: " + ", ".join(f"{mean(v):.1f} dB at R = {a}" for a, v in found.items()))
+    print("unsampled part were wrong: " + ", ".join(f"{mean(v):.1f} dB at R = {a}" for a, v in bounds.items()))
 
 
 def _evenly(indices: np.ndarray, n: int) -> np.ndarray:
     return indices[np.linspace(0, len(indices) - 1, n + 2).round().astype(int)[1:-1]]
-
-
-def _mean_and_sd(values: list[float], digits: int) -> str:
-    return f"{mean(values):.{digits}f} ± {stdev(values) if len(values) > 1 else 0:.{digits}f}"
 
 
 def _lams(path: Path) -> dict[tuple[str, int], dict[str, float]]:
@@ -181,22 +177,6 @@ def _lams(path: Path) -> dict[tuple[str, int], dict[str, float]]:
     with path.open() as file:
         table = csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t")
         return {(row["family"], int(row["R"])): {"lam": float(row["lam"])} for row in table if row["best"] == "*"}
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
-
-
-def _append(path: Path, key: tuple[str, ...], figures: dict[str, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        if new:
-            writer.writerow(COLUMNS)
-        writer.writerow([*key, *(f"{figures[k]:.6g}" for k in COLUMNS[len(KEY) :])])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How fast are the restorers, ours and others' on the same image in one run?
+"""Time of the restorers, ours and others' on the same image in one run.
 
     python -m benchmarks.restore_speed [--side 256] [--threads 2] [--rounds 5]
 

@@ -1,4 +1,4 @@
-"""How good are reconstructions of anatomies, contrasts and subjects that nothing was trained on?
+"""Reconstruction quality on anatomies, contrasts and subjects that nothing was trained on.
 
     python -m benchmarks.simulated_kspace DATA --out rows.tsv [--methods …] [--split test]
 

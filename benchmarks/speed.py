@@ -1,4 +1,4 @@
-"""How fast is scoring, and what does it need?
+"""Time and memory of scoring.
 
     python -m benchmarks.speed [--weights NAME] [--size 320]
 
@@ -138,8 +138,8 @@ def _phantom(n: int, size: int) -> np.ndarray:
 
 def run(command: list[str]) -> tuple[float, float]:
     """Wall seconds and peak memory (MiB) of a whole process."""
-    found = subprocess.run([sys.executable, "-c", WATCH, *command], capture_output=True, check=True, text=True)
-    seconds, peak = found.stdout.split()
+    answer = subprocess.run([sys.executable, "-c", WATCH, *command], capture_output=True, check=True, text=True)
+    seconds, peak = answer.stdout.split()
     return float(seconds), float(peak) / 1024
 
 

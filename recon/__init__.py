@@ -16,7 +16,7 @@ from recon.coils import (
 )
 from recon.espirit import espirit
 from recon.fourier import fft2c, ifft2c
-from recon.inference import fast
+from recon.inference import for_inference
 from recon.masks import effective_acceleration
 from recon.methods import cg_sense, zero_filled
 from recon.modl import MoDL, MoDLConfig
@@ -26,6 +26,8 @@ from recon.solve import NotConverged, cg, data_consistency
 from recon.sparse import l1_wavelet, total_variation
 from recon.validate import estimate_noise, held_out_residual, sure
 from recon.varnet import VarNet, VarNetConfig
+
+fast = for_inference  # the earlier name, for one release
 
 __all__ = [
     "MoDL",
@@ -43,8 +45,8 @@ __all__ = [
     "espirit",
     "estimate_noise",
     "factorise",
-    "fast",
     "fft2c",
+    "for_inference",
     "held_out_residual",
     "ifft2c",
     "l1_wavelet",

@@ -91,15 +91,15 @@ def _sizes(
     kspace: Tensor, n_calib: int | tuple[int, int] | None, kernel_width: int | tuple[int, int] | None
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Sides of the calibration region and of the kernels."""
-    found = calibration_region(kspace)
-    sides = found if n_calib is None else (n_calib, n_calib) if isinstance(n_calib, int) else n_calib
+    sampled = calibration_region(kspace)
+    sides = sampled if n_calib is None else (n_calib, n_calib) if isinstance(n_calib, int) else n_calib
     if kernel_width is None:
         kernel = tuple(5 if n >= 12 else 4 if n >= 9 else 3 for n in sides)
     else:
         kernel = (kernel_width, kernel_width) if isinstance(kernel_width, int) else kernel_width
     fits = all(1 <= k < n <= m for k, n, m in zip(kernel, sides, kspace.shape[2:], strict=True))
     if not fits or not central((kspace != 0).any(1), sides).all():
-        what = f"kspace {tuple(kspace.shape)} is fully sampled on {found[0]} x {found[1]} central points"
+        what = f"kspace {tuple(kspace.shape)} is fully sampled on {sampled[0]} x {sampled[1]} central points"
         cure = "a mask with more central lines (12 are good, 7 usable)"
         if n_calib is None and kernel_width is None:
             raise ValueError(
@@ -107,7 +107,7 @@ def _sizes(
             )
         raise ValueError(
             f"{what}, calibration is on n_calib={sides[0]} x {sides[1]} with kernels of {kernel[0]} x {kernel[1]}: "
-            f"use kernel_width < n_calib <= {found[0]} x {found[1]}, or {cure}"
+            f"use kernel_width < n_calib <= {sampled[0]} x {sampled[1]}, or {cure}"
         )
     return sides, (kernel[0], kernel[1])
 

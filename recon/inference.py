@@ -15,7 +15,7 @@ from recon.varnet import VarNet
 Network = TypeVar("Network", bound=MoDL | VarNet)
 
 
-def fast(model: Network) -> Network:
+def for_inference(model: Network) -> Network:
     """A copy for inference: batch norms folded, and bfloat16 convolutions where the hardware has them.
 
     MoDL's data consistency stops at a residual of 3e-4, when what is left is less than the rounding. The original is

@@ -219,8 +219,8 @@ def fastmri(
     Parameters
     ----------
     kind
-        fastMRI's name of the mask: random, equispaced, equispaced_fraction, magic or magic_fraction. Of these only
-        the fractions aim at the nominal factor exactly, and random in the mean.
+        fastMRI's name of the mask: random, equispaced, equispaced_fraction, magic or magic_fraction. Only the
+        fractions aim at the nominal factor exactly, and random in the mean.
     width
         Number of phase-encoding columns.
     acceleration

@@ -105,7 +105,7 @@ class MoDL(nn.Module):
         sense
             Operator with the mask and coil maps of the measurement.
         unrolls
-            How many, instead of the configured number.
+            Number of unrolls, instead of the configured one.
 
         Returns
         -------
@@ -114,7 +114,7 @@ class MoDL(nn.Module):
         """
         aty = sense.adjoint(kspace)
         scale = image_scale(aty)
-        # What virtual coils leave out changes the image by less than the solver's tolerance does.
+        # Leaving out virtual coils changes the image by less than the solver's tolerance does.
         image = self.unroll(aty / scale, virtual_coils(sense), unrolls)
         if any(self.config.last_lam):
             image = self._consistent(image, aty / scale, torch.as_tensor(kspace) / scale, sense)

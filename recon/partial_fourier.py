@@ -68,18 +68,18 @@ def fill(
         raise ValueError(f"partial Fourier method {method!r} is unknown: use zero-filled, homodyne or pocs")
     w = image.shape[-1]
     first, last = sampled
-    reach = min(w // 2 - first, last - w // 2)
-    if reach < 1:
+    half_width = min(w // 2 - first, last - w // 2)
+    if half_width < 1:
         raise ValueError(f"columns {first} to {last} of {w} do not hold the centre of k-space: nothing can be filled")
     if method == "zero-filled" or (first, last) == (0, w - 1):
         return image
     kspace = fft2c(image)
     frequency = torch.arange(w, device=image.device) - w // 2
-    phase = ifft2c(kspace * _ramp(frequency, reach)).sgn()
+    phase = ifft2c(kspace * _ramp(frequency, half_width)).sgn()
     known = (torch.arange(w, device=image.device) >= first) & (torch.arange(w, device=image.device) <= last)
     if method == "homodyne":
         alone = 1.0 if last - w // 2 > w // 2 - first else -1.0  # sign of the side whose partner is missing
-        weight = known * (1 + (alone * frequency / reach).clamp(-1, 1))
+        weight = known * (1 + (alone * frequency / half_width).clamp(-1, 1))
         return phase * (ifft2c(kspace * weight) * phase.conj()).real
     x = image
     for _ in range(n_iter):
@@ -87,7 +87,7 @@ def fill(
     return x
 
 
-def _ramp(frequency: Tensor, reach: int) -> Float[Tensor, " w"]:
+def _ramp(frequency: Tensor, half_width: int) -> Float[Tensor, " w"]:
     """Hann window over the columns that have a partner."""
-    inside = (frequency.abs() <= reach).float()
-    return inside * (0.5 + 0.5 * torch.cos(torch.pi * frequency / (reach + 1)))
+    inside = (frequency.abs() <= half_width).float()
+    return inside * (0.5 + 0.5 * torch.cos(torch.pi * frequency / (half_width + 1)))

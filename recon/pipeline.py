@@ -197,8 +197,8 @@ def reconstruct(
         if not coils.csm.any():
             continue
         y, sense, turned = prepare(y, mask, coils)
-        found = fill(solve(y, sense), missing_side(sense.mask[0, 0]), partial_fourier)
-        images[part] = found.transpose(-2, -1) if turned else found
+        image = fill(solve(y, sense), missing_side(sense.mask[0, 0]), partial_fourier)
+        images[part] = image.transpose(-2, -1) if turned else image
     return images
 
 
@@ -237,6 +237,6 @@ def placed(lines: Complex[Tensor, "s c n m"], shape: tuple[int, int]) -> Complex
         return lines
     (h, w), (n, m) = shape, lines.shape[2:]
     n, m = min(n, h), min(m, w)
-    found = lines.new_zeros(*lines.shape[:2], h, w)
-    central(found, (n, m)).copy_(central(lines, (n, m)))
-    return found
+    padded = lines.new_zeros(*lines.shape[:2], h, w)
+    central(padded, (n, m)).copy_(central(lines, (n, m)))
+    return padded

@@ -114,7 +114,7 @@ def simulate(
     corners = [_corner(image, shape, rng) for image in known.abs().amax(1) * target.abs()[:, 0]]
     target, csm, known = (_crop(x.expand(n, -1, -1, -1), corners, shape) for x in (target, csm, known))
     kspace = coils.simulate_kspace(target, csm, noise_std, _seed(rng))
-    # What the known maps make of the coils' images without noise: the image itself, where they are the true ones.
+    # Noiseless coil images combined with the known maps: the image itself, where these are the true maps.
     target = (known.conj() * csm * target).sum(1, keepdim=True)
     return Problem(kspace, Sense(mask.reshape(n, 1, -1, shape[1]), known), target)
 

@@ -62,14 +62,16 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after a step: everything that is needed to go on, as named tensors."""
+    """State after a step: everything that is needed to go on. The next step changes it, so copy or write it before."""
 
     step: int
     loss: float
     """Mean over the steps since the checkpoint before."""
     model: MoDL | VarNet
     """With the averaged weights."""
-    tensors: dict[str, Tensor]
+    trained: MoDL | VarNet
+    """With the weights of the step."""
+    optimiser: torch.optim.Optimizer
 
 
 def train(
@@ -79,7 +81,7 @@ def train(
     *,
     device: str = "cpu",
     start: int = 0,
-    tensors: dict[str, Tensor] | None = None,
+    restore: Callable[[nn.Module, nn.Module, torch.optim.Optimizer], object] = lambda *_: None,
     joined: Callable[[nn.Module], Callable[[Problem, int | None], Tensor]] = lambda step: step,
 ) -> Iterator[Checkpoint]:
     """Train, and give the state at every checkpoint and at the end; resume from a state if one is given.
@@ -94,8 +96,10 @@ def train(
         The recipe.
     device
         Device of the network; problems are drawn on the CPU.
-    start, tensors
-        Step and tensors of the `Checkpoint` to go on from.
+    start
+        Step of the `Checkpoint` to go on from.
+    restore
+        Loads the state at that step into the network, its average and the optimiser.
     joined
         For several processes: makes of a module that gives the loss of a problem, at a number of unrolls, one that
         takes its part of the problem and whose gradients are those of the whole.
@@ -116,12 +120,11 @@ def train(
         model.checkpointing = config.checkpointing
     average = copy.deepcopy(model)
     optimiser = torch.optim.Adam(model.parameters(), config.lr)
-    if tensors is not None:
-        _restore(tensors, model, average, optimiser)
+    restore(model, average, optimiser)
     value_at = joined(_Step(model, device, config.loss))
     total = config.pretrain_steps + config.steps
     if start >= total:  # it was cut off after its last step
-        yield Checkpoint(start, math.nan, average, _state(model, average, optimiser))
+        yield Checkpoint(start, math.nan, average, model, optimiser)
     losses: list[float] = []
     for step in range(start, total):
         pretraining = step < config.pretrain_steps
@@ -140,10 +143,10 @@ def train(
         loss.backward()
         _check_finite(nn.utils.clip_grad_norm_(model.parameters(), 1.0), step)
         optimiser.step()
-        _follow(average, model, min(config.ema, (step + 1) / (step + 10)) if config.ema else 0.0)
+        follow(average, model, min(config.ema, (step + 1) / (step + 10)) if config.ema else 0.0)
         losses.append(loss.item())
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == total:
-            yield Checkpoint(step + 1, float(np.mean(losses)), average, _state(model, average, optimiser))
+            yield Checkpoint(step + 1, float(np.mean(losses)), average, model, optimiser)
             losses = []
 
 
@@ -187,34 +190,10 @@ class _Step(nn.Module):
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move averaged weights towards those of a model; whole numbers are copied."""
     for kept, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
         if kept.is_floating_point():
             kept.lerp_(new, 1 - decay)
         else:
             kept.copy_(new)
-
-
-def _state(model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    tensors = {f"model.{k}": v.detach().clone() for k, v in model.state_dict().items()}
-    tensors |= {f"average.{k}": v.detach().clone() for k, v in average.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{k}": v.detach().clone() for k, v in state.items()}
-    return tensors
-
-
-def _restore(
-    tensors: dict[str, Tensor], model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
-    own = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    model.load_state_dict(own)
-    # Weights to start from have no average yet.
-    average.load_state_dict(
-        {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")} or own
-    )
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

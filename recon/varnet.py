@@ -93,7 +93,7 @@ class VarNet(nn.Module):
         sense
             Operator with the mask and coil maps of the measurement.
         unrolls
-            How many of the cascades; all if not given.
+            Number of cascades to run; all if not given.
 
         Returns
         -------

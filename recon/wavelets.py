@@ -25,13 +25,13 @@ class Wavelet:
 
     def forward(self, image: Inexact[Tensor, "b m h w"]) -> Coefficients:
         """Return the coefficients of images."""
-        found = []
+        details = []
         rest = image
         for _ in range(self.levels):
             parts = _analyse(rest, self.filters.to(image.real))
             rest = parts[:, :, 0]
-            found.append(parts[:, :, 1:])
-        return [*found, rest]
+            details.append(parts[:, :, 1:])
+        return [*details, rest]
 
     def inverse(self, coefficients: Coefficients, shape: tuple[int, int]) -> Inexact[Tensor, "b m h w"]:
         """Return the images, of a height and width, that have these coefficients."""
@@ -76,7 +76,7 @@ def _analyse(x: Inexact[Tensor, "b m h w"], filters: Float[Tensor, "4 n n"]) -> 
         return torch.complex(_analyse(x.real, filters), _analyse(x.imag, filters))
     (b, m, h, w), n = x.shape, filters.shape[-1]
     padded = pad(x, (n - 2, n - 2 + w % 2, n - 2, n - 2 + h % 2)).flatten(0, 1)[:, None]
-    # Of every second pixel, as one convolution over the four interleaved images: several times faster than a stride.
+    # Every second pixel, as one convolution over the four interleaved images: several times faster than a stride.
     phases = filters.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 2, 4, 1, 3).flatten(1, 2)
     return conv2d(pixel_unshuffle(padded, 2), phases).unflatten(0, (b, m))
 

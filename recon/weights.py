@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from recon.inference import fast
+from recon.inference import for_inference
 from recon.modl import MoDL, MoDLConfig
 from recon.varnet import VarNet, VarNetConfig
 
@@ -19,7 +19,7 @@ def names() -> tuple[str, ...]:
 
 
 def load_network(name: str | Path, device: str | torch.device = "cpu") -> MoDL | VarNet:
-    """A trained network as it runs for inference (`recon.fast`), frozen.
+    """A trained network as it runs for inference (`recon.for_inference`), frozen.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def load_network(name: str | Path, device: str | torch.device = "cpu") -> MoDL |
         )
     try:
         with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {})["card"])
-            network, config = NETWORKS[card["network"]]
-            options = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}
+            metadata = json.loads((file.metadata() or {})["card"])
+            network, config = NETWORKS[metadata["network"]]
+            options = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["config"].items()}
             model = network(config(**options))
             model.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError):
         raise ValueError(f"{path} holds no reconstruction network of this version: give weights of one") from None
     model.name = str(name)
-    return fast(model.eval().to(device))
+    return for_inference(model.eval().to(device))

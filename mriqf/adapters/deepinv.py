@@ -32,9 +32,9 @@ class QFScore(nn.Module):
     weights
         Name or path of trained weights, or a loaded predictor.
     pool
-        How the quality map becomes one number: see `mriqf.scoring.pooling.choose_pool`.
+        Pool that turns the quality map into one number: see `mriqf.scoring.pooling.choose_pool`.
     resolution
-        What an empty rim of k-space counts: see `mriqf.Scorer`.
+        Treatment of an empty rim of k-space: see `mriqf.Scorer`.
     """
 
     lower_better = False

@@ -33,17 +33,17 @@ class QFScored:
     Parameters
     ----------
     keys
-        Of the images.
+        Keys of the images.
     weights
         Name or path of trained weights, or a loaded predictor.
     pool
-        How the quality map becomes one number: see `mriqf.scoring.pooling.choose_pool`.
+        Pool that turns the quality map into one number: see `mriqf.scoring.pooling.choose_pool`.
     resolution
-        What an empty rim of k-space counts: see `mriqf.Scorer`.
+        Treatment of an empty rim of k-space: see `mriqf.Scorer`.
     maps
-        Whether to add the quality map as well, a tensor of the image's shape, under its key and ``_map``.
+        Add the quality map as well, a tensor of the image's shape, under its key and ``_map``.
     allow_missing_keys
-        Whether to pass over keys that a dictionary lacks.
+        Pass over keys that a dictionary lacks.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class QFScored:
         ValueError
             If an image is empty, constant, not finite, smaller than the predictor sees, or of another shape.
         """
-        found = dict(data)
+        scored = dict(data)
         for key in self.keys:
             if key not in data:
                 if self.allow_missing_keys:
@@ -85,8 +85,8 @@ class QFScored:
                     f"{key} has shape {array.shape}: give (1, x, y) or (1, x, y, z), as EnsureChannelFirstd"
                 )
             score = self.scorer(from_array(array[0].T, str(key)))  # rows are y, columns x, as files are read
-            found[f"{key}_score"] = score.value
+            scored[f"{key}_score"] = score.value
             if self.maps:
                 quality = score.map.T if array.ndim == 4 else score.map[0].T
-                found[f"{key}_map"] = torch.from_numpy(np.ascontiguousarray(quality[None]))
-        return found
+                scored[f"{key}_map"] = torch.from_numpy(np.ascontiguousarray(quality[None]))
+        return scored

@@ -41,7 +41,7 @@ def lay_over(quality: str | Path, anatomy: str | Path, out: str | Path, *, force
     out
         File to write, ending in ``.nii`` or ``.nii.gz``.
     force
-        Whether an older file may be replaced.
+        Replace an existing file.
 
     Returns
     -------

@@ -14,7 +14,7 @@ out. The rest of scoring is no network, and has to be done around it. For a slic
    `e = sqrt(sum(w 10^(2 min(log_error, 0))) / sum(w))`: `100 - 20 log2(e / 0.01)`, between 0 and 100. The metadata's
    `unit` says what a score means.
 
-Of photographs, 8-bit values are divided by 255, and all is foreground. `mriqf score` also runs most layers in half
+8-bit values of photographs are divided by 255, and all is foreground. `mriqf score` also runs most layers in half
 precision where that is fast, and finds the grid of an earlier JPEG, where there is one, for the predictors of JPEG
 qualities: it can differ by 0.1 on images without such a grid, and by more on those with one.
 """
@@ -50,7 +50,7 @@ def export(weights: str | Path, out: str | Path, *, force: bool = False) -> dict
     out
         File to write.
     force
-        Whether an older file may be replaced.
+        Replace an existing file.
 
     Returns
     -------
@@ -145,9 +145,9 @@ class _ErrorCells(_Cells):
     def forward(self, images: Tensor) -> Any:
         whole = self.pad(images)
         stride = self.model.stride
-        found = self.model.read(whole, torch.ones_like(whole[:, :1, ::stride, ::stride]))
-        outputs = score_of_error(10.0**found.cells), found.cells, found.features
-        return outputs if found.width is None else (*outputs, found.width)
+        reading = self.model.read(whole, torch.ones_like(whole[:, :1, ::stride, ::stride]))
+        outputs = score_of_error(10.0**reading.cells), reading.cells, reading.features
+        return outputs if reading.width is None else (*outputs, reading.width)
 
 
 def _trace(network: nn.Module, channels: int, outputs: dict[str, tuple[str, ...]], path: Path) -> None:

@@ -41,9 +41,9 @@ class QFScore(Metric):
     weights
         Name or path of trained weights, or a loaded predictor.
     pool
-        How the quality map becomes one number: see `mriqf.scoring.pooling.choose_pool`.
+        Pool that turns the quality map into one number: see `mriqf.scoring.pooling.choose_pool`.
     resolution
-        What an empty rim of k-space counts: see `mriqf.Scorer`.
+        Treatment of an empty rim of k-space: see `mriqf.Scorer`.
     options
         Those of every torchmetrics `Metric`, as `dist_sync_on_step`.
     """

@@ -61,15 +61,15 @@ def workers(count: int = 1, scheduler: str | None = None) -> Iterator[Any]:
 def scatter(client: Any, task: Callable[[Item], Any], items: Iterable[Item]) -> Iterator[tuple[Item, Any]]:
     """Each item with its result, as they come; few items wait at a time, so a million of them cost no memory.
 
-    An item whose workers were killed again and again has a `distributed.KilledWorker` as its result. Whoever waited
-    behind it is suspected, too: so all of those are first tried once more, each alone.
+    An item whose workers were killed again and again has a `distributed.KilledWorker` as its result. Items that waited
+    behind it are suspected, too: so all of those are first tried once more, each alone.
 
     Parameters
     ----------
     client
         See `workers`.
     task
-        What to do with an item; like items and results, it is sent to workers and should be small.
+        Function of an item; like items and results, it is sent to workers and should be small.
     items
         Different from each other; taken as workers become free.
 
@@ -104,11 +104,11 @@ def scatter(client: Any, task: Callable[[Item], Any], items: Iterable[Item]) -> 
     try:
         submit(islice(items, room()))
         while waiting:
-            for item, found in ended():
-                if isinstance(found, KilledWorker):
+            for item, result in ended():
+                if isinstance(result, KilledWorker):
                     suspected.append(item)
                 else:
-                    yield item, found
+                    yield item, result
             submit(islice(items, room()))
         for item in suspected:
             submit([item])

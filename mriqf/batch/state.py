@@ -24,11 +24,11 @@ def state(path: str) -> str:
     files = _files(path)
     if not files:
         raise ReadError(f"{path}: does not exist: check the path")
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for file in files:
         known = file.stat()
-        found.update(os.fsencode(file.name) + f"\0{known.st_size}\0{known.st_mtime_ns}\0".encode())
-    return found.hexdigest()
+        digest.update(os.fsencode(file.name) + f"\0{known.st_size}\0{known.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
 
 
 def _files(path: str) -> list[Path]:

@@ -105,14 +105,14 @@ class Calibration:
     coverage: float
     """Share of images whose figure lies in its interval, at least, if they are drawn as the calibration's were."""
     split: str
-    """What the curves were fitted on, and what their intervals were measured on."""
+    """Subjects that the curves were fitted on, and those that their intervals were measured on."""
     nrmse: Band
     dissimilarity: Band
-    """Of 1 − SSIM."""
+    """Band of 1 − SSIM."""
     acceleration: Band | None
     domain: Domain
     held_score: tuple[float, ...]
-    """Of the images that the intervals were measured on, from the worst; cut-offs come from these."""
+    """Scores of the images that the intervals were measured on, from the worst; cut-offs come from these."""
     held_nrmse: tuple[float, ...]
 
     def expect(
@@ -143,9 +143,9 @@ class Calibration:
             return Expected(distance=distance, reason=f"unlike calibration (distance {distance:.2f} > {REFUSED:g})")
         wider *= max(distance, 1.0)
         unlike, unlike_low, unlike_high = self.dissimilarity(score, None, wider)
-        found = (None, None, None) if self.acceleration is None else self.acceleration(score, None, wider)
+        accelerations = (None, None, None) if self.acceleration is None else self.acceleration(score, None, wider)
         similar = (1 - unlike, max(1 - unlike_high, 0.0), 1 - unlike_low)
-        at_least_one = (None if r is None else max(r, 1.0) for r in found)
+        at_least_one = (None if r is None else max(r, 1.0) for r in accelerations)
         return Expected(*self.nrmse(score, width, wider), *similar, *at_least_one, distance=distance)
 
     def cut_off(self, limit: float = LIMIT) -> CutOff:
@@ -188,12 +188,12 @@ def fit(
         Images with known errors, of at least two subjects if possible: images of one subject are alike, and the
         interval then promises nothing for others.
     weights, pool
-        What the scores come from; kept.
+        Hash of the predictor's weights, and pool of its maps; kept in the result.
     coverage
         Share of images whose figure shall lie in its interval.
     familiar
-        What further images look like that the predictor knows, such as those that it was trained on; their errors count
-        for nothing.
+        OOD features of further images that the predictor knows, such as those that it was trained on; their errors
+        do not count.
 
     Raises
     ------

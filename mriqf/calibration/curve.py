@@ -40,7 +40,7 @@ class Band:
         Parameters
         ----------
         score
-            Of an image.
+            Score of an image.
         width
             The image's own spread below and above, which a band without a spread needs.
         wider

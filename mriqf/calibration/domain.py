@@ -48,13 +48,13 @@ def describe(
 
 @dataclass(frozen=True)
 class Domain:
-    """Known images, as the mean and correlation of what they look like, and how far from them is too far.
+    """Mean and correlation of the OOD features of known images, and the distance beyond which an image is unknown.
 
     The distance is Mahalanobis', with 5 % of the identity in the correlation.
     """
 
     mean: tuple[float, ...]
-    """Of `describe`'s numbers, over known images."""
+    """Mean of the OOD features (`describe`) over known images."""
     whitener: tuple[tuple[float, ...], ...]
     """Matrix that makes known images' numbers uncorrelated, and their distances such that 1 is the limit."""
     false_alarm: float
@@ -77,7 +77,7 @@ def fit_domain(
     Parameters
     ----------
     known
-        What images look like (`describe`).
+        OOD features (`describe`) of known images.
     held_out
         The same of other images of this kind; of other subjects, or distances will look smaller than they are.
     false_alarm

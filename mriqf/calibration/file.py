@@ -36,7 +36,7 @@ def attached(
     model
         As it was loaded, or the copy that `for_inference` makes of it.
     pool
-        How its maps become scores.
+        Pool that turns its maps into scores.
 
     Raises
     ------
@@ -48,15 +48,15 @@ def attached(
     path = beside(model.name) if calibration == "auto" else calibration
     if path is None or (calibration == "auto" and not Path(str(path)).is_file()):
         return None
-    found = path if isinstance(path, Calibration) else read(path)
+    loaded = path if isinstance(path, Calibration) else read(path)
     what = "calibration" if isinstance(path, Calibration) else f"calibration {path}"
-    if found.weights != fingerprint(model):
+    if loaded.weights != fingerprint(model):
         raise ValueError(f"{what} belongs to other weights than {model.name}: make its own by mriqf calibrate")
-    if found.pool != pool:
+    if loaded.pool != pool:
         if calibration == "auto":
             return None
-        raise ValueError(f"{what} is of scores by pool {found.pool}, not {pool}: choose that pool, or give none")
-    return found
+        raise ValueError(f"{what} is of scores by pool {loaded.pool}, not {pool}: choose that pool, or give none")
+    return loaded
 
 
 def beside(weights: str | Path) -> Path | None:
@@ -90,21 +90,21 @@ def read(path: str | Path) -> Calibration:
         If the file is no calibration, or is damaged.
     """
     try:
-        found = json.loads(read_text(Path(path)).decode("utf-8"))
-        if found["format"] != FORMAT or found["unit"] != ERROR_UNIT:
+        stored = json.loads(read_text(Path(path)).decode("utf-8"))
+        if stored["format"] != FORMAT or stored["unit"] != ERROR_UNIT:
             raise ValueError
-        sampled = found["acceleration"]
+        sampled = stored["acceleration"]
         calibration = Calibration(
-            weights=str(found["weights"]),
-            pool=str(found["pool"]),
-            coverage=_number(found["coverage"]),
-            split=str(found["split"]),
-            nrmse=_band(found["nrmse"]),
-            dissimilarity=_band(found["dissimilarity"]),
+            weights=str(stored["weights"]),
+            pool=str(stored["pool"]),
+            coverage=_number(stored["coverage"]),
+            split=str(stored["split"]),
+            nrmse=_band(stored["nrmse"]),
+            dissimilarity=_band(stored["dissimilarity"]),
             acceleration=None if sampled is None else _band(sampled),
-            domain=_domain(found["domain"]),
-            held_score=_numbers(found["held_score"]),
-            held_nrmse=_numbers(found["held_nrmse"]),
+            domain=_domain(stored["domain"]),
+            held_score=_numbers(stored["held_score"]),
+            held_nrmse=_numbers(stored["held_nrmse"]),
         )
         if not 0 < calibration.coverage < 1 or len(calibration.held_score) != len(calibration.held_nrmse):
             raise ValueError
@@ -127,9 +127,9 @@ def _numbers(values: Any) -> tuple[float, ...]:
     return tuple(_number(v) for v in values)
 
 
-def _band(found: Any) -> Band:
-    rows = {name: _numbers(found[name]) for name in ("knots", "values", "grid", "spread")}
-    band = Band(**rows, low=_number(found["low"]), high=_number(found["high"]))
+def _band(stored: Any) -> Band:
+    rows = {name: _numbers(stored[name]) for name in ("knots", "values", "grid", "spread")}
+    band = Band(**rows, low=_number(stored["low"]), high=_number(stored["high"]))
     right = (
         len(band.knots) == len(band.values) > 0 and len(band.grid) == len(band.spread)
         and (np.diff(band.knots) > 0).all() and (np.diff(band.grid) > 0).all()
@@ -140,8 +140,8 @@ def _band(found: Any) -> Band:
     return band
 
 
-def _domain(found: Any) -> Domain:
-    mean, whitener = _numbers(found["mean"]), tuple(_numbers(row) for row in found["whitener"])
+def _domain(stored: Any) -> Domain:
+    mean, whitener = _numbers(stored["mean"]), tuple(_numbers(row) for row in stored["whitener"])
     if not mean or [len(row) for row in whitener] != [len(mean)] * len(mean):
         raise ValueError
-    return Domain(mean, whitener, _number(found["false_alarm"]))
+    return Domain(mean, whitener, _number(stored["false_alarm"]))

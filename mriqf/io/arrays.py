@@ -56,7 +56,7 @@ def from_array(array: Any, source: str = "array") -> Volume:
     array
         Numbers in any unit, complex values as magnitude; a NumPy array or anything that becomes one.
     source
-        What errors call it.
+        Name of the array in errors.
 
     Raises
     ------

@@ -16,7 +16,7 @@ def atomic_path(path: str | Path, force: bool = False) -> Iterator[Path]:
     path
         File to write, in a folder that exists.
     force
-        Whether an older file of that name may be replaced.
+        Replace an existing file.
 
     Raises
     ------

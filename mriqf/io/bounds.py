@@ -103,9 +103,9 @@ def check_claim(source: object, n_slices: int, n_coils: int, shape: tuple[int, i
     Parameters
     ----------
     source
-        What errors call the file.
+        Name of the file in errors.
     n_slices, n_coils, shape
-        What the file says to hold; one coil for images, whatever their channels.
+        Sizes that the file claims; one coil for images, whatever their channels.
     stored
         Bytes that it is stored in; None for an array in memory.
     """

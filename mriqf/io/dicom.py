@@ -95,7 +95,7 @@ def find_series(files: Sequence[Path]) -> tuple[dict[str, list[Path]], list[Path
     Series of one number are told apart as ``3.1``, ``3.2``; a file whose header cannot be read is in a series of its
     own, which is told when it is read.
     """
-    found: dict[tuple[int, str], list[Path]] = defaultdict(list)
+    by_series: dict[tuple[int, str], list[Path]] = defaultdict(list)
     empty = []
     for file in files:
         try:
@@ -104,15 +104,15 @@ def find_series(files: Sequence[Path]) -> tuple[dict[str, list[Path]], list[Path
         except ReadError:
             number, uid, image = 0, str(file), True
         if image:
-            found[number, uid].append(file)
+            by_series[number, uid].append(file)
         else:
             empty.append(file)
-    counts = Counter(number for number, _ in found)
+    counts = Counter(number for number, _ in by_series)
     seen: Counter[int] = Counter()
     series = {}
-    for number, uid in sorted(found):
+    for number, uid in sorted(by_series):
         seen[number] += 1
-        series[f"{number}.{seen[number]}" if counts[number] > 1 else str(number)] = found[number, uid]
+        series[f"{number}.{seen[number]}" if counts[number] > 1 else str(number)] = by_series[number, uid]
     return series, empty
 
 

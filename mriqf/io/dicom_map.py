@@ -44,13 +44,13 @@ def write_dicom_map(
     limits
         Lowest and highest value that viewers are to show.
     description
-        Of the map, as a series.
+        Description of the map's series.
     identify
         Take over names, identities and dates of patient and study. Otherwise these are left empty; the unique
         identifiers of study, series and images are there all the same, for without them no viewer could lay the map
         over its images.
     force
-        Whether an older file may be replaced.
+        Replace an existing file.
 
     Raises
     ------

@@ -44,7 +44,7 @@ ABOUT = (
     "plane", "matrix", "voxel_mm", "images",
 )  # fmt: skip
 KINDS = ("localiser", "derived", "phase", "map", "capture")
-"""Of series that are passed over unless asked for."""
+"""Kinds of series that are passed over unless asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +57,9 @@ class Series:
     about: dict[str, Any]
     """Description, sequence and geometry: `ABOUT`."""
     people: dict[str, str] = field(repr=False)
-    """Who was imaged: `PEOPLE`."""
+    """Patient and dates: `PEOPLE`."""
     kind: str = ""
-    """Of `KINDS`, or ``other`` for what cannot be scored; empty for MR images."""
+    """One of `KINDS`, or ``other`` for series that cannot be scored; empty for MR images."""
     reason: str = ""
     """Why it is passed over."""
 
@@ -83,7 +83,7 @@ def find_study(path: Path, fail: Callable[[Path, str], object]) -> list[Series]:
     ReadError
         If there is no such folder, or no DICOM file in it.
     """
-    found: dict[tuple[Any, ...], list[tuple[Path, Any]]] = defaultdict(list)
+    by_series: dict[tuple[Any, ...], list[tuple[Path, Any]]] = defaultdict(list)
     seen: set[str] = set()
     count = 0
     for file in _dicom_files(path, fail):
@@ -99,10 +99,10 @@ def find_study(path: Path, fail: Callable[[Path, str], object]) -> list[Series]:
         if _class(header) == DIRECTORY or (uid and uid in seen):
             continue  # an index, or a copy
         seen.add(uid)
-        found[key].append((file, header))
+        by_series[key].append((file, header))
     if not count:
         raise ReadError(f"{path}: no DICOM file is in it: name the folder of an export, or its DICOMDIR")
-    return _named(found, fail)
+    return _named(by_series, fail)
 
 
 def read_series(path: Path, name: str) -> Volume:
@@ -196,12 +196,14 @@ def _key(header: Any) -> tuple[Any, ...]:
     )
 
 
-def _named(found: dict[tuple[Any, ...], list[tuple[Path, Any]]], fail: Callable[[Path, str], object]) -> list[Series]:
+def _named(
+    by_series: dict[tuple[Any, ...], list[tuple[Path, Any]]], fail: Callable[[Path, str], object]
+) -> list[Series]:
     """Series in order, named by the number of the study and their own; several of one number are told apart."""
     studies: list[tuple[str, str]] = []
     taken: Counter[str] = Counter()
     series = []
-    for key in sorted(found):
+    for key in sorted(by_series):
         date, uid, number, *_ = key
         if (date, uid) not in studies:
             studies.append((date, uid))
@@ -209,10 +211,10 @@ def _named(found: dict[tuple[Any, ...], list[tuple[Path, Any]]], fail: Callable[
         taken[name] += 1
         if taken[name] > 1:
             name += f".{taken[name]}"
-        files, headers = zip(*found[key], strict=True)
+        files, headers = zip(*by_series[key], strict=True)
         try:
             with reading(files[0]):
-                kind, reason = _judge(headers)
+                kind, reason = _kind(headers)
                 people = {column: _text(headers[0], keyword) for column, keyword in PEOPLE.items()}
                 series.append(Series(name, files, _about(headers), people, kind, reason))
         except ReadError as error:
@@ -220,7 +222,7 @@ def _named(found: dict[tuple[Any, ...], list[tuple[Path, Any]]], fail: Callable[
     return series
 
 
-def _judge(headers: Sequence[Any]) -> tuple[str, str]:
+def _kind(headers: Sequence[Any]) -> tuple[str, str]:
     """Kind of series and why it is passed over; empty for what is scored."""
     first = headers[0]
     modality, kinds = _text(first, "Modality"), _type(first)
@@ -232,8 +234,8 @@ def _judge(headers: Sequence[Any]) -> tuple[str, str]:
         return "capture", "is a screen or secondary capture"
     if part := _component(first):
         return "phase", f"is {part}, not magnitude"
-    if found := next((kind for kind in kinds if kind in MAPS), None):
-        return "map", f"is a map or projection ({found})"
+    if named_map := next((kind for kind in kinds if kind in MAPS), None):
+        return "map", f"is a map or projection ({named_map})"
     if "DERIVED" in kinds[:1] or "SECONDARY" in kinds[1:2]:
         return "derived", f"is derived from other images ({'/'.join(filter(None, kinds[:4]))})"
     description = f"{_text(first, 'SeriesDescription')} {_text(first, 'ProtocolName')}"
@@ -298,7 +300,7 @@ def _plane(orientation: Sequence[float]) -> str:
 
 
 def _component(header: Any) -> str:
-    """What an image is instead of magnitude; empty for magnitude."""
+    """Component that an image shows instead of magnitude; empty for magnitude."""
     if (kind := header.get(GE_KIND)) is not None and kind.value in GE_COMPLEX:
         return GE_COMPLEX[kind.value]
     named_so = _text(header, "ComplexImageComponent")

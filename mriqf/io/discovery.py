@@ -30,7 +30,7 @@ def find_inputs(
 
     A file is taken as it is. Below a folder, files are known by their endings, DICOM by content. The DICOM files of one
     series in one folder are one volume: the folder, or ``folder#3`` if there are several series in it, or the file
-    if there is one only. What is hidden is passed over, and links to folders are not followed.
+    if there is one only. Hidden files and folders are passed over, and links to folders are not followed.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def find_inputs(
     skip
         Is called with the path of each file that is passed over, and the reason.
     endings
-        Of the files to look for, instead of all that `mriqf.read` reads; then DICOM files are passed over.
+        Endings of the files to look for, instead of all that `mriqf.read` reads; then DICOM files are passed over.
 
     Returns
     -------
@@ -49,15 +49,15 @@ def find_inputs(
         Absolute path of each volume, once, to its name: the path as it was typed, or begins as it was typed. In the
         order of `paths`; in folders by name.
     """
-    found: dict[str, str] = {}
+    names_by_path: dict[str, str] = {}
     for path in paths:
         names = list(_below(path, problem, skip, endings)) if Path(path).is_dir() else [path]
         if not names:
             wanted = ", ".join(endings or (*ENDINGS, *DICOM))
             problem(f"{path}: nothing to read is in it: give files, or folders of {wanted}")
         for name in names:
-            found.setdefault(str(Path(name).absolute()), name)  # not resolved: equal files may be links to one
-    return found
+            names_by_path.setdefault(str(Path(name).absolute()), name)  # not resolved: equal files may be links to one
+    return names_by_path
 
 
 def passed_over(skipped: Mapping[str, str]) -> list[str]:
@@ -100,7 +100,7 @@ def _below(folder: str, problem: Callable[[str], object], skip: Told, endings: t
                 others.append(file)
         yield from _series(here, [here / file for file in others], unreadable, skip, wanted=not endings)
         present = {*known, *others}
-        # Of BART's two files, one stands for both.
+        # One of BART's two files stands for both.
         yield from (
             str(here / file) for file in known
             if not (file.endswith(".hdr") and file.removesuffix(".hdr") + ".cfl" in present)

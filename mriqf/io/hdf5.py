@@ -98,7 +98,7 @@ def member(group: Any, name: str) -> Any:
 
 def members(group: Any) -> list[tuple[str, Any]]:
     """Names in a group and what they hold, links left aside."""
-    return [(name, found) for name in group if (found := member(group, name)) is not None]
+    return [(name, item) for name in group if (item := member(group, name)) is not None]
 
 
 def check_stored(path: Path, key: str, data: Any) -> None:

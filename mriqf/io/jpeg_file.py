@@ -58,7 +58,7 @@ def read_jpeg(path: str | Path, coefficients: bool = True) -> JPEGFile:
     path
         File, whatever its name ends in.
     coefficients
-        Whether to read those too, with jpeglib; pixels and tables need Pillow alone.
+        Read those too, with jpeglib; pixels and tables need Pillow alone.
 
     Raises
     ------

@@ -13,7 +13,7 @@ MOST = 1024
 
 @dataclass(frozen=True)
 class Mosaic:
-    """How the tiles of one image lie: row by row, in a square."""
+    """Layout of the tiles of one image: row by row, in a square."""
 
     count: int
     side: int

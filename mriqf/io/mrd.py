@@ -101,15 +101,15 @@ def _noise(path: Path, group: str, heads: Any, n_coils: int) -> Complex64[np.nda
     """Samples of the noise measurement; none if there are too few."""
     import h5py
 
-    found: list[Complex64[np.ndarray, "c n"]] = []
+    parts: list[Complex64[np.ndarray, "c n"]] = []
     fitting = np.flatnonzero((heads["flags"] & np.uint64(NOISE) > 0) & (heads["active_channels"] == n_coils))
     with h5py.File(path) as file:
         data = member(member(file, group), "data")
         for index in fitting:
-            if sum(part.shape[1] for part in found) >= ENOUGH:
+            if sum(part.shape[1] for part in parts) >= ENOUGH:
                 break
-            found.append(data[int(index)]["data"].view(np.complex64).reshape(n_coils, -1))
-    samples = np.concatenate(found, 1) if found else np.zeros((n_coils, 0), np.complex64)
+            parts.append(data[int(index)]["data"].view(np.complex64).reshape(n_coils, -1))
+    samples = np.concatenate(parts, 1) if parts else np.zeros((n_coils, 0), np.complex64)
     usable = samples.shape[1] >= 2 * n_coils and np.isfinite(samples).all() and samples.any(axis=1).all()
     return samples if usable else None
 
@@ -147,10 +147,10 @@ def _load_calibration(
 
 
 def _encoding(text: bytes | str) -> ElementTree.Element:
-    found = ElementTree.fromstring(text).find("{*}encoding")
-    if found is None:
+    encoding = ElementTree.fromstring(text).find("{*}encoding")
+    if encoding is None:
         raise ValueError("its header has no encoding")
-    return found
+    return encoding
 
 
 def _place(

@@ -97,9 +97,9 @@ def write_map(
     limits
         Lowest and highest value that viewers are to show (``cal_min``, ``cal_max``).
     description
-        Of maps that are estimates of something (the header's intent): what they are, in 79 letters of ASCII.
+        Description of maps that are estimates (the header's intent), in at most 79 letters of ASCII.
     force
-        Whether an older file may be replaced.
+        Replace an existing file.
 
     Returns
     -------

@@ -37,11 +37,11 @@ def write_overlay(
     foreground
         Pixels that the map is shown in; all that have a quality when None.
     rows_up
-        Whether row 0 is at the bottom of the picture; see `Volume`.
+        Row 0 is at the bottom of the picture; see `Volume`.
     title
         One line above the images, cut where they end.
     force
-        Whether an older file may be replaced.
+        Replace an existing file.
 
     Returns
     -------

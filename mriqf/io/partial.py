@@ -177,8 +177,8 @@ def _places(path: Path, keys: tuple[str, ...]) -> tuple[dict[str, int], int]:
     import h5py
 
     with h5py.File(path) as file:
-        found = {key: int(file[key].id.get_offset()) for key in keys}  # pyright: ignore[reportAttributeAccessIssue]
-    return found, found.pop("state")
+        offsets = {key: int(file[key].id.get_offset()) for key in keys}  # pyright: ignore[reportAttributeAccessIssue]
+    return offsets, offsets.pop("state")
 
 
 def _left(path: Path, run: str) -> tuple[bool, str]:

@@ -62,16 +62,16 @@ def read_kspace(path: str | Path) -> KSpace:
     with reading(file), file.open("rb") as stream:
         head = stream.read(16)
     if file.suffix == ".cfl" or head.startswith(b"# Dimensions"):
-        found = _bart(file)
+        kspace = _bart(file)
     elif head.startswith(b"\x89HDF\r\n\x1a\n"):
-        found = _hdf5(file)
+        kspace = _hdf5(file)
     elif head.startswith(b"\x93NUMPY"):
-        found = _npy(file)
+        kspace = _npy(file)
     elif head.startswith(b"PK\x03\x04"):
-        found = _npz(file)
+        kspace = _npz(file)
     else:
         raise ReadError(f"{path}: is no format of k-space, or is cut short: give {FORMATS}")
-    return replace(found, source=str(path))
+    return replace(kspace, source=str(path))
 
 
 def _hdf5(path: Path) -> KSpace:

@@ -22,7 +22,7 @@ HEAD = 16  # bytes in front of a heap, and of each object in it
 def check_sequences(path: Path, key: str, data: Any) -> None:
     """Refuse a data set whose texts and sequences are not in the file as it says.
 
-    What HDF5 does with them: memory for any length that is claimed, and no end in a heap that does not go on.
+    HDF5 itself takes memory for any length that is claimed, and finds no end in a heap that does not go on.
 
     Raises
     ------
@@ -51,9 +51,9 @@ def check_sequences(path: Path, key: str, data: Any) -> None:
 
 def _sizes(whole: UInt8[np.ndarray, " n"], start: int) -> dict[int, int]:
     """Bytes of each object in a heap, by number; none if it is damaged."""
-    found: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     if bytes(whole[start : start + 4]) != b"GCOL" or start + HEAD > whole.size:
-        return found
+        return sizes
     end = start + int.from_bytes(whole[start + 8 : start + HEAD].tobytes(), "little")
     place = start + HEAD
     while place + HEAD <= end <= whole.size:
@@ -62,8 +62,8 @@ def _sizes(whole: UInt8[np.ndarray, " n"], start: int) -> dict[int, int]:
         if place > end or not (index or size):
             return {}
         if index:
-            found[index] = size
-    return found
+            sizes[index] = size
+    return sizes
 
 
 def _layout(kind: Any) -> tuple[int, list[tuple[int, int]]]:
@@ -73,20 +73,20 @@ def _layout(kind: Any) -> tuple[int, list[tuple[int, int]]]:
     if isinstance(kind, h5t.TypeStringID) and kind.is_variable_str():
         return POINTER, [(0, 1)]
     if isinstance(kind, h5t.TypeVlenID):
-        # Of a kind that does not exist, HDF5 goes astray in memory.
+        # A kind that does not exist leads HDF5 astray in memory.
         exists = h5t.vlen_create(kind.get_super()).encode() == kind.encode()
         return (POINTER, [(0, kind.get_super().get_size())]) if exists else (0, [])
-    found: list[tuple[int, int]] = []
+    sequences: list[tuple[int, int]] = []
     if isinstance(kind, h5t.TypeCompoundID):
         for k in range(kind.get_nmembers()):
             member = kind.get_member_type(k)
             size, inside = _layout(member)
             if size != member.get_size():  # of a text: HDF5 tells offsets in memory, where it takes less room
                 return 0, []
-            found += [(kind.get_member_offset(k) + offset, item) for offset, item in inside]
-    if kind.detect_class(h5t.VLEN) and not found:
+            sequences += [(kind.get_member_offset(k) + offset, item) for offset, item in inside]
+    if kind.detect_class(h5t.VLEN) and not sequences:
         return 0, []
-    return kind.get_size(), found
+    return kind.get_size(), sequences
 
 
 def _stored(whole: UInt8[np.ndarray, " n"], data: Any, size: int) -> UInt8[np.ndarray, " m"] | None:

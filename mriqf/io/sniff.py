@@ -82,7 +82,7 @@ def as_volume(images: Any, source: str = "array") -> Volume:
     images
         A `Volume`, a path, a nibabel image, a NumPy array, a tensor, or anything that becomes an array.
     source
-        What errors call an array.
+        Name of an array in errors.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def logistic_fit(scores: Numbers, opinions: Numbers, parameters: Literal[4, 5] =
     Parameters
     ----------
     scores
-        Of a metric, in any unit and direction, finite.
+        Scores of a metric, in any unit and direction, finite.
     opinions
         Mean opinion scores or their differences, finite.
     parameters
@@ -75,13 +75,13 @@ def logistic_fit(scores: Numbers, opinions: Numbers, parameters: Literal[4, 5] =
     low, high = (target.min(), target.max())[:: int(rising)]
     start = np.array([low, high - low, 1.0, 0.0, 0.0][:parameters])
     try:
-        found = least_squares(lambda p: curve(p) - target, start, max_nfev=2000)
+        solution = least_squares(lambda p: curve(p) - target, start, max_nfev=2000)
     except (ValueError, np.linalg.LinAlgError):  # of numbers beyond floating point
         return Fit(_line(x, y), False)
-    fitted = curve(found.x) * height + middle
+    fitted = curve(solution.x) * height + middle
     line = _line(x, y)
     # A curve that is no better than a line is one that got stuck.
-    better = found.success and np.square(fitted - y).sum() <= np.square(line - y).sum()
+    better = solution.success and np.square(fitted - y).sum() <= np.square(line - y).sum()
     return Fit(fitted, True) if better else Fit(line, False)
 
 

@@ -24,17 +24,17 @@ from mriqf.jpeg.colour import ycbcr
 Images = Float[Tensor, "b ch h w"]
 
 SATURATED = 0.1
-"""Saturation of the truth above which hue is compared."""
+"""Saturation of the target above which hue is compared."""
 NO_HUE = 90.0
 """Degrees: shift of a pixel that has lost its colour, as much as a hue at random would have on average."""
 
 
-def psnr(image: Images, truth: Images) -> Float64[Tensor, " b"]:
+def psnr(image: Images, target: Images) -> Float64[Tensor, " b"]:
     """Peak signal-to-noise ratio in decibels, from the mean squared error of all channels together."""
-    return _decibels(_squared_error(image, truth).mean(1))
+    return _decibels(_squared_error(image, target).mean(1))
 
 
-def ssim_gaussian(image: Images, truth: Images) -> Float64[Tensor, " b"]:
+def ssim_gaussian(image: Images, target: Images) -> Float64[Tensor, " b"]:
     """Structural similarity in Gaussian windows of 11×11, standard deviation 1.5, averaged over windows and channels.
 
     As Wang et al. publish it: windows lie inside the image, variances are weighted, not unbiased. The literature on
@@ -45,8 +45,8 @@ def ssim_gaussian(image: Images, truth: Images) -> Float64[Tensor, " b"]:
     ValueError
         If the images are smaller than a window.
     """
-    _check_size(truth, 11)
-    offset = torch.arange(11, device=truth.device).double() - 5
+    _check_size(target, 11)
+    offset = torch.arange(11, device=target.device).double() - 5
     kernel = torch.exp(-offset.square() / (2 * 1.5**2))
     kernel = kernel / kernel.sum()
 
@@ -54,10 +54,10 @@ def ssim_gaussian(image: Images, truth: Images) -> Float64[Tensor, " b"]:
         flat = conv2d(x.flatten(0, 1)[:, None], kernel.view(1, 1, -1, 1))
         return conv2d(flat, kernel.view(1, 1, 1, -1)).view(*x.shape[:2], x.shape[2] - 10, x.shape[3] - 10)
 
-    return _ssim(image, truth, window)
+    return _ssim(image, target, window)
 
 
-def ssim_uniform(image: Images, truth: Images, side: int = 8, unbiased: bool = False) -> Float64[Tensor, " b"]:
+def ssim_uniform(image: Images, target: Images, side: int = 8, unbiased: bool = False) -> Float64[Tensor, " b"]:
     """Structural similarity in uniform windows, averaged over windows and channels; windows lie inside the image.
 
     The defaults give the JPEG rows that QGAC prints (Ehrlich et al., ECCV 2020, arXiv:2004.09320), and the grey ones of
@@ -65,25 +65,25 @@ def ssim_uniform(image: Images, truth: Images, side: int = 8, unbiased: bool = F
 
     Parameters
     ----------
-    image, truth
+    image, target
         In [0, 1].
     side
-        Of the windows, in pixels.
+        Side of the windows, in pixels.
     unbiased
-        Whether variances are those of the population that the window is drawn from, as in scikit-image.
+        Use the unbiased variance (divided by n - 1) of each window, as scikit-image does.
 
     Raises
     ------
     ValueError
         If the images are smaller than a window.
     """
-    _check_size(truth, side)
+    _check_size(target, side)
     weight = side**2 / (side**2 - 1) if unbiased else 1.0
-    return _ssim(image, truth, lambda x: avg_pool2d(x, side, stride=1), weight)
+    return _ssim(image, target, lambda x: avg_pool2d(x, side, stride=1), weight)
 
 
 def psnr_b(
-    image: Images, truth: Images, blocking: Literal["luma", "channels", "summed"] = "luma"
+    image: Images, target: Images, blocking: Literal["luma", "channels", "summed"] = "luma"
 ) -> Float64[Tensor, " b"]:
     """Peak signal-to-noise ratio in decibels that also counts steps across the borders of JPEG's blocks.
 
@@ -93,7 +93,7 @@ def psnr_b(
 
     Parameters
     ----------
-    image, truth
+    image, target
         In [0, 1]; the blocking is that of `image`.
     blocking
         For colours. "luma": the blocking of BT.601 luma of limited range, as FBCNN's tables have it; "channels": a
@@ -104,9 +104,9 @@ def psnr_b(
     ValueError
         If the images have less than two blocks in a row or column, or `blocking` is no such definition.
     """
-    _check_size(truth, 2 * BLOCK)
+    _check_size(target, 2 * BLOCK)
     image = image.double()
-    error = _squared_error(image, truth)
+    error = _squared_error(image, target)
     if image.shape[1] == 1:
         return _decibels((error + _blocking(image))[:, 0])
     match blocking:
@@ -120,16 +120,16 @@ def psnr_b(
     raise ValueError(f"blocking is {blocking!r}: it is one of luma, channels, summed")
 
 
-def hue_shift(images: Float[Tensor, "b 3 h w"], truth: Float[Tensor, "1 3 h w"]) -> Float[Tensor, " b"]:
-    """Mean angle between the hues of images and truth in degrees, 0–180, where the truth is saturated.
+def hue_shift(images: Float[Tensor, "b 3 h w"], target: Float[Tensor, "1 3 h w"]) -> Float[Tensor, " b"]:
+    """Mean angle between the hues of images and target in degrees, 0–180, where the target is saturated.
 
     Hue is the angle around the grey axis; a pixel without any is taken to be 90° away. NaN where nothing is saturated.
     """
     x, y = _opponents(images)
-    a, b = _opponents(truth)
+    a, b = _opponents(target)
     angle = torch.atan2(x * b - y * a, x * a + y * b).abs().rad2deg()
     angle = torch.where((x == 0) & (y == 0), NO_HUE, angle)
-    saturation = 1 - truth.amin(1) / truth.amax(1).clamp_min(1e-6)
+    saturation = 1 - target.amin(1) / target.amax(1).clamp_min(1e-6)
     inside = (saturation > SATURATED).expand_as(angle)
     return torch.where(inside, angle, 0).sum((1, 2)) / inside.sum((1, 2))
 
@@ -156,9 +156,9 @@ def _blocking(image: Float64[Tensor, "b ch h w"]) -> Float64[Tensor, "b ch"]:
 
 
 def _ssim(
-    image: Images, truth: Images, window: Callable[[Tensor], Tensor], weight: float = 1.0
+    image: Images, target: Images, window: Callable[[Tensor], Tensor], weight: float = 1.0
 ) -> Float64[Tensor, " b"]:
-    a, b = image.double(), truth.double()
+    a, b = image.double(), target.double()
     mean_a, mean_b = window(a), window(b)
     var_a, var_b = weight * (window(a * a) - mean_a**2), weight * (window(b * b) - mean_b**2)
     covariance = weight * (window(a * b) - mean_a * mean_b)
@@ -169,14 +169,14 @@ def _ssim(
     return values.mean((1, 2, 3))
 
 
-def _squared_error(image: Images, truth: Images) -> Float64[Tensor, "b ch"]:
-    return (image.double() - truth.double()).square().mean((2, 3))
+def _squared_error(image: Images, target: Images) -> Float64[Tensor, "b ch"]:
+    return (image.double() - target.double()).square().mean((2, 3))
 
 
 def _decibels(error: Tensor) -> Tensor:
     return -10 * torch.log10(error)
 
 
-def _check_size(truth: Images, need: int) -> None:
-    if min(truth.shape[-2:]) < need:
-        raise ValueError(f"images are {tuple(truth.shape[-2:])}: this measure needs at least {need}×{need} pixels")
+def _check_size(target: Images, need: int) -> None:
+    if min(target.shape[-2:]) < need:
+        raise ValueError(f"images are {tuple(target.shape[-2:])}: this measure needs at least {need}×{need} pixels")

@@ -9,9 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.predictors.layers import FOLDS, Residual, block_kernels, block_spectra, copies, filter_energy, unit
-from mriqf.predictors.reading import Reading, rms_error
-from mriqf.predictors.unit import ERROR_UNIT, score_of_error
+from mriqf.predictors.layers import Trunk, block_kernels, block_spectra, copies, filter_energy, unit
+from mriqf.predictors.reading import ErrorReader, Reading, rms_error
 
 LEAST, MOST = 0.002, 1.25
 """Errors that can be predicted: below, no image is known that well; above, nothing is left of it."""
@@ -28,32 +27,11 @@ class ErrorConfig:
     depths: tuple[int, int] = (2, 2)
     """Residual blocks at a 16th and at a 32nd of the resolution."""
     channels: int = 1
-    """Of the image: magnitude."""
+    """Channels of the image: magnitude."""
 
 
-class ErrorPredictor(nn.Module):
-    """Magnitude images in [0, 1] to a map of their local error, or of its score, 0–100, higher is better.
-
-    `stride` is the distance of two cells of the map, `receptive_field` the side of the smallest image, in pixels; every
-    cell also knows statistics of the whole image.
-    """
-
-    higher_is_better = True
-    reads_grid = False
-    """Whether an earlier JPEG's own grey levels and grid help it: it was trained on images that kept neither."""
-    score_range = (0, 100)
-    unit = ERROR_UNIT
-    """Unit of the score: see `mriqf.predictors.unit`."""
-    default_pool = "rms"
-    """The score of the root mean square error of the object: this network knows errors."""
-    zero_based = True
-    """How high a noise floor lies says how bad an image is: raw zero stays 0."""
-    sees_whole = True
-    stride = 8
-    receptive_field = 64
-    halves = ("trunk",)
-    """Layers that inference may run in half precision."""
-    dct: Tensor
+class ErrorPredictor(ErrorReader):
+    """Magnitude images in [0, 1] to a map of their local error, or of its score, 0–100, higher is better."""
 
     def __init__(self, config: ErrorConfig = ErrorConfig()):
         super().__init__()
@@ -81,14 +59,14 @@ class ErrorPredictor(nn.Module):
         h, w = images.shape[2:]
         images = functional.pad(images, (0, -w % 32, 0, -h % 32), mode="replicate")
         half = self.trunk.dtype
-        # What comes first keeps full precision: little noise on a bright ground is less than half precision has.
+        # The first layers keep full precision: little noise on a bright ground is less than half precision has.
         with torch.autocast(images.device.type, enabled=False):
             seen = self.stem(images.float())
             energy = filter_energy(seen)
             spectra = block_spectra(images.float(), self.dct, self.config.channels)
             moved = copies(images.float())
-        found = self.trunk(seen.to(half), energy.to(half), spectra.to(half), moved.to(half))
-        return found.to(self.head.weight.dtype)[..., : -(-h // 8), : -(-w // 8)]
+        features = self.trunk(seen.to(half), energy.to(half), spectra.to(half), moved.to(half))
+        return features.to(self.head.weight.dtype)[..., : -(-h // 8), : -(-w // 8)]
 
     def log_error(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
         """Logarithm (base 10) of the root mean square error of each cell, relative to that of the whole object."""
@@ -112,41 +90,18 @@ class ErrorPredictor(nn.Module):
         cells = self._log_error(features)
         return Reading(cells, rms_error(cells, weight), features.float())
 
-    def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
-        """Score map, 0–100, one value for each `stride`×`stride` pixels."""
-        return score_of_error(10 ** self.log_error(images))
-
 
 def _without_ladder(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *others: Any) -> None:  # noqa: ARG001
     """Leave out what weights whose unit was JPEG quality have beside: the errors of its steps."""
     tensors.pop(f"{prefix}ladder_error", None)
 
 
-class _Trunk(nn.Module):
-    """Brings features of an eighth of the resolution together with those of their surroundings and the whole image."""
+class _Trunk(Trunk):
+    """Brings features of cells together with those of their surroundings and the whole image."""
 
     def __init__(self, config: ErrorConfig, n_spectra: int):
-        super().__init__()
-        half, quarter, width = config.widths
-        self.body = nn.Sequential(
-            nn.BatchNorm2d(half), nn.ReLU(), *unit(half, quarter, stride=2), *unit(quarter, width, stride=2)
-        )
-        self.energy = nn.Sequential(nn.BatchNorm2d(2 * half))
-        self.spectra = nn.Sequential(nn.BatchNorm2d(n_spectra), *unit(n_spectra, config.spectra, kernel=1))
-        known = 2 * half + config.spectra + 4 * len(FOLDS)
-        self.mix = nn.Sequential(*unit(width + known, width, kernel=1))
-        # To a 16th and a 32nd: most layers are where they cost least.
-        self.down = nn.ModuleList(
-            nn.Sequential(*unit(width, width, stride=2), *(Residual(width) for _ in range(n))) for n in config.depths
-        )
-        self.whole = nn.Sequential(nn.Linear(3 * width + known, width), nn.ReLU(), nn.Linear(width, width))
-        self.up = nn.ModuleList(nn.Sequential(*unit(width, width)) for _ in range(2))
-        self.judge = nn.Sequential(*unit(width, 64, kernel=1))
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision that it runs in."""
-        return next(self.parameters()).dtype
+        super().__init__(config, n_spectra)
+        self.judge = nn.Sequential(*unit(config.widths[2], 64, kernel=1))
 
     def forward(
         self,
@@ -156,14 +111,10 @@ class _Trunk(nn.Module):
         copies: Float[Tensor, "b c i j"],
     ) -> Float[Tensor, "b 64 i j"]:
         """Features of cells, from those of the stem, energies of its filters and of block spectra, and copies."""
-        known = torch.cat((self.energy(energy), self.spectra(spectra), copies), 1)
-        eighth = self.mix(torch.cat((self.body(seen), known), 1))
-        sixteenth = self.down[0](eighth)
-        coarse = self.down[1](sixteenth)
+        known, eighth, sixteenth, coarse = self.encode(seen, energy, spectra, copies)
         # Noise, ghosts and aliasing show in the background; what they do to the object is known from there.
         axes = (2, 3)
         sd, mean = torch.std_mean(coarse.float(), axes, correction=0)
         whole = torch.cat((mean, coarse.float().amax(axes), sd, known.float().mean(axes)), 1)
         coarse = coarse + self.whole(whole.to(coarse.dtype))[..., None, None]
-        sixteenth = self.up[0](sixteenth + functional.interpolate(coarse, scale_factor=2.0))
-        return self.judge(self.up[1](eighth + functional.interpolate(sixteenth, scale_factor=2.0)))
+        return self.judge(self.decode(eighth, sixteenth, coarse))

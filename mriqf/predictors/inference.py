@@ -54,17 +54,17 @@ def for_inference(model: Predictor, device: torch.device | None = None) -> Predi
 
 
 def fingerprint(model: Predictor | KSpacePredictor) -> str:
-    """SHA-256 of a predictor's configuration and tensors, wherever its file lies and whatever its card says.
+    """SHA-256 of a predictor's configuration and tensors, wherever its file lies and whatever its metadata say.
 
     A copy by `for_inference` has that of its original.
     """
     if isinstance(known := getattr(model, "fingerprint", None), str):
         return known
-    found = hashlib.sha256(json.dumps(dataclasses.asdict(model.config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(model.config), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def batches(device: torch.device) -> bool:
@@ -139,21 +139,21 @@ def read_errors(
         x, w = (t.mT if transposed else t for t in (padded, weight))
         axes: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
         seen, shares = (torch.cat([t.flip(a) for a in axes]).contiguous() for t in (x, w))
-        found = _read(model, seen, shares, together)
+        reading = _read(model, seen, shares, together)
         for k, a in enumerate(axes):
             part = slice(k * len(images), (k + 1) * len(images))
-            cells, features = (t[part].flip(a) for t in (found.cells, found.features))
+            cells, features = (t[part].flip(a) for t in (reading.cells, reading.features))
             cells, features = (t.mT if transposed else t for t in (cells, features))
-            rest = (None if t is None else t[part] for t in (found.total, found.width))
-            turned.append(Reading(cells, found.whole[part], features, *rest))
+            rest = (None if t is None else t[part] for t in (reading.total, reading.width))
+            turned.append(Reading(cells, reading.whole[part], features, *rest))
     return _joined(turned, lambda values: torch.stack(values).mean(0))
 
 
 def _read(model: ErrorModel, images: Tensor, weight: Tensor, together: bool | None) -> Reading:
     each = _parts_of(images, model, together)
     shares = weight.to(model.device).split(len(each[0]))
-    found = [model.read(part, share) for part, share in zip(each, shares, strict=True)]
-    return _joined(found, lambda values: torch.cat(values).cpu())
+    readings = [model.read(part, share) for part, share in zip(each, shares, strict=True)]
+    return _joined(readings, lambda values: torch.cat(values).cpu())
 
 
 def _joined(readings: list[Reading], join: Callable[[list[Tensor]], Tensor]) -> Reading:
@@ -191,11 +191,11 @@ def _parts_of(images: Tensor, model: Predictor, together: bool | None) -> list[T
 
 def _in_parts(model: QFPredictor | QAIRNPredictor, images: Tensor) -> Tensor:
     h, w = images.shape[2:]
-    found = torch.empty(len(images), 1, h // model.stride, w // model.stride)
+    predicted = torch.empty(len(images), 1, h // model.stride, w // model.stride)
     for seen, kept, place in parts((h, w), TILE, model.halo):
         cells = model(images[..., *seen]).float().cpu()
-        found[..., *_cells(place, model.stride)] = cells[..., *_cells(kept, model.stride)]
-    return found
+        predicted[..., *_cells(place, model.stride)] = cells[..., *_cells(kept, model.stride)]
+    return predicted
 
 
 def _cells(place: Place, stride: int) -> tuple[slice, ...]:
@@ -213,19 +213,19 @@ def _fold(module: nn.Module) -> nn.Module:
 
 def _pairs(layers: list[nn.Module]) -> list[tuple[nn.Module, ...]]:
     """Convolutions with the batch norm behind them; a batch norm in front with the 1×1 convolution behind it."""
-    found: list[tuple[nn.Module, ...]] = []
+    groups: list[tuple[nn.Module, ...]] = []
     for layer in layers:
-        before = found[-1] if found else ()
+        before = groups[-1] if groups else ()
         if isinstance(layer, nn.BatchNorm2d) and before and isinstance(before[-1], nn.Conv2d):
-            found[-1] = (*before, layer)
+            groups[-1] = (*before, layer)
         elif (
             isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)
             and len(before) == 1 and isinstance(before[0], nn.BatchNorm2d)
         ):  # fmt: skip
-            found[-1] = (*before, layer)
+            groups[-1] = (*before, layer)
         else:
-            found.append((layer,))
-    return found
+            groups.append((layer,))
+    return groups
 
 
 def _folded(group: tuple[nn.Module, ...]) -> nn.Module:

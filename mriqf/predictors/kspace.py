@@ -55,7 +55,7 @@ class KSpacePredictor(nn.Module):
         self.config = config
         self.name = "kspace"
         n, m, width = len(config.findings) + len(config.channels), config.members, config.width
-        # Of the image predictor's reading, the last feature, and whether there is one.
+        # Standardisation of the features; the last of them is the image predictor's reading.
         self.register_buffer("mean", torch.zeros(n))
         self.register_buffer("sd", torch.ones(n))
         self.unread = nn.Parameter(torch.zeros(()))
@@ -89,7 +89,7 @@ class KSpacePredictor(nn.Module):
         weight: Float[Tensor, "b 1 i j"],
         image_error: Float[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b m"]:
-        """What the object's error is told from, in logarithms (base 10): standardise them by `mean` and `sd`.
+        """Logarithms (base 10) that the object's error is predicted from, to be standardised by `mean` and `sd`.
 
         The findings; the root mean square over the object of each local channel, relative to that of the image; and
         the image predictor's reading, NaN where there is none.
@@ -173,11 +173,10 @@ class KSpacePredictor(nn.Module):
         seen = torch.cat((logs, bright, read, known.to(weight), about), 1) * part
         seen = functional.silu(self.near(seen)) * part
         seen = functional.silu(self.far(seen)) * part
-        found = 1.5 * torch.tanh(self.cells(seen))
-        square = (10 ** (2 * found) * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp_min(
-            1e-9
-        )
-        return found - 0.5 * square.clamp_min(1e-9).log10()
+        log_errors = 1.5 * torch.tanh(self.cells(seen))
+        power = (10 ** (2 * log_errors) * weight).sum((2, 3), keepdim=True)
+        power = power / weight.sum((2, 3), keepdim=True).clamp_min(1e-9)
+        return log_errors - 0.5 * power.clamp_min(1e-9).log10()
 
     def _known(self, features: Tensor) -> Tensor:
         """Standardised features, a missing reading as it was learned, and whether there is one."""

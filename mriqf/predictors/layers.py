@@ -1,5 +1,7 @@
 """Layers and fixed features that predictors of errors share."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from mriqf.jpeg import BLOCK, dct_basis
 FOLDS = (2, 3, 4)
 """Parts of the field of view that copies are looked for at."""
 FLOOR = 1e-6
-"""Of energies of filters: a thousandth of the range is no error that counts."""
+"""Least energy of a filter: a thousandth of the range is no error that counts."""
 
 
 def block_kernels() -> Float[Tensor, "f 1 8 8"]:
@@ -76,6 +78,51 @@ class Residual(nn.Module):
     def forward(self, x: Float[Tensor, "b k i j"]) -> Float[Tensor, "b k i j"]:
         """Features of the same size."""
         return torch.relu(x + self.inside(x))
+
+
+class Trunk(nn.Module):
+    """Layers that bring features of an eighth of the resolution together with those of their surroundings.
+
+    `config` has `widths`, `spectra` and `depths`: see `mriqf.predictors.error.ErrorConfig`.
+    """
+
+    def __init__(self, config: Any, n_spectra: int, n_residuals: int = 0, n_statistics: int = 0):
+        super().__init__()
+        half, quarter, width = config.widths
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(half), nn.ReLU(), *unit(half, quarter, stride=2), *unit(quarter, width, stride=2)
+        )
+        self.energy = nn.Sequential(nn.BatchNorm2d(2 * half))
+        self.spectra = nn.Sequential(nn.BatchNorm2d(n_spectra), *unit(n_spectra, config.spectra, kernel=1))
+        self.known = 2 * half + config.spectra + 4 * len(FOLDS)
+        self.mix = nn.Sequential(
+            *unit(width + self.known, width, kernel=1), *(Residual(width) for _ in range(n_residuals))
+        )
+        # To a 16th and a 32nd: most layers are where they cost least.
+        self.down = nn.ModuleList(
+            nn.Sequential(*unit(width, width, stride=2), *(Residual(width) for _ in range(n))) for n in config.depths
+        )
+        self.whole = nn.Sequential(
+            nn.Linear(3 * width + self.known + n_statistics, width), nn.ReLU(), nn.Linear(width, width)
+        )
+        self.up = nn.ModuleList(nn.Sequential(*unit(width, width)) for _ in range(2))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision that it runs in."""
+        return next(self.parameters()).dtype
+
+    def encode(self, seen: Tensor, energy: Tensor, spectra: Tensor, copies: Tensor) -> tuple[Tensor, ...]:
+        """Fixed features, and features of an eighth, a 16th and a 32nd of the resolution."""
+        known = torch.cat((self.energy(energy), self.spectra(spectra), copies), 1)
+        eighth = self.mix(torch.cat((self.body(seen), known), 1))
+        sixteenth = self.down[0](eighth)
+        return known, eighth, sixteenth, self.down[1](sixteenth)
+
+    def decode(self, eighth: Tensor, sixteenth: Tensor, coarse: Tensor) -> Tensor:
+        """Features of an eighth of the resolution that know of the coarser ones."""
+        sixteenth = self.up[0](sixteenth + functional.interpolate(coarse, scale_factor=2.0))
+        return self.up[1](eighth + functional.interpolate(sixteenth, scale_factor=2.0))
 
 
 def unit(n_in: int, n_out: int, *, kernel: int = 3, stride: int = 1) -> list[nn.Module]:

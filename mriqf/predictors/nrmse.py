@@ -13,29 +13,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriqf.predictors.layers import FOLDS, Residual, block_kernels, block_spectra, copies, filter_energy, unit
-from mriqf.predictors.reading import Reading, rms_error
+from mriqf.predictors.error import LEAST, MOST, ErrorConfig
+from mriqf.predictors.layers import Trunk, block_kernels, block_spectra, copies, filter_energy, unit
+from mriqf.predictors.reading import ErrorReader, Reading, rms_error
 from mriqf.predictors.statistics import N_STATISTICS, statistics
-from mriqf.predictors.unit import ERROR_UNIT, score_of_error
 
-LEAST, MOST = 0.002, 1.25
-"""Errors of cells that can be predicted: below, no image is known that well; above, nothing is left of it."""
 CELL = 8
 """Pixels of a side of a cell."""
 
 
 @dataclass(frozen=True)
-class NRMSEConfig:
+class NRMSEConfig(ErrorConfig):
     """Size of the network."""
 
-    widths: tuple[int, int, int] = (32, 64, 128)
-    """Channels at half and quarter of the resolution, and from an eighth on."""
-    spectra: int = 96
-    """Channels that the local spectra are reduced to."""
-    depths: tuple[int, int] = (2, 2)
-    """Residual blocks at a 16th and at a 32nd of the resolution."""
-    channels: int = 1
-    """Of the image: magnitude."""
     drop: float = 0.3
     """Share of training images whose statistics of the whole are withheld, so that cells are judged by themselves."""
 
@@ -44,7 +34,7 @@ class Prediction(NamedTuple):
     """Errors as their logarithms, base 10."""
 
     cells: Float[Tensor, "b 2 i j"]
-    """Of cells: against the image of all samples, and against the object without noise."""
+    """Errors of cells: against the image of all samples, and against the object without noise."""
     below: Float[Tensor, " b"]
     """Distance from the object's error to the lower end of its 90 % interval."""
     above: Float[Tensor, " b"]
@@ -53,29 +43,8 @@ class Prediction(NamedTuple):
     """Penultimate features of cells."""
 
 
-class NRMSEPredictor(nn.Module):
-    """Magnitude images in [0, 1], raw zero at 0, to the errors of cells and the width of an interval.
-
-    `stride` is the distance of two cells of the map, `receptive_field` the side of the smallest image, in pixels; every
-    cell also knows statistics of the whole image.
-    """
-
-    higher_is_better = True
-    reads_grid = False
-    """Whether an earlier JPEG's own grey levels and grid help it: it was trained on images that kept neither."""
-    score_range = (0, 100)
-    unit = ERROR_UNIT
-    """Unit of the score: see `mriqf.predictors.unit`."""
-    default_pool = "rms"
-    """The score of the root mean square error of the object: this network knows errors."""
-    zero_based = True
-    """How high a noise floor lies says how bad an image is: raw zero stays 0."""
-    sees_whole = True
-    stride = CELL
-    receptive_field = 64
-    halves = ("trunk",)
-    """Layers that inference may run in half precision."""
-    dct: Tensor
+class NRMSEPredictor(ErrorReader):
+    """Magnitude images in [0, 1], raw zero at 0, to the errors of cells and the width of an interval."""
 
     def __init__(self, config: NRMSEConfig = NRMSEConfig()):
         super().__init__()
@@ -121,7 +90,7 @@ class NRMSEPredictor(nn.Module):
         parts = (images,) if sizes is None else images.split(1)
         whole = [x[:, :, : CELL * i, : CELL * j].float() for x, (i, j) in zip(parts, cells, strict=True)]
         half = self.trunk.dtype
-        # What comes first keeps full precision: little noise on a bright ground is less than half precision has.
+        # The first layers keep full precision: little noise on a bright ground is less than half precision has.
         with torch.autocast(images.device.type, enabled=False):
             seen = self.stem(images.float())
             energy = filter_energy(seen)
@@ -162,43 +131,20 @@ class NRMSEPredictor(nn.Module):
         weight
             Share of each cell that is foreground, 0–1.
         """
-        found = self.predict(images)
-        cells = found.cells[:, :1]
-        width = torch.stack((found.below, found.above), 1)
-        return Reading(cells, rms_error(cells, weight), found.features, rms_error(found.cells[:, 1:], weight), width)
-
-    def forward(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 i j"]:
-        """Score map, 0–100, one value for each `stride`×`stride` pixels."""
-        return score_of_error(10 ** self.log_error(images))
+        predicted = self.predict(images)
+        cells = predicted.cells[:, :1]
+        width = torch.stack((predicted.below, predicted.above), 1)
+        return Reading(
+            cells, rms_error(cells, weight), predicted.features, rms_error(predicted.cells[:, 1:], weight), width
+        )
 
 
-class _Trunk(nn.Module):
-    """Brings features of an eighth of the resolution together with those of their surroundings and the whole image."""
+class _Trunk(Trunk):
+    """Brings features of cells together with those of their surroundings and the whole image."""
 
     def __init__(self, config: NRMSEConfig, n_spectra: int):
-        super().__init__()
-        half, quarter, width = config.widths
-        self.body = nn.Sequential(
-            nn.BatchNorm2d(half), nn.ReLU(), *unit(half, quarter, stride=2), *unit(quarter, width, stride=2)
-        )
-        self.energy = nn.Sequential(nn.BatchNorm2d(2 * half))
-        self.spectra = nn.Sequential(nn.BatchNorm2d(n_spectra), *unit(n_spectra, config.spectra, kernel=1))
-        known = 2 * half + config.spectra + 4 * len(FOLDS)
-        self.mix = nn.Sequential(*unit(width + known, width, kernel=1), Residual(width))
-        # To a 16th and a 32nd: most layers are where they cost least.
-        self.down = nn.ModuleList(
-            nn.Sequential(*unit(width, width, stride=2), *(Residual(width) for _ in range(n))) for n in config.depths
-        )
-        self.whole = nn.Sequential(
-            nn.Linear(3 * width + known + N_STATISTICS, width), nn.ReLU(), nn.Linear(width, width)
-        )
-        self.up = nn.ModuleList(nn.Sequential(*unit(width, width)) for _ in range(2))
-        self.judge = nn.Sequential(*unit(width + known, 128, kernel=1), *unit(128, 64, kernel=1))
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision that it runs in."""
-        return next(self.parameters()).dtype
+        super().__init__(config, n_spectra, n_residuals=1, n_statistics=N_STATISTICS)
+        self.judge = nn.Sequential(*unit(config.widths[2] + self.known, 128, kernel=1), *unit(128, 64, kernel=1))
 
     def forward(
         self,
@@ -211,10 +157,7 @@ class _Trunk(nn.Module):
         kept: Float[Tensor, " b"],
     ) -> Float[Tensor, "b 64 i j"]:
         """Features of cells, from those of the stem, energies of its filters and of block spectra, and copies."""
-        known = torch.cat((self.energy(energy), self.spectra(spectra), copies), 1)
-        eighth = self.mix(torch.cat((self.body(seen), known), 1))
-        sixteenth = self.down[0](eighth)
-        coarse = self.down[1](sixteenth)
+        known, eighth, sixteenth, coarse = self.encode(seen, energy, spectra, copies)
         # Noise, ghosts and aliasing show in the background; what they do to the object is known from there.
         part = functional.avg_pool2d(inside, 4)
         mean, sd = _moments(coarse.float(), part)
@@ -222,9 +165,7 @@ class _Trunk(nn.Module):
         whole = torch.cat((mean, sd, most, _moments(known.float(), inside)[0], statistics), 1)
         context = self.whole(whole.to(coarse.dtype)) * kept[:, None].to(coarse.dtype)
         coarse = coarse + context[..., None, None]
-        sixteenth = self.up[0](sixteenth + functional.interpolate(coarse, scale_factor=2.0))
-        eighth = self.up[1](eighth + functional.interpolate(sixteenth, scale_factor=2.0))
-        return self.judge(torch.cat((eighth, known), 1))
+        return self.judge(torch.cat((self.decode(eighth, sixteenth, coarse), known), 1))
 
 
 def _padded(x: Float[Tensor, "b c i j"], grid: tuple[int, int]) -> Float[Tensor, "b c m n"]:

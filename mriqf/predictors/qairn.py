@@ -23,12 +23,11 @@ class QAIRNPredictor(nn.Module):
     halves: tuple[str, ...] = ()
     """Layers that inference may run in half precision."""
     reads_grid = True
-    """Whether an earlier JPEG's grid, where it is known, helps it: it was trained on blocks from the first pixel on."""
+    """Scoring looks for an earlier JPEG's grid: this network was trained on blocks from the first pixel on."""
     score_range = (0, 100)
     unit = JPEG_UNIT
     default_pool = "foreground"
     zero_based = False
-    sees_whole = False
     stride = 2
     receptive_field = STRIDE
 

@@ -81,16 +81,14 @@ class QFPredictor(nn.Module):
     halves = ("body",)
     """Layers that inference may run in half precision."""
     reads_grid = True
-    """Whether an earlier JPEG's own grey levels and grid, where they are known, help it."""
+    """Scoring looks for an earlier JPEG's own grey levels and grid, and gives them to this network."""
     score_range = (0, 100)
     unit = JPEG_UNIT
     """Unit of the score: see `mriqf.predictors.unit`."""
     default_pool = "foreground"
-    """How a map becomes one number, unless said otherwise."""
+    """Pool that turns a map into one number, unless another is chosen."""
     zero_based = False
-    """Whether images are scaled with raw zero at 0."""
-    sees_whole = False
-    """Whether a cell depends on the whole image, which then is not cut into parts."""
+    """Images are scaled with raw zero at 0."""
 
     def __init__(self, config: QFConfig = QFConfig()):
         super().__init__()

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from mriqf.predictors.unit import ERROR_UNIT, score_of_error
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,38 @@ class Reading:
         whole = 10 ** (2 * self.whole) + square
         total = None if self.total is None else 0.5 * (10 ** (2 * self.total) + square).log10()
         return replace(self, cells=0.5 * cells.log10(), whole=0.5 * whole.log10(), total=total)
+
+
+class ErrorReader(nn.Module):
+    """Network from magnitude images in [0, 1], raw zero at 0, to the errors of cells.
+
+    `stride` is the distance of two cells of the map, `receptive_field` the side of the smallest image, in pixels; every
+    cell also knows statistics of the whole image.
+    """
+
+    higher_is_better = True
+    reads_grid = False
+    """An earlier JPEG's own grey levels and grid are not looked for: training images kept neither."""
+    score_range = (0, 100)
+    unit = ERROR_UNIT
+    """Unit of the score: see `mriqf.predictors.unit`."""
+    default_pool = "rms"
+    """The score of the root mean square error of the object: this network knows errors."""
+    zero_based = True
+    """Raw zero stays 0: the height of the noise floor is a sign of an image's quality."""
+    stride = 8
+    receptive_field = 64
+    halves = ("trunk",)
+    """Layers that inference may run in half precision."""
+    dct: Tensor
+
+    def log_error(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
+        """Logarithm (base 10) of the root mean square error of each cell, relative to that of the whole object."""
+        raise NotImplementedError
+
+    def forward(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b 1 i j"]:
+        """Score map, 0–100, one value for each `stride`×`stride` pixels."""
+        return score_of_error(10 ** self.log_error(images))
 
 
 def rms_error(log_error: Float[Tensor, "b 1 i j"], weight: Float[Tensor, "b 1 i j"]) -> Float[Tensor, " b"]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d, pad
 
 BANDS = 8
-"""Of frequencies, from none to the highest along either axis."""
+"""Frequency bands, from none to the highest along either axis."""
 PROFILE = ((0.03, 0.15), (0.15, 0.5), (0.5, 1.0))
 """Parts of an axis of k-space on which neighbouring lines are compared."""
 LAGS = (2, 3, 4, 5, 6, 8)
@@ -83,7 +83,7 @@ def _bands(log_power: Float[Tensor, "b h w"]) -> list[Float[Tensor, " b"]]:
 
 
 def _profile(lines: Float[Tensor, "b n"]) -> list[Float[Tensor, " b"]]:
-    """How unlike neighbouring lines of k-space are, from the mean logarithm of power of each, centred."""
+    """Differences of neighbouring lines of k-space, from the mean logarithm of power of each, centred."""
     k = _distance(lines)
     first = (lines[:, 1:] - lines[:, :-1]).abs()
     second = (lines[:, 2:] - 2 * lines[:, 1:-1] + lines[:, :-2]).abs()
@@ -95,8 +95,8 @@ def _profile(lines: Float[Tensor, "b n"]) -> list[Float[Tensor, " b"]]:
     rough = lines - avg_pool1d(pad(lines[:, None], (4, 4), mode="replicate"), 9, 1)[:, 0]
     energy = rough.square().mean(1) + 1e-4
     values += [(rough[:, lag:] * rough[:, :-lag]).mean(1) / energy for lag in LAGS]
-    centre, reach = lines.shape[1] // 2, lines.shape[1] // 4
-    right, left = lines[:, centre + 2 : centre + reach], lines[:, centre - reach + 1 : centre - 1].flip(1)
+    centre, quarter = lines.shape[1] // 2, lines.shape[1] // 4
+    right, left = lines[:, centre + 2 : centre + quarter], lines[:, centre - quarter + 1 : centre - 1].flip(1)
     return [*values, (right - left).abs().mean(1)]
 
 

@@ -14,8 +14,8 @@ ERROR_UNIT = "100 - 20 log2(NRMSE / 1 %)"
 """Unit of the scores of predictors of errors, as tables name it."""
 JPEG_UNIT = "JPEG quality"
 """Unit of the scores of predictors of JPEG quality."""
-BEST, WORST = 0.01, 0.32
-"""Errors at scores of 100 and 0."""
+BEST = 0.01
+"""Error at a score of 100."""
 DOUBLING = 20.0
 """Points that a doubling of the error takes."""
 

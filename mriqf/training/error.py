@@ -82,7 +82,7 @@ def train_error(
     config
         The recipe; a checkpoint of another recipe is refused.
     provenance
-        Where the examples come from, the `manifest` among others; kept in the card of the weights.
+        Where the examples come from, the `manifest` among others; kept in the metadata of the weights.
     start
         Weights of the same network to start from, instead of random ones.
     report
@@ -202,7 +202,7 @@ def cell_errors(
 @torch.inference_mode()
 def predict_nrmse(model: Any, examples: Examples) -> Float[np.ndarray, " n"]:
     """NRMSE of each example in its object, from the image alone."""
-    found = []
+    values = []
     for image, error, shape in zip(examples["image"], examples["error"], examples["shape"], strict=True):
         h, w = (int(n) - int(n) % model.stride for n in shape)
         part = (torch.from_numpy(x[None, None, :h, :w].astype(np.float32)).to(model.device) for x in (image, error))
@@ -210,8 +210,8 @@ def predict_nrmse(model: Any, examples: Examples) -> Float[np.ndarray, " n"]:
         with torch.autocast(model.device.type, dtype=torch.bfloat16):
             predicted = model.log_error(x.contiguous(memory_format=torch.channels_last))
         _, share = cell_errors(e, predicted.shape[2])
-        found.append(10 ** object_error(predicted.float(), share).item())
-    return np.array(found)
+        values.append(10 ** object_error(predicted.float(), share).item())
+    return np.array(values)
 
 
 def validate(model: Any, examples: Examples) -> dict[str, float]:

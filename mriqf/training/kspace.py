@@ -28,7 +28,7 @@ from mriqf.training.nrmse import QUANTILES
 from recon.evidence import CHANNELS, FINDINGS
 
 LEAST_SD = 0.05
-"""Of a feature, in decades: one that hardly varies in training would make any change large."""
+"""Least standard deviation of a feature, in decades: one that hardly varies would make any change large."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def prepare(evidence: dict[str, Any], scorer: Scorer, report: Callable[[int], ob
     Parameters
     ----------
     scorer
-        Of the image predictor; a calibration is not needed.
+        Scorer of the image predictor; a calibration is not needed.
     report
         Gets the number of images read, one at a time.
     """
@@ -145,7 +145,7 @@ def train_kspace(
     config
         The recipe; a checkpoint of another recipe is refused.
     provenance
-        Where the examples come from, as plain JSON values; kept in the card of the weights.
+        Where the examples come from, as plain JSON values; kept in the metadata of the weights.
     report
         Gets one line at each checkpoint.
 
@@ -198,9 +198,9 @@ def kspace_loss(
     for end, quantile in zip(ends, QUANTILES, strict=True):
         above_it = true - end
         loss = loss + (importance * torch.maximum(quantile * above_it, (quantile - 1) * above_it)).mean()
-    found = model.contrast(features, batch.channels, batch.weight, image_cells, batch.inside)
+    contrast = model.contrast(features, batch.channels, batch.weight, image_cells, batch.inside)
     known = batch.cells >= 0
-    wrong = smooth_l1_loss(found, _contrast(batch.cells), beta=0.1, reduction="none") * known
+    wrong = smooth_l1_loss(contrast, _contrast(batch.cells), beta=0.1, reduction="none") * known
     each = wrong.sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp_min(1)
     return loss + share * each.mean()
 
@@ -223,17 +223,17 @@ def predict(model: KSpacePredictor, examples: Examples, *, unread: bool = False)
     error, cells = examples.image_error, examples.image_cells
     if unread:
         error, cells = torch.full_like(error, math.nan), torch.full_like(cells, math.nan)
-    found = model.read(examples.findings, examples.channels, examples.weight, error, cells, examples.inside)
-    assert found.width is not None
-    below, above = found.width.unbind(1)
+    reading = model.read(examples.findings, examples.channels, examples.weight, error, cells, examples.inside)
+    assert reading.width is not None
+    below, above = reading.width.unbind(1)
     known, true = examples.cells >= 0, _contrast(examples.cells)
     maps = np.full(len(examples), np.nan)
-    for k, (mine, theirs, place) in enumerate(zip(found.cells, true, known, strict=True)):
+    for k, (mine, theirs, place) in enumerate(zip(reading.cells, true, known, strict=True)):
         if place.sum() > 20 and examples.nrmse[k] > 0.01:
             maps[k] = torch.corrcoef(torch.stack((mine[place], theirs[place])))[0, 1]
     columns = {
-        "nrmse": 10**found.whole, "low": 10 ** (found.whole - below), "high": 10 ** (found.whole + above),
-        "below": math.log(10) * below, "above": math.log(10) * above, "features": found.features[..., 0, 0],
+        "nrmse": 10**reading.whole, "low": 10 ** (reading.whole - below), "high": 10 ** (reading.whole + above),
+        "below": math.log(10) * below, "above": math.log(10) * above, "features": reading.features[..., 0, 0],
     }  # fmt: skip
     return {name: column.double().numpy() for name, column in columns.items()} | {"map": maps}
 
@@ -245,19 +245,19 @@ def validate(model: Any, examples: Examples) -> dict[str, float]:
     median correlation of maps; `unread` the pooled rank correlation without a reading of the image, and `image` that of
     this reading alone.
     """
-    found, true = predict(model, examples), examples.nrmse.double().clamp_min(LEAST).numpy()
+    predicted, true = predict(model, examples), examples.nrmse.double().clamp_min(LEAST).numpy()
     figures = {
-        "pooled": srcc(found["nrmse"], true),
-        "mae": float(np.abs(found["nrmse"] - true).mean()),
-        "held": float(((found["low"] <= true) & (true <= found["high"])).mean()),
-        "map": float(np.nanmedian(found["map"])) if np.isfinite(found["map"]).any() else math.nan,
+        "pooled": srcc(predicted["nrmse"], true),
+        "mae": float(np.abs(predicted["nrmse"] - true).mean()),
+        "held": float(((predicted["low"] <= true) & (true <= predicted["high"])).mean()),
+        "map": float(np.nanmedian(predicted["map"])) if np.isfinite(predicted["map"]).any() else math.nan,
         "unread": srcc(predict(model, examples, unread=True)["nrmse"], true),
         "image": srcc(examples.image_error.double().numpy(), true),
     }
     for name in np.unique(examples.family):
         rows = examples.family == name
         if rows.sum() > 20:
-            figures[str(name)] = srcc(found["nrmse"][rows], true[rows])
+            figures[str(name)] = srcc(predicted["nrmse"][rows], true[rows])
     return figures
 
 
@@ -276,7 +276,7 @@ def leave_one_out(
 
 
 def calibrate(model: KSpacePredictor, held_out: Examples, familiar: Examples) -> Calibration:
-    """What the scores of a k-space predictor say of errors, on reconstructions that it was not trained on.
+    """Calibration of a k-space predictor's scores, on reconstructions that it was not trained on.
 
     Parameters
     ----------
@@ -288,15 +288,15 @@ def calibrate(model: KSpacePredictor, held_out: Examples, familiar: Examples) ->
     ValueError
         If the reconstructions are too few.
     """
-    found = predict(model, held_out)
+    predicted = predict(model, held_out)
     scored = Scored(
-        np.asarray(score_of_error(found["nrmse"], clamp=False)),
+        np.asarray(score_of_error(predicted["nrmse"], clamp=False)),
         held_out.nrmse.double().numpy(),
         held_out.ssim.astype(np.float64),
         held_out.subject,
-        found["features"],
+        predicted["features"],
         held_out.acceleration.astype(np.float64),
-        np.stack((found["below"], found["above"]), 1),
+        np.stack((predicted["below"], predicted["above"]), 1),
     )
     return fit_calibration(scored, weights=fingerprint(model), familiar=predict(model, familiar)["features"])
 

@@ -1,6 +1,6 @@
 """The training loop that predictors share: flat, deterministic, cut off at any moment and resumed.
 
-What is drawn at a step depends on the recipe and the step alone, so a resumed run sees what an unbroken one would have
+Random draws of a step depend on the recipe and the step alone, so a resumed run sees what an unbroken one would have
 seen.
 """
 
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from mriqf import weights
 from mriqf.training.manifest import content_hash
 from mriqf.training.parallel import check_same, joined, processes, wait
+from recon.train import follow
 
 WARM_UP = 200  # steps
-PARTS = ("model.", "average.", "kept.")  # of a checkpoint, beside the optimiser's
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -112,7 +112,7 @@ def fit(
     out
         The weights file to write.
     recipe
-        How long and how fast.
+        Steps, learning rate, averaging and checkpoints.
     loss
         Gives the loss of the model at a step; where `torchrun` started several processes, that of this one's `share` of
         the batch, `pooled`.
@@ -121,7 +121,7 @@ def fit(
     terms
         All that the training depends on, as plain JSON values; a checkpoint of other terms is refused.
     card
-        What else the card of the weights shall say: network, configuration, data.
+        Further metadata of the weights: network, configuration, data.
     half
         Keep the trained parameters in half precision, in half the space; what was measured of images stays whole.
     best
@@ -172,7 +172,7 @@ def fit(
                 wait()  # where one process has ended, the others are killed
                 raise ValueError(told)
             optimiser.step()
-            _follow(average, model, min(recipe.ema, (step + 1) / (step + 10)))
+            follow(average, model, min(recipe.ema, (step + 1) / (step + 10)))
             losses.append(value.item())
             if rank == 0 and ((step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps):
                 pace = watch.read(len(losses))
@@ -245,23 +245,15 @@ def _salvaged(out: Path, checkpoint: Path, step: int, card: dict[str, Any], writ
     tensors, state = weights.read(checkpoint)
     good = out.with_name(f"{out.stem}-step{state['step']}.safetensors")
     if write:
-        averaged = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
-        weights.write(good, averaged, card | {"diverged": step + 1, "curve": state["curve"]}, force=True)
+        weights.write(
+            good, _part(tensors, "average."), card | {"diverged": step + 1, "curve": state["curve"]}, force=True
+        )
     return f"{told}; the last good weights are {good}"
 
 
 def _halved(model: nn.Module) -> dict[str, Tensor]:
     trained = dict(model.named_parameters())
     return {name: v.half() if name in trained else v for name, v in model.state_dict().items()}
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    for kept, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)
 
 
 def _save(
@@ -272,10 +264,7 @@ def _save(
     optimiser: torch.optim.Optimizer,
     kept: dict[str, Tensor],
 ) -> None:
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    tensors |= {f"kept.{k}": v for k, v in kept.items()}
-    tensors |= weights.optimiser_tensors(optimiser)
+    tensors = {f"kept.{k}": v for k, v in kept.items()} | state_tensors(model, average, optimiser)
     weights.write(path, tensors, card, force=True)
 
 
@@ -283,22 +272,39 @@ def _restore(
     path: Path, terms: dict, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> tuple[int, list[dict], dict[str, Tensor]]:
     tensors, card = weights.read_checkpoint(path, terms)
-    part = {p: {k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in PARTS}
-    model.load_state_dict(part["model."])
-    average.load_state_dict(part["average."])
+    load_state(tensors, model, average, optimiser)
+    return card["step"], card.get("curve", []), _part(tensors, "kept.") or average.state_dict()
+
+
+def state_tensors(model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """State of a training as named tensors of a checkpoint."""
+    parts = {"model": model, "average": average}
+    tensors = {f"{part}.{k}": v for part, network in parts.items() for k, v in network.state_dict().items()}
+    return tensors | weights.optimiser_tensors(optimiser)
+
+
+def load_state(
+    tensors: dict[str, Tensor], model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Go on from the tensors of a checkpoint; weights to start from have no average yet."""
+    model.load_state_dict(own := _part(tensors, "model."))
+    average.load_state_dict(_part(tensors, "average.") or own)
     weights.load_optimiser(optimiser, tensors)
-    return card["step"], card.get("curve", []), part["kept."] or average.state_dict()
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def commit() -> str:
     """Git commit of the source tree, or "unknown" outside one: installed, within another repository, without git."""
     here = Path(__file__)
     try:
-        found = subprocess.run(
+        answer = subprocess.run(
             ["git", "rev-parse", "--show-prefix", "HEAD", f"HEAD:./{here.name}"],  # fails where it holds no such file
             cwd=here.parent, capture_output=True, text=True, check=True,
         )  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    prefix, head, _ = found.stdout.splitlines()
+    prefix, head, _ = answer.stdout.splitlines()
     return head if prefix == f"{here.parents[1].name}/{here.parent.name}/" else "unknown"

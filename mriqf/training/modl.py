@@ -1,6 +1,7 @@
 """Train a MoDL or a VarNet from a manifest, and validate it on simulated measurements of held-out images."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.nn.functional import interpolate
 
 import recon
 from mriqf import metrics, weights
-from mriqf.training.loop import check_new, commit, origin
+from mriqf.training.loop import check_new, commit, load_state, origin, state_tensors
 from mriqf.training.manifest import Manifest, Source, read_slices, read_source
 from mriqf.training.parallel import check_batch, check_same, joined, own_device, pooled, processes, share
 from recon.operator import Sense
@@ -70,10 +71,11 @@ def train_modl(
     recipe = weights.config_dict(config) | {"manifest": manifest.sha256, "start": origin(start)}
     made_by = commit()  # the code that runs, not what the tree holds when it ends
     checkpoint = out.with_suffix(".checkpoint")
-    step, tensors = 0, None if start is None else _weights(start, config)
+    step, tensors = 0, {} if start is None else _weights(start, config)
     if checkpoint.exists():
-        tensors, card = weights.read_checkpoint(checkpoint, recipe)
-        step = card["step"]
+        tensors, metadata = weights.read_checkpoint(checkpoint, recipe)
+        step = metadata["step"]
+    restore = partial(load_state, tensors) if tensors else lambda *_: None
     problems = validation_problems(held_out)  # once: masks and coil maps take seconds each
 
     total, where = config.pretrain_steps + config.steps, own_device(device)
@@ -84,15 +86,16 @@ def train_modl(
         stages = ((config.pretrain_batch, config.pretrain_steps), (config.batch, config.steps))
         check_batch(min(batch for batch, steps in stages if steps), size)  # before the first stage is done
         odds = [s.weight for s in sources]
-        for state in train(pools, odds, config, device=str(where), start=step, tensors=tensors, joined=_joined):
+        for state in train(pools, odds, config, device=str(where), start=step, restore=restore, joined=_joined):
             if rank > 0:
                 continue
-            weights.write(checkpoint, state.tensors, {"recipe": recipe, "step": state.step}, force=True)
+            tensors = state_tensors(state.trained, state.model, state.optimiser)
+            weights.write(checkpoint, tensors, {"recipe": recipe, "step": state.step}, force=True)
             figures = validate(state.model, problems, unrolls=1 if state.step <= config.pretrain_steps else None)
             values = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
             report(f"step {state.step}/{total}  loss {state.loss:.5f}  {values}")
             if state.step == total:
-                card = {
+                metadata = {
                     "network": config.network,
                     "config": weights.config_dict(state.model.config),
                     "recipe": recipe,
@@ -100,7 +103,7 @@ def train_modl(
                     "commit": made_by,
                     "validation": figures,
                 }
-                weights.write(out, state.model.state_dict(), card, force=force)
+                weights.write(out, state.model.state_dict(), metadata, force=force)
                 checkpoint.unlink(missing_ok=True)
     return out
 
@@ -177,12 +180,12 @@ def validate(
     model: recon.MoDL | recon.VarNet, problems: Mapping[str, Sequence[Problem]], unrolls: int | None = None
 ) -> dict[str, float]:
     """PSNR in the object, in decibels: one mean a setting."""
-    quick = recon.fast(model.eval())
+    quick = recon.for_inference(model.eval())
     figures = {}
     for name, measured in problems.items():
         values = []
         for problem in measured:
-            found, truth = quick(problem.kspace, problem.sense, unrolls).abs(), problem.target.abs()
-            values.append(metrics.psnr(found, truth, metrics.object_mask(truth)).item())
+            image, target = quick(problem.kspace, problem.sense, unrolls).abs(), problem.target.abs()
+            values.append(metrics.psnr(image, target, metrics.object_mask(target)).item())
         figures[name] = float(np.mean(values))
     return figures

@@ -1,8 +1,8 @@
-"""Fine-tune a restorer by the score, without truth: pull towards what a predictor likes, held to its own input.
+"""Fine-tune a restorer by the score, without references: towards a high score of a predictor, held to its own input.
 
-The report's set-up (its Figure 16) pulls the output to the input and to a high score. What else may hold it, or hold it
-instead, and who else may judge it, is off unless asked for. Truth is measured against at checkpoints, and never trained
-on or chosen by.
+The report's set-up (its Figure 16) pulls the output to the input and to a high score. Further constraints, and an
+independent judge, are off unless asked for. Errors against the reference are measured at checkpoints, and never
+trained on or chosen by.
 
 References
 ----------
@@ -121,8 +121,8 @@ def train_perceptual(
         differ from the manifest, or a checkpoint from the recipe.
     """
     check_new(out, force)
-    found = load_restorer(start)
-    channels = found.config.channels
+    original = load_restorer(start)
+    channels = original.config.channels
     terms = perceptual_terms(start, manifest, config)
     config = replace(config, predictors=config.predictors or USUAL[channels])
     where = own_device(device)
@@ -130,22 +130,22 @@ def train_perceptual(
     scores = {name: score.to(where) for name, score in scores.items()}
     trained = QFLoss(list(scores["score"].predictors), config.variants)
     _check_predictors(scores, str(start), channels, config)
-    model = fresh(type(found), found.config, config.seed, start)
+    model = fresh(type(original), original.config, config.seed, start)
     pools = [list(read_pixels(s, root, channels)) for s in manifest.split("train")]
     shares = [s.weight for s in manifest.split("train")]
     held_out = [image for s in manifest.split("val") for image in read_pixels(s, root, channels)]
     held_out = [held_out[k] for k in spread(range(len(held_out)), config.most)]
     _check_images(pools, held_out, manifest.name, config.patch, max(map(_least, scores.values())), config.judge)
-    model, untuned = (network.to(where).to(memory_format=torch.channels_last) for network in (model, found))  # pyright: ignore[reportCallIssue]
+    model, untuned = (network.to(where).to(memory_format=torch.channels_last) for network in (model, original))  # pyright: ignore[reportCallIssue]
     draws = RestorerTrainConfig(batch=config.batch, patch=config.patch, worst=config.worst, best=config.best)
     qualities = sorted({config.worst, config.best})
     before = figures(untuned, held_out, scores, qualities)
 
     def loss(step: int) -> Tensor:
         rng = np.random.default_rng((config.seed, step))
-        given, truth, quantisation = (share(x).to(where) for x in draw_batch(pools, shares, rng, draws))
+        given, target, quantisation = (share(x).to(where) for x in draw_batch(pools, shares, rng, draws))
         restored = restored_half(model, given, quantisation)
-        cell = code(truth, quantisation) if config.cell else None  # what the file says; of truth no more is used
+        cell = code(target, quantisation) if config.cell else None  # as the file says; no more of the target is used
         with torch.no_grad():
             first = restored_half(untuned, given, quantisation) if config.anchor else None
         return tuning_loss(restored, given, first, cell, trained, config, step)
@@ -199,9 +199,9 @@ def tuning_loss(
     restored, given
         The network's output and its input, in [0, 1]; the score is that of the input's foreground.
     first
-        What the network gave before it was fine-tuned.
+        Output of the network before it was fine-tuned.
     cell
-        Of the compressed images; these two are needed where the recipe has a weight for them.
+        Quantisation cell of the compressed images; these two are needed where the recipe has a weight for them.
     score
         The predictors.
     config, step
@@ -248,7 +248,7 @@ def figures(
         Predictors by the name of their figure, 0–100, on the foreground of the JPEG image.
     qualities
         JPEG qualities of those figures, and of `outside`, the share of coefficients outside the quantisation cell, and
-        `hue`, the shift of hues from the truth in degrees (RGB).
+        `hue`, the shift of hues from the target in degrees (RGB).
 
     Returns
     -------
@@ -257,18 +257,18 @@ def figures(
     where = next(model.parameters()).device
     values: dict[str, list[float]] = {}
     for pixels in images:
-        truth = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(where) / 255
-        truth = centre(truth, [min(SIDE, n) // GRID * GRID for n in truth.shape[2:]])
-        several = truth.expand(len(qualities), -1, -1, -1)
+        target = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(where) / 255
+        target = centre(target, [min(SIDE, n) // GRID * GRID for n in target.shape[2:]])
+        several = target.expand(len(qualities), -1, -1, -1)
         given = compress(several, qualities)
-        steps = torch.stack([tables(q, truth.shape[1]) for q in qualities]).to(where)
+        steps = torch.stack([tables(q, target.shape[1]) for q in qualities]).to(where)
         restored = to_8bit(restore(model, given, steps, half=True))
         foreground = find_foreground(given)
-        found = {name: 100 * (1 - score(restored, mask=foreground)) for name, score in scores.items()}
-        found["outside"] = outside(restored, code(several, steps)).mean()
-        if truth.shape[1] == 3 and not (shift := hue_shift(restored, truth).mean()).isnan():  # of what has colours
-            found["hue"] = shift
-        for name, value in found.items():
+        measured = {name: 100 * (1 - score(restored, mask=foreground)) for name, score in scores.items()}
+        measured["outside"] = outside(restored, code(several, steps)).mean()
+        if target.shape[1] == 3 and not (shift := hue_shift(restored, target).mean()).isnan():  # of what has colours
+            measured["hue"] = shift
+        for name, value in measured.items():
             values.setdefault(name, []).append(value.item())
     return {name: float(np.mean(v)) for name, v in values.items()} | validate(model, images, SIDE, LOW)
 
@@ -281,13 +281,13 @@ def centre(images: Float[Tensor, "b ch h w"], shape: Sequence[int]) -> Float[Ten
 
 def _hashes(config: PerceptualConfig) -> dict[str, str]:
     """Hashes of the predictors and the judge, by name."""
-    found = {name: content_hash(weights.find(name)) for name in config.predictors}
+    hashes = {name: content_hash(weights.find(name)) for name in config.predictors}
     if not config.judge:
-        return found
+        return hashes
     judge = content_hash(weights.find(config.judge))
-    if judge in found.values():
+    if judge in hashes.values():
         raise ValueError(f"judge {config.judge!r} is among the predictors of the loss: choose an independent one")
-    return found | {config.judge: judge}
+    return hashes | {config.judge: judge}
 
 
 def _least(score: QFLoss) -> int:

@@ -62,8 +62,8 @@ def train(
 ) -> Path:
     """Train on a manifest's training split and write `out`; resume from `out` + `.checkpoint` if that exists.
 
-    The card of the weights holds the `curve` of the training: at each checkpoint its step, the loss since the last one,
-    and the errors on images that are held out and (`train_…`) on some that are not.
+    The metadata of the weights hold the `curve` of the training: at each checkpoint its step, the loss since the last
+    one, and the errors on images that are held out and (`train_…`) on some that are not.
 
     Parameters
     ----------
@@ -164,5 +164,5 @@ def validate(model: Any, images: list[np.ndarray], size: int = VALIDATED, seed: 
         if model.config.head == "classes":
             right += (likely_class(model, batch).cpu() == nearest_class(torch.from_numpy(qualities))).tolist()
     error = np.concatenate(errors)
-    found = {"mae": float(error.mean()), "within2": float((error <= 2).mean())}
-    return found | ({"right": float(np.mean(right))} if right else {})
+    figures = {"mae": float(error.mean()), "within2": float((error <= 2).mean())}
+    return figures | ({"right": float(np.mean(right))} if right else {})

@@ -118,14 +118,14 @@ def tune_modl(
     pools, shares = [list(read_slices(s, root)[0]) for s in sources], [s.weight for s in sources]
     held_out = [image for s in manifest.split("val") for image in read_slices(s, root)[0]]
     problems = validation_problems([[image] for image in held_out[:3]]) if held_out else {}
-    judge = QFLoss(config.predictors, config.variants).to(where) if config.lam else None
+    quality_loss = QFLoss(config.predictors, config.variants).to(where) if config.lam else None
 
     def loss(step: int) -> Tensor:
         model.denoiser.eval()  # its statistics are of all unrolls, and of one each batch would spoil them
         rng = np.random.default_rng((config.seed, step))
         problem = draw(pools, shares, rng, config)
         with torch.autocast(where.type, dtype=torch.bfloat16):
-            return tuning_loss(model, problem, config, judge, rng)
+            return tuning_loss(model, problem, config, quality_loss, rng)
 
     return fit(
         model, out, config, loss=loss, validate=lambda average: validate(average, problems),  # pyright: ignore[reportArgumentType]
@@ -140,7 +140,7 @@ def tune_modl(
 
 
 def tuning_terms(start: str | Path, manifest: Manifest, config: TuneConfig) -> dict[str, Any]:
-    """All that a fine-tuning depends on, as the card of its weights has it."""
+    """All that a fine-tuning depends on, as the metadata of its weights have it."""
     return weights.config_dict(config) | {
         "manifest": manifest.sha256,
         "start": origin(start),
@@ -164,7 +164,7 @@ def draw(
 
 
 def tuning_loss(
-    model: recon.MoDL, problem: Problem, config: TuneConfig, judge: QFLoss | None, rng: np.random.Generator
+    model: recon.MoDL, problem: Problem, config: TuneConfig, quality_loss: QFLoss | None, rng: np.random.Generator
 ) -> Float[Tensor, ""]:
     """The objective, and `lam` times what the score misses in the magnitude image.
 
@@ -183,14 +183,14 @@ def tuning_loss(
     if config.objective == "supervised":
         loss = (_norm(image - target, 2) / _norm(target, 2)).mean()
     else:
-        found, measured = Sense(asked, csm)(image), kspace * asked
-        loss = torch.stack([_norm(found - measured, p) / _norm(measured, p) for p in (1, 2)]).mean()
+        predicted, measured = Sense(asked, csm)(image), kspace * asked
+        loss = torch.stack([_norm(predicted - measured, p) / _norm(measured, p) for p in (1, 2)]).mean()
     loss = pooled(loss, len(image))
-    if judge is None:
+    if quality_loss is None:
         return loss
     shown = unit_range(image.abs())
     foreground = find_foreground(shown)
-    missing = judge(shown, mask=foreground, seed=int(rng.integers(2**31)))
+    missing = quality_loss(shown, mask=foreground, seed=int(rng.integers(2**31)))
     return loss + config.lam * pooled(missing, foreground.flatten(1).any(1).sum())
 
 
@@ -202,7 +202,7 @@ def hold_out(
     Parameters
     ----------
     mask
-        What was measured.
+        Mask of the measured samples.
     share
         Part of what was measured outside the centre, above 0 and below 1.
     keep_center

@@ -151,7 +151,7 @@ def test_position_of_the_jpeg_grid_matters_little(compressed):
 @pytest.fixture(scope="module")
 def modl():
     """Fast, as `mriqf recon` runs it."""
-    return recon.fast(trained("modl-knee"))
+    return recon.for_inference(trained("modl-knee"))
 
 
 @pytest.mark.parametrize(("family", "acceleration"), [("random", 4), ("equispaced", 6)])
@@ -207,7 +207,7 @@ def test_undersampling_lowers_the_score_of_mr(mri, measured, method):
 
 def test_undersampling_lowers_the_score_of_images_that_modl_made(mri, measured):
     # Up to R = 4: at 8 this head's score rises again by two points, as the model card warns.
-    modl = recon.fast(trained("modl-knee"))
+    modl = recon.for_inference(trained("modl-knee"))
     problems = [measured[r] for r in (1, 2, 4)]
     with torch.no_grad():
         assert falls([value(modl(p.kspace, p.sense).abs()[0, 0].numpy(), mri) for p in problems])

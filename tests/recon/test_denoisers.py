@@ -2,7 +2,7 @@ import pytest
 import torch
 from properties import check_batch_invariant, check_finite_gradient, check_homogeneous, complex_normal, relative_error
 
-from recon import MoDL, MoDLConfig, Sense, VarNet, VarNetConfig, fast, masks, surface_coils
+from recon import MoDL, MoDLConfig, Sense, VarNet, VarNetConfig, for_inference, masks, surface_coils
 from recon.denoisers import UNetDenoiser
 
 SHAPE = (24, 32)
@@ -57,7 +57,7 @@ def test_networks_have_the_properties_of_reconstructions(name):
     check_batch_invariant(reconstruct, KSPACE, rtol=1e-3)
     assert torch.equal(reconstruct(KSPACE), reconstruct(KSPACE * SENSE.mask))
     assert not reconstruct(0 * KSPACE).any() or name == "varnet"  # whose regularisers have biases
-    assert relative_error(fast(network)(KSPACE, SENSE), reconstruct(KSPACE)) < 0.02
+    assert relative_error(for_inference(network)(KSPACE, SENSE), reconstruct(KSPACE)) < 0.02
 
 
 @pytest.mark.parametrize("name", ["modl", "varnet"])

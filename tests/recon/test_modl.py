@@ -10,7 +10,7 @@ from properties import (
 )
 from torch import nn
 
-from recon import MoDL, MoDLConfig, Sense, birdcage, fast, masks
+from recon import MoDL, MoDLConfig, Sense, birdcage, for_inference, masks
 
 B, C, H, W = 3, 4, 24, 32
 SMALL = MoDLConfig(unrolls=3, features=8)
@@ -151,12 +151,12 @@ def test_memory_does_not_grow_with_solver_steps(cg_iter):
 def test_fast_gives_the_same_image():
     model = network()
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    quick = fast(model)
+    quick = for_inference(model)
     assert relative_error(quick(kspace(), SENSE), model(kspace(), SENSE)) < 5e-3
     assert not any(isinstance(m, nn.BatchNorm2d) for m in quick.modules())
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     with pytest.raises(ValueError, match=r"training mode: call eval\(\) first"):
-        fast(MoDL(SMALL))
+        for_inference(MoDL(SMALL))
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ STUDIES = (  # command, package in mriqf.studies, help
     ("opinion", "opinion", "Scores against human opinion of JPEGs."),
     ("prior", "restorers.prior", "Deep image prior on JPEG photographs."),
     ("pretext", "transfer", "Does reading JPEG first help MR?"),
+    ("claims", "benchmark", "Twelve claims, with bars fixed before."),
 )
 PACKAGES = {name: f"mriqf.studies.{package}" for name, package, _ in STUDIES}
 
 app = App(name="study", help="Carry out a study: table, figures and an answer in one folder; resumable.")
 for name, _, text in STUDIES:
     app.command(f"mriqf.commands.study.run:{name}", name=name, help=text)
-app.command("mriqf.commands.study.claims:claims", name="claims", help="Twelve claims, with bars fixed before.")
 app.command("mriqf.commands.study.summary:summary", name="summary", help="The report's claims, from these studies.")
 app.command("mriqf.commands.study.summary:summary", name="report", show=False)  # its name in earlier releases

@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
 from importlib import import_module
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from mriqf.commands.options import choose_device, say, set_threads
 from mriqf.commands.study import PACKAGES
 from mriqf.io import atomic_path
-from mriqf.studies._frame.study import Drawing, Options, Study, read_source
+from mriqf.studies._frame.study import Options, Study, read_source
 from mriqf.studies._frame.table import Table, Task
 
 
@@ -40,7 +40,8 @@ def command(study: Study) -> Callable[..., int]:
             bound.apply_defaults()
             for table, tasks in study.run(*bound.args, **{k: _placed(v) for k, v in bound.kwargs.items()}):
                 carry_out(table, tasks)
-        return conclude(options.out, study.answer, study.figures, study.tables)
+        conclude(study, options)
+        return 0
 
     run.__signature__ = signature.replace(parameters=[first, *others])  # pyright: ignore[reportAttributeAccessIssue]
     return run
@@ -57,28 +58,22 @@ def carry_out(table: Table, tasks: Sequence[Task]) -> None:
             bar.update(count - bar.n)
 
 
-def conclude(
-    folder: Path,
-    answer: Callable[..., str],
-    figures: Iterable[tuple[Any, ...]],
-    tables: Sequence[str] = ("rows.csv",),
-) -> int:
-    """Draw every figure and write `answer.md`, from files of the study alone; the answer goes to standard output too.
+def conclude(study: Study, options: Options) -> None:
+    """Draw every figure and write `answer.md`, from files of the study alone; or write `comparison.md` of several runs.
 
-    Returns
-    -------
-    0.
+    The text goes to standard output too.
     """
-    columns = [read_source(folder / name) for name in tables]
-    for figure in (Drawing(*figure) for figure in figures):
-        if figure.drawable(source := folder / figure.source):
-            with atomic_path(folder / figure.name, force=True) as temporary:
-                figure.draw(read_source(source), temporary)
-    text = answer(*columns)
-    with atomic_path(folder / "answer.md", force=True) as temporary:
+    folder, name = options.out, "comparison.md"
+    if (text := study.compare(options)) is None:
+        columns, name = [read_source(folder / table) for table in study.tables], "answer.md"
+        for figure in study.figures:
+            if figure.drawable(source := folder / figure.source):
+                with atomic_path(folder / figure.name, force=True) as temporary:
+                    figure.draw(read_source(source), temporary)
+        text = study.answer(*columns)
+    with atomic_path(folder / name, force=True) as temporary:
         temporary.write_text(text.rstrip() + "\n", encoding="utf-8")
     print(text.rstrip())  # noqa: T201
-    return 0
 
 
 def _placed(options: Any) -> Any:

@@ -13,9 +13,9 @@ def is_trained(path: Path, terms: Mapping[str, Any]) -> bool:
     Parameters
     ----------
     path
-        Of the weights.
+        Weights file.
     terms
-        What the recipe in their card must say; it may say more.
+        Recipe that the metadata of the weights must have; they may say more.
 
     Raises
     ------

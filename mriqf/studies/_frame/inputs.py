@@ -59,7 +59,7 @@ def read_inputs(
     split
         Part of a manifest: train, val or test.
     kspace
-        Whether files of raw data are wanted as k-space, rather than as the images that they hold as well.
+        Read files of raw data as k-space, rather than as the images that they hold as well.
     most
         Subjects of a data set, evenly spaced; all if not given.
     skip
@@ -72,7 +72,7 @@ def read_inputs(
     ValueError
         If nothing can be read, a name stands for two inputs, or a file is not that of its manifest.
     """
-    found: list[Subject] = []
+    subjects: list[Subject] = []
     hashes = {}
     for path in map(Path, paths):
         if path.suffix == ".toml":
@@ -88,27 +88,27 @@ def read_inputs(
             for source in sources:
                 verify(source, root)
                 if source.subject is None and source.files is None and (root / source.path).suffix == ".npz":
-                    found += _archive(source, root, kspace)
+                    subjects += _archive(source, root, kspace)
                 elif source.subject is None:
                     for file in source.find(root):
-                        found += [
+                        subjects += [
                             replace(s, dataset=source.dataset or s.dataset) for s in _path(file, kspace, skip, passed)
                         ]
-            found += _stacks([s for s in sources if s.subject is not None], root, kspace)
+            subjects += _stacks([s for s in sources if s.subject is not None], root, kspace)
         else:
-            found += _path(path, kspace, skip, passed)
+            subjects += _path(path, kspace, skip, passed)
             hashes[path.name] = content_hash(path if path.exists() else path.with_name(f"{path.name}.cfl"))
-    names = [(s.dataset, s.name) for s in found]
+    names = [(s.dataset, s.name) for s in subjects]
     if twice := next((n for n in names if names.count(n) > 1), None):
         raise ValueError(f"{'/'.join(twice)} stands for two inputs: rename one, or put them into folders")
-    if not found:
+    if not subjects:
         raise ValueError("no inputs: name files, folders or manifests")
     if most is not None:
         kept = {}
-        for subject in found:
+        for subject in subjects:
             kept.setdefault(subject.dataset, []).append(subject)
-        found = [group[i] for group in kept.values() for i in spread(range(len(group)), most)]
-    return Inputs(tuple(found), hashes)
+        subjects = [group[i] for group in kept.values() for i in spread(range(len(group)), most)]
+    return Inputs(tuple(subjects), hashes)
 
 
 def _archive(source: Source, root: Path, kspace: bool) -> Iterator[Subject]:

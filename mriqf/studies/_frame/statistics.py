@@ -25,10 +25,10 @@ def by_group(
 
 def group_rows(groups: Sequence[Shaped[np.ndarray, " n"]]) -> list[np.ndarray]:
     """Indices of the rows of each group, groups in the order of their first row."""
-    found: dict[tuple, list[int]] = {}
+    rows_by_key: dict[tuple, list[int]] = {}
     for row, key in enumerate(zip(*(g.tolist() for g in groups), strict=True)):
-        found.setdefault(key, []).append(row)
-    return [np.array(rows) for rows in found.values()]
+        rows_by_key.setdefault(key, []).append(row)
+    return [np.array(rows) for rows in rows_by_key.values()]
 
 
 def bootstrap(
@@ -51,12 +51,12 @@ def bootstrap(
     if len(rows) < 3:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
-    found = []
+    resampled = []
     for _ in range(n):
         drawn = np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])
-        found.append(statistic(*(v[drawn] for v in values)))
+        resampled.append(statistic(*(v[drawn] for v in values)))
     tail = 50 * (1 - coverage)
-    known = np.array(found)[np.isfinite(found)]
+    known = np.array(resampled)[np.isfinite(resampled)]
     if not known.size:
         return float("nan"), float("nan")
     low, high = np.percentile(known, (tail, 100 - tail))

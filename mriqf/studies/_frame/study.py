@@ -103,6 +103,8 @@ class Study:
     """Markdown; takes the tables that `tables` names."""
     figures: Sequence[Drawing]
     tables: tuple[str, ...] = ("rows.csv",)
+    compare: Callable[[Any], str | None] = lambda _: None
+    """Markdown of several runs, made of the options; replaces figures and answer unless it is None."""
 
 
 def keep_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -44,7 +44,7 @@ class Table:
     Attributes
     ----------
     folder
-        Of the study; made if missing.
+        Folder of the study; made if missing.
     key
         Columns that tell one row from another.
     columns
@@ -92,8 +92,8 @@ class Table:
                 raise ValueError(f"{self.folder} has rows of an unknown study: choose another folder")
             with atomic_path(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-        elif (found := path.read_text(encoding="utf-8")) != text:
-            raise ValueError(f"{self.folder} holds {_difference(found, self.metadata)}: give that, or another folder")
+        elif (stored := path.read_text(encoding="utf-8")) != text:
+            raise ValueError(f"{self.folder} holds {_difference(stored, self.metadata)}: give that, or another folder")
 
     def _mend(self) -> set[tuple[str, ...]]:
         """Keys of the rows that are there, after cutting off a last line that was not written whole."""
@@ -189,10 +189,10 @@ def _cell(value: Value) -> str:
     return str(value)
 
 
-def _difference(found: str, metadata: Mapping[str, Any]) -> str:
+def _difference(stored: str, metadata: Mapping[str, Any]) -> str:
     """The first thing in which a folder's study is another."""
     try:
-        old = json.loads(found)
+        old = json.loads(stored)
     except ValueError:
         return "no readable study.json"
     for name in sorted(old.keys() | metadata.keys()):

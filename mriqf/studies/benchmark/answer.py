@@ -23,16 +23,16 @@ from mriqf.studies.benchmark.evidence import (
 )
 from mriqf.studies.benchmark.order import better_reconstruction, monotone, steps
 from mriqf.studies.benchmark.tracking import across_families, across_subjects, family_of_sets, within_slice
-from mriqf.studies.benchmark.uses import false_alarms, fast, localises, predicts_rate, reads_jpeg
+from mriqf.studies.benchmark.uses import false_alarms, localises, predicts_rate, reads_jpeg, speed
 
 EVIDENCE: Sequence[Callable[[Columns], list[Finding]]] = (
     within_slice, across_subjects, across_families, monotone, better_reconstruction, absolute, intervals,
-    false_alarms, localises, predicts_rate, reads_jpeg, fast,
+    false_alarms, localises, predicts_rate, reads_jpeg, speed,
 )  # fmt: skip
 COMPARED = ("all", "seen", "unseen mean", "unseen", "pairs", "degraded")
 """Measures in which the one on trial is compared with the best classical measure."""
 GAPS = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, float("inf"))
-"""Of NRMSE, between which the curve of claim 4 has its points."""
+"""Edges in NRMSE of the bins of claim 4's curve."""
 
 
 def findings(table: Columns) -> list[Finding]:
@@ -142,7 +142,7 @@ def _notes(claim: Claim, mine: Sequence[Finding], table: Columns) -> list[str]:
 
 
 def _others(mine: Sequence[Finding], table: Columns) -> list[str]:
-    """What the other weights come to."""
+    """Overall figures of the other weights."""
     lines = []
     for metric in metric_names(table)[1:]:
         known = [f for f in mine if metric in f.estimates and metric.startswith("score ")]
@@ -190,7 +190,7 @@ def rises(table: Columns, metric: str) -> list[tuple[str, float, float, float, f
     Returns
     -------
     list
-        What and which data, the two levels, by how many points the mean score rises, and the mean NRMSE.
+        Metric, data, the two levels, the rise of the mean score in points, and the mean NRMSE.
     """
     steps_up = []
     for part, column in (("degraded", "family"), ("recon", "method")):

@@ -36,7 +36,7 @@ class Claim:
     text: str
     protocol: str
     bars: dict[str, Bar | None]
-    """Of each measure."""
+    """Bar of each measure."""
 
 
 CLAIMS = (
@@ -153,9 +153,9 @@ CLAIMS = (
     ),
 )
 GAP = 0.01
-"""Of NRMSE: smaller differences of adjacent levels are not asked for (claim 4)."""
+"""Difference in NRMSE below which adjacent levels are not compared (claim 4)."""
 CLEAR = 0.005
-"""Of NRMSE: pairs of methods that differ by more are reported by themselves (claim 5)."""
+"""Difference in NRMSE above which pairs of methods are reported by themselves (claim 5)."""
 ALARM = 0.05
 """Share of clean training slices below the threshold that is reported beside the intervals (claim 8)."""
 LEAST_ERROR = 0.01

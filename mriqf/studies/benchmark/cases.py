@@ -89,7 +89,7 @@ def at_own_resolution(case: Case, target: Image) -> Case:
 def reconstructed(solved: Solved) -> dict[str, Case]:
     """Reconstructions of one measurement, by method."""
     return {
-        name: at_own_resolution(compare(image, solved.truth), solved.truth) for name, image in solved.images.items()
+        name: at_own_resolution(compare(image, solved.target), solved.target) for name, image in solved.images.items()
     }
 
 
@@ -179,7 +179,7 @@ CHANGES: Mapping[str, Callable[[Image, np.random.Generator], Other]] = {
     "noise × 0.5": _quieter,
     "noise × 2": _noisier,
 }
-"""What a clean slice is put through. Noise × 2 adds complex Gaussian noise of √3 times the slice's own. Noise × 0.5
+"""Changes of a clean slice. Noise × 2 adds complex Gaussian noise of √3 times the slice's own. Noise × 0.5
 cannot be had from one measurement at the same resolution: the slice is averaged over 2×2 pixels, which halves white
 noise, and the matrix with it."""
 UNCHANGED = ("scale × 0.1", "scale × 10", "padded × 1.5", "flipped up-down", "flipped left-right", "transposed")
@@ -215,7 +215,7 @@ def flawed(target: Image, kind: str, quadrant: int, seed: int) -> Flaw:
     quadrant
         0 to 3: of the object's bounding box.
     seed
-        Of coils, phase and noise, or of the lesion's place and size.
+        Seed of coils, phase and noise, or of the lesion's place and size.
     """
     from scipy.ndimage import gaussian_filter
 

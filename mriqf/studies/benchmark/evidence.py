@@ -1,4 +1,4 @@
-"""What the evidence for all claims shares: metrics, sets, intervals, from the table alone.
+"""Metrics, sets and intervals that all claims share, from the table alone.
 
 Predictors are held to their sign: a score that rises with the error counts against them. A classical measure gets the
 sign that suits it best on the very rows that it is judged on, and so looks better here than it could in use.
@@ -21,7 +21,7 @@ from mriqf.studies.jpeg_report.acceleration.answer import CURVE, curves
 RIDGE = "ridge"
 SLICE = ("dataset", "subject", "slice")
 DRAWS = 200
-"""Of the bootstrap."""
+"""Samples of the bootstrap."""
 UNKNOWN = float("nan")
 LATER = ("noise",)
 """Columns that tables of earlier versions do not have."""
@@ -56,10 +56,10 @@ class Finding:
     estimates: dict[str, Estimate]
     """By the metrics' columns."""
     rises: bool = True
-    """Whether a larger figure is a better one."""
+    """A larger figure is a better one."""
     form: str = ".3f"
     target: float | None = None
-    """What the figure should be, where more is not better."""
+    """Best value of the figure, where more is not better."""
 
     @property
     def bar(self) -> Bar | None:
@@ -67,7 +67,7 @@ class Finding:
         return claim(self.claim).bars[self.measure]
 
     def verdict(self, metric: str) -> str:
-        """Of a metric against the bar; empty where there is none."""
+        """Verdict on a metric against the bar; empty where there is none."""
         value = self.estimates[metric].value if metric in self.estimates else UNKNOWN
         return "" if self.bar is None else self.bar.verdict(value)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.benchmark.absolute import error_rows, predictions
 from mriqf.studies.benchmark.answer import GAPS, gap_curve
@@ -30,15 +31,13 @@ LEAST = 5e-3  # of the errors drawn
 METHODS = {"zero-filled": "tab:gray", "cg-sense": "tab:blue", "l1-wavelet": "tab:orange", "modl": "tab:green"}
 COLOURS = (*(f"C{k}" for k in range(10)), "black", "gold", "navy")
 DOTS = 500
-"""Of calibration's intervals, so that single ones can be seen."""
+"""Most intervals of a calibration that are drawn, so that single ones can be seen."""
 
 
 def draw_claims(table: Columns, path: Path) -> None:
     """Score against NRMSE by family and by method, order, calibration, and places."""
-    from matplotlib.figure import Figure
-
     prepared = prepare(table)
-    figure = Figure(figsize=(15, 9.4), layout="constrained")
+    figure = new_figure(15, 9.4)
     axes = figure.subplots(2, 3)
     _families(axes[0, :2], prepared)
     _methods(axes[0, 2], prepared)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mriqf.io import atomic_path
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.inputs import Subject
 from mriqf.studies._frame.table import Columns, read_table
 from mriqf.studies.benchmark import cases
@@ -17,9 +18,9 @@ from mriqf.studies.benchmark.plan import KEY, BenchmarkConfig, Data
 from mriqf.studies.jpeg_report.acceleration.measure import find_methods, reconstruct
 
 SHOWN = 4
-"""Of errors that were expected too small, and of those expected too large."""
+"""Images with the error most underestimated, and as many with it most overestimated."""
 FLOOR = 0.01
-"""Of NRMSE: below it nobody minds how wrong the ratio is."""
+"""NRMSE below which the ratio of errors does not matter."""
 FILE = "failures.npz"
 
 
@@ -59,9 +60,9 @@ def keep_failures(
     Parameters
     ----------
     folder
-        Of the study.
+        Folder of the study.
     data, config, metrics, images
-        Of the run.
+        Inputs and settings of the run.
     """
     kept: dict[str, np.ndarray] = {}
     for number, (key, nrmse, expected) in enumerate(worst(read_table(folder / "rows.csv"))):
@@ -96,15 +97,13 @@ def _case(key: dict, subject: Subject, config: BenchmarkConfig, images: Path | N
 
 def draw_failures(table: Columns, path: Path) -> None:  # noqa: ARG001 (one signature for all figures)
     """Image, map and true error of each, from the file beside the table."""
-    from matplotlib.figure import Figure
-
     file = path.parent / FILE
     kept = {}
     if file.exists():
         with np.load(file, allow_pickle=False) as archive:
             kept = dict(archive)
     count = len({name.split("/")[0] for name in kept})
-    figure = Figure(figsize=(max(2.1 * count + 0.8, 6), 7.2), layout="constrained")
+    figure = new_figure(max(2.1 * count + 0.8, 6), 7.2)
     if not count:
         figure.suptitle("No image whose error was expected, and known, was kept")
         figure.savefig(path, dpi=110, format="png")

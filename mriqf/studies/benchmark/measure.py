@@ -41,7 +41,7 @@ def tasks(data: Data, config: BenchmarkConfig, metrics: Metrics, images: Path | 
     Parameters
     ----------
     data, config, metrics
-        Of the run.
+        Inputs and settings of the run.
     images
         Folder that keeps reconstructions, which the study of R shares.
 

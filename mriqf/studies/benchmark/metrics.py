@@ -25,7 +25,7 @@ EXPECTED = (
     "nrmse_expected", "nrmse_low", "nrmse_high", "ssim_expected", "ssim_low", "ssim_high",
     "acceleration_expected", "acceleration_low", "acceleration_high", "distance", "in_domain",
 )  # fmt: skip
-"""What the first weights' calibration says of an image; numbers are given inside its domain alone."""
+"""Estimates by the first weights' calibration, given inside its domain alone."""
 PLAIN_MAPS = ("intensity", "gradient")
 """Maps that know nothing of errors, beside those of the predictors: the image and its gradient, smoothed."""
 _SIGMA = 6.0  # pixels, as the local error is smoothed
@@ -40,7 +40,7 @@ class Metrics:
     left_out: Mapping[str, Predictor]
     """By the family that each was not trained on."""
     calibration: Calibration | None
-    """Of the first weights, if they have one."""
+    """Calibration of the first weights, if they have one."""
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Values:
 
     row: dict[str, float]
     errors: dict[str, Float[np.ndarray, "h w"]]
-    """Of each map, larger where more is thought to be wrong."""
+    """Error map by name, larger where the error is thought to be larger."""
     first: SliceScore
     """By the first weights."""
 

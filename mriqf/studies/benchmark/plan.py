@@ -32,21 +32,21 @@ class BenchmarkConfig:
     left_out: tuple[str, ...] = ()
     """Networks trained without one family, in files called without-<family>; each is measured on that one alone."""
     parts: tuple[str, ...] = PARTS
-    """What is measured now, of speed, clean, local, jpeg, degraded, recon, traps; others may follow in the folder."""
+    """Parts to measure now, of speed, clean, local, jpeg, degraded, recon, traps; others may follow in the folder."""
     slices: int = 4
-    """Of each set, degraded and changed: spread over its subjects, at least one of each."""
+    """Slices of each set, degraded and changed: spread over its subjects, at least one of each."""
     training_slices: int = 12
-    """Of all training subjects together, for what is fitted for the classical measures; reconstructed half as many."""
+    """Slices of all training subjects, to fit the classical measures on; reconstructed half as many."""
     levels: int = 5
     """Severities of each family, evenly from 0 to 1."""
     families: tuple[str, ...] = FAMILIES
-    """Of degradations."""
+    """Families of degradations."""
     accelerations: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8)
     """Nominal undersampling rates R."""
     masks: tuple[str, ...] = ("random", "equispaced", "poisson")
     """Families of sampling masks."""
     masks_each: int = 1
-    """How many of them each slice gets, by turns."""
+    """Families that each slice gets, by turns."""
     methods: tuple[str, ...] = ("zero-filled", "cg-sense", "l1-wavelet", "modl")
     """Reconstructions."""
     modl: str = "modl"
@@ -54,7 +54,7 @@ class BenchmarkConfig:
     varnet: str = ""
     """Path of the weights of a VarNet, for the method ``varnet``."""
     recon_slices: int = 4
-    """Of each set, reconstructed and flawed: spread over its subjects."""
+    """Slices of each set, reconstructed and flawed: spread over its subjects."""
     recon_seeds: int = 1
     """Draws of mask, coils, phase and noise for each slice."""
     flaws: int = 2

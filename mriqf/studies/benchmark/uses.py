@@ -35,7 +35,7 @@ BARRED = ("blur", "aliasing")
 ALL = "ridge on all that is said"
 CONSTANT = "constant (median R)"
 HEADS = ("nrmse_expected", "nrmse_low", "nrmse_high", "ssim_expected", "acceleration_expected", "distance")
-"""What the first weights say of an image beside the score."""
+"""Columns that the first weights give beside the score."""
 CORRECT = 2
 """Points within which a quality is read right."""
 
@@ -215,7 +215,7 @@ def reads_jpeg(table: Columns) -> list[Finding]:
     return findings
 
 
-def fast(table: Columns) -> list[Finding]:
+def speed(table: Columns) -> list[Finding]:
     """Claim 12."""
     rows = held_out(table, "speed")
     findings = []

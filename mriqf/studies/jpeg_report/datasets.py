@@ -19,6 +19,7 @@ from jaxtyping import Float, Shaped
 from mriqf.cli import Flat
 from mriqf.io import Volume
 from mriqf.scoring.scorer import Scorer, check_channels
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.inputs import Inputs, read_inputs
 from mriqf.studies._frame.reporting import Claim, claims_table, markdown_table
 from mriqf.studies._frame.statistics import bootstrap, group_rows
@@ -66,15 +67,15 @@ def tasks(inputs: Inputs, config: DatasetConfig, report: Callable[[str], None]) 
     scorers = {1: Scorer(config.gray_weights, calibration=None), 3: Scorer(config.rgb_weights, calibration=None)}
     for channels, scorer in scorers.items():
         check_channels(channels, scorer.predictor)
-    found = []
+    pending = []
     for subject in inputs.subjects:
         volume = subject.data
         if not isinstance(volume, Volume):
             raise ValueError(f"{subject.name} is raw data: reconstruct it first")
         scorer, indices = scorers[volume.channels], subject.slices(config.slices)
         keys = tuple((subject.dataset, subject.name, index, scorer.predictor.name) for index in indices)
-        found.append(Task(keys, functools.partial(_measure, volume, indices, scorer, report)))
-    return found
+        pending.append(Task(keys, functools.partial(_measure, volume, indices, scorer, report)))
+    return pending
 
 
 def _measure(
@@ -149,12 +150,12 @@ def datasets(columns: Columns) -> list[Scores]:
     ValueError
         If no image has a score.
     """
-    found = []
+    scores = []
     for rows in group_rows([columns["dataset"], columns["weights"]]):
         part = {name: column[rows] for name, column in columns.items()}
         valid = np.isfinite(part["score"])
         if valid.any():
-            found.append(
+            scores.append(
                 Scores(
                     dataset=str(part["dataset"][0]),
                     weights=str(part["weights"][0]),
@@ -166,9 +167,9 @@ def datasets(columns: Columns) -> list[Scores]:
                     n_missing=int((~valid).sum()),
                 )
             )
-    if not found:
+    if not scores:
         raise ValueError("no image has a score: give others")
-    return sorted(found, key=lambda s: (s.weights, s.score.mean()))
+    return sorted(scores, key=lambda s: (s.weights, s.score.mean()))
 
 
 def claims(columns: Columns) -> list[Claim]:
@@ -176,18 +177,18 @@ def claims(columns: Columns) -> list[Claim]:
     return _claims(datasets(columns))
 
 
-def _claims(found: list[Scores]) -> list[Claim]:
-    pairs = [(a, b) for a in found for b in found if a.weights == b.weights and a.lossy and not b.lossy]
+def _claims(scores: list[Scores]) -> list[Claim]:
+    pairs = [(a, b) for a in scores for b in scores if a.weights == b.weights and a.lossy and not b.lossy]
     below = sum(a.below(b) for a, b in pairs)
     measured = f"JPEG below lossless in {below} of {len(pairs)} pairs of data sets" if pairs else "no such pair here"
-    data = f"data sets: {len(found)}, images: {sum(len(s.score) for s in found)}"
+    data = f"data sets: {len(scores)}, images: {sum(len(s.score) for s in scores)}"
     says = "mean scores rank data sets by quality (LIVE < Flickr1024 < ImageNet, which are not at hand)"
     return [Claim("A6", says, measured, data, below == len(pairs) if pairs else None)]
 
 
 def answer(columns: Columns) -> str:
     """The study's answer, markdown."""
-    found = datasets(columns)
+    scores = datasets(columns)
     lines = [
         "# Mean score of data sets",
         "",
@@ -195,9 +196,9 @@ def answer(columns: Columns) -> str:
         "pixels show one; network alone: without that search. Mean ± sd over images, 95 % interval over subjects "
         "(none for fewer than three; a photograph is a subject).",
         "",
-        claims_table(_claims(found)),
+        claims_table(_claims(scores)),
         "",
-        _scores(found),
+        _scores(scores),
         "",
         "The report's numbers are of its own network and of other images, of which LIVE may hold distorted ones: "
         "beside ours they show the order of magnitude, and no more. Scores under different weights have no order.",
@@ -206,21 +207,21 @@ def answer(columns: Columns) -> str:
         f"the means differ by {RESOLUTION} or more, ≲ elsewhere:",
         "",
     ]
-    for weights in dict.fromkeys(s.weights for s in found):
-        group = [s for s in found if s.weights == weights]
+    for weights in dict.fromkeys(s.weights for s in scores):
+        group = [s for s in scores if s.weights == weights]
         signs = ("<" if low.below(high) else "≲" for low, high in itertools.pairwise(group))
         steps = (f" {sign} {s.dataset}" for sign, s in zip(signs, group[1:], strict=True))
         lines.append(f"- {weights}: {group[0].dataset}{''.join(steps)}")
-    lines += [f"- {s.dataset}: {s.n_missing} images could not be scored." for s in found if s.n_missing]
+    lines += [f"- {s.dataset}: {s.n_missing} images could not be scored." for s in scores if s.n_missing]
     return "\n".join(lines)
 
 
-def _scores(found: list[Scores]) -> str:
+def _scores(scores: list[Scores]) -> str:
     heads = [
         "data set", "weights", "files", "images (subjects)", "score", "interval", "network alone", "lattice found",
     ]  # fmt: skip
     rows = []
-    for s in found:
+    for s in scores:
         kind = "JPEG" if s.lossy else "JPEG in part" if s.jpeg.any() else "no JPEG"
         interval = "—" if np.isnan(s.interval[0]) else f"{s.interval[0]:.2f} to {s.interval[1]:.2f}"
         images = f"{len(s.score)} ({len(set(s.subject.tolist()))})"
@@ -239,12 +240,10 @@ def _spread(values: np.ndarray) -> str:
 
 def draw_histograms(columns: Columns, path: Path) -> None:
     """Histogram of each data set's scores, its mean as a line."""
-    from matplotlib.figure import Figure
-
-    found = datasets(columns)
-    figure = Figure(figsize=(7, 0.9 + 1.15 * len(found)), layout="constrained")
-    axes = figure.subplots(len(found), 1, squeeze=False, sharex=True)[:, 0]
-    for ax, s in zip(axes, found, strict=True):
+    scores = datasets(columns)
+    figure = new_figure(7, 0.9 + 1.15 * len(scores))
+    axes = figure.subplots(len(scores), 1, squeeze=False, sharex=True)[:, 0]
+    for ax, s in zip(axes, scores, strict=True):
         ax.hist(s.score, bins=np.arange(0, 102, 2), color="C3" if s.lossy else "C0")
         ax.axvline(s.score.mean(), color="black", linewidth=1, linestyle="--")
         ax.set_title(

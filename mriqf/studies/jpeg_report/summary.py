@@ -52,7 +52,7 @@ def report(folders: Mapping[str, Path | None], weights: Sequence[str]) -> str:
     Parameters
     ----------
     folders
-        Of the studies, by their names: `STUDIES`.
+        Folders of the studies, by their names: `STUDIES`.
     weights
         Predictors whose size and speed are measured now (A10).
 
@@ -61,11 +61,13 @@ def report(folders: Mapping[str, Path | None], weights: Sequence[str]) -> str:
     ValueError
         If a folder has no table.
     """
-    found = [c for name, folder in folders.items() if folder is not None for c in STUDIES[name](folder)]
-    found += [light(name) for name in weights]
+    measured = [c for name, folder in folders.items() if folder is not None for c in STUDIES[name](folder)]
+    measured += [light(name) for name in weights]
     order = list(SAYS)
-    missing = [Claim(name, says, "", "", None) for name, says in SAYS.items() if not any(_is(c, name) for c in found)]
-    ranked = sorted(found + missing, key=lambda c: next(k for k, name in enumerate(order) if _is(c, name)))
+    missing = [
+        Claim(name, says, "", "", None) for name, says in SAYS.items() if not any(_is(c, name) for c in measured)
+    ]
+    ranked = sorted(measured + missing, key=lambda c: next(k for k, name in enumerate(order) if _is(c, name)))
     return claims_table(ranked)
 
 

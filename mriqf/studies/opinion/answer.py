@@ -157,7 +157,7 @@ def best(pooled: dict[float, Scores]) -> Scores:
 
 def sections(columns: Columns) -> list[Section]:
     """Each data set; images that a study under way has not finished are left out."""
-    found = []
+    by_dataset = []
     for dataset in dict.fromkeys(columns["dataset"].tolist()):
         rows = where(columns, dataset=dataset)
         images, counts = np.unique(rows["image"], return_counts=True)
@@ -179,13 +179,13 @@ def sections(columns: Columns) -> list[Section]:
                     cluster=part["reference"],
                 )
             )
-        found.append(Section(str(dataset), better, tuple(scores)))
-    return found
+        by_dataset.append(Section(str(dataset), better, tuple(scores)))
+    return by_dataset
 
 
 def answer(columns: Columns) -> str:
     """The study's answer, markdown."""
-    found = sections(columns)
+    by_dataset = sections(columns)
     lines = [
         "# Scores and human opinion of JPEG images",
         "",
@@ -197,9 +197,9 @@ def answer(columns: Columns) -> str:
         "",
         "## Claims",
         "",
-        *claims(found),
+        *claims(by_dataset),
     ]
-    for section in found:
+    for section in by_dataset:
         lines += ["", f"## {section.dataset}: {section.n} images", "", *_about(section), "", _table(section)]
         if section.qairns:
             lines += ["", *_exponents(section)]
@@ -266,9 +266,9 @@ def _exponents(section: Section) -> Iterator[str]:
     )  # fmt: skip
 
 
-def claims(found: list[Section]) -> Iterator[str]:
+def claims(by_dataset: list[Section]) -> Iterator[str]:
     """Claims B2 and B3 with their rules, a line for each data set and QAIRN."""
-    pairs = [(section, rater) for section in found for rater in section.qairns]
+    pairs = [(section, rater) for section in by_dataset for rater in section.qairns]
     if not pairs:
         yield "No QAIRN was measured, so that the paper's claims B2 and B3 are not asked."
         return
@@ -286,7 +286,7 @@ def claims(found: list[Section]) -> Iterator[str]:
         "others' best is the mean, or where no exponent gains; open otherwise, as on a data set alone."
     )
     yield ""
-    yield from (_b3(*pair, found) for pair in pairs)
+    yield from (_b3(*pair, by_dataset) for pair in pairs)
 
 
 def _b2(section: Section, rater: str) -> str:
@@ -302,7 +302,7 @@ def _b2(section: Section, rater: str) -> str:
     return f"- {section.dataset}, {rater}: {verdict}. SRCC of γ2 {_signed(ours)}; {rest}."
 
 
-def _b3(section: Section, rater: str, found: list[Section]) -> str:
+def _b3(section: Section, rater: str, by_dataset: list[Section]) -> str:
     pooled = section.pooled(rater, PAPERS_MAP)
     mean, top = pooled[MEAN], best(pooled)
     better = sum(s.srcc > mean.srcc for s in pooled.values())
@@ -311,7 +311,7 @@ def _b3(section: Section, rater: str, found: list[Section]) -> str:
         gain = with_interval(top.over(mean), "+.3f")
         text += f", most p = {_exponent(top.exponent)} by {gain}, which is chosen on this very set"
     verdict = "open" if better else "**fails**"
-    if others := [s.pooled(rater, PAPERS_MAP) for s in found if s is not section and rater in s.qairns]:
+    if others := [s.pooled(rater, PAPERS_MAP) for s in by_dataset if s is not section and rater in s.qairns]:
         p = max(pooled, key=lambda p: (sum(other[p].srcc for other in others), p == MEAN))
         if p == MEAN:
             text += "; on the other data sets the mean is best"

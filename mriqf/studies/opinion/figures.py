@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mriqf.metrics.correlation import logistic_fit
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns
 from mriqf.studies.opinion.answer import MEAN, sections
 from mriqf.studies.opinion.measure import MAPS
@@ -15,11 +16,9 @@ STYLES = ("-", "--", ":", "-.")
 
 def draw_exponents(columns: Columns, path: Path) -> None:
     """SRCC of γ1, γ2, γ3 over the exponent, a panel for each data set; other raters as levels."""
-    from matplotlib.figure import Figure
-
-    found = sections(columns)
-    figure = Figure(figsize=(5.2 * len(found), 4.4), layout="constrained")
-    for ax, section in zip(figure.subplots(1, len(found), squeeze=False, sharey=True)[0], found, strict=True):
+    by_dataset = sections(columns)
+    figure = new_figure(5.2 * len(by_dataset), 4.4)
+    for ax, section in zip(figure.subplots(1, len(by_dataset), squeeze=False, sharey=True)[0], by_dataset, strict=True):
         for k, rater in enumerate(section.qairns):
             for number in MAPS:
                 pooled = section.pooled(rater, number)
@@ -42,12 +41,10 @@ def draw_exponents(columns: Columns, path: Path) -> None:
 
 def draw_scatter(columns: Columns, path: Path) -> None:
     """Opinions, better ones upwards, over the scores of the raters with the highest SRCC (maps pooled by the mean)."""
-    from matplotlib.figure import Figure
-
-    found = sections(columns)
-    n = min(BEST, *(len(section.main()) for section in found))
-    figure = Figure(figsize=(3.8 * n, 0.4 + 3.4 * len(found)), layout="constrained")
-    for axes, section in zip(figure.subplots(len(found), n, squeeze=False), found, strict=True):
+    by_dataset = sections(columns)
+    n = min(BEST, *(len(section.main()) for section in by_dataset))
+    figure = new_figure(3.8 * n, 0.4 + 3.4 * len(by_dataset))
+    for axes, section in zip(figure.subplots(len(by_dataset), n, squeeze=False), by_dataset, strict=True):
         sign = 1 if section.better == "higher" else -1
         ranked = sorted(section.main(), key=lambda s: -np.nan_to_num(s.srcc, nan=-1.0))
         for ax, scores in zip(axes, ranked[:n], strict=True):

@@ -157,16 +157,16 @@ def _read_set(name: str, folder: Path, better: Better) -> Iterator[Opinion]:
         if image in seen:
             raise ValueError(f"{table} lists {image!r} twice: leave one line")
         seen.add(image)
-        found = pictures.get(image, [])
-        if len(found) != 1:
-            files = " and ".join(path.name for path in found) or "no such picture"
-            raise ValueError(f"{table} lists {image!r}, but there is {files}: one file of that name, plus ending")
-        with _opened(found[0]):  # whether it is a picture is known before hours of work
+        files = pictures.get(image, [])
+        if len(files) != 1:
+            names = " and ".join(path.name for path in files) or "no such picture"
+            raise ValueError(f"{table} lists {image!r}, but there is {names}: one file of that name, plus ending")
+        with _opened(files[0]):  # whether it is a picture is known before hours of work
             pass
         place = f"of {image!r} in {table}"
         std = _number(row["std"], f"std {place}") if row.get("std") else math.nan
         opinion = _number(row["score"], f"score {place}")
-        yield Opinion(name, image, found[0], opinion, std, better, row.get("reference") or image)
+        yield Opinion(name, image, files[0], opinion, std, better, row.get("reference") or image)
 
 
 def _number(text: str | None, what: str) -> float:
@@ -187,19 +187,19 @@ def load_raters(config: OpinionConfig) -> list[Rater]:
     ValueError
         If weights are of another network, or two raters have the same name.
     """
-    found = []
+    raters = []
     for name in config.qairn:
         network = load_restorer(name, config.device)
         if not isinstance(network, QAIRN) or not network.config.attention:
             raise ValueError(f"weights {name!r} are not those of a QAIRN with attention: choose others")
-        found.append(qairn_rater(Path(name).stem, network))
+        raters.append(qairn_rater(Path(name).stem, network))
     for name in config.predictors:
-        found += predictor_raters(Path(name).stem, load_predictor(name, config.device))
-    found.append(lattice_rater())
-    names = [rater.name for rater in found]
+        raters += predictor_raters(Path(name).stem, load_predictor(name, config.device))
+    raters.append(lattice_rater())
+    names = [rater.name for rater in raters]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"weights {twice!r}: the name is taken: rename the file, or name it once")
-    return found
+    return raters
 
 
 def qairn_rater(name: str, network: QAIRN) -> Rater:
@@ -252,11 +252,11 @@ def seen_by(pixels: UInt8[Tensor, "3 h w"], channels: int) -> UInt8[Tensor, "ch 
 
 def tasks(opinions: Opinions, raters: Sequence[Rater]) -> list[Task]:
     """A task for each image: all raters."""
-    found = []
+    pending = []
     for image in opinions.images:
         keys = tuple((image.dataset, image.image, rater.name, *key) for rater in raters for key in rater.keys)
-        found.append(Task(keys, functools.partial(_measure, image, raters)))
-    return found
+        pending.append(Task(keys, functools.partial(_measure, image, raters)))
+    return pending
 
 
 def _measure(image: Opinion, raters: Sequence[Rater]) -> Iterator[dict[str, Value]]:

@@ -77,24 +77,24 @@ def arms(table: Columns) -> list[Arm]:
 
 def rows(table: Columns, arm: Arm) -> Columns:
     """Rows of one arm, in the order of measurements."""
-    found = where(table, arm=arm.name, lam=arm.lam)
-    order = np.lexsort([found[name] for name in KEY[:-2]])
-    return {name: column[order] for name, column in found.items()}
+    chosen = where(table, arm=arm.name, lam=arm.lam)
+    order = np.lexsort([chosen[name] for name in KEY[:-2]])
+    return {name: column[order] for name, column in chosen.items()}
 
 
 def change(table: Columns, name: str, arm: Arm, base: Arm) -> Interval:
     """Mean difference of a column between two arms, measurement by measurement."""
-    found = rows(table, arm)
-    values = found[name] - rows(table, base)[name]
-    return float(values.mean()), *bootstrap(lambda v: float(v.mean()), found["subject"], values)
+    changed = rows(table, arm)
+    values = changed[name] - rows(table, base)[name]
+    return float(values.mean()), *bootstrap(lambda v: float(v.mean()), changed["subject"], values)
 
 
 def verdict(table: Columns, arm: Arm, base: Arm) -> str:
     """One arm against another, by the rule."""
-    found = [tuple(round(v, FIGURES[name][1]) for v in change(table, name, arm, base)) for name in ("psnr", "ssim")]
-    if np.isnan([low for _, low, _ in found]).any():
+    changes = [tuple(round(v, FIGURES[name][1]) for v in change(table, name, arm, base)) for name in ("psnr", "ssim")]
+    if np.isnan([low for _, low, _ in changes]).any():
         return "too few subjects"
-    above, below = any(low > 0 for _, low, _ in found), any(high < 0 for _, _, high in found)
+    above, below = any(low > 0 for _, low, _ in changes), any(high < 0 for _, _, high in changes)
     return "mixed" if above and below else "better" if above else "worse" if below else "undecided"
 
 
@@ -114,8 +114,8 @@ def title(arm: Arm) -> str:
 def _means(table: Columns) -> str:
     lines = []
     for arm in arms(table):
-        found = rows(table, arm)
-        lines.append([title(arm), *(_plain(found[name], digits) for name, (_, digits) in FIGURES.items())])
+        values = rows(table, arm)
+        lines.append([title(arm), *(_plain(values[name], digits) for name, (_, digits) in FIGURES.items())])
     scores = [_plain(table[f"true_{name}"], FIGURES[name][1]) for name in ("score", "outside", "entropy")]
     return markdown_table(["arm", *(t for t, _ in FIGURES.values())], [*lines, ["truth", "", "", "", *scores]])
 
@@ -157,8 +157,8 @@ def _plain(values: np.ndarray, digits: int) -> str:
     return f"{values.mean():.{digits}f}"
 
 
-def _list(found: list[Arm]) -> str:
-    return f"λ = {', '.join(f'{arm.lam:g}' for arm in found)}" if found else "no λ"
+def _list(chosen: list[Arm]) -> str:
+    return f"λ = {', '.join(f'{arm.lam:g}' for arm in chosen)}" if chosen else "no λ"
 
 
 def _counts(table: Columns) -> str:

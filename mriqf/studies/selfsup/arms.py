@@ -133,7 +133,7 @@ def train_arms(
     Parameters
     ----------
     folder
-        Of the arms' weights.
+        Folder of the arms' weights.
     manifest, root
         Which magnitude images, and the folder that they lie in; the training split alone is read.
     report
@@ -179,5 +179,5 @@ def _write_start(path: Path, manifest: Manifest, root: Path, config: TuningConfi
             problem = draw(pools, shares, np.random.default_rng((config.seed, step)), plain)
             model.denoiser(problem.sense.adjoint(problem.kspace))
     path.parent.mkdir(parents=True, exist_ok=True)
-    card = {"network": "modl", "config": weights.config_dict(size), "recipe": terms, "commit": commit()}
-    weights.write(path, model.state_dict(), card)
+    metadata = {"network": "modl", "config": weights.config_dict(size), "recipe": terms, "commit": commit()}
+    weights.write(path, model.state_dict(), metadata)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns
 from mriqf.studies.selfsup.answer import BEGIN, FIGURES, HELD_OUT, MEASURED, SUPERVISED, arms, at, change, rates
 from mriqf.studies.selfsup.arms import Arm
@@ -16,12 +17,10 @@ GAIN = 4.0
 
 def draw_changes(table: Columns, path: Path) -> None:
     """Change of each figure from the start over the weight of the score: a row for each R."""
-    from matplotlib.figure import Figure
-
-    found = rates(table)
-    figure = Figure(figsize=(3.1 * len(SHOWN), 0.7 + 2.8 * len(found)), layout="constrained")
-    axes = figure.subplots(len(found), len(SHOWN), squeeze=False)
-    for row, rate in zip(axes, found, strict=True):
+    accelerations = rates(table)
+    figure = new_figure(3.1 * len(SHOWN), 0.7 + 2.8 * len(accelerations))
+    axes = figure.subplots(len(accelerations), len(SHOWN), squeeze=False)
+    for row, rate in zip(axes, accelerations, strict=True):
         part = at(table, rate)
         lams = sorted({arm.lam for arm in arms(part)})
         for ax, name in zip(row, SHOWN, strict=True):
@@ -45,16 +44,14 @@ def draw_changes(table: Columns, path: Path) -> None:
 
 def draw_pictures(pictures: Mapping[str, np.ndarray], path: Path) -> None:
     """Truth and what every arm makes of one slice, with the error below: two rows for each R, a column for each arm."""
-    from matplotlib.figure import Figure
-
-    found, names = (list(dict.fromkeys(name.split("/")[k] for name in pictures)) for k in (0, 1))
-    figure = Figure(figsize=(1.9 * len(names), 0.3 + 3.9 * len(found)), layout="constrained")
-    axes = figure.subplots(2 * len(found), len(names), squeeze=False)
-    for k, rate in enumerate(found):
-        truth = pictures[f"{rate}/{names[0]}"].astype(float)
+    accelerations, names = (list(dict.fromkeys(name.split("/")[k] for name in pictures)) for k in (0, 1))
+    figure = new_figure(1.9 * len(names), 0.3 + 3.9 * len(accelerations))
+    axes = figure.subplots(2 * len(accelerations), len(names), squeeze=False)
+    for k, rate in enumerate(accelerations):
+        target = pictures[f"{rate}/{names[0]}"].astype(float)
         for column, name in enumerate(names):
             image = pictures[f"{rate}/{name}"]
-            shown = image, GAIN * np.abs(image - truth)
+            shown = image, GAIN * np.abs(image - target)
             for ax, pixels in zip(axes[2 * k : 2 * k + 2, column], shown, strict=True):
                 ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
                 ax.set(xticks=[], yticks=[])

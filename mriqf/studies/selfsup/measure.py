@@ -33,7 +33,7 @@ SIDE = 144
 """Side of the middle of a slice that is shown, pixels."""
 
 Arms = Mapping[Arm, recon.MoDL]
-Judges = tuple[Predictor, Predictor]
+Predictors = tuple[Predictor, Predictor]
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Case:
 def metadata(folder: Path, manifest: Manifest, config: TuningConfig) -> dict[str, Any]:
     """Metadata that identify the table of this study; `folder` is that of the arms."""
     hashes = {arm.label: weights.tensors_hash(weights_path(folder, arm, config)) for arm in chosen(config)}
-    judges = {name: content_hash(weights.find(name)) for name in (config.predictor, config.outside)}
+    predictors = {name: content_hash(weights.find(name)) for name in (config.predictor, config.outside)}
     return {
         "study": "tuning",
         "config": weights.config_dict(config),
         "data": {manifest.name: manifest.sha256},
-        "weights": hashes | judges,
+        "weights": hashes | predictors,
     }
 
 
@@ -68,7 +68,7 @@ def read_cases(manifest: Manifest, root: Path, config: TuningConfig) -> list[Cas
         If there are none, their files are not those of the manifest, or the masks are impossible.
     """
     _check(config)
-    found = []
+    cases = []
     for source in manifest.split(config.split):
         if Path(source.path).suffix != ".npz":
             continue
@@ -76,20 +76,20 @@ def read_cases(manifest: Manifest, root: Path, config: TuningConfig) -> list[Cas
         images, subject = read_slices(replace(source, subjects=None), root)
         for s in source.subjects or sorted(set(subject.tolist())):
             inner = _inner(np.flatnonzero(subject == s), config.slices)
-            found += [Case(Path(source.path).stem, s, i, images[i]) for i in inner]
-    if not found:
+            cases += [Case(Path(source.path).stem, s, i, images[i]) for i in inner]
+    if not cases:
         raise ValueError(f"manifest {manifest.name} has no slices marked {config.split}: choose another split")
-    return found
+    return cases
 
 
 def load_arms(folder: Path, config: TuningConfig, device: str = "cpu") -> Arms:
     """The networks, ready for use."""
-    return {arm: recon.fast(weights.load(weights_path(folder, arm, config), device)) for arm in chosen(config)}
+    return {arm: recon.for_inference(weights.load(weights_path(folder, arm, config), device)) for arm in chosen(config)}
 
 
 def tasks(cases: Sequence[Case], arms: Arms, config: TuningConfig) -> list[Task]:
     """One measurement a task: all arms."""
-    judges = (load_predictor(config.predictor), load_predictor(config.outside))
+    predictors = (load_predictor(config.predictor), load_predictor(config.outside))
     begin = "a network that does nothing yet" if config.start == NONE else Path(config.start).stem
     budget = f"{config.steps} steps of {config.pixels} pixels, from {begin}"
     about = (Path(config.predictor).stem, Path(config.outside).stem, budget)
@@ -98,7 +98,7 @@ def tasks(cases: Sequence[Case], arms: Arms, config: TuningConfig) -> list[Task]
         setting = (case.dataset, case.subject, case.index, family, acceleration, seed)
         problem = functools.partial(simulated, case, family, acceleration, seed)
         keys = tuple((*setting, arm.name, arm.lam) for arm in arms)
-        return Task(keys, functools.partial(_measure, problem, arms, judges, about))
+        return Task(keys, functools.partial(_measure, problem, arms, predictors, about))
 
     return [
         task(case, family, acceleration, seed)
@@ -116,41 +116,41 @@ def simulated(case: Case, family: str, acceleration: int, seed: int) -> Problem:
 
 @torch.inference_mode()
 def reconstruct(model: recon.MoDL, problem: Problem) -> Float[Tensor, "1 1 h w"]:
-    """Magnitude in the unit that is nearest to the truth's, by least squares in the object."""
-    where, truth = model.log_lam.device, problem.target.abs()
+    """Magnitude in the unit that is nearest to the target's, by least squares in the object."""
+    where, target = model.log_lam.device, problem.target.abs()
     image = model(problem.kspace.to(where), problem.sense.to(where)).abs().cpu()
-    return metrics.match_scale(image, truth, metrics.object_mask(truth))
+    return metrics.match_scale(image, target, metrics.object_mask(target))
 
 
 def pictures(cases: Sequence[Case], arms: Arms, config: TuningConfig) -> Mapping[str, np.ndarray]:
-    """The middle of one slice, in grey levels: truth and what the arms make of it, named "R/label"."""
-    case, found = cases[len(cases) // 2], {}
+    """The middle of one slice, in grey levels: target and what the arms make of it, named "R/label"."""
+    case, cuts = cases[len(cases) // 2], {}
     for acceleration in config.accelerations:
         problem = simulated(case, config.families[0], acceleration, 0)
-        truth = problem.target.abs()
-        images = {"truth": truth} | {arm.label: reconstruct(model, problem) for arm, model in arms.items()}
-        top = truth.quantile(0.999)
+        target = problem.target.abs()
+        images = {"truth": target} | {arm.label: reconstruct(model, problem) for arm, model in arms.items()}
+        top = target.quantile(0.999)
         for name, image in images.items():
-            found[f"{acceleration}/{name}"] = (255 * _middle(image / top).clamp(0, 1)).round().byte().numpy()
-    return found
+            cuts[f"{acceleration}/{name}"] = (255 * _middle(image / top).clamp(0, 1)).round().byte().numpy()
+    return cuts
 
 
 def _measure(
-    problem: functools.partial[Problem], arms: Arms, judges: Judges, about: tuple[str, ...]
+    problem: functools.partial[Problem], arms: Arms, predictors: Predictors, about: tuple[str, ...]
 ) -> Iterator[dict[str, Value]]:
-    found = problem()
-    truth = found.target.abs()
-    region = metrics.object_mask(truth)
-    own = _judged(truth, judges)
+    case = problem()
+    target = case.target.abs()
+    region = metrics.object_mask(target)
+    own = _scores(target, predictors)
     for model in arms.values():
-        image = reconstruct(model, found)
-        values = [metric(image, truth, region).item() for metric in (metrics.psnr, metrics.ssim, metrics.nrmse)]
-        yield dict(zip(COLUMNS, (*values, *_judged(image, judges), *own, *about), strict=True))
+        image = reconstruct(model, case)
+        values = [metric(image, target, region).item() for metric in (metrics.psnr, metrics.ssim, metrics.nrmse)]
+        yield dict(zip(COLUMNS, (*values, *_scores(image, predictors), *own, *about), strict=True))
 
 
-def _judged(image: Float[Tensor, "1 1 h w"], judges: Judges) -> list[float]:
+def _scores(image: Float[Tensor, "1 1 h w"], predictors: Predictors) -> list[float]:
     """Scores by the two predictors, and gradient entropy."""
-    first, second = (score(image[0, 0].numpy(), judge, calibration=None) for judge in judges)
+    first, second = (score(image[0, 0].numpy(), predictor, calibration=None) for predictor in predictors)
     shown = first.slices[0]
     return [first.value, second.value, gradient_entropy(shown.image[0], shown.foreground)]
 

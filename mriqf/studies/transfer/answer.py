@@ -29,8 +29,8 @@ def correlation(table: Columns, arm: str, seed: float | None = None, **rows: str
     if not len(chosen["arm"]):
         return float("nan")
     seeds = np.unique(chosen["seed"]) if seed is None else [seed]
-    found = [where(chosen, seed=float(s)) for s in seeds]
-    return float(np.mean([srcc(t["predicted"], t["nrmse"]) for t in found]))
+    tables = [where(chosen, seed=float(s)) for s in seeds]
+    return float(np.mean([srcc(t["predicted"], t["nrmse"]) for t in tables]))
 
 
 def datasets(table: Columns) -> list[str]:

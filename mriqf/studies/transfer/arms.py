@@ -25,7 +25,7 @@ PRETEXT, PRETRAINED, SCRATCH, TWICE = "jpeg", "pretrained", "scratch", "scratch-
 CONTROLS = ("shuffled", "constant")
 WHOLE_GRID = Augmentation(resampled=0.0)  # large parts leave no room to sample them more sparsely
 QUALITIES = (99, 98, 95, 92, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10, 7, 5, 3, 1)
-"""Of JPEG, whose errors are measured; an image that was not compressed has no error, and no logarithm of it."""
+"""JPEG qualities whose errors are measured; without compression there is no error, and no logarithm of it."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def jpeg_errors(examples: Examples, n: int = 60) -> Float[np.ndarray, " k"]:
     return np.maximum.accumulate(np.log10(np.median(errors, 0)) + 1e-6 * np.arange(len(QUALITIES)))
 
 
-def _relative(image: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> float:
-    a, b = image[inside].astype(np.float64), truth[inside].astype(np.float64)
+def _relative(image: np.ndarray, target: np.ndarray, inside: np.ndarray) -> float:
+    a, b = image[inside].astype(np.float64), target[inside].astype(np.float64)
     a *= (a @ b) / (a @ a)
     return float(np.sqrt(((a - b) ** 2).mean() / (b**2).mean()))

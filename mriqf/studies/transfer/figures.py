@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.transfer.answer import UNSEEN, correlation, datasets, families
 from mriqf.studies.transfer.arms import CONTROLS, PRETEXT, PRETRAINED, SCRATCH, TWICE
@@ -11,10 +12,8 @@ from mriqf.studies.transfer.arms import CONTROLS, PRETEXT, PRETRAINED, SCRATCH, 
 
 def draw_arms(table: Columns, path: Path) -> None:
     """Pooled correlation of every seed, and of the controls, for each test set."""
-    from matplotlib.figure import Figure
-
     names, order = datasets(table), (SCRATCH, TWICE, PRETRAINED, PRETEXT, *CONTROLS)
-    figure = Figure(figsize=(4.2 * len(names), 3.6), layout="constrained")
+    figure = new_figure(4.2 * len(names), 3.6)
     axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for axis, name in zip(axes, names, strict=True):
         for place, arm in enumerate(order):
@@ -30,10 +29,8 @@ def draw_arms(table: Columns, path: Path) -> None:
 
 def draw_families(table: Columns, path: Path) -> None:
     """Correlation in each family: trained on, never trained on, JPEG alone."""
-    from matplotlib.figure import Figure
-
     names, order = datasets(table), families(table)
-    figure = Figure(figsize=(4.6 * len(names), 4.2), layout="constrained")
+    figure = new_figure(4.6 * len(names), 4.2)
     axes = figure.subplots(1, len(names), sharey=True, sharex=True, squeeze=False)[0]
     for axis, name in zip(axes, names, strict=True):
         for arm, marker, label in (

@@ -13,13 +13,13 @@ import torch
 from mriqf import metrics
 from mriqf.io import atomic_path
 from mriqf.training.degraded.draw import FAMILIES, LEAST_OBJECT, SIDE, Example, draw
-from mriqf.training.degraded.truth import as_slice
+from mriqf.training.degraded.targets import as_slice
 from mriqf.training.manifest import Manifest, Source, Split, read_slices, read_source
 
-Truths = np.ndarray | list[np.ndarray]
+Targets = np.ndarray | list[np.ndarray]
 
 PHOTOGRAPH = "photograph"
-"""The subject of examples whose truth is no MR image."""
+"""The subject of examples whose target is no MR image."""
 
 SHARD = 40
 """Examples of a shard, each family as often."""
@@ -52,7 +52,7 @@ def generate(
     n
         Examples.
     seed
-        Of all shards.
+        Seed of all shards.
     start, step
         Take shards start, start + step, …: several processes can share the work.
     report
@@ -66,7 +66,7 @@ def generate(
     sources = manifest.split(split)
     if not sources:
         raise ValueError(f"manifest {manifest.name} has no sources for split={split}: choose another")
-    pools = [_truths(s, root) for s in sources]
+    pools = [_targets(s, root) for s in sources]
     names = [Path(s.path).stem for s in sources]
     share = np.array([s.weight for s in sources]) / sum(s.weight for s in sources)
     out_folder.mkdir(parents=True, exist_ok=True)
@@ -105,8 +105,8 @@ def sign(folder: Path, origin: dict[str, Any]) -> None:
     if not path.exists():
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(origin) + "\n", encoding="utf-8")
-    elif (found := read_origin(folder)) != origin:
-        raise ValueError(f"{folder} has examples of {found}, not of {origin}: choose another folder")
+    elif (stored := read_origin(folder)) != origin:
+        raise ValueError(f"{folder} has examples of {stored}, not of {origin}: choose another folder")
 
 
 def shard_count(n: int) -> int:
@@ -157,7 +157,7 @@ def _stack(examples: Sequence[Example]) -> dict[str, Any]:
 _PLANES = ("image", "error", "foreground")  # the last is where the error is not -1
 
 
-def _truths(source: Source, root: Path) -> tuple[Truths, list[str]]:
+def _targets(source: Source, root: Path) -> tuple[Targets, list[str]]:
     """Slices or photographs of a source, and the subject of each."""
     if (root / source.path).is_dir() and source.files is None:
         photos = read_source(source, root)
@@ -166,11 +166,11 @@ def _truths(source: Source, root: Path) -> tuple[Truths, list[str]]:
     return slices, [str(s) for s in subjects]
 
 
-def _usable(slices: Truths, subjects: Sequence[str], rng: np.random.Generator) -> tuple[np.ndarray, str]:
+def _usable(slices: Targets, subjects: Sequence[str], rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """A slice with enough of the object in it, and its subject."""
     for _ in range(100):
         j = int(rng.integers(len(slices)))
-        found = as_slice(slices[j], rng) if subjects[j] == PHOTOGRAPH else slices[j]
-        if found.any() and metrics.object_mask(torch.from_numpy(found)[None, None]).float().mean() > LEAST_OBJECT:
-            return found, subjects[j]
+        pixels = as_slice(slices[j], rng) if subjects[j] == PHOTOGRAPH else slices[j]
+        if pixels.any() and metrics.object_mask(torch.from_numpy(pixels)[None, None]).float().mean() > LEAST_OBJECT:
+            return pixels, subjects[j]
     raise ValueError(f"{len(slices)} images of a source show hardly any object: leave this source out")

@@ -16,8 +16,8 @@ from torch.nn.functional import interpolate
 import recon
 from mriqf import degrade, metrics
 from mriqf.scoring.scale import normalise, percentile_scale
-from mriqf.training.degraded.truth import resample
-from mriqf.training.degraded.truth import vary as truth_varied
+from mriqf.training.degraded.targets import resample
+from mriqf.training.degraded.targets import vary as vary_target
 from recon.coils import calibration_size
 from recon.scale import image_scale
 from recon.simulate import SimulationConfig
@@ -33,7 +33,7 @@ SIGMA = 6.0
 
 _SIMULATION = SimulationConfig()
 _MIXED = 0.15  # how often a second, weaker degradation follows
-_RESAMPLED = 0.15  # how often image and truth are resampled together
+_RESAMPLED = 0.15  # how often image and target are resampled together
 _ESTIMATED = 0.13  # how often reconstructions have maps by ESPIRiT
 LEAST_OBJECT = 0.15  # of an image's area
 _POISSON = (1.15, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)  # accelerations of the discs at hand, which are slow to draw
@@ -48,7 +48,7 @@ class Example:
     error: Float[np.ndarray, "h w"]
     """`local_error` in the object, -1 outside."""
     foreground: Bool[np.ndarray, "h w"]
-    """The object of the truth."""
+    """The object of the target."""
     nrmse: float
     """In the object, after the best scaling."""
     ssim: float
@@ -87,7 +87,7 @@ class _Scanner:
 
 
 def draw(
-    truth: Float[np.ndarray, "h w"],
+    target: Float[np.ndarray, "h w"],
     family: str,
     level: int | float,
     seed: int | np.random.Generator,
@@ -104,17 +104,17 @@ def draw(
 
     Parameters
     ----------
-    truth
+    target
         Magnitude image, any unit.
     family
         One of `FAMILIES`.
     level
         Severity, 0 (hardly visible) to 1.
     seed
-        Of every random choice, or the generator of it.
+        Seed of every random choice, or a generator for it.
     vary
-        Also vary the truth (`truth.vary`), let a second, weaker degradation of another family follow in 15 %, and
-        resample image and truth together in 15 %, as viewers and later processing do. Without, only what the
+        Also vary the target (`targets.vary`), let a second, weaker degradation of another family follow in 15 %, and
+        resample image and target together in 15 %, as viewers and later processing do. Without, only what the
         degradation itself leaves to chance is random.
     side
         Larger images are cut to at most this many pixels a side, after the degradation, where at least 15 % is object
@@ -125,7 +125,7 @@ def draw(
     Raises
     ------
     ValueError
-        If the family is unknown, the level is not in 0–1, or the truth is empty.
+        If the family is unknown, the level is not in 0–1, or the target is empty.
     ImportError
         If sigpy is not installed.
     """
@@ -133,28 +133,28 @@ def draw(
         raise ValueError(f"family={family!r} is unknown: use one of {', '.join(FAMILIES)}")
     if not 0 <= level <= 1:
         raise ValueError(f"level={level} is out of range: use 0 to 1")
-    if not truth.any():
-        raise ValueError(f"truth {truth.shape} is zero everywhere: leave empty slices out")
+    if not target.any():
+        raise ValueError(f"target {target.shape} is zero everywhere: leave empty slices out")
     rng = np.random.default_rng(seed)
-    image = torch.from_numpy(np.ascontiguousarray(truth, np.float32))[None, None]
+    image = torch.from_numpy(np.ascontiguousarray(target, np.float32))[None, None]
     if vary:
-        image = truth_varied(image, rng)
+        image = vary_target(image, rng)
     inside = metrics.object_mask(image)
     image = image / image_scale(image)
     scanner = _scanner((image.shape[2], image.shape[3]), rng)
-    found, acceleration = _degrade(image, family, level, scanner, rng)
+    degraded, acceleration = _degrade(image, family, level, scanner, rng)
     if vary and rng.random() < _MIXED:
         second = rng.choice([name for name in FAMILIES[3:] if name != family])
         quiet = replace(scanner, noise_std=0.0, rss=False)
-        found, _ = _degrade(found / image_scale(found), str(second), rng.uniform(0, 0.4), quiet, rng)
+        degraded, _ = _degrade(degraded / image_scale(degraded), str(second), rng.uniform(0, 0.4), quiet, rng)
     if vary and rng.random() < _RESAMPLED:
         factor = rng.uniform(0.75, 1.3)
-        found, image, inside = (resample(x.float(), factor) for x in (found, image, inside))
+        degraded, image, inside = (resample(x.float(), factor) for x in (degraded, image, inside))
         inside = inside > 0.5
     window = _window(inside[0, 0].numpy(), side, rng)
-    found, image, inside = (x[..., window[0], window[1]].contiguous() for x in (found, image, inside))
-    matched = metrics.match_scale(found, image, inside)
-    raw = found[0].numpy()
+    degraded, image, inside = (x[..., window[0], window[1]].contiguous() for x in (degraded, image, inside))
+    matched = metrics.match_scale(degraded, image, inside)
+    raw = degraded[0].numpy()
     return Example(
         image=normalise(raw, percentile_scale([raw]).from_zero())[0],
         error=local_error(matched[0, 0].numpy(), image[0, 0].numpy(), inside[0, 0].numpy()),
@@ -167,9 +167,9 @@ def draw(
 
 
 def local_error(
-    image: Float[np.ndarray, "h w"], truth: Float[np.ndarray, "h w"], inside: Bool[np.ndarray, "h w"]
+    image: Float[np.ndarray, "h w"], target: Float[np.ndarray, "h w"], inside: Bool[np.ndarray, "h w"]
 ) -> Float[np.ndarray, "h w"]:
-    """Root of the local mean squared error over the truth's mean square in the object; -1 outside.
+    """Root of the local mean squared error over the target's mean square in the object; -1 outside.
 
     Local means are weighted by a Gaussian of 6 pixels and taken over pixels of the object alone. The mean of the
     squares is about the squared NRMSE.
@@ -177,18 +177,18 @@ def local_error(
     Parameters
     ----------
     image
-        In the scale of the truth, see `mriqf.metrics.match_scale`.
-    truth
+        In the scale of the target, see `mriqf.metrics.match_scale`.
+    target
         Any unit.
     inside
         The object.
     """
     from scipy.ndimage import gaussian_filter
 
-    squares = np.where(inside, (image.astype(np.float64) - truth) ** 2, 0)
+    squares = np.where(inside, (image.astype(np.float64) - target) ** 2, 0)
     weight = gaussian_filter(inside.astype(np.float64), SIGMA, mode="constant")
     mean = gaussian_filter(squares, SIGMA, mode="constant") / np.maximum(weight, 1e-12)
-    error = np.sqrt(mean / np.mean(truth[inside].astype(np.float64) ** 2))
+    error = np.sqrt(mean / np.mean(target[inside].astype(np.float64) ** 2))
     return np.where(inside, error, -1).astype(np.float32)
 
 
@@ -215,7 +215,7 @@ def _scanner(shape: tuple[int, int], rng: np.random.Generator) -> _Scanner:
 def _degrade(
     image: Tensor, family: str, level: int | float, scanner: _Scanner, rng: np.random.Generator
 ) -> tuple[Tensor, float]:
-    """Degraded magnitude of a truth with a scale of 1, and its effective acceleration if it was undersampled."""
+    """Degraded magnitude of a target with a scale of 1, and its effective acceleration if it was undersampled."""
     if family == "ghost" and rng.random() < 0.6:  # of one coil: many coils' maps, known well, suppress a copy
         scanner = replace(scanner, csm=torch.ones_like(scanner.csm[:, :1]))
     kspace = scanner.measure(image, rng)

@@ -266,7 +266,7 @@ def test_modl(run, full, modl_file):
     path = modl_file(unrolls=2, features=4)
     status, _, _, written = run(full, "--method", "modl", "--modl", path, "--acceleration", 2)
     assert status == 0
-    model = recon.fast(weights.load(path))
+    model = recon.for_inference(weights.load(path))
     with h5py.File(full) as file:
         kspace = torch.from_numpy(file["kspace"][:1]) * torch.from_numpy(written["mask"])
     expected = model(kspace, recon.Sense(torch.from_numpy(written["mask"]), recon.espirit(kspace)))

@@ -1,5 +1,7 @@
 """`mriqf study claims` as it is typed."""
 
+import shutil
+
 import numpy as np
 
 from mriqf.cli import main
@@ -23,6 +25,11 @@ def test_table_answer_and_figures(tmp_path, disc, weights_file, capsys):
     assert main(["study", "claims", "--out", str(out)]) == 0  # from the table alone
     assert capsys.readouterr().out == printed
     assert {name: (out / name).read_bytes() for name in kept} == kept
+    shutil.copytree(out, tmp_path / "other")
+    assert main(["study", "claims", "--out", str(out), "--against", str(tmp_path / "other")]) == 0
+    compared = capsys.readouterr().out
+    assert compared == (out / "comparison.md").read_text(encoding="utf-8")
+    assert all(f"first ({name})" in compared for name in ("other", "out"))
 
 
 def test_errors_are_one_line(tmp_path, disc, capsys):

@@ -132,7 +132,7 @@ def test_refusals(truth):
         draw(truth, "zerofilled", 0.5, 0)
     with pytest.raises(ValueError, match=r"level=1.5 is out of range: use 0 to 1"):
         draw(truth, "blur", 1.5, 0)
-    with pytest.raises(ValueError, match=r"truth \(56, 64\) is zero everywhere"):
+    with pytest.raises(ValueError, match=r"target \(56, 64\) is zero everywhere"):
         draw(0 * truth, "blur", 0.5, 0)
 
 

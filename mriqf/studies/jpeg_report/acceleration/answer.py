@@ -21,7 +21,7 @@ from mriqf.studies.jpeg_report.acceleration.prediction import (
 A7_BAR = -0.9
 """Mean correlation of central score and effective R within a curve, on MoDL's output."""
 A8_BAR = 3.0
-"""How many times foreground pooling shall reduce the spread of whole-image scores at equal R."""
+"""Factor by which foreground pooling shall reduce the spread of whole-image scores at equal R."""
 
 CURVE = ("subject", "slice", "family", "seed")
 
@@ -31,9 +31,9 @@ def curves(table: Columns) -> Columns:
     full = table["family"] == FULL
     families = [f for f in dict.fromkeys(table["family"].tolist()) if f != FULL]
     rows = np.concatenate([np.flatnonzero(~full), *[np.flatnonzero(full) for _ in families]])
-    found = {name: column[rows] for name, column in table.items()}
-    found["family"] = np.concatenate([table["family"][~full], np.repeat(families, full.sum())])
-    return found
+    repeated = {name: column[rows] for name, column in table.items()}
+    repeated["family"] = np.concatenate([table["family"][~full], np.repeat(families, full.sum())])
+    return repeated
 
 
 def scorers(table: Columns) -> list[str]:
@@ -124,15 +124,15 @@ def _correlations(table: Columns) -> list[str]:
     scores = [f"{w} {region}" for w in scorers(table) for region in ("center", "whole", "foreground")]
     for method, rows in settings(table).items():
         if method == "all methods":
-            found = [(n, None, None, _pooled(rows, n)) for n in (*scores, *BASELINES)]
+            correlations = [(n, None, None, _pooled(rows, n)) for n in (*scores, *BASELINES)]
         else:
             curve = curves(rows)
-            found = [
+            correlations = [
                 (n, within(curve, n, "effective_acceleration"), within(curve, n, "nrmse"), _pooled(rows, n))
                 for n in (*scores, *BASELINES)
             ]
-        best = max(abs(pooled[0]) for *_, pooled in found)
-        for name, by_rate, by_error, (rho, interval) in found:
+        best = max(abs(pooled[0]) for *_, pooled in correlations)
+        for name, by_rate, by_error, (rho, interval) in correlations:
             cell = _number(rho, interval)
             cell = f"**{cell}**" if abs(rho) == best else cell
             lines.append([method, name, _within(by_rate), _within(by_error), cell])
@@ -184,13 +184,13 @@ def _share(table: Columns, score: str, part: str) -> float:
 def predictions(table: Columns, *, leave_family: bool) -> dict[str, list[Prediction]]:
     """Predictions of R by every estimator, for each method and all together; of classical metrics, by the best."""
     scores = [f"{w} {region}" for w in scorers(table) for region in ("center", "foreground")]
-    found = {}
+    by_setting = {}
     for setting, rows in settings(table).items():
         every = [predict(rows, fit, name, leave_family=leave_family) for name, fit in estimators(scores).items()]
         classical = {f"isotonic on {name}" for name in BASELINES}
         best = min((p for p in every if p.estimator in classical), key=lambda p: p.mae)
-        found[setting] = [p for p in every if p.estimator not in classical or p is best]
-    return found
+        by_setting[setting] = [p for p in every if p.estimator not in classical or p is best]
+    return by_setting
 
 
 def _predictions(table: Columns) -> list[str]:
@@ -222,10 +222,10 @@ def _ratio(a: float, b: float) -> float:
     return a / b if b > 0 else float("nan")
 
 
-def _within(found: tuple[float, float, float, tuple[float, float]] | None) -> str:
-    if found is None:
+def _within(correlation: tuple[float, float, float, tuple[float, float]] | None) -> str:
+    if correlation is None:
         return ""
-    mean, least, greatest, _ = found
+    mean, least, greatest, _ = correlation
     if np.isnan(mean):
         return "unknown"
     return f"{mean:+.2f} ({greatest if mean < 0 else least:+.2f})"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.jpeg_report.acceleration.answer import curves, describe, predictions, scorers, within
 from mriqf.studies.jpeg_report.acceleration.prediction import NEEDS_SUBJECTS, enough_subjects
@@ -18,7 +19,7 @@ COLOURS = {"zero-filled": "tab:gray", "cg-sense": "tab:blue", "l1-wavelet": "tab
 def draw_curves(table: Columns, path: Path) -> None:
     """Score against effective R (the report's Figure 14): central patch, whole image, foreground; mean ± sd."""
     rows = scorers(table)
-    figure = _figure(12.5, 3.4 * len(rows) + 0.4)
+    figure = new_figure(12.5, 3.4 * len(rows) + 0.4)
     axes = figure.subplots(len(rows), 3, squeeze=False, sharex=True, sharey="row")
     every = curves(table)
     for (i, weights), (j, region) in itertools.product(enumerate(rows), enumerate(TITLES)):
@@ -46,7 +47,7 @@ def draw_curves(table: Columns, path: Path) -> None:
         axis.set_ylabel("score, 0–100")
     axes[0, -1].legend(fontsize=8)
     figure.suptitle(f"Mean ± sd over slices, masks and seeds. {describe(table)}", fontsize=9)
-    _save(figure, path)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def draw_errors(table: Columns, path: Path) -> None:
@@ -54,7 +55,7 @@ def draw_errors(table: Columns, path: Path) -> None:
     names = scorers(table)
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure = _figure(4.6 * columns + 0.5, 4.0 * rows + 0.2)
+    figure = new_figure(4.6 * columns + 0.5, 4.0 * rows + 0.2)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes[len(names) :]:
         axis.set_axis_off()
@@ -72,7 +73,7 @@ def draw_errors(table: Columns, path: Path) -> None:
         )
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize=8, markerscale=3)
-    _save(figure, path)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def draw_maps(table: Columns, path: Path) -> None:
@@ -83,7 +84,7 @@ def draw_maps(table: Columns, path: Path) -> None:
     if not rates:
         raise ValueError(f"{folder} has no maps-*.npz: run the study again in a new folder")
     method = "modl" if "modl" in table["method"] else str(table["method"][-1])
-    figure = _figure(2.3 * len(rates) + 1.4, 9.4)
+    figure = new_figure(2.3 * len(rates) + 1.4, 9.4)
     axes = figure.subplots(4, len(rates), squeeze=False)
     shown: Any = None
     wrong: Any = None
@@ -107,40 +108,41 @@ def draw_maps(table: Columns, path: Path) -> None:
         axes[row, 0].set_ylabel(title)
     figure.colorbar(shown, ax=axes[:3, -1], label=f"{weights}, 0–100", shrink=0.6)
     figure.colorbar(wrong, ax=axes[3:, -1], label="|error| / peak")
-    _save(figure, path)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def draw_prediction(table: Columns, path: Path) -> None:
     """Error of R by estimator, unseen subjects and unseen families of masks; spread of the predictions of the best.
 
-    Of one subject, the reason why there is no such figure.
+    With one subject, the figure says why it is empty.
     """
     if not enough_subjects(table):
-        figure = _figure(6.0, 1.2)
+        figure = new_figure(6.0, 1.2)
         figure.text(0.5, 0.5, NEEDS_SUBJECTS, ha="center", va="center")
-        _save(figure, path)
+        figure.savefig(path, dpi=110, format="png")
         return
     cases = [leave for leave in (False, True) if not leave or len(np.unique(table["family"])) > 2]
-    figure = _figure(12.0, 4.2 * len(cases))
+    figure = new_figure(12.0, 4.2 * len(cases))
     axes = figure.subplots(len(cases), 2, squeeze=False, width_ratios=(3, 2))
     for (bars, boxes), leave in zip(axes, cases, strict=True):
-        found = predictions(table, leave_family=leave)
+        by_setting = predictions(table, leave_family=leave)
         what = "unseen subjects" + (", unseen family of masks" if leave else "")
         labels = [
-            p.estimator if "isotonic on" not in p.estimator else p.estimator[12:] for p in next(iter(found.values()))
+            p.estimator if "isotonic on" not in p.estimator else p.estimator[12:]
+            for p in next(iter(by_setting.values()))
         ]
         labels[-4 if len(labels) > 4 else 0] = "best classical metric"
         place = np.arange(len(labels))
-        for k, (setting, every) in enumerate(found.items()):
+        for k, (setting, every) in enumerate(by_setting.items()):
             bars.barh(
-                place + 0.8 * (k + 0.5) / len(found) - 0.4, [p.mae for p in every], 0.8 / len(found),
+                place + 0.8 * (k + 0.5) / len(by_setting) - 0.4, [p.mae for p in every], 0.8 / len(by_setting),
                 color=COLOURS.get(setting, "black"), label=setting,
             )  # fmt: skip
         bars.set(yticks=place, yticklabels=labels, xlabel="mean absolute error of R", title=what)
         bars.invert_yaxis()
         bars.grid(alpha=0.3, axis="x")
-        last = list(found)[-1]
-        best = min(found[last], key=lambda p: p.mae)
+        last = list(by_setting)[-1]
+        best = min(by_setting[last], key=lambda p: p.mae)
         rates = np.unique(best.true)
         boxes.boxplot([best.predicted[best.true == r] for r in rates], positions=rates, widths=0.5, showfliers=False)
         boxes.plot(rates, rates, "k:", linewidth=1)
@@ -148,7 +150,7 @@ def draw_prediction(table: Columns, path: Path) -> None:
         boxes.set_title(f"{last}:\n{best.estimator}", fontsize=10)
         boxes.grid(alpha=0.3)
     axes[0, 0].legend(fontsize=8)
-    _save(figure, path)
+    figure.savefig(path, dpi=110, format="png")
 
 
 FIGURES = (
@@ -157,13 +159,3 @@ FIGURES = (
     ("maps.png", draw_maps),
     ("prediction.png", draw_prediction),
 )
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=110, format="png")

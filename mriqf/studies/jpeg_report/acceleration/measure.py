@@ -30,7 +30,7 @@ from mriqf.scoring.scorer import Scorer
 from mriqf.studies._frame.inputs import Inputs, Subject
 from mriqf.studies._frame.table import Task, Value
 from mriqf.training.manifest import content_hash
-from mriqf.weights import find, load
+from mriqf.weights import find
 from recon.simulate import measure as simulated
 from recon.weights import load_network
 
@@ -97,9 +97,9 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path
     Parameters
     ----------
     inputs, config
-        What is undersampled how.
+        Subjects, and the recipe of undersampling.
     folder
-        Of the study.
+        Folder of the study.
     images
         Folder that keeps the reconstructions, so that other weights can score them without reconstructing again.
 
@@ -114,7 +114,7 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path
         raise ValueError(f"families has {unknown!r}: choose among {', '.join(recon.masks.FAMILIES)}")
     if (least := min(config.accelerations)) < 1:
         raise ValueError(f"accelerations has {least}: give 1 (fully sampled) or more")
-    found = []
+    pending = []
     slices = [(subject, index) for subject in inputs.subjects for index in subject.slices(config.slices)]
     for number, (subject, index) in enumerate(slices):
         if not isinstance(subject.data, KSpace) and subject.data.channels != 1:
@@ -125,8 +125,8 @@ def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path
             shown = number == 0 and seed == 0 and family in (FULL, config.families[0])
             maps = folder / f"maps-{acceleration}.npz" if shown else None
             measure = functools.partial(_measure, solve, models, maps)
-            found.append(Task(tuple((*setting, name) for name in methods), measure))
-    return found
+            pending.append(Task(tuple((*setting, name) for name in methods), measure))
+    return pending
 
 
 def settings(config: AccelerationConfig) -> Iterator[tuple[str, int, int]]:
@@ -148,20 +148,20 @@ def undersample(
     if not isinstance(subject.data, KSpace):
         image = subject.data.read_slice(index)[0]
         drawn = "random" if family == FULL else family
-        found = simulated(image, drawn, acceleration, seed, n_coils=config.n_coils, noise_std=config.noise_std)
-        return found.kspace, found.sense, found.target.abs(), lambda image: image
+        problem = simulated(image, drawn, acceleration, seed, n_coils=config.n_coils, noise_std=config.noise_std)
+        return problem.kspace, problem.sense, problem.target.abs(), lambda image: image
     data = subject.data
     if find_sampling(data, [index]).undersampled:
         raise ValueError(f"{data.source} is undersampled already: this study needs fully sampled k-space")
     kspace = torch.from_numpy(data.read_slice(index))[None]
     full, everything = _maps(kspace), torch.ones(kspace.shape[-1], dtype=torch.bool)
-    truth = recon.zero_filled(kspace, recon.Sense(everything, full)).abs()
+    target = recon.zero_filled(kspace, recon.Sense(everything, full)).abs()
     if family == FULL:
-        return kspace, recon.Sense(everything, full), data.crop(truth), data.crop
+        return kspace, recon.Sense(everything, full), data.crop(target), data.crop
     h, w = data.shape
     center = 1 / 12 if family == "poisson" else min(max(0.32 / acceleration, CALIBRATION / w), 1.0)
     mask = recon.masks.draw(family, (h, w), acceleration, center, seed)
-    return mask * kspace, recon.Sense(mask, _maps(mask * kspace)), data.crop(truth), data.crop
+    return mask * kspace, recon.Sense(mask, _maps(mask * kspace)), data.crop(target), data.crop
 
 
 def _maps(kspace: Complex[Tensor, "1 c h w"]) -> Complex[Tensor, "1 c h w"]:
@@ -170,10 +170,10 @@ def _maps(kspace: Complex[Tensor, "1 c h w"]) -> Complex[Tensor, "1 c h w"]:
 
 @dataclass(frozen=True)
 class Solved:
-    """Magnitude images of one measurement, by every method, and the truth."""
+    """Magnitude images of one measurement, by every method, and the target."""
 
     images: dict[str, Float32[np.ndarray, "h w"]]
-    truth: Float32[np.ndarray, "h w"]
+    target: Float32[np.ndarray, "h w"]
     effective_acceleration: float
 
 
@@ -194,9 +194,9 @@ def reconstruct(
     subject, index
         Which slice.
     family, acceleration, seed
-        Of the mask; `FULL` at 1.
+        Sampling mask; `FULL` at 1.
     config
-        Of the simulation.
+        Settings of the simulation.
     methods
         Those of `find_methods`.
     images
@@ -204,10 +204,10 @@ def reconstruct(
     """
 
     def solve() -> Solved:
-        kspace, sense, truth, crop = undersample(subject, index, family, acceleration, seed, config)
+        kspace, sense, target, crop = undersample(subject, index, family, acceleration, seed, config)
         with torch.inference_mode():
-            found = {name: crop(method(kspace, sense)).abs()[0, 0].numpy() for name, method in methods.items()}
-        return Solved(found, truth[0, 0].numpy(), recon.effective_acceleration(sense.mask))
+            restored = {name: crop(method(kspace, sense)).abs()[0, 0].numpy() for name, method in methods.items()}
+        return Solved(restored, target[0, 0].numpy(), recon.effective_acceleration(sense.mask))
 
     if images is None:
         return solve()
@@ -215,13 +215,13 @@ def reconstruct(
     if path.exists():
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
-        truth, effective = arrays.pop("truth"), float(arrays.pop("effective_acceleration"))
-        return Solved(arrays, truth, effective)
-    found = solve()
+        target, effective = arrays.pop("truth"), float(arrays.pop("effective_acceleration"))
+        return Solved(arrays, target, effective)
+    solved = solve()
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, force=True) as temporary:
-        np.savez(temporary, truth=found.truth, effective_acceleration=found.effective_acceleration, **found.images)  # pyright: ignore[reportArgumentType]
-    return found
+        np.savez(temporary, truth=solved.target, effective_acceleration=solved.effective_acceleration, **solved.images)  # pyright: ignore[reportArgumentType]
+    return solved
 
 
 def _digest(subject: Subject, config: AccelerationConfig, setting: tuple[int, str, int, int]) -> str:
@@ -237,24 +237,24 @@ def _digest(subject: Subject, config: AccelerationConfig, setting: tuple[int, st
 
 def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps: Path | None) -> list[dict[str, Value]]:
     solved = solve()
-    truth = torch.from_numpy(solved.truth)[None, None]
-    region = metrics.object_mask(truth)
+    target = torch.from_numpy(solved.target)[None, None]
+    region = metrics.object_mask(target)
     rows, kept = [], {}
     for name, image in solved.images.items():
-        matched = metrics.match_scale(torch.from_numpy(image)[None, None], truth, region)
+        matched = metrics.match_scale(torch.from_numpy(image)[None, None], target, region)
         row: dict[str, Value] = {
             "effective_acceleration": solved.effective_acceleration,
-            **{error: getattr(metrics, error)(matched, truth, region).item() for error in ERRORS},
+            **{error: getattr(metrics, error)(matched, target, region).item() for error in ERRORS},
         }
         scored = {weights: score_image(image, model) for weights, model in models.items()}
-        for index, (weights, found) in enumerate(scored.items()):
+        for index, (weights, score) in enumerate(scored.items()):
             if index == 0:
-                row["foreground_fraction"] = found.foreground_fraction
-                row |= baselines(found.image[0], found.foreground)
-                kept[f"{name}/image"] = found.image[0].astype(np.float16)
-                kept[f"{name}/error"] = (matched - truth)[0, 0].abs().numpy() / float(truth.max())
-            row |= {f"{weights} {r}": value for r, value in regions(found).items()}
-            kept[f"{name}/{weights}"] = found.map.astype(np.float16)
+                row["foreground_fraction"] = score.foreground_fraction
+                row |= baselines(score.image[0], score.foreground)
+                kept[f"{name}/image"] = score.image[0].astype(np.float16)
+                kept[f"{name}/error"] = (matched - target)[0, 0].abs().numpy() / float(target.max())
+            row |= {f"{weights} {r}": value for r, value in regions(score).items()}
+            kept[f"{name}/{weights}"] = score.map.astype(np.float16)
         rows.append(row)
     if maps is not None:
         with atomic_path(maps, force=True) as temporary:
@@ -267,18 +267,18 @@ def score_image(image: Float32[np.ndarray, "h w"], model: Predictor, resolution:
     return Scorer(model, calibration=None, resolution=resolution).image(image)
 
 
-def regions(found: SliceScore) -> dict[str, float]:
+def regions(score: SliceScore) -> dict[str, float]:
     """Score of the foreground, and means of the map over its central quarter, the whole, and the background.
 
     `background_low` is the share of background pixels below 50.
     """
-    quality = found.map
+    quality = score.map
     inner = quality[tuple(slice(n // 4, n - n // 4) for n in quality.shape)]
-    outside = quality[~found.foreground]
+    outside = quality[~score.foreground]
     return {
         "center": float(inner.mean()),
         "whole": float(quality.mean()),
-        "foreground": found.value,
+        "foreground": score.value,
         "background": float(outside.mean()) if outside.size else float("nan"),
         "background_low": float((outside < LOW).mean()) if outside.size else float("nan"),
     }
@@ -301,10 +301,10 @@ def _varnet_hash(config: AccelerationConfig) -> dict[str, str]:
 
 def _method(name: str, config: AccelerationConfig) -> Reconstruction:
     if name == "modl":
-        network = load(config.modl)
+        network = load_network(config.modl)
         if not isinstance(network, recon.MoDL):
             raise ValueError(f"modl is {config.modl!r}, which holds no MoDL: choose one, such as modl-knee")
-        return recon.fast(network)
+        return network
     if name == "varnet":
         if not config.varnet:
             raise ValueError("methods has varnet, and no weights for it: give its file with --varnet")

@@ -51,12 +51,12 @@ def estimators(scores: Sequence[str]) -> dict[str, Fit]:
     scores
         Columns that hold scores.
     """
-    found: dict[str, Fit] = {f"isotonic on {name}": _isotonic(name) for name in scores}
-    found |= {f"isotonic on {name}": _isotonic(name) for name in BASELINES}
-    found["ridge on classical features"] = ridge_on(list(BASELINES))
-    found["ridge on classical features and scores"] = ridge_on([*BASELINES, *scores])
-    found["constant (median R)"] = _constant
-    return found
+    fits: dict[str, Fit] = {f"isotonic on {name}": _isotonic(name) for name in scores}
+    fits |= {f"isotonic on {name}": _isotonic(name) for name in BASELINES}
+    fits["ridge on classical features"] = ridge_on(list(BASELINES))
+    fits["ridge on classical features and scores"] = ridge_on([*BASELINES, *scores])
+    fits["constant (median R)"] = _constant
+    return fits
 
 
 def predict(rows: Columns, fit: Fit, name: str, *, leave_family: bool = False) -> Prediction:
@@ -65,7 +65,7 @@ def predict(rows: Columns, fit: Fit, name: str, *, leave_family: bool = False) -
     Parameters
     ----------
     rows
-        Of one method, or of several, fitted together.
+        Rows of one method, or of several, fitted together.
 
     Raises
     ------
@@ -100,8 +100,8 @@ def predict(rows: Columns, fit: Fit, name: str, *, leave_family: bool = False) -
 def settings(table: Columns) -> Mapping[str, Columns]:
     """Rows of each method, and of all together."""
     methods = list(dict.fromkeys(table["method"].tolist()))
-    found = {m: {k: v[table["method"] == m] for k, v in table.items()} for m in methods}
-    return found | {"all methods": table} if len(methods) > 1 else found
+    by_method = {m: {k: v[table["method"] == m] for k, v in table.items()} for m in methods}
+    return by_method | {"all methods": table} if len(methods) > 1 else by_method
 
 
 def _isotonic(name: str) -> Fit:

@@ -122,7 +122,7 @@ def curves(columns: Columns) -> list[Curves]:
     ValueError
         If that leaves none.
     """
-    found = []
+    all_curves = []
     for rows in group_rows([columns["dataset"], columns["weights"], columns["corruption"]]):
         part = {name: column[rows] for name, column in columns.items()}
         subject, score = [], []
@@ -134,10 +134,10 @@ def curves(columns: Columns) -> list[Curves]:
                 score.append(np.bincount(level, part["score"][image], N_LEVELS) / count)
         if score:
             dataset, weights, corruption = (str(part[name][0]) for name in ("dataset", "weights", "corruption"))
-            found.append(Curves(dataset, weights, corruption, np.array(subject), np.stack(score)))
-    if not found:
+            all_curves.append(Curves(dataset, weights, corruption, np.array(subject), np.stack(score)))
+    if not all_curves:
         raise ValueError("no image was measured at all levels: go on with the study")
-    return sorted(found, key=lambda c: list(LEVELS).index(c.corruption))
+    return sorted(all_curves, key=lambda c: list(LEVELS).index(c.corruption))
 
 
 def claims(columns: Columns) -> list[Claim]:
@@ -145,9 +145,9 @@ def claims(columns: Columns) -> list[Claim]:
     return _claims(curves(columns))
 
 
-def _claims(found: list[Curves]) -> list[Claim]:
+def _claims(all_curves: list[Curves]) -> list[Claim]:
     result = []
-    for weights, group in _by("weights", found).items():
+    for weights, group in _by("weights", all_curves).items():
         data, parts = _counts(group), _by("corruption", group)
         reported = [c for c in group if c.corruption in REPORTED]
         measured = ", ".join(f"{name} in {_share(c.decreases for c in part)}" for name, part in parts.items())
@@ -169,7 +169,7 @@ def _claims(found: list[Curves]) -> list[Claim]:
 
 def answer(columns: Columns) -> str:
     """The study's answer, markdown."""
-    found = curves(columns)
+    all_curves = curves(columns)
     lines = [
         "# Score against severity",
         "",
@@ -177,20 +177,20 @@ def answer(columns: Columns) -> str:
         "without the search for a JPEG lattice. The curve of an image is the mean of those of its patches; means and "
         "sd are over images, 95 % intervals over subjects (none for fewer than three). Level 0 is untouched.",
         "",
-        claims_table(_claims(found)),
+        claims_table(_claims(all_curves)),
         "",
-        *_sentences(found),
+        *_sentences(all_curves),
         "",
         "## Does it fall",
         "",
         f"Falls: mean rho ≤ {FALLS}; scores that differ by less than {RESOLUTION} count as equal. Change: of the score "
         f"from level 0 to {N_LEVELS - 1}. Slope: points a level. Halves: levels 0–{MIDDLE}, {MIDDLE}–{N_LEVELS - 1}.",
         "",
-        _falls(found),
+        _falls(all_curves),
         "",
         "## Scores, mean ± sd over images",
     ]
-    for corruption, group in _by("corruption", found).items():
+    for corruption, group in _by("corruption", all_curves).items():
         heads = ["", "untouched", *(f"{value:g}" for value in LEVELS[corruption])]
         rows = [[c.name, *(f"{m:.1f} ± {sd:.1f}" for m, sd in zip(c.mean, c.sd, strict=True))] for c in group]
         lines += ["", UNITS[corruption], "", markdown_table(heads, rows)]
@@ -206,7 +206,7 @@ def answer(columns: Columns) -> str:
             [
                 [c.corruption, c.name, f"{c.mean[0]:.1f}"]
                 + [cell for step in (c.first_step, c.overall) for cell in (_figure(step, 1), _direction(step))]
-                for c in found
+                for c in all_curves
                 if c.corruption in NOISES
             ],
         ),
@@ -214,7 +214,7 @@ def answer(columns: Columns) -> str:
     return "\n".join(lines)
 
 
-def _falls(found: list[Curves]) -> str:
+def _falls(all_curves: list[Curves]) -> str:
     heads = [
         "corruption", "data set × weights", "images (subjects)", "rho of score and level", "pairs in order", "change",
         "slope, 1st and 2nd half", "sd, 1st and 2nd half", "falls", "steeper, tighter first",
@@ -225,14 +225,14 @@ def _falls(found: list[Curves]) -> str:
             _figure(c.overall, 1), *(", ".join(_number(v, 1) for v in pair) for pair in (c.slopes, c.spreads)),
             _yes(c.decreases), f"{_yes(c.steeper_first)}, {_yes(c.tighter_first)}",
         ]
-        for c in found
+        for c in all_curves
     ]  # fmt: skip
     return markdown_table(heads, rows)
 
 
-def _sentences(found: list[Curves]) -> list[str]:
+def _sentences(all_curves: list[Curves]) -> list[str]:
     lines = []
-    for weights, group in _by("weights", found).items():
+    for weights, group in _by("weights", all_curves).items():
         parts = _by("corruption", group)
         always = [name for name, part in parts.items() if all(c.decreases for c in part)]
         never = [name for name, part in parts.items() if not any(c.decreases for c in part)]
@@ -250,9 +250,9 @@ def _rising(noisy: list[Curves], step: str) -> str:
     return "; ".join(f"{name}: {_list([c.dataset for c in part])}" for name, part in parts.items()) or "none"
 
 
-def _by(attribute: str, found: list[Curves]) -> dict[str, list[Curves]]:
-    names = dict.fromkeys(getattr(c, attribute) for c in found)
-    return {name: [c for c in found if getattr(c, attribute) == name] for name in names}
+def _by(attribute: str, all_curves: list[Curves]) -> dict[str, list[Curves]]:
+    names = dict.fromkeys(getattr(c, attribute) for c in all_curves)
+    return {name: [c for c in all_curves if getattr(c, attribute) == name] for name in names}
 
 
 def _counts(group: list[Curves]) -> str:

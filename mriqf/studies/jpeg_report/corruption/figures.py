@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns
 from mriqf.studies.jpeg_report.corruption.answer import curves
 from mriqf.studies.jpeg_report.corruption.measure import LEVELS, UNITS
@@ -11,18 +12,17 @@ from mriqf.studies.jpeg_report.corruption.measure import LEVELS, UNITS
 
 def draw_curves(columns: Columns, path: Path) -> None:
     """A panel for each corruption and each weights: mean over images, and a band of one sd, for every data set."""
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    found = curves(columns)
-    weights = list(dict.fromkeys(c.weights for c in found))
-    names = list(dict.fromkeys(c.corruption for c in found))
-    datasets = list(dict.fromkeys(c.dataset for c in found))
-    figure = Figure(figsize=(3.2 * len(names), 0.7 + 2.8 * len(weights)), layout="constrained")
+    all_curves = curves(columns)
+    weights = list(dict.fromkeys(c.weights for c in all_curves))
+    names = list(dict.fromkeys(c.corruption for c in all_curves))
+    datasets = list(dict.fromkeys(c.dataset for c in all_curves))
+    figure = new_figure(3.2 * len(names), 0.7 + 2.8 * len(weights))
     axes = figure.subplots(len(weights), len(names), squeeze=False, sharey=True)
     for row, name in zip(axes, weights, strict=True):
         for ax, corruption in zip(row, names, strict=True):
-            shown = [c for c in found if (c.weights, c.corruption) == (name, corruption)]
+            shown = [c for c in all_curves if (c.weights, c.corruption) == (name, corruption)]
             if not shown:
                 ax.set_axis_off()
                 continue
@@ -37,7 +37,7 @@ def draw_curves(columns: Columns, path: Path) -> None:
             ax.set_ylim(0, 105)
             ax.grid(alpha=0.3)
         row[0].set_ylabel(f"{Path(name).stem}: score")
-    images = {c.dataset: len(c.score) for c in found}
+    images = {c.dataset: len(c.score) for c in all_curves}
     labels = [f"{name}, {images[name]} images" for name in datasets]
     lines = [Line2D([], [], color=f"C{k}", marker=".", label=label) for k, label in enumerate(labels)]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))

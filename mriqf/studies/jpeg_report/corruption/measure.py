@@ -94,7 +94,7 @@ def tasks(inputs: Inputs, config: CorruptionConfig) -> list[Task]:
     for models, channels in ((gray, 1), (rgb, 3)):
         for model in models.values():
             check_channels(channels, model)
-    found = []
+    pending = []
     for subject in inputs.subjects:
         volume, side = subject.data, config.side
         if not isinstance(volume, Volume):
@@ -111,8 +111,8 @@ def tasks(inputs: Inputs, config: CorruptionConfig) -> list[Task]:
                 for corruption in _corruptions(view)
                 for level in range(N_LEVELS)
             )
-            found.append(Task(keys, functools.partial(_measure, subject, volume, index, config, dict(views))))
-    return found
+            pending.append(Task(keys, functools.partial(_measure, subject, volume, index, config, dict(views))))
+    return pending
 
 
 def _corruptions(view: str) -> list[str]:
@@ -153,7 +153,7 @@ def place(foreground: Bool[np.ndarray, "h w"], side: int, rng: np.random.Generat
     foreground
         The object.
     side
-        Of the square, pixels, at most that of the image.
+        Side of the square, pixels, at most that of the image.
     """
     total = np.pad(foreground.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     inside = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
@@ -181,7 +181,7 @@ def corrupt(
     value
         Severity, in the unit of `UNITS`.
     seed
-        Of the noise.
+        Seed of the noise.
 
     Raises
     ------

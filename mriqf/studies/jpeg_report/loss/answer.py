@@ -1,4 +1,4 @@
-"""What the table says of claim A9: does the score help as a loss, what does it do to colours, does a setting help?"""
+"""Claim A9, from the table alone: effect of the score as a loss, shift of colours, and of further settings."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -73,10 +73,10 @@ def claims(columns: Columns) -> list[Claim]:
     fine-tuning the judge's score rises, its interval included, and the mean PSNR changes by no less than `WORSE`; in
     RGB, if besides the mean hue shift and the share of dots are no larger than the JPEG image's own.
     """
-    found = []
+    result = []
     for (kind, network), table in by_restorer(columns).items():
-        found += [_grey(table, network) if kind == "grey" else _rgb(table, network), _setting(table, kind, network)]
-    return found
+        result += [_grey(table, network) if kind == "grey" else _rgb(table, network), _setting(table, kind, network)]
+    return result
 
 
 def by_restorer(columns: Columns) -> Mapping[tuple[str, str], Columns]:
@@ -88,12 +88,12 @@ def by_restorer(columns: Columns) -> Mapping[tuple[str, str], Columns]:
         If an arm lacks images that others have.
     """
     pairs = dict.fromkeys(zip(columns["kind"].tolist(), columns["network"].tolist(), strict=True))
-    found = {(kind, network): where(columns, kind=kind, network=network) for kind, network in pairs}
-    for (kind, network), table in found.items():
+    tables = {(kind, network): where(columns, kind=kind, network=network) for kind, network in pairs}
+    for (kind, network), table in tables.items():
         sizes = [len(rows["psnr"]) for rows in (arm_rows(table, *arm) for arm in arms(table))]
         if len(set(sizes)) > 1 or len(sizes) < 3 or 0 not in lams(table):
             raise ValueError(f"{kind}, {network}: not all arms were measured on the same images: let the study end")
-    return found
+    return tables
 
 
 def lams(table: Columns, arm: str = INPUT) -> list[float]:
@@ -139,15 +139,15 @@ def _grey(table: Columns, network: str) -> Claim:
 
 
 def _rgb(table: Columns, network: str) -> Claim:
-    found = {
+    changes = {
         lam: [_against_control(table, "score", lam), change(table, "hue", (INPUT, lam), (JPEG, NAN))]
         for lam in lams(table) if lam > 0
     }  # fmt: skip
-    shifted = [score[1] > 0 and hue[1] > 0 for score, hue in found.values()]
-    measured = "; ".join(f"λ {lam:g}: score {_signed(s, 1)}, hue {_signed(h, 2)}°" for lam, (s, h) in found.items())
+    shifted = [score[1] > 0 and hue[1] > 0 for score, hue in changes.values()]
+    measured = "; ".join(f"λ {lam:g}: score {_signed(s, 1)}, hue {_signed(h, 2)}°" for lam, (s, h) in changes.items())
     text = f"score against λ = 0, hue shift against the JPEG image's own: {measured}"
     return Claim(
-        f"A9 RGB, {network}", SAYS["rgb"], text, _counts(table), None if _few(found.values()) else any(shifted)
+        f"A9 RGB, {network}", SAYS["rgb"], text, _counts(table), None if _few(changes.values()) else any(shifted)
     )
 
 
@@ -175,9 +175,9 @@ def _against_control(table: Columns, name: str, lam: float) -> Interval:
     return change(table, name, (INPUT, lam), CONTROL)
 
 
-def _few(found: Iterable[Sequence[Interval]]) -> bool:
+def _few(changes: Iterable[Sequence[Interval]]) -> bool:
     """True if there are too few subjects for an interval, or nothing to compare."""
-    lows = [low for intervals in found for _, low, _ in intervals]
+    lows = [low for intervals in changes for _, low, _ in intervals]
     return not lows or bool(np.isnan(lows).any())
 
 
@@ -203,8 +203,8 @@ def _sentences(table: Columns) -> list[str]:
     above = [lam for lam in lams(table) if lam > 0]
     lines = []
     for name, title in (("score", "score"), ("psnr", "PSNR"), ("ssim", "SSIM")):
-        found = {lam: _against_control(table, name, lam) for lam in above}
-        rises, falls = ([lam for lam in above if _side(found[lam], name) == side] for side in (1, -1))
+        changes = {lam: _against_control(table, name, lam) for lam in above}
+        rises, falls = ([lam for lam in above if _side(changes[lam], name) == side] for side in (1, -1))
         lines.append(f"Against λ = 0 the {title} rises at {_list(rises)}, and falls at {_list(falls)}.")
     large = [lam for lam in above if _against_control(table, "psnr", lam)[0] > SMALL]
     lines.append(f"Against λ = 0 the PSNR gains more than {SMALL} dB at {_list(large)}.")
@@ -216,8 +216,8 @@ def _sentences(table: Columns) -> list[str]:
             f"{_signed(gains[best], 2)} dB."
         )
     if "hue" in _known(table):
-        found = [lam for lam in above if _side(change(table, "hue", (INPUT, lam), (JPEG, NAN)), "hue") == 1]
-        lines.append(f"The hue shift is above the JPEG image's own at {_list(found)}.")
+        raised = [lam for lam in above if _side(change(table, "hue", (INPUT, lam), (JPEG, NAN)), "hue") == 1]
+        lines.append(f"The hue shift is above the JPEG image's own at {_list(raised)}.")
     return lines
 
 

@@ -139,17 +139,17 @@ def arms(parts: Sequence[Part], config: LossConfig) -> list[Arm]:
     known = {guard.name: guard for guard in GUARDS}
     if unknown := [name for name in config.guards if name not in known]:
         raise ValueError(f"guards has {unknown[0]}: choose from {', '.join(known)}")
-    found: list[Arm] = []
+    chosen: list[Arm] = []
     for part in parts:
         for network in config.networks:
-            found.append(Arm(part.kind, network, START, float("nan")))
+            chosen.append(Arm(part.kind, network, START, float("nan")))
             for name, changes, lams in ((INPUT, {}, config.lams), (OWN, OWN_OUTPUT, config.own_lams)):
-                found += [Arm(part.kind, network, name, lam, _recipe(part.kind, config, lam, changes)) for lam in lams]
+                chosen += [Arm(part.kind, network, name, lam, _recipe(part.kind, config, lam, changes)) for lam in lams]
             for guard in (known[name] for name in config.guards):
                 if guard.only in (None, part.kind):
                     recipe = _recipe(part.kind, config, config.guard_lam, guard.changes)
-                    found.append(Arm(part.kind, network, guard.name, config.guard_lam, recipe))
-    return found
+                    chosen.append(Arm(part.kind, network, guard.name, config.guard_lam, recipe))
+    return chosen
 
 
 def read_parts(paths: Sequence[Path], root: Path, config: LossConfig, split: Split = "test") -> list[Part]:
@@ -163,7 +163,7 @@ def read_parts(paths: Sequence[Path], root: Path, config: LossConfig, split: Spl
     """
     if config.side < 64:
         raise ValueError(f"side is {config.side}: give 64 pixels or more")
-    found: dict[Kind, Part] = {}
+    by_kind: dict[Kind, Part] = {}
     for path in paths:
         inputs = read_inputs([path], root, split=split, most=config.most)
         kinds: set[Kind] = set()
@@ -174,10 +174,10 @@ def read_parts(paths: Sequence[Path], root: Path, config: LossConfig, split: Spl
         if len(kinds) > 1:
             raise ValueError(f"{path} has grey and RGB images marked {split}: measure them in manifests of their own")
         (kind,) = kinds
-        if kind in found:
+        if kind in by_kind:
             raise ValueError(f"{path} is a second manifest of {kind} images: give one of each kind")
-        found[kind] = Part(kind, read_manifest(path), inputs)
-    return list(found.values())
+        by_kind[kind] = Part(kind, read_manifest(path), inputs)
+    return list(by_kind.values())
 
 
 def train_arms(

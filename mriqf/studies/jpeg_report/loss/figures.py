@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns
 from mriqf.studies.jpeg_report.loss.answer import FIGURES, arm_rows, by_restorer, change, lams, tuned
 from mriqf.studies.jpeg_report.loss.arms import INPUT, OWN, START
@@ -16,12 +17,10 @@ HELD = {INPUT: "held to the input", OWN: "held to its own output"}
 
 def draw_curves(columns: Columns, path: Path) -> None:
     """Change of each figure from the network before fine-tuning, with 95 % intervals, over λ; guards at their λ."""
-    from matplotlib.figure import Figure
-
-    found = by_restorer(columns)
-    figure = Figure(figsize=(3.3 * len(SHOWN), 0.5 + 3.0 * len(found)), layout="constrained")
-    axes = figure.subplots(len(found), len(SHOWN), squeeze=False)
-    for row, ((kind, network), table) in zip(axes, found.items(), strict=True):
+    tables = by_restorer(columns)
+    figure = new_figure(3.3 * len(SHOWN), 0.5 + 3.0 * len(tables))
+    axes = figure.subplots(len(tables), len(SHOWN), squeeze=False)
+    for row, ((kind, network), table) in zip(axes, tables.items(), strict=True):
         weights = sorted({lam for _, lam in tuned(table)})
         guards = [arm for arm in tuned(table) if arm[0] not in HELD]
         for ax, name in zip(row, SHOWN, strict=True):
@@ -58,11 +57,9 @@ def draw_curves(columns: Columns, path: Path) -> None:
 
 def draw_pictures(pictures: Mapping[str, np.ndarray], path: Path) -> None:
     """Truth, JPEG and every arm: a row for each image and network, a column for each arm."""
-    from matplotlib.figure import Figure
-
     names = list(dict.fromkeys(name.rpartition("/")[0] for name in pictures))
     columns = list(dict.fromkeys(name.rpartition("/")[2] for name in pictures))
-    figure = Figure(figsize=(1.5 * len(columns), 1.7 * len(names)), layout="constrained")
+    figure = new_figure(1.5 * len(columns), 1.7 * len(names))
     axes = figure.subplots(len(names), len(columns), squeeze=False)
     for row, name in zip(axes, names, strict=True):
         for ax, arm in zip(row, columns, strict=True):

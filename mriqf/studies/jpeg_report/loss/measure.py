@@ -29,7 +29,7 @@ JPEG = "jpeg"
 NAN = float("nan")
 
 DOT = 24
-"""Grey levels of Cb or Cr from the truth's, above which a pixel counts as a coloured dot."""
+"""Grey levels of Cb or Cr from the target's, above which a pixel counts as a coloured dot."""
 SHOWN, SHOWN_SIDE = 2, 96
 """Subjects of each kind that are shown, and the side of what is shown of them, pixels."""
 
@@ -38,7 +38,7 @@ Arms = Mapping[Arm, Network]
 
 def tasks(parts: Sequence[Part], arms: Arms, config: LossConfig) -> list[Task]:
     """One image a task: as JPEG, and as every arm restores it, at every quality."""
-    found = []
+    pending = []
     for part in parts:
         scores = QFLoss(USUAL[CHANNELS[part.kind]]), QFLoss(judge_name(part.kind, config))
         for network in config.networks:
@@ -52,11 +52,11 @@ def tasks(parts: Sequence[Part], arms: Arms, config: LossConfig) -> list[Task]:
                         for quality in config.qualities
                     ]
                     measure = functools.partial(_measure, subject, index, own, scores, config)
-                    found.append(Task(tuple(keys), measure))
-    return found
+                    pending.append(Task(tuple(keys), measure))
+    return pending
 
 
-def read_truth(subject: Subject, index: int, side: int) -> Float[Tensor, "1 ch h w"]:
+def read_target(subject: Subject, index: int, side: int) -> Float[Tensor, "1 ch h w"]:
     """The middle of a slice in whole grey levels, in [0, 1], its sides multiples of 16."""
     volume = subject.data
     if not isinstance(volume, Volume):
@@ -68,7 +68,7 @@ def read_truth(subject: Subject, index: int, side: int) -> Float[Tensor, "1 ch h
 def describe(
     images: Float[Tensor, "b ch h w"],
     given: Float[Tensor, "b ch h w"],
-    truth: Float[Tensor, "1 ch h w"],
+    target: Float[Tensor, "1 ch h w"],
     qualities: Sequence[int],
     scores: tuple[QFLoss, QFLoss],
 ) -> Iterator[dict[str, Value]]:
@@ -78,18 +78,18 @@ def describe(
 
     Parameters
     ----------
-    images, given, truth
-        What an arm made, of which JPEG images, and of what these were made at which qualities; whole grey levels.
+    images, given, target
+        Images restored by an arm, the JPEG images given to it, and the references; whole grey levels.
     qualities
-        Of each image.
+        JPEG quality of each image.
     scores
         The predictor that the arms were trained with, and the judge.
     """
-    colour = truth.shape[1] == 3
-    luma, true = (ycbcr(x)[:, :1] if colour else x for x in (images, truth))
+    colour = target.shape[1] == 3
+    luma, true = (ycbcr(x)[:, :1] if colour else x for x in (images, target))
     region = None if colour else metrics.object_mask(true)
-    several = truth.expand_as(images)
-    steps = torch.stack([tables(q, truth.shape[1]) for q in qualities])
+    several = target.expand_as(images)
+    steps = torch.stack([tables(q, target.shape[1]) for q in qualities])
     foreground = find_foreground(given)
     alone = [slice(k, k + 1) for k in range(len(images))]
     psnr, ssim = (torch.cat([f(luma[k], true, region) for k in alone]) for f in (metrics.psnr, metrics.ssim))
@@ -102,7 +102,7 @@ def describe(
         "psnrb": jpeg_metrics.psnr_b(images, several),
         "score": score,
         "judge": judge,
-        "hue": jpeg_metrics.hue_shift(images, truth) if colour else none,
+        "hue": jpeg_metrics.hue_shift(images, target) if colour else none,
         "dots": none if chroma is None else (chroma > DOT).double().mean((1, 2)),
         "outside": outside(images, code(several, steps)),
         "changed": ((images - given).abs().amax(1) > 1.5 / 255).double().mean((1, 2)),
@@ -112,18 +112,18 @@ def describe(
 
 
 def pictures(parts: Sequence[Part], arms: Arms, config: LossConfig) -> Mapping[str, np.ndarray]:
-    """The middle of a few test images at the lowest quality, in grey levels: truth, JPEG and every arm.
+    """The middle of a few test images at the lowest quality, in grey levels: target, JPEG and every arm.
 
     Named "kind/network/subject/arm", with the weight of the score for a fine-tuned arm.
     """
-    found, lowest = {}, min(config.qualities)
+    shown, lowest = {}, min(config.qualities)
     for part in parts:
         subjects = part.inputs.subjects
         for subject in (subjects[k] for k in spread(range(len(subjects)), SHOWN)):
-            truth = read_truth(subject, subject.slices(1)[0], config.side)
-            given = compress(truth, lowest)
+            target = read_target(subject, subject.slices(1)[0], config.side)
+            given = compress(target, lowest)
             for network in config.networks:
-                images = {"truth": truth, JPEG: given}
+                images = {"truth": target, JPEG: given}
                 for arm, model in arms.items():
                     if (arm.kind, arm.network) == (part.kind, network):
                         name = arm.name if arm.recipe is None else f"{arm.name} {arm.lam:g}"
@@ -131,19 +131,19 @@ def pictures(parts: Sequence[Part], arms: Arms, config: LossConfig) -> Mapping[s
                 for name, image in images.items():
                     cut = centre(image, [min(SHOWN_SIDE, n) for n in image.shape[2:]])[0]
                     pixels = (255 * cut).round().byte().permute(1, 2, 0).squeeze(-1).numpy()
-                    found[f"{part.kind}/{network}/{subject.name}/{name}"] = pixels
-    return found
+                    shown[f"{part.kind}/{network}/{subject.name}/{name}"] = pixels
+    return shown
 
 
 @torch.inference_mode()
 def _measure(
     subject: Subject, index: int, arms: Arms, scores: tuple[QFLoss, QFLoss], config: LossConfig
 ) -> Iterator[dict[str, Value]]:
-    truth = read_truth(subject, index, config.side)
-    given = compress(truth.expand(len(config.qualities), -1, -1, -1), config.qualities)
-    yield from describe(given, given, truth, config.qualities, scores)
+    target = read_target(subject, index, config.side)
+    given = compress(target.expand(len(config.qualities), -1, -1, -1), config.qualities)
+    yield from describe(given, given, target, config.qualities, scores)
     for model in arms.values():
-        yield from describe(_restored(model, given, config.qualities), given, truth, config.qualities, scores)
+        yield from describe(_restored(model, given, config.qualities), given, target, config.qualities, scores)
 
 
 @torch.inference_mode()

@@ -30,7 +30,7 @@ def answer(predictions: Columns, grid: Columns) -> str:
     n = len(where(predictions, arm=arms[0])["score"])
     m = len(where(grid, arm=arms[0], compression=NONE)["score"])
     seeds = len(np.unique(predictions["seed"]))
-    found = claims(predictions, grid)
+    answers = claims(predictions, grid)
     text = [
         "# How to train a QF predictor",
         f"{n} patches an arm of {subjects} subjects, qualities uniform on 1–100; {m} windows an arm for the grid. "
@@ -38,8 +38,8 @@ def answer(predictions: Columns, grid: Columns) -> str:
         "trained as long, on the same patches, none of them uncompressed or varied, with smooth absolute loss "
         "(regression) or, at a learning rate of its own, cross-entropy (classes), "
         f"{seeds} time(s) each: what chance does to a training is not in the intervals.",
-        claims_table(found),
-        _sentences(found),
+        claims_table(answers),
+        _sentences(answers),
         "## Mean absolute error by band of qualities",
         _bands(predictions, arms),
         "## By decade: mean absolute error ± sd of the error, share within ±2",
@@ -54,8 +54,8 @@ def answer(predictions: Columns, grid: Columns) -> str:
     return "\n\n".join(text)
 
 
-def _sentences(found: list[Claim]) -> str:
-    names = {holds: ", ".join(c.name for c in found if c.holds is holds) for holds in (True, False, None)}
+def _sentences(answers: list[Claim]) -> str:
+    names = {holds: ", ".join(c.name for c in answers if c.holds is holds) for holds in (True, False, None)}
     text = [("Holds", True), ("Fails", False), ("Not measured, or on too few subjects", None)]
     return " ".join(f"{what}: {names[holds]}." for what, holds in text if names[holds])
 

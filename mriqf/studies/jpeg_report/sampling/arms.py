@@ -78,8 +78,8 @@ def weights_path(folder: Path, arm: Arm, seed: int) -> Path:
 def curve_table(folder: Path, manifest: Manifest, config: Config) -> Table:
     """Training curves; the rows of an arm are there once it is trained, its checkpoints until then."""
     recipes = {arm: weights.config_dict(recipe(arm, config.seeds[0], config)) for arm in config.arms}
-    card = {"study": "sampling", "seeds": list(config.seeds), "recipes": recipes, "data": {"train": manifest.sha256}}
-    return Table(folder / "curves", CURVE_KEY, CURVE_COLUMNS, card)
+    terms = {"study": "sampling", "seeds": list(config.seeds), "recipes": recipes, "data": {"train": manifest.sha256}}
+    return Table(folder / "curves", CURVE_KEY, CURVE_COLUMNS, terms)
 
 
 def curve_tasks(

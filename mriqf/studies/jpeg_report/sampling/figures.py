@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mriqf.predictors.qf import CLASS_QUALITIES
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.jpeg_report.sampling.answer import confusion, error, mae, measured, within
 from mriqf.studies.jpeg_report.sampling.arms import FIELDS, Arm
@@ -35,7 +36,7 @@ def draw_pairs(predictions: Columns, path: Path) -> None:
         panel.set(xlabel="true quality", xlim=(0, 101), ylim=(0, 101), title=f"{arm}, n = {len(table['score'])}")
     panels[0].set_ylabel("score")
     panels[0].legend(fontsize=8, loc="upper left")
-    _save(figure, path)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def draw_distributions(predictions: Columns, path: Path) -> None:
@@ -49,7 +50,7 @@ def draw_distributions(predictions: Columns, path: Path) -> None:
         xlabel="true quality", ylabel="mean absolute error", xlim=(0, 101), ylim=(0, None), xticks=range(0, 101, 20)
     )
     panel.legend(title=f"n = {_n_each(predictions)} patches an arm", fontsize=8, title_fontsize=8)
-    _save(figure, path)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def draw_confusion(predictions: Columns, path: Path) -> None:
@@ -63,7 +64,7 @@ def draw_confusion(predictions: Columns, path: Path) -> None:
     ticks = range(len(CLASS_QUALITIES))
     panel.set(xticks=ticks, xticklabels=CLASS_QUALITIES, yticks=ticks, yticklabels=CLASS_QUALITIES)
     panel.set(xlabel="class read", ylabel="class nearest to the true quality", title=f"n = {counts.sum()}")
-    _save(figure, path)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def draw_curves(curves: Columns, path: Path) -> None:
@@ -83,7 +84,7 @@ def draw_curves(curves: Columns, path: Path) -> None:
     for panel in panels:
         panel.set_xlabel("step")
         panel.legend(fontsize=7)
-    _save(figure, path)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def draw_fields(predictions: Columns, path: Path) -> None:
@@ -91,13 +92,13 @@ def draw_fields(predictions: Columns, path: Path) -> None:
     figure, (panel,) = _figure(1, 5, 3.8)
     arms = measured(predictions, tuple(FIELDS))
     for band, label in (((1, 100), "1–100"), ((81, 100), "81–100"), ((1, 40), "1–40")):
-        found = np.array([mae(within(where(predictions, arm=arm), band)) for arm in arms]).reshape(-1, 3)
-        bars = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T)
-        panel.errorbar([FIELDS[arm] for arm in arms], found[:, 0], bars, fmt="o-", ms=4, capsize=3, label=label)
+        errors = np.array([mae(within(where(predictions, arm=arm), band)) for arm in arms]).reshape(-1, 3)
+        bars = np.nan_to_num(np.abs(errors[:, 1:] - errors[:, :1]).T)
+        panel.errorbar([FIELDS[arm] for arm in arms], errors[:, 0], bars, fmt="o-", ms=4, capsize=3, label=label)
     panel.set(xlabel="field of view, pixels", ylabel="mean absolute error", ylim=(0, None))
     panel.set(xticks=[FIELDS[arm] for arm in arms])
     panel.legend(title=f"qualities; n = {_n_each(predictions)} an arm", fontsize=8, title_fontsize=8)
-    _save(figure, path)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def draw_phase(grid: Columns, path: Path) -> None:
@@ -116,7 +117,7 @@ def draw_phase(grid: Columns, path: Path) -> None:
         panel.set(xlabel="phase, pixels", title=arm, ylim=(0, 100))
     figure.supylabel(f"mean score, n = {len(where(grid, arm=arms[0], compression=NONE)['score'])} windows")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
-    _save(figure, path)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def draw_features(maps: Mapping[str, np.ndarray], path: Path) -> None:
@@ -132,7 +133,7 @@ def draw_features(maps: Mapping[str, np.ndarray], path: Path) -> None:
             panel.set_title("not compressed" if compression == NONE else f"quality {compression}", fontsize=9)
         if number % len(columns) == 0:
             panel.set_ylabel(name)
-    _save(figure, path)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def _mean_curve(table: Columns, column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -146,11 +147,5 @@ def _n_each(predictions: Columns) -> int:
 
 
 def _figure(columns: int, width: int | float, height: int | float, rows: int = 1, sharey: bool = False):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * columns, height), layout="constrained")
+    figure = new_figure(width * columns, height)
     return figure, figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel()
-
-
-def _save(figure, path: Path) -> None:
-    figure.savefig(path, dpi=110, format="png")

@@ -86,14 +86,14 @@ def activations(inputs: Inputs, models: Models) -> dict[str, np.ndarray]:
     """Features of one window at a few qualities and uncompressed, with its pixels, each named "arm quality"."""
     subject = inputs.subjects[0]
     image, corner = draw_window(subject, subject.slices(1)[0])
-    found = {}
+    images = {}
     for compression in (*map(str, SHOWN), NONE):
         batch = as_batch([move_grid(image, corner, compression, 0)])
-        found[f"image {compression}"] = np.round(255 * batch[0, 0, RIM:-RIM, RIM:-RIM].numpy()).astype(np.uint8)
+        images[f"image {compression}"] = np.round(255 * batch[0, 0, RIM:-RIM, RIM:-RIM].numpy()).astype(np.uint8)
         for (arm, seed), model in models.items():
             if arm in SHOWN_ARMS and seed == min(s for _, s in models):
-                found[f"{arm} {compression}"] = last_features(model, batch)[0].astype(np.float32)
-    return found
+                images[f"{arm} {compression}"] = last_features(model, batch)[0].astype(np.float32)
+    return images
 
 
 def move_grid(
@@ -120,7 +120,7 @@ def last_features(model: QFPredictor, images: Float[Tensor, "b 1 n n"]) -> Float
 def grid_energy(features: Float[np.ndarray, "n n"], stride: int) -> tuple[float, float]:
     """Spectral energy at multiples of 1/8 per pixel: its share of all, and how far it stands out, 1 if it does not.
 
-    The share also grows when features become rougher. What stands out does so over the eight frequencies around each.
+    The share also grows when features become rougher. Peaks are measured against the eight frequencies around each.
     The mean is left out of both.
     """
     n = len(features)
@@ -140,7 +140,7 @@ def pattern(features: Float[np.ndarray, "i j"], stride: int) -> Float[np.ndarray
 
 
 def follow(
-    still: Float[np.ndarray, "p p"], found: Float[np.ndarray, "p p"], phase: int, stride: int
+    still: Float[np.ndarray, "p p"], moved: Float[np.ndarray, "p p"], phase: int, stride: int
 ) -> dict[str, float]:
     """Correlation of what repeats under a moved grid with what repeats under the first one, moved along, and not.
 
@@ -149,7 +149,7 @@ def follow(
     if phase == 0 or phase % stride:
         return {"moved": float("nan"), "stayed": float("nan")}
     along = np.roll(still, (-phase // stride, -phase // stride), (0, 1))
-    return {"moved": correlation(along, found), "stayed": correlation(still, found)}
+    return {"moved": correlation(along, moved), "stayed": correlation(still, moved)}
 
 
 def correlation(a: Float[np.ndarray, "p p"], b: Float[np.ndarray, "p p"]) -> float:

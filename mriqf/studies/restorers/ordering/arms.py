@@ -31,7 +31,7 @@ class Arm:
     name: str
     family: Family
     changed: str = ""
-    """What, in words; nothing in the first of a family."""
+    """The change in words; empty for the first of a family."""
     model: Mapping[str, Any] = field(default_factory=dict)
     """The same as fields of its configuration."""
     quality: int | None = None
@@ -131,7 +131,7 @@ def train_arms(
     Parameters
     ----------
     folder
-        Of the arms' weights.
+        Folder of the arms' weights.
     manifest, root
         Which images, and the folder that they lie in; the training split alone is read.
     report

@@ -23,7 +23,7 @@ MUCH = 0.5
 NOTHING = 0.1
 """Decibels of gain below which nothing was added."""
 VANISHED = 1 / 3
-"""Of the gain at quality 10, what is left of one that vanishes."""
+"""Share of the gain at quality 10 below which a gain has vanished."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Comparison:
     cells: tuple[tuple[str, int], ...]
     """Arm and quality of each of the gains that the figure is made of."""
     figure: Callable[..., float]
-    """Of gains in PSNR over JPEG, decibels, `(n,)` for each cell, photographs in the same order."""
+    """Function of gains in PSNR over JPEG, dB, `(n,)` for each cell, photographs in the same order."""
     bar: float = 0.0
     above: bool = True
     """Which side of the bar it shall lie on."""
@@ -55,7 +55,7 @@ class Judged:
 
     value: float
     low: float
-    """Of the 95 % interval over photographs, which all arms share; NaN for less than three."""
+    """Lower end of the 95 % interval over photographs, which all arms share; NaN for less than three."""
     high: float
     seeds: tuple[float, ...]
     """The figure of each seed alone."""
@@ -87,10 +87,10 @@ def compare(comparison: Comparison, table: Columns) -> Judged:
 
 def judge(claim: Hypothesis, table: Columns) -> tuple[Verdict, list[Judged]]:
     """A claim holds if all its comparisons do, and does not if one does not."""
-    found = [compare(comparison, table) for comparison in claim.comparisons]
-    verdicts = {judged.verdict for judged in found}
+    comparisons = [compare(comparison, table) for comparison in claim.comparisons]
+    verdicts = {judged.verdict for judged in comparisons}
     worst: tuple[Verdict, ...] = ("not measured", "does not hold", "undecided", "holds")
-    return next(verdict for verdict in worst if verdict in verdicts), found
+    return next(verdict for verdict in worst if verdict in verdicts), comparisons
 
 
 def _gain(*gains: np.ndarray) -> float:

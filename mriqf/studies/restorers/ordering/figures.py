@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns
 from mriqf.studies.restorers.ordering.answer import count, measured, qualities
 from mriqf.studies.restorers.ordering.claims import gains
@@ -14,11 +15,9 @@ def draw_gains(table: Columns, path: Path) -> None:
 
     Arms of one quality (dashed) are cut off where they fall far below those of all.
     """
-    from matplotlib.figure import Figure
-
     arms, shown = measured(table), qualities(table)
     families = list(dict.fromkeys(arm.family for arm in arms))
-    figure = Figure(figsize=(4.2 * len(families), 3.6), layout="constrained")
+    figure = new_figure(4.2 * len(families), 3.6)
     axes = figure.subplots(1, len(families), squeeze=False, sharey=True)[0]
     ends: list[float] = [0.0]
     for ax, family in zip(axes, families, strict=True):

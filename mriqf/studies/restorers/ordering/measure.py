@@ -55,17 +55,17 @@ def photographs(manifest: Manifest, root: Path, config: OrderingConfig) -> list[
     check_qualities(config.qualities)
     if config.side < GRID or config.side % GRID:
         raise ValueError(f"side is {config.side}: use a multiple of {GRID}, the pixels of a JPEG unit")
-    found: list[Subject] = []
+    subjects: list[Subject] = []
     for source in manifest.split(config.split):
         folder = root / source.path
         if folder.is_dir() and source.files is None:
             verify(source, root)
             files = find_photographs(folder)
             kept = files if config.most is None else [files[k] for k in spread(range(len(files)), config.most)]
-            found += [Subject(folder.name, file.stem, read(file)) for file in kept]
-    if not found:
+            subjects += [Subject(folder.name, file.stem, read(file)) for file in kept]
+    if not subjects:
         raise ValueError(f"manifest {manifest.name} has no photographs marked {config.split}: choose another split")
-    return found
+    return subjects
 
 
 def tasks(subjects: Sequence[Subject], arms: Arms, config: OrderingConfig) -> list[Task]:

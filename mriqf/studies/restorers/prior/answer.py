@@ -93,14 +93,14 @@ def curves(columns: Columns) -> dict[str, Curves]:
         raise ValueError("no photograph has all arms yet: let the study go on")
     main = where(main, image=finished.tolist())
     jpeg = _ordered(where(main, arm=JPEG))
-    found = {}
+    by_arm = {}
     for arm in ARMS:
         rows = _ordered(where(main, arm=arm.name))
         steps = np.unique(rows["step"]).astype(int)
         fixed = int(np.searchsorted(steps, rows["fixed"][0]))
         shaped = {name: rows[name].reshape(len(finished), -1) for name in FIGURES}
-        found[arm.name] = Curves(arm, steps, fixed, shaped, {name: jpeg[name] for name in FIGURES})
-    return found
+        by_arm[arm.name] = Curves(arm, steps, fixed, shaped, {name: jpeg[name] for name in FIGURES})
+    return by_arm
 
 
 def sweep(columns: Columns, arm: str, name: str) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "n k"]]:
@@ -118,8 +118,8 @@ def sweep(columns: Columns, arm: str, name: str) -> tuple[Float[np.ndarray, " k"
 
 def answer(columns: Columns) -> str:
     """The study's answer, markdown."""
-    found = curves(columns)
-    first = found["dip"]
+    by_arm = curves(columns)
+    first = by_arm["dip"]
     n, last, fixed = len(first.jpeg["psnr"]), first.steps[-1], first.steps[first.fixed]
     main = where(columns, part=MAIN)
     level = ", ".join(
@@ -137,7 +137,7 @@ def answer(columns: Columns) -> str:
         "",
         "## Claims",
         "",
-        *claims(columns, found),
+        *claims(columns, by_arm),
         "",
         "## Where to stop",
         "",
@@ -146,13 +146,13 @@ def answer(columns: Columns) -> str:
         f"{SETTLE} on; last: step {last}.",
     ]
     for name, title in (("psnr", "PSNR of RGB"), ("chroma", "PSNR of Cb and Cr alone")):
-        lines += ["", f"{title}:", "", _stops(found, name)]
-    lines += ["", f"At the fixed stop, over JPEG ({fixed} steps):", "", _others(found)]
-    lines += ["", "## The weight of the colour term", "", *_sweep(columns), "", "## Time", "", *_time(columns, found)]
+        lines += ["", f"{title}:", "", _stops(by_arm, name)]
+    lines += ["", f"At the fixed stop, over JPEG ({fixed} steps):", "", _others(by_arm)]
+    lines += ["", "## The weight of the colour term", "", *_sweep(columns), "", "## Time", "", *_time(columns, by_arm)]
     return "\n".join(lines)
 
 
-def claims(columns: Columns, found: dict[str, Curves]) -> Iterator[str]:
+def claims(columns: Columns, by_arm: dict[str, Curves]) -> Iterator[str]:
     """Claims E1, E2 and E3 with their rules, a line for each comparison."""
     yield (
         f"E1, the colour term restores chroma: holds where, at the fixed stop, it adds more than {WORTH} dB to the "
@@ -160,7 +160,7 @@ def claims(columns: Columns, found: dict[str, Curves]) -> Iterator[str]:
     )
     yield ""
     for arm, without in (("dip-kl", "dip"), ("dip-kl-histogram", "dip"), ("sure-kl", "sure")):
-        a, b = found[arm], found[without]
+        a, b = by_arm[arm], by_arm[without]
         gain = a.rows["chroma"] - b.rows["chroma"]
         best = a.rows["chroma"].max(1) - b.rows["chroma"].max(1)
         verdict = _verdict(gain[:, a.fixed], WORTH)
@@ -172,7 +172,7 @@ def claims(columns: Columns, found: dict[str, Curves]) -> Iterator[str]:
         "with the whole interval, fails where it is below."
     )
     yield ""
-    for c in found.values():
+    for c in by_arm.values():
         gains = [c.gain(name)[:, c.fixed] for name in ("psnr", "chroma")]
         rgb, chroma = (f"{_verdict(gain, 0.0)}, {_told(gain)} dB" for gain in gains)
         yield f"- {c.arm.label}: RGB {rgb}; Cb and Cr {chroma}."
@@ -191,7 +191,7 @@ def claims(columns: Columns, found: dict[str, Curves]) -> Iterator[str]:
         "below, as where the last step is the best."
     )
     yield ""
-    for c in found.values():
+    for c in by_arm.values():
         fall, peaks = c.fall(), c.peaks()
         text = f"that of Cb and Cr by {_told(c.fall('chroma'), sign=False)} dB"
         text += f"; peak at step {np.median(peaks):.0f} ({peaks.min()} to {peaks.max()})"
@@ -216,18 +216,18 @@ def _verdict(values: Paired, bar: float) -> str:
     return "holds" if low > bar else "**fails**" if high < bar else "open"
 
 
-def _stops(found: dict[str, Curves], name: str) -> str:
+def _stops(by_arm: dict[str, Curves], name: str) -> str:
     rows = []
-    for c in found.values():
+    for c in by_arm.values():
         gains = (c.stopped(name, rule) for rule in STOPS)
         cells = ("" if gain is None else _told(gain) for gain in gains)
         rows.append([c.arm.label, f"{np.median(c.peaks(name)):.0f}", *cells])
     return markdown_table(["arm", "step of the peak", *STOPS], rows)
 
 
-def _others(found: dict[str, Curves]) -> str:
+def _others(by_arm: dict[str, Curves]) -> str:
     rows = []
-    for c in found.values():
+    for c in by_arm.values():
         ssim, psnr_b = (c.gain(name)[:, c.fixed] for name in ("ssim", "psnr_b"))
         rows.append([c.arm.label, _told(ssim, 3), _told(psnr_b)])
     return markdown_table(["arm", "SSIM", "PSNR-B, dB"], rows)
@@ -245,9 +245,9 @@ def _sweep(columns: Columns) -> Iterator[str]:
         )
 
 
-def _time(columns: Columns, found: dict[str, Curves]) -> Iterator[str]:
+def _time(columns: Columns, by_arm: dict[str, Curves]) -> Iterator[str]:
     threads = " or ".join(f"{k:.0f}" for k in np.unique(columns["threads"]))
-    each = ", ".join(f"{c.arm.label} {np.median(c.rows['seconds'][:, c.fixed]):.0f}" for c in found.values())
+    each = ", ".join(f"{c.arm.label} {np.median(c.rows['seconds'][:, c.fixed]):.0f}" for c in by_arm.values())
     yield f"Seconds to the fixed stop with its looks, median over photographs, processor threads {threads}: {each}."
     rows = where(columns, part=TIMING)
     if not len(rows["side"]):

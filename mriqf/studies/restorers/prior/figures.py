@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns
 from mriqf.studies.restorers.prior.answer import curves, sweep
 from mriqf.studies.restorers.prior.measure import ARMS, SWEPT
@@ -18,14 +19,12 @@ SHOWN = ((TRUTH, "truth"), (JPEG, "JPEG"), *((arm.name, arm.label) for arm in AR
 
 def draw_curves(columns: Columns, path: Path) -> None:
     """Mean gain in PSNR over JPEG while each arm is fitted, RGB and chroma; dots: the peaks of the means."""
-    from matplotlib.figure import Figure
-
-    found = curves(columns)
-    first = found["dip"]
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    by_arm = curves(columns)
+    first = by_arm["dip"]
+    figure = new_figure(11, 4.2)
     low = {"psnr": 0.0, "chroma": 0.0}
     for ax, (name, title) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
-        for k, c in enumerate(found.values()):
+        for k, c in enumerate(by_arm.values()):
             mean = c.gain(name).mean(0)
             peak = mean.argmax()
             low[name] = min(low[name], mean[len(mean) // 4 :].min())
@@ -44,9 +43,7 @@ def draw_curves(columns: Columns, path: Path) -> None:
 
 def draw_sweep(columns: Columns, path: Path) -> None:
     """Gain at the fixed stop by the colour term over λ, both readings, each photograph and their mean."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = new_figure(9, 3.8)
     for ax, (name, title) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
         for k, arm in enumerate(SWEPT):
             lams, gains = sweep(columns, arm.name, name)
@@ -64,15 +61,13 @@ def draw_sweep(columns: Columns, path: Path) -> None:
 
 def draw_pictures(folder: Path, path: Path) -> None:
     """Truth, JPEG and every arm at the fixed stop: a row for each photograph of which all are there."""
-    from matplotlib.figure import Figure
-
     rows = complete(folder)
-    figure = Figure(figsize=(1.9 * len(SHOWN), 2.2 * len(rows)), layout="constrained")
+    figure = new_figure(1.9 * len(SHOWN), 2.2 * len(rows))
     for k, (axes, stem) in enumerate(zip(figure.subplots(len(rows), len(SHOWN), squeeze=False), rows, strict=True)):
-        truth = _pixels(folder / f"{stem}-{TRUTH}.png")
+        target = _pixels(folder / f"{stem}-{TRUTH}.png")
         for ax, (name, label) in zip(axes, SHOWN, strict=True):
             pixels = _pixels(folder / f"{stem}-{name}.png")
-            error = np.square(pixels.astype(float) - truth).mean()
+            error = np.square(pixels.astype(float) - target).mean()
             level = f"{10 * np.log10(255**2 / error):.2f} dB" if error > 0 else ""
             ax.imshow(pixels, interpolation="nearest")
             ax.set_title("\n".join(filter(None, (label if k == 0 else "", level))), fontsize=8)

@@ -149,16 +149,16 @@ def tasks(subjects: Sequence[Subject], config: PriorStudyConfig, pictures: Path)
     subjects
         As `photographs` returns them.
     config
-        Of the study.
+        Settings of the study.
     pictures
         Folder for the pictures of the first photographs; made when the first is there.
     """
     predictor = for_inference(load_predictor(config.weights))
-    found = []
+    pending = []
     for index, subject in enumerate(subjects):
         name, kept = f"{subject.dataset}/{subject.name}", pictures / f"{index}" if index < config.shown else None
         read = functools.partial(_pair, subject, config)
-        found.append(Task(((MAIN, name, config.side, JPEG, 0, 0),), functools.partial(_jpeg, read, config, kept)))
+        pending.append(Task(((MAIN, name, config.side, JPEG, 0, 0),), functools.partial(_jpeg, read, config, kept)))
         fits = [(MAIN, arm, arm.lam(config)) for arm in ARMS]
         if index < config.swept:
             fits += [(SWEEP, arm, lam) for arm in SWEPT for lam in config.lams if lam != arm.lam(config)]
@@ -168,19 +168,19 @@ def tasks(subjects: Sequence[Subject], config: PriorStudyConfig, pictures: Path)
             keys = [(part, name, config.side, arm.name, lam, k) for k in range(config.every, steps + 1, config.every)]
             path = kept.with_name(f"{kept.name}-{arm.name}.png") if kept is not None and part == MAIN else None
             measure = functools.partial(_fit, read, recipe, predictor, config, f"{name}, {arm.name}, λ {lam:g}", path)
-            found.append(Task(tuple(keys), measure))
+            pending.append(Task(tuple(keys), measure))
     for side in config.timing:
         for arm in TIMED:
             keys = ((TIMING, "noise", side, arm.name, 0, config.timed),)
-            found.append(Task(keys, functools.partial(_time, arm, side, config)))
-    return found
+            pending.append(Task(keys, functools.partial(_time, arm, side, config)))
+    return pending
 
 
-def figures(image: Float[Tensor, "1 3 h w"], truth: Float[Tensor, "1 3 h w"]) -> dict[str, float]:
+def figures(image: Float[Tensor, "1 3 h w"], target: Float[Tensor, "1 3 h w"]) -> dict[str, float]:
     """PSNR of RGB and of Cb and Cr alone, SSIM and PSNR-B, FBCNN's definitions, of an image as an 8-bit file has it."""
     written = to_8bit(image)
-    found = {name: value.item() for name, value in FBCNN.compare(written, truth).items()}
-    return found | {"chroma": psnr(ycbcr(written)[:, 1:], ycbcr(truth)[:, 1:]).item()}
+    values = {name: value.item() for name, value in FBCNN.compare(written, target).items()}
+    return values | {"chroma": psnr(ycbcr(written)[:, 1:], ycbcr(target)[:, 1:]).item()}
 
 
 def _recipe(arm: Arm, lam: float, config: PriorStudyConfig, **options: Any) -> PriorConfig:
@@ -190,16 +190,16 @@ def _recipe(arm: Arm, lam: float, config: PriorStudyConfig, **options: Any) -> P
 
 def _pair(subject: Subject, config: PriorStudyConfig) -> Pair:
     """The middle of a photograph, and what JPEG makes of it."""
-    truth = central(read_photograph(subject), config.side)[None].float() / 255
-    return truth, compress(truth, config.quality)
+    target = central(read_photograph(subject), config.side)[None].float() / 255
+    return target, compress(target, config.quality)
 
 
 def _jpeg(read: Callable[[], Pair], config: PriorStudyConfig, kept: Path | None) -> Iterator[dict[str, Value]]:
-    truth, given = read()
+    target, given = read()
     if kept is not None:
-        _write(kept.with_name(f"{kept.name}-{TRUTH}.png"), truth)
+        _write(kept.with_name(f"{kept.name}-{TRUTH}.png"), target)
         _write(kept.with_name(f"{kept.name}-{JPEG}.png"), given)
-    yield _row(figures(given, truth), config)
+    yield _row(figures(given, target), config)
 
 
 def _fit(
@@ -210,22 +210,22 @@ def _fit(
     name: str,
     picture: Path | None,
 ) -> Iterator[dict[str, Value]]:
-    truth, given = read()
+    target, given = read()
 
     def watch(step: int, image: Tensor) -> dict[str, int | float]:
         if picture is not None and step == config.fixed:
             _write(picture, image)
-        return {"seconds": time.perf_counter() - began, **figures(image.cpu(), truth)}
+        return {"seconds": time.perf_counter() - began, **figures(image.cpu(), target)}
 
     def score(image: Tensor) -> float:
         return predict_map(predictor, image.clamp(0, 1).cpu()).mean().item()
 
     began = time.perf_counter()
     steps = tables(config.quality, 3)[None].to(config.device)
-    found = fit_prior(given.to(config.device), recipe, steps, score=score, watch=watch)
-    if found.stopped == "diverged":
-        raise ValueError(f"the fit of {name} broke after step {found.step}: use smaller λ")
-    yield from (_row(point, config) for point in found.curve)
+    fitted = fit_prior(given.to(config.device), recipe, steps, score=score, watch=watch)
+    if fitted.stopped == "diverged":
+        raise ValueError(f"the fit of {name} broke after step {fitted.step}: use smaller λ")
+    yield from (_row(point, config) for point in fitted.curve)
 
 
 def _time(arm: Arm, side: int, config: PriorStudyConfig) -> Iterator[dict[str, Value]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from mriqf.studies._frame.drawing import new_figure
 from mriqf.studies._frame.table import Columns
 from mriqf.studies.restorers.restoration.answer import sections
 from mriqf.studies.restorers.restoration.protocols import JPEG
@@ -14,11 +15,9 @@ from mriqf.studies.restorers.restoration.study import TRUTH
 
 def draw_gains(columns: Columns, path: Path) -> None:
     """Gain in PSNR of each method over quality, with 95 % intervals: a panel for each data set, luma and colours."""
-    from matplotlib.figure import Figure
-
-    found = list(sections(columns))
-    figure = Figure(figsize=(4.2 * len(found), 3.6), layout="constrained")
-    for ax, section in zip(figure.subplots(1, len(found), squeeze=False, sharey=True)[0], found, strict=True):
+    shown = list(sections(columns))
+    figure = new_figure(4.2 * len(shown), 3.6)
+    for ax, section in zip(figure.subplots(1, len(shown), squeeze=False, sharey=True)[0], shown, strict=True):
         for method in section.methods[1:]:
             gains = np.array([section.gain(method, quality) for quality in section.qualities])
             bars = np.nan_to_num(np.abs(gains[:, 1:] - gains[:, :1]).T)
@@ -36,14 +35,12 @@ def draw_gains(columns: Columns, path: Path) -> None:
 
 def draw_pictures(pictures: Mapping[str, UInt8[np.ndarray, "_ _ _"]], path: Path) -> None:
     """Truth, JPEG and every method: a row for luma and for colours, each with its PSNR in this part."""
-    from matplotlib.figure import Figure
-
     rows: dict[str, dict[str, np.ndarray]] = {}
     for name, picture in pictures.items():
         kind, _, method = name.partition("/")
         rows.setdefault(kind, {})[method] = picture
     n = max(map(len, rows.values()))
-    figure = Figure(figsize=(2.4 * n, 3.0 * len(rows)), layout="constrained")
+    figure = new_figure(2.4 * n, 3.0 * len(rows))
     for axes, (kind, row) in zip(figure.subplots(len(rows), n, squeeze=False), rows.items(), strict=True):
         for ax in axes[len(row) :]:
             ax.set_axis_off()

@@ -42,7 +42,7 @@ FBCNN and its followers print QGCN's grey rows with another SSIM.
 
 def means(rows: Iterable[Measured]) -> dict[tuple[str, int], Means]:
     """Mean figures of each method at each quality, in the order of the first rows."""
-    found: dict[tuple[str, int], list[Measured]] = {}
+    groups: dict[tuple[str, int], list[Measured]] = {}
     for row in rows:
-        found.setdefault((row.method, row.quality), []).append(row)
-    return {key: Means(*(fmean(getattr(r, c) for r in group) for c in Means._fields)) for key, group in found.items()}
+        groups.setdefault((row.method, row.quality), []).append(row)
+    return {key: Means(*(fmean(getattr(r, c) for r in group) for c in Means._fields)) for key, group in groups.items()}

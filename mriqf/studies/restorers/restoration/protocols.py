@@ -68,11 +68,15 @@ class Protocol:
         with torch.no_grad():
             return compress_differentiable(images, quality, upsampling=self.upsampling)
 
-    def compare(self, image: Float[Tensor, "b ch h w"], truth: Float[Tensor, "b ch h w"]) -> dict[str, Tensor]:
+    def compare(self, image: Float[Tensor, "b ch h w"], target: Float[Tensor, "b ch h w"]) -> dict[str, Tensor]:
         """Columns ``psnr`` and ``psnr_b`` in decibels and ``ssim``, of each image, after rounding to 8 bit."""
         image = (image.clamp(0, 1) * 255).round() / 255
-        ssim = self.ssim_grey if truth.shape[1] == 1 else self.ssim_colour
-        return {"psnr": psnr(image, truth), "ssim": ssim(image, truth), "psnr_b": psnr_b(image, truth, self.blocking)}
+        ssim = self.ssim_grey if target.shape[1] == 1 else self.ssim_colour
+        return {
+            "psnr": psnr(image, target),
+            "ssim": ssim(image, target),
+            "psnr_b": psnr_b(image, target, self.blocking),
+        }
 
 
 FBCNN = Protocol("fbcnn", "fancy", "luma", ssim_gaussian, ssim_gaussian)
@@ -113,7 +117,7 @@ def measure(
     Parameters
     ----------
     protocol
-        How to compress and compare.
+        Compression and comparison.
     images
         Names and pixels (3 or 1, h, w) of photographs that were never compressed, each of any size.
     qualities
@@ -121,7 +125,7 @@ def measure(
     restorers
         Methods by name; none measures JPEG alone.
     colour
-        Whether to compress colours, or luma.
+        Compress colours; luma if not.
 
     Raises
     ------
@@ -131,21 +135,21 @@ def measure(
     if JPEG in restorers:
         raise ValueError(f"a restorer is called {JPEG!r}, as the rows without any are: give it another name")
     for name, pixels in images:
-        truth = protocol.reference(pixels[None], colour)
+        target = protocol.reference(pixels[None], colour)
         for quality in qualities:
-            decoded = protocol.decoded(truth, quality)
-            steps = tables(quality, truth.shape[1])[None]
+            decoded = protocol.decoded(target, quality)
+            steps = tables(quality, target.shape[1])[None]
             for method, restore in {JPEG: _as_it_is, **restorers}.items():
                 began = time.perf_counter()
                 with torch.inference_mode():
                     restored = restore(decoded, steps)
                 seconds = math.nan if method == JPEG else time.perf_counter() - began
-                if restored.shape != truth.shape:
+                if restored.shape != target.shape:
                     raise ValueError(
-                        f"{method} returned {tuple(restored.shape)} for images of {tuple(truth.shape)}: a restorer "
+                        f"{method} returned {tuple(restored.shape)} for images of {tuple(target.shape)}: a restorer "
                         "keeps the size"
                     )
-                figures = protocol.compare(restored, truth)
+                figures = protocol.compare(restored, target)
                 yield Measured(name, quality, method, **{k: v.item() for k, v in figures.items()}, seconds=seconds)
 
 

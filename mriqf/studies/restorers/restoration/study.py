@@ -66,18 +66,18 @@ def load_methods(config: RestorationConfig) -> dict[Kind, dict[str, Network]]:
     ValueError
         If weights restore nothing, two have the same stem, or one restores what is not measured.
     """
-    found: dict[Kind, dict[str, Network]] = {kind: {} for kind in CHANNELS if config.only in (None, kind)}
+    by_kind: dict[Kind, dict[str, Network]] = {kind: {} for kind in CHANNELS if config.only in (None, kind)}
     for name in config.weights:
         model, stem = load_restorer(name, config.device), Path(name).stem
-        kind: Kind | None = next((k for k in found if CHANNELS[k] == model.config.channels), None)
+        kind: Kind | None = next((k for k in by_kind if CHANNELS[k] == model.config.channels), None)
         if kind is None:
             raise ValueError(
                 f"weights {name!r} restore {model.config.channels} channels: leave out --only {config.only}"
             )
-        if stem in found[kind] or stem in (JPEG, TRUTH):
+        if stem in by_kind[kind] or stem in (JPEG, TRUTH):
             raise ValueError(f"weights {name!r}: the name {stem} is taken: rename the file")
-        found[kind][stem] = model
-    return found
+        by_kind[kind][stem] = model
+    return by_kind
 
 
 def tasks(inputs: Inputs, methods: Mapping[Kind, Mapping[str, Network]], config: RestorationConfig) -> list[Task]:
@@ -89,7 +89,7 @@ def tasks(inputs: Inputs, methods: Mapping[Kind, Mapping[str, Network]], config:
         If an input is no photograph of 8 bit, or the qualities are not.
     """
     check_qualities(config.qualities)
-    found = []
+    pending = []
     for subject in inputs.subjects:
         for kind, models in methods.items():
             if channels(subject) >= CHANNELS[kind]:
@@ -98,8 +98,8 @@ def tasks(inputs: Inputs, methods: Mapping[Kind, Mapping[str, Network]], config:
                     for quality in config.qualities
                     for method in (JPEG, *models)
                 )
-                found.append(Task(keys, functools.partial(_measure, subject, kind, models, config)))
-    return found
+                pending.append(Task(keys, functools.partial(_measure, subject, kind, models, config)))
+    return pending
 
 
 def check_qualities(qualities: Sequence[int]) -> None:
@@ -136,22 +136,22 @@ def pictures(
     -------
     Pixels by ``grey, quality 10/truth``, ``…/jpeg``, ``…/`` and each method; the same of ``colour``.
     """
-    protocol, quality, found = PROTOCOLS[config.protocol], min(config.qualities), {}
+    protocol, quality, cuts = PROTOCOLS[config.protocol], min(config.qualities), {}
     for kind, models in methods.items():
         first = next((s for s in inputs.subjects if channels(s) >= CHANNELS[kind]), None)
         if first is None:
             continue
-        truth = protocol.reference(read_photograph(first)[None], kind == "colour")
-        decoded, steps = protocol.decoded(truth, quality), tables(quality, truth.shape[1])[None]
-        shown = {TRUTH: truth, JPEG: decoded}
+        target = protocol.reference(read_photograph(first)[None], kind == "colour")
+        decoded, steps = protocol.decoded(target, quality), tables(quality, target.shape[1])[None]
+        shown = {TRUTH: target, JPEG: decoded}
         shown |= {name: restorer(model, config.half)(decoded, steps) for name, model in models.items()}
-        side = min(SIDE, *truth.shape[2:])
-        harm = avg_pool2d((decoded - truth).square().mean(1), side, stride=BLOCK)[0]
+        side = min(SIDE, *target.shape[2:])
+        harm = avg_pool2d((decoded - target).square().mean(1), side, stride=BLOCK)[0]
         y, x = (BLOCK * int(k) for k in divmod(int(harm.argmax()), harm.shape[1]))
         for name, image in shown.items():
             part = (255 * image[0, :, y : y + side, x : x + side].clamp(0, 1)).round().to(torch.uint8)
-            found[f"{kind}, quality {quality}/{name}"] = part.permute(1, 2, 0).numpy()
-    return found
+            cuts[f"{kind}, quality {quality}/{name}"] = part.permute(1, 2, 0).numpy()
+    return cuts
 
 
 def channels(subject: Subject) -> int:

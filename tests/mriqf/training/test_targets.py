@@ -1,11 +1,11 @@
-"""Truths that are degraded: what is varied, and what stays."""
+"""Targets that are degraded: what is varied, and what stays."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from mriqf.training.degraded.truth import as_slice, resample, vary
+from mriqf.training.degraded.targets import as_slice, resample, vary
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Truths to degrade: MR slices, and photographs that are made to look like slices, each varied.
+"""Targets to degrade: MR slices, and photographs that are made to look like slices, each varied.
 
 Few subjects are at hand, so what a predictor shall not lean on (contrast, pixel size, sharpness, anatomy) is varied.
 """
@@ -12,13 +12,13 @@ from torch.nn.functional import interpolate
 from recon.coils import smooth_phase
 
 _SMALLEST = 160
-"""Pixels, of the shorter side of a truth that was resampled."""
+"""Pixels, of the shorter side of a target that was resampled."""
 
 
 def vary(image: Float[Tensor, "1 1 h w"], rng: np.random.Generator) -> Float[Tensor, "1 1 i j"]:
     """Turn and flip; in part of the draws resample, change the contrast by a power law, shade as a coil does.
 
-    Enlarging makes a truth that is smooth and yet without error, as scanners that interpolate make them.
+    Enlarging makes a target that is smooth and yet without error, as scanners that interpolate make them.
     """
     turn, *flips = rng.integers(2, size=3)
     image = (image.transpose(2, 3) if turn else image).flip([2 + k for k in range(2) if flips[k]])
