@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 import pytest
 
@@ -30,6 +30,8 @@ def commands(found=app, path=()):
 def sample(argument):
     """A value that an argument takes."""
     kind = (get_args(argument.hint) or (argument.hint,))[0]
+    if get_origin(kind) is tuple:  # of a choice between a list and nothing
+        kind = get_args(kind)[0]
     choices = get_args(kind)
     return str(choices[0]) if choices else "1" if kind in (int, float) else "x"
 

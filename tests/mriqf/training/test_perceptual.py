@@ -200,7 +200,7 @@ def test_judge_keeps_the_checkpoint_that_it_scores_highest(tune, files, photogra
     images = list(read_pixels(photographs[0].split("val")[0], photographs[1], GREY))
     model = load_restorer(tmp_path / "judged.safetensors")
     found = figures(model, images, {"judge": QFLoss(judged.judge)}, [20])
-    assert found["judge"] == pytest.approx(max(judge), abs=0.2)
+    assert found["judge"] == pytest.approx(max(judge), abs=0.5)  # weights are kept in half precision
     last, card = tune(config)
     assert not same(tensors, last)
     assert "judge" not in card["validation"] and "kept" not in card
