@@ -145,7 +145,8 @@ def average(files: Sequence[str | Path], shares: Sequence[float]) -> tuple[dict[
     Parameters
     ----------
     files
-        Weights, or checkpoints of trainings, of which the averaged weights are taken; the last is no checkpoint.
+        Names or files of weights, or checkpoints of trainings, of which the averaged weights are taken; the last is no
+        checkpoint.
     shares
         Of each file; they sum to one.
 
@@ -161,6 +162,7 @@ def average(files: Sequence[str | Path], shares: Sequence[float]) -> tuple[dict[
     if len(shares) != len(files) or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"shares are {list(shares)}: give one for each of the {len(files)} files, summing to 1")
     parts, card, kept = [], {}, "average."
+    files = [Path(file) if Path(file).is_file() else find(file) for file in files]
     for file in files:
         tensors, card = read(file)
         averaged = {key.removeprefix(kept): value for key, value in tensors.items() if key.startswith(kept)}

@@ -48,6 +48,7 @@ COMMANDS = {
     "--out OUT --steps 1 --seeds 0 --left-out noise",
     "study summary": "--out OUT/report.md",
     "study report": "--out OUT/report.md",  # its earlier name
+    "weights average": "qf-mri --shares 1 --out OUT/new.safetensors",
     "weights list": "",
     "weights path": "qf-mri",
     "train arcnn": "PHOTOGRAPHS --data ROOT --steps 1 --out OUT/new.safetensors",
