@@ -25,7 +25,7 @@ from benchmarks import evidence, real_kspace
 from mriqf import metrics
 from mriqf.predictors.unit import error_of_score
 from mriqf.scoring.evidence import KSpaceScorer, choose, read_image
-from mriqf.studies.benchmark.cases import BLUR, EDGE, FLAWS, LESION, QUADRANTS, _disc, _quadrant
+from mriqf.studies.benchmark.cases import BLUR, EDGE, FLAWS, LESION, QUADRANTS, object_quadrant, random_disc
 from mriqf.studies.benchmark.metrics import auroc
 from recon.evidence import CHANNELS, gather
 from recon.scale import image_scale
@@ -87,10 +87,10 @@ def areas(
     from scipy.ndimage import gaussian_filter
 
     inside = metrics.object_mask(truth)[0, 0].numpy()
-    wrong = _quadrant(inside, quadrant) & inside
+    wrong = object_quadrant(inside, quadrant) & inside
     image = method(sense.mask * kspace, sense)
     if flaw.endswith("lesion"):
-        wrong = _disc(wrong, np.random.default_rng(quadrant)) & inside
+        wrong = random_disc(wrong, np.random.default_rng(quadrant)) & inside
         spot = torch.from_numpy(gaussian_filter(wrong.astype(np.float32), 1.0))
         magnitude = torch.linalg.vector_norm(image, dim=1, keepdim=True)
         turn = image / magnitude.clamp_min(1e-12)  # over sets of maps, in proportion

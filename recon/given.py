@@ -67,6 +67,7 @@ def anchored(
     kspace: Complex[Tensor, "b c h w"],
     sense: Sense,
     stand_in: Callable[[Tensor, Sense], Tensor],
+    made: Complex[Tensor, "b m h w"] | None = None,
 ) -> Callable[[Tensor, Sense], Tensor]:
     """A method that gives this image for this measurement, and changes with other data as another method does.
 
@@ -81,8 +82,10 @@ def anchored(
         The measurement that it was made of.
     stand_in
         The other method.
+    made
+        What it makes of the measurement, if that is there already: it saves one reconstruction.
     """
-    away = image - stand_in(sense.mask * kspace, sense)
+    away = image - (stand_in(sense.mask * kspace, sense) if made is None else made)
     return lambda other, operator: stand_in(other, operator) + away
 
 

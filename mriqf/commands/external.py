@@ -66,13 +66,13 @@ class External:
         measured = sense.mask * kspace
         masks = sense.mask.expand(len(kspace), 1, *kspace.shape[2:])[:, 0]
         maps = sense.csm.expand(len(kspace), *sense.csm.shape[1:])
-        made = [self._run(*(x[k].cpu().numpy() for x in (measured, masks, maps))) for k in range(len(kspace))]
+        made = [self._image(*(x[k].cpu().numpy() for x in (measured, masks, maps))) for k in range(len(kspace))]
         images = torch.from_numpy(np.stack(made))[:, None].to(kspace.device)
         if not np.iscomplexobj(made[0]):
             images = with_phase(images.abs(), recon.cg_sense(measured, sense))
         return fit_scale(images, measured, sense)
 
-    def _run(self, kspace: Complex64[np.ndarray, "c h w"], mask: np.ndarray, csm: np.ndarray) -> np.ndarray:
+    def _image(self, kspace: Complex64[np.ndarray, "c h w"], mask: np.ndarray, csm: np.ndarray) -> np.ndarray:
         """One slice: complex64 (h, w), or float32 where the program wrote no complex values."""
         with tempfile.TemporaryDirectory(prefix="mriqf-command-") as name:
             folder = Path(name)
@@ -85,7 +85,7 @@ class External:
                 self.timeout, folder / "words.txt",
             )  # fmt: skip
             out = files[next(place for place in PLACES.findall(self.command) if place.startswith("out"))]
-            return _image(out, (kspace.shape[1], kspace.shape[2]))
+            return _read(out, (kspace.shape[1], kspace.shape[2]))
 
 
 def upright(method: External) -> Callable[[Tensor, recon.Sense], Tensor]:
@@ -141,7 +141,7 @@ def _run(words: list[str], timeout: float, said: Path) -> None:
         raise ValueError(f"command {name!r} ended with status {status} ({last[:TOLD]}): try it on one slice by itself")
 
 
-def _image(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def _read(path: Path, shape: tuple[int, int]) -> np.ndarray:
     if not path.exists() and not Path(f"{path}.cfl").exists():
         raise ValueError(f"the command wrote no {path.name}: let it write its image to {{out}}")
     try:

@@ -58,7 +58,8 @@ class GivenImages:
         number = index if self.volume.n_slices == self.n_slices else self.indices.index(index)
         values = self.volume.read_complex(number)
         seen = torch.from_numpy(self.volume.read_slice(number)[0] if values is None else values).to(kspace.device)
-        other = _turned(stand_in(kspace, sense), turned)
+        made = stand_in(kspace, sense)
+        other = _turned(made, turned)
         inner = data.crop(other)
         if seen.shape not in (inner.shape[2:], other.shape[2:], inner.shape[:1:-1]):
             raise ReadError(
@@ -80,14 +81,14 @@ class GivenImages:
             whole = fit_scale(_turned(image, turned), kspace, sense)
         missed = disagreement(whole, kspace, sense).item()
         noise = _noise(kspace, sense)
-        explained = math.hypot(noise, disagreement(_turned(other, turned), kspace, sense).item())
+        explained = math.hypot(noise, disagreement(made, kspace, sense).item())
         note = ""
         if missed > max(LEAST, FACTOR * explained):
             note = (
                 f"disagrees with its own data: it misses {100 * missed:.1f} % of the measured samples, of which noise "
                 f"and coil maps explain {100 * explained:.1f} %"
             )
-        return Fitted(whole, anchored(whole, kspace, sense, stand_in), missed, note)
+        return Fitted(whole, anchored(whole, kspace, sense, stand_in, made), missed, note)
 
 
 def open_given(path: str, data: KSpace, indices: range, stand_in: str) -> GivenImages:

@@ -23,10 +23,8 @@ def object_mask(images: Float[Tensor, "b 1 h w"]) -> Bool[Tensor, "b 1 h w"]:
         except ValueError:
             masks.append(image[0] != 0)
             continue
-        if low > 0:  # raw zero stays 0
-            low, threshold = 0.0, (low + threshold * (high - low)) / high
-        unit = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
-        masks.append(foreground_mask(unit, threshold))
+        low, high, threshold = from_zero(low, high, threshold)
+        masks.append(foreground_mask(in_range(image, low, high), threshold))
     return torch.from_numpy(np.stack(masks))[:, None].to(images.device)
 
 
@@ -38,6 +36,16 @@ def foreground_mask(image: Float32[np.ndarray, "ch h w"], threshold: float) -> B
         return np.ones(image.shape[1:], dtype=bool)
     smooth = gaussian_filter(image.mean(0, dtype=np.float64), _SMOOTHING)
     return np.asarray(binary_fill_holes(smooth > threshold), dtype=bool)
+
+
+def in_range(raw: Float32[np.ndarray, "ch h w"], low: float, high: float) -> Float32[np.ndarray, "ch h w"]:
+    """Raw units to [0, 1]; what lies outside is clipped."""
+    return np.clip((raw.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def from_zero(low: float, high: float, threshold: float) -> tuple[float, float, float]:
+    """A range and its threshold with raw zero at 0; as they are where raw values lie below zero."""
+    return (low, high, threshold) if low <= 0 else (0.0, high, (low + threshold * (high - low)) / high)
 
 
 def intensity_range(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> tuple[float, float, float]:

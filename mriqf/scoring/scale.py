@@ -13,7 +13,7 @@ from jaxtyping import Float32
 
 from mriqf.io import Volume
 from mriqf.jpeg.lattice import Lattice, grey_levels
-from mriqf.metrics.foreground import intensity_range
+from mriqf.metrics.foreground import from_zero, in_range, intensity_range
 
 _SAMPLED_SLICES = 32  # the scale of a volume comes from this many evenly spaced slices, so memory stays bounded
 _SAMPLED_PIXELS = 2**25  # or fewer, where slices are larger than 1024²
@@ -35,9 +35,7 @@ class Scale:
 
         Where raw values lie below zero, the scale itself.
         """
-        if self.low <= 0:
-            return self
-        return Scale(0.0, self.high, (self.low + self.threshold * (self.high - self.low)) / self.high)
+        return Scale(*from_zero(self.low, self.high, self.threshold))
 
 
 def volume_scale(volume: Volume, lattice: Lattice | None = None) -> Scale:
@@ -96,7 +94,7 @@ def full_range_scale(slices: Sequence[Float32[np.ndarray, "ch h w"]]) -> Scale:
 
 def normalise(raw: Float32[np.ndarray, "ch h w"], scale: Scale) -> Float32[np.ndarray, "ch h w"]:
     """Raw units to [0, 1]; what lies outside is clipped."""
-    return np.clip((raw.astype(np.float64) - scale.low) / (scale.high - scale.low), 0, 1).astype(np.float32)
+    return in_range(raw, scale.low, scale.high)
 
 
 def spread(indices: Sequence[int], n: int) -> list[int]:

@@ -33,7 +33,6 @@ def degrade_locally(
     from scipy.ndimage import gaussian_filter
 
     h, w = image.shape
-    y, x = np.mgrid[:h, :w].astype(np.float32)
     share = place(error >= 0, rng)
     rms = power**0.5
     match KINDS[int(rng.integers(len(KINDS)))]:
@@ -49,6 +48,7 @@ def degrade_locally(
         case "aliasing":
             other = _undersampled(image, rng)
         case _:
+            y, x = np.mgrid[:h, :w].astype(np.float32)
             angle, period = rng.uniform(0, np.pi), rng.uniform(3, 14)
             wave = np.cos(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period + rng.uniform(0, 2 * np.pi))
             other = np.abs(image + rms * np.exp(rng.uniform(-3.5, -1.0)) * wave)

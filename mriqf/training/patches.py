@@ -46,7 +46,7 @@ def draw_batch(
     cuts = [_cut(pools, odds, rng, config) for _ in range(config.batch)]
     histories = _histories(cuts, rng, config)
     pairs = [encode(cut, history, config.patch) for cut, history in zip(cuts, histories, strict=True)]
-    given, truth = (_unit(np.stack(pixels)) for pixels in zip(*pairs, strict=True))
+    given, truth = (unit(np.stack(pixels)) for pixels in zip(*pairs, strict=True))
     return given, truth, torch.stack([tables(h.quality, truth.shape[1]) for h in histories])
 
 
@@ -125,6 +125,6 @@ def _qualities(rng: np.random.Generator, n: int, config: RestorerTrainConfig) ->
     return (config.worst + np.floor(levels * rng.random(n) ** config.skew)).astype(int).tolist()
 
 
-def _unit(pixels: UInt8[np.ndarray, "b h w ch"]) -> Float[Tensor, "b ch h w"]:
+def unit(pixels: UInt8[np.ndarray, "b h w ch"]) -> Float[Tensor, "b ch h w"]:
     """In [0, 1]. By numpy: torch's own threads are for the network."""
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32) / np.float32(255))

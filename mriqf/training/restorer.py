@@ -23,7 +23,7 @@ from mriqf.training.augment import check_images
 from mriqf.training.loop import check_new, fit, fresh, origin
 from mriqf.training.manifest import Manifest, Source, find_photographs, read_photograph, read_source, verify
 from mriqf.training.parallel import own_device, pooled, share
-from mriqf.training.patches import History, Pixels, draw_batch, encode
+from mriqf.training.patches import History, Pixels, draw_batch, encode, unit
 from mriqf.training.restorer_recipe import Loss, RestorerTrainConfig, check_recipe
 
 LOW = {f"gain{quality}": History(quality) for quality in (10, 20, 30, 40)}
@@ -88,7 +88,7 @@ def train_restorer(
     if config.told and begun and not model_config.strength:  # so that it learns for the strength that it will have
         model.config = replace(model_config, strength=measure_strength(model, held_out))
     if isinstance(model, QGAC) and not begun:
-        model.measure_coefficients(_unit(image) for pool in pools for image in pool)
+        model.measure_coefficients(unit(image[None]) for pool in pools for image in pool)
 
     def make(step: int) -> tuple[Tensor, Tensor, Tensor]:
         return draw_batch(pools, shares, np.random.default_rng((config.seed, step)), config)
@@ -169,7 +169,7 @@ def validate(
         for name, history in histories.items():
             y, x = history.step
             padded = np.pad(middle, ((y, 0), (x, 0), (0, 0)), "edge")  # what is cut off is no part of the truth
-            given, truth = (_unit(pixels) for pixels in encode(padded, history, side))
+            given, truth = (unit(pixels[None]) for pixels in encode(padded, history, side))
             gain = _gain(model, given, truth, tables(history.quality, truth.shape[1])[None])
             if math.isfinite(gain):
                 gains.setdefault(name, []).append(gain)
@@ -188,7 +188,7 @@ def measure_strength(model: nn.Module, images: Sequence[Pixels], side: int = 192
         for quality in STRENGTHS:
             needed = []
             for image in images:
-                given, truth = (_unit(pixels) for pixels in encode(_middle(image, side), History(quality), side))
+                given, truth = (unit(pixels[None]) for pixels in encode(_middle(image, side), History(quality), side))
                 added, lost = restored_on(model, given, tables(quality, truth.shape[1])[None]) - given, truth - given
                 if (energy := added.double().square().sum()) > 0:
                     needed.append(((added * lost).double().sum() / energy).item())
@@ -220,11 +220,6 @@ def restored_on(model: nn.Module, images: Tensor, steps: Tensor) -> Tensor:
     """As `restored_half`, on the model's device and back."""
     where = next(model.parameters()).device
     return restored_half(model, images.to(where), steps.to(where)).cpu()
-
-
-def _unit(image: Pixels) -> Float[Tensor, "1 ch h w"]:
-    """In [0, 1]."""
-    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
 
 
 def _with_strength(model_config: Any, start: str | Path | None) -> Any:

@@ -220,9 +220,9 @@ def flawed(target: Image, kind: str, quadrant: int, seed: int) -> Flaw:
     from scipy.ndimage import gaussian_filter
 
     inside = metrics.object_mask(torch.from_numpy(target)[None, None])[0, 0].numpy()
-    part = _quadrant(inside, quadrant)
+    part = object_quadrant(inside, quadrant)
     if kind in ("missing lesion", "invented lesion"):
-        disc = _disc(inside & part, np.random.default_rng(seed))
+        disc = random_disc(inside & part, np.random.default_rng(seed))
         scale = image_scale(torch.from_numpy(target)[None, None]).item()
         lesion = LESION * scale * gaussian_filter(disc.astype(np.float32), 1.0)
         return Flaw(target if kind == "missing lesion" else target + lesion, disc & inside, inside)
@@ -240,14 +240,16 @@ def flawed(target: Image, kind: str, quadrant: int, seed: int) -> Flaw:
 FLAWS = ("blur", "aliasing", "missing lesion", "invented lesion")
 
 
-def _quadrant(inside: Bool[np.ndarray, "h w"], quadrant: int) -> Bool[np.ndarray, "h w"]:
+def object_quadrant(inside: Bool[np.ndarray, "h w"], quadrant: int) -> Bool[np.ndarray, "h w"]:
+    """A quadrant, 0 to 3, about the centre of the object's bounding box."""
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
     down, across = int(rows[0] + rows[-1] + 1) // 2, int(columns[0] + columns[-1] + 1) // 2
     y, x = np.indices(inside.shape)
     return ((y >= down) == bool(quadrant // 2)) & ((x >= across) == bool(quadrant % 2))
 
 
-def _disc(where: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> Bool[np.ndarray, "h w"]:
+def random_disc(where: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> Bool[np.ndarray, "h w"]:
+    """A disc as large as a lesion, its centre drawn where all of it lies within, if there is such a place."""
     from scipy.ndimage import distance_transform_edt
 
     radius = int(rng.integers(RADII[0], RADII[1] + 1))

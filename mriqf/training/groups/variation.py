@@ -128,15 +128,12 @@ def _flawed(
     image: np.ndarray, cells: np.ndarray, nrmse: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """With a local flaw, whose squared error is added to that of cells and object."""
-    h, w = image.shape
     inside = _object(image, cells)
     if not inside.any():
         return image, cells, nrmse
     power = float(np.mean(image[inside] ** 2))
     image, error = degrade_locally(image, np.where(inside, 0, -1).astype(np.float32), power, rng)
-    margin = ((0, -h % CELL), (0, -w % CELL))
-    blocks = np.pad(np.maximum(error, 0) ** 2, margin, mode="edge").reshape(cells.shape[1], CELL, -1, CELL)
-    added = blocks.mean((1, 3))
+    added = _cell_means(np.maximum(error, 0) ** 2)
     worse = np.where(cells >= 0, np.sqrt(np.maximum(cells, 0) ** 2 + added), cells)  # NaN stays
     return image, worse.astype(np.float32), math.sqrt(nrmse**2 + float(added[cells[0] >= 0].mean()))
 
@@ -156,9 +153,14 @@ def spliced(
     inside = _object(image, cells)
     other = other * float((image * other)[inside].sum() / max((other[inside] ** 2).sum(), 1e-12))
     share = place(inside, rng)
-    margin = [(0, -n % CELL) for n in image.shape]
-    of_cells = np.pad(share, margin, mode="edge").reshape(cells.shape[1], CELL, -1, CELL).mean((1, 3))
+    of_cells = _cell_means(share)
     mixed = np.sqrt((1 - of_cells) * np.maximum(cells, 0) ** 2 + of_cells * np.maximum(of_other, 0) ** 2)
     mixed = np.where(cells < 0, -1, mixed).astype(np.float32)  # NaN, where one is not known, stays
     found = (image + share * (other - image)).astype(np.float32)
     return found, mixed, float(np.sqrt(np.mean(mixed[0][mixed[0] >= 0] ** 2)))
+
+
+def _cell_means(pixels: np.ndarray) -> np.ndarray:
+    """Mean of the pixels of each cell; cells at the edges are filled by their last pixels."""
+    padded = np.pad(pixels, [(0, -n % CELL) for n in pixels.shape], mode="edge")
+    return padded.reshape(padded.shape[0] // CELL, CELL, -1, CELL).mean((1, 3))
