@@ -21,6 +21,7 @@ from mriqf.training.degraded import read_origin, read_shards
 from mriqf.training.error import ErrorTrainConfig, train_error
 from mriqf.training.evidence.shards import read_evidence
 from mriqf.training.groups.shards import read_shards as read_groups
+from mriqf.training.groups.shards import share_of_subjects
 from mriqf.training.kspace import (
     Examples,
     KSpaceTrainConfig,
@@ -112,6 +113,7 @@ def nrmse(
     *examples: Path,
     validation: Path,
     options: Flat[StartOptions],
+    subjects: float = 1.0,
     recipe: Flat[NRMSETrainConfig] = NRMSETrainConfig(),  # noqa: B008 (frozen)
 ) -> None:
     """Train an NRMSE predictor on groups of degraded images; a run that was cut off goes on where it was.
@@ -122,11 +124,14 @@ def nrmse(
         Folders of groups that `mriqf data groups` made of training splits.
     validation
         The same of the validation split, whose subjects are not trained on.
+    subjects
+        Share of the subjects to train on, for learning curves.
     """
     if not examples:
         raise UsageError("no examples given: mriqf train nrmse FOLDER…")
-    data = read_groups(*examples), read_groups(validation)
-    train_nrmse(*data, options.out, recipe, provenance=_provenance(examples), **options.settings())
+    data = share_of_subjects(read_groups(*examples), subjects), read_groups(validation)
+    provenance = _provenance(examples) | ({} if subjects == 1 else {"subjects": subjects})
+    train_nrmse(*data, options.out, recipe, provenance=provenance, **options.settings())
 
 
 @app.command

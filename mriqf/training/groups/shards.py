@@ -221,6 +221,26 @@ def read_shards(*folders: Path) -> dict[str, Any]:
     return {name: v if name in ("image", "cells") else np.concatenate(v) for name, v in columns.items()}
 
 
+def share_of_subjects(examples: dict[str, Any], share: float, seed: int = 0) -> dict[str, Any]:
+    """Examples of a share of the subjects, at least one; all photographs and drawn shapes stay, which have none.
+
+    The subjects of a smaller share are among those of a larger one.
+
+    Raises
+    ------
+    ValueError
+        If the share is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share of subjects is {share:g}: give a number above 0 and at most 1")
+    names = np.array(examples["subject"]).astype(str)
+    subjects = np.array(sorted({name for name in names if "/" in name}))
+    order = np.random.default_rng(seed).permutation(len(subjects))
+    left_out = subjects[order[max(round(share * len(subjects)), 1) :]]
+    rows = np.flatnonzero(~np.isin(names, left_out))
+    return {name: [v[k] for k in rows] if isinstance(v, list) else v[rows] for name, v in examples.items()}
+
+
 def open_shards(folders: Sequence[Path], command: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Files and arrays of the shards of folders; groups of different folders stay apart.
 

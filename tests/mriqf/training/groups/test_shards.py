@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mriqf.training.groups.degrade import DegradeConfig
-from mriqf.training.groups.shards import GROUPS, generate, read_shards
+from mriqf.training.groups.shards import GROUPS, generate, read_shards, share_of_subjects
 from mriqf.training.groups.targets import Pool
 from mriqf.training.manifest import content_hash
 
@@ -50,3 +50,14 @@ def test_folders_do_not_mix(pools, folder):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no shards"):
         read_shards(tmp_path)
+
+
+def test_share_of_subjects():
+    subjects = np.array(["a/0", "a/1", "b/0", "b/1", "shapes", "train"])
+    examples = {"image": list(range(6)), "subject": subjects, "group": np.arange(6)}
+    few, some = (share_of_subjects(examples, share) for share in (0.25, 0.5))
+    assert len(few["image"]) == 3 and len(some["image"]) == 4
+    assert set(few["subject"]) < set(some["subject"]) and {"shapes", "train"} <= set(few["subject"])
+    assert few["image"] == few["group"].tolist()
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        share_of_subjects(examples, 0)
