@@ -176,6 +176,7 @@ def fit(
     pool: str = "rms",
     coverage: float = 0.9,
     familiar: Float[np.ndarray, "k m"] | None = None,
+    as_read: bool = False,
 ) -> Calibration:
     """Curves from score to NRMSE, SSIM and acceleration, their intervals, and the domain where they hold.
 
@@ -194,6 +195,9 @@ def fit(
     familiar
         OOD features of further images that the predictor knows, such as those that it was trained on; their errors
         do not count.
+    as_read
+        Take the errors that scores stand for by their unit, and calibrate their intervals alone: expected NRMSE and
+        score then say the same.
 
     Raises
     ------
@@ -220,7 +224,7 @@ def fit(
     order = np.lexsort((scored.nrmse[~first], scored.score[~first]))
     return Calibration(
         weights, pool, coverage, split,
-        fit_band(scored.score, scored.nrmse, first, coverage, scored.width),
+        fit_band(scored.score, scored.nrmse, first, coverage, scored.width, as_read=as_read),
         fit_band(scored.score, 1 - scored.ssim, first, coverage),
         acceleration,
         fit_domain(known, scored.ood_features[~first]),
@@ -244,7 +248,11 @@ class Check:
 
 
 def leave_one_out(
-    scored: Scored, *, coverage: float = 0.9, familiar: Float[np.ndarray, "k m"] | None = None
+    scored: Scored,
+    *,
+    coverage: float = 0.9,
+    familiar: Float[np.ndarray, "k m"] | None = None,
+    as_read: bool = False,
 ) -> list[Check]:
     """Calibrate without each subject in turn, and look at that one; empty if there is one only, or too few images."""
     scored = scored.part(np.isfinite(scored.score))
@@ -252,7 +260,7 @@ def leave_one_out(
     for subject in np.unique(scored.subject):
         out = scored.subject == subject
         try:
-            calibration = fit(scored.part(~out), weights="", coverage=coverage, familiar=familiar)
+            calibration = fit(scored.part(~out), weights="", coverage=coverage, familiar=familiar, as_read=as_read)
         except ValueError:
             return []
         seen = scored.part(out)

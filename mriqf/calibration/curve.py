@@ -7,11 +7,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from mriqf.calibration.isotonic import Isotonic
+from mriqf.predictors.unit import error_of_score
 
 SMALLEST = 1e-3
 """A figure below a thousandth counts as a thousandth, which has a logarithm."""
 LEAST_SPREAD = 0.25  # of the mean spread: a few images that agree by chance promise nothing
 GRID = 33
+AS_READ = (-60.0, 166.0)
+"""Scores, not cut off, between which an error that is taken as read follows the unit: of errors of 256 and 0.1 %."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +95,28 @@ def fit_band(
     first: Bool[np.ndarray, " n"],
     coverage: float,
     width: Float[np.ndarray, "n 2"] | None = None,
+    *,
+    as_read: bool = False,
 ) -> Band:
     """Curve and spread of the logarithm of a positive figure from the `first` images, interval from the others.
 
-    The curve is isotonic. The interval's ends are the finite-sample quantiles of the residuals over the spread, or over
-    each image's own `width` below and above, each tail with half of what may lie outside; there must be
-    `least(coverage)` other images.
+    The curve is isotonic, or, `as_read`, the error that a score stands for by its unit. The interval's ends are the
+    finite-sample quantiles of the residuals over the spread, or over each image's own `width` below and above, each
+    tail with half of what may lie outside; there must be `least(coverage)` other images.
 
     References
     ----------
     Romano et al., Conformalized quantile regression, NeurIPS 2019, arXiv:1905.03222.
     """
     value = np.log(np.maximum(figure, SMALLEST))
-    curve = Isotonic(score[first], value[first], increasing=False)
-    residual = value - curve(score)
+    if as_read:
+        knots = np.array(AS_READ)
+        values = np.log(error_of_score(knots))
+        residual = value - np.interp(score, knots, values)
+    else:
+        curve = Isotonic(score[first], value[first], increasing=False)
+        knots, values = curve.knots, curve.values
+        residual = value - curve(score)
     if width is None:
         grid = np.unique(np.quantile(score[first], np.linspace(0, 1, GRID)))
         spread = _smooth(score[first], np.abs(residual[first]), grid)
@@ -117,7 +128,7 @@ def fit_band(
     # The quantiles of n + 1 values, of which the unknown one is any; 1e-9 against 0.05 * 20 < 1.
     low, high = math.floor((n + 1) * tail + 1e-9), math.ceil((n + 1) * (1 - tail) - 1e-9)
     return Band(
-        tuple(curve.knots.tolist()), tuple(curve.values.tolist()), tuple(grid.tolist()), tuple(spread.tolist()),
+        tuple(knots.tolist()), tuple(values.tolist()), tuple(grid.tolist()), tuple(spread.tolist()),
         # An interval holds its own middle, should the held-out subjects lie to one side.
         min(float(scaled[low - 1]), 0.0), max(float(scaled[high - 1]), 0.0),
     )  # fmt: skip

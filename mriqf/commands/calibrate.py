@@ -25,6 +25,7 @@ def calibrate(
     familiar: tuple[Path, ...] = (),
     out: Path | None = None,
     coverage: float = 0.9,
+    as_read: bool = False,
     device: str = "auto",
     force: bool = False,
 ) -> int:
@@ -47,6 +48,9 @@ def calibrate(
         File to write; by default beside the weights, where `mriqf score` looks for it.
     coverage
         Share of images whose error shall lie in its interval.
+    as_read
+        Take the error that a score stands for as it is, and calibrate its interval alone: for weights whose levels
+        were fitted (`mriqf train levels`), so that score and expected NRMSE say the same.
     device
         auto, cpu or cuda.
     force
@@ -65,9 +69,9 @@ def calibrate(
     quick = Scorer(model, calibration=None)
     scored = score_examples(examples, quick)
     known = score_examples(familiar, quick).ood_features if familiar else None
-    found = fit(scored, weights=fingerprint(model), pool=quick.pool, coverage=coverage, familiar=known)
+    found = fit(scored, weights=fingerprint(model), pool=quick.pool, coverage=coverage, familiar=known, as_read=as_read)
     write(path, found, force=force)
-    for line in _report(found, leave_one_out(scored, coverage=coverage, familiar=known)):
+    for line in _report(found, leave_one_out(scored, coverage=coverage, familiar=known, as_read=as_read)):
         print(line)  # noqa: T201
     say(f"{path}: {len(scored)} images, {found.split}; {len(found.held_score)} gave the intervals and cut-offs")
     return 0

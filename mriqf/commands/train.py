@@ -16,6 +16,8 @@ from mriqf.commands.options import StartOptions, TrainOptions, say
 from mriqf.commands.table import show
 from mriqf.commands.train_restorer import add_restorers
 from mriqf.predictors.inference import fingerprint
+from mriqf.predictors.levels import KNOTS
+from mriqf.predictors.nrmse import NRMSEPredictor
 from mriqf.scoring.scorer import Scorer
 from mriqf.training.degraded import read_origin, read_shards
 from mriqf.training.error import ErrorTrainConfig, train_error
@@ -31,6 +33,7 @@ from mriqf.training.kspace import (
     train_kspace,
     validate,
 )
+from mriqf.training.levels import fit_levels
 from mriqf.training.loop import check_new
 from mriqf.training.manifest import content_hash, read_manifest
 from mriqf.training.modl import train_modl
@@ -39,7 +42,9 @@ from mriqf.training.perceptual import PerceptualConfig, train_perceptual
 from mriqf.training.qf import TrainConfig, train
 from mriqf.training.tune_modl import TuneConfig
 from mriqf.training.tune_modl import tune_modl as tune
-from mriqf.weights import load
+from mriqf.weights import find, load
+from mriqf.weights import read as read_weights
+from mriqf.weights import write as write_weights
 from recon.train import TrainConfig as MoDLTrainConfig
 
 app = App(name="train", help="Train a model from a manifest.")
@@ -132,6 +137,39 @@ def nrmse(
     data = share_of_subjects(read_groups(*examples), subjects), read_groups(validation)
     provenance = _provenance(examples) | ({} if subjects == 1 else {"subjects": subjects})
     train_nrmse(*data, options.out, recipe, provenance=provenance, **options.settings())
+
+
+@app.command
+def levels(start: str, *examples: Path, out: Path, force: bool = False) -> None:
+    """Fit the curve from the errors that an NRMSE predictor reads to the true ones, and write weights that have it.
+
+    Images keep their order; their scores agree with the errors of images like the examples. Calibrate afterwards.
+
+    Parameters
+    ----------
+    start
+        Name or path of weights of an NRMSE predictor.
+    examples
+        Folders of groups that `mriqf data groups` made of subjects that it was not trained on.
+    out
+        Weights to write (.safetensors).
+    force
+        Replace weights that exist.
+    """
+    if not examples:
+        raise UsageError("no examples given: mriqf train levels WEIGHTS FOLDER…")
+    check_new(out, force)
+    model = load(start)
+    if not isinstance(model, NRMSEPredictor):
+        raise UsageError(f"weights {start} have no such curve: give some by mriqf train nrmse")
+    groups = read_groups(*examples)
+    with tqdm(desc="read", total=len(groups["image"]), file=sys.stderr, disable=None, leave=False) as bar:
+        values = fit_levels(model, groups, bar.update)
+    tensors, card = read_weights(find(start))
+    write_weights(out, tensors | {"levels.values": values}, card | {"levels": _provenance(examples)}, force=force)
+    show("error read\ttrue error")
+    for error, value in zip(KNOTS, values.tolist(), strict=True):
+        show(f"{error:.3f}\t{10**value:.4f}")
 
 
 @app.command

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from mriqf.predictors.error import LEAST, MOST, ErrorConfig
 from mriqf.predictors.layers import Trunk, block_kernels, block_spectra, copies, filter_energy, unit
+from mriqf.predictors.levels import Levels
 from mriqf.predictors.reading import ErrorReader, Reading, rms_error
 from mriqf.predictors.statistics import N_STATISTICS, statistics
 
@@ -34,7 +35,7 @@ class Prediction(NamedTuple):
     """Errors as their logarithms, base 10."""
 
     cells: Float[Tensor, "b 2 i j"]
-    """Errors of cells: against the image of all samples, and against the object without noise."""
+    """Errors of cells, before `levels`: against the image of all samples, and against the object without noise."""
     below: Float[Tensor, " b"]
     """Distance from the object's error to the lower end of its 90 % interval."""
     above: Float[Tensor, " b"]
@@ -65,6 +66,7 @@ class NRMSEPredictor(ErrorReader):
         self.whole = nn.Sequential(nn.Linear(2 * 64 + N_STATISTICS, 64), nn.ReLU(), nn.Linear(64, 4))
         for parameter in self.whole[2].parameters():
             nn.init.zeros_(parameter)
+        self.levels = Levels()
 
     @property
     def device(self) -> torch.device:
@@ -72,7 +74,7 @@ class NRMSEPredictor(ErrorReader):
         return self.cells.weight.device
 
     def predict(self, images: Float[Tensor, "b 1 h w"], sizes: Int[Tensor, "b 2"] | None = None) -> Prediction:
-        """Errors of images.
+        """Errors of images as the network was trained to tell them.
 
         Parameters
         ----------
@@ -119,7 +121,7 @@ class NRMSEPredictor(ErrorReader):
 
     def log_error(self, images: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 i j"]:
         """Logarithm (base 10) of the root mean square error of each cell against the image of all samples."""
-        return self.predict(images).cells[:, :1]
+        return self.levels(self.predict(images).cells[:, :1])
 
     def read(self, images: Float[Tensor, "b 1 h w"], weight: Float[Tensor, "b 1 i j"]) -> Reading:
         """Errors of images in [0, 1], of cells and of whole objects.
@@ -132,11 +134,12 @@ class NRMSEPredictor(ErrorReader):
             Share of each cell that is foreground, 0–1.
         """
         predicted = self.predict(images)
-        cells = predicted.cells[:, :1]
-        width = torch.stack((predicted.below, predicted.above), 1)
-        return Reading(
-            cells, rms_error(cells, weight), predicted.features, rms_error(predicted.cells[:, 1:], weight), width
-        )
+        read = rms_error(predicted.cells[:, :1], weight)
+        cells = self.levels(predicted.cells[:, :1])
+        whole = rms_error(cells, weight)
+        total = torch.maximum(rms_error(predicted.cells[:, 1:], weight), whole)
+        low, middle, high = (self.levels(end) for end in (read - predicted.below, read, read + predicted.above))
+        return Reading(cells, whole, predicted.features, total, torch.stack((middle - low, high - middle), 1))
 
 
 class _Trunk(Trunk):

@@ -1,0 +1,45 @@
+"""A rising curve from the errors that a network reads to those that are true of such images."""
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+KNOTS = (0.01, 0.02, 0.03, 0.045, 0.065, 0.1, 0.2, 0.4)
+"""Errors, as read, between which the curve is a straight line of their logarithms; beyond, its slope is 1."""
+LOGS = torch.tensor(KNOTS).log10()
+
+
+class Levels(nn.Module):
+    """Piecewise linear, strictly rising curve of logarithms (base 10) of errors; at first, it changes nothing.
+
+    Training makes a network order images; how large an error is meant by a reading also depends on how often each
+    damage was in its training. The curve corrects that on images of other subjects, and leaves all orders as they are.
+    """
+
+    values: Tensor
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("values", LOGS.clone())
+        self.register_load_state_dict_pre_hook(_without_levels)
+
+    def forward(self, log_error: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        """Logarithms of true errors, from those of errors as read."""
+        return rise(log_error, self.values)
+
+
+def rise(log_error: Float[Tensor, "*n"], values: Float[Tensor, " k"]) -> Float[Tensor, "*n"]:
+    """The curve with given values at the knots, with a gradient for both."""
+    knots = LOGS.to(log_error)
+    values = values.to(log_error)
+    curve = values[0] + (log_error - knots[0]).clamp_max(0) + (log_error - knots[-1]).clamp_min(0)
+    for j, (left, right) in enumerate(pairwise(knots)):
+        curve = curve + (values[j + 1] - values[j]) * ((log_error - left) / (right - left)).clamp(0, 1)
+    return curve
+
+
+def _without_levels(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *others: object) -> None:  # noqa: ARG001
+    """Weights of before the curve have none, which is one that changes nothing."""
+    tensors.setdefault(f"{prefix}values", LOGS.clone())
