@@ -54,7 +54,7 @@ def load(name: str | Path = "qf-mri", device: Device = "cpu") -> Any:
     name
         One of `list_models`, or the path of a safetensors file.
     device
-        Where the network goes.
+        Device of the network.
 
     Raises
     ------

@@ -71,7 +71,7 @@ def load(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Any
     name
         Shipped weights (`qf-mri`, `modl-knee`; `names` lists them) or the path of a safetensors file.
     device
-        Where the network goes.
+        Device of the network.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def write(path: str | Path, tensors: dict[str, Tensor], card: dict[str, Any], *,
 def average(files: Sequence[str | Path], shares: Sequence[float]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weighted mean of the weights of one network, and the card of the last file with what was averaged.
 
-    Of trainings that began with the same weights, the mean often generalises better than each.
+    The mean of trainings that began with the same weights often generalises better than each.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def average(files: Sequence[str | Path], shares: Sequence[float]) -> tuple[dict[
         Names or files of weights, or checkpoints of trainings, of which the averaged weights are taken; the last is no
         checkpoint.
     shares
-        Of each file; they sum to one.
+        Share of each file; they sum to one.
 
     Raises
     ------

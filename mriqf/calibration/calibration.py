@@ -134,7 +134,7 @@ class Calibration:
         width
             See `Scored.width`.
         wider
-            How many times wider intervals are, for a score that is less certain than those of the calibration.
+            Factor on the width of intervals, for a score that is less certain than those of the calibration.
         """
         if math.isnan(score):
             return Expected(reason="no foreground")

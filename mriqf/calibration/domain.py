@@ -34,7 +34,7 @@ def describe(
     image
         The normalised slice, [0, 1].
     foreground
-        Where the object is.
+        Mask of the object.
     """
     weight = weight.double()
     if not foreground.any() or weight.sum() == 0:

@@ -34,7 +34,7 @@ def for_inference(model: Predictor, device: torch.device | None = None) -> Predi
     model
         In evaluation mode.
     device
-        Where the copy goes, and whose arithmetic it is made for; that of the model if not given.
+        Device that the copy is for, and whose arithmetic it uses; that of the model if not given.
 
     Raises
     ------

@@ -47,7 +47,7 @@ def block_spectra(
 def copies(images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b c i j"]:
     """Local correlation of details with those a half, third and quarter of the field of view away, either axis.
 
-    That is where ghosts and the aliasing of regular masks come from, farther than any filter sees.
+    Ghosts and the aliasing of regular masks come from there, farther than any filter sees.
     """
     small = functional.avg_pool2d(images.mean(1, keepdim=True), 2)
     detail = small - functional.avg_pool2d(small, 3, 1, 1, count_include_pad=False)

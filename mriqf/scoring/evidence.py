@@ -25,7 +25,7 @@ SHIPPED = "kspace"
 
 @dataclass(frozen=True)
 class ImageReading:
-    """What a predictor of errors reads from an image alone, on cells of 8×8 pixels."""
+    """Reading of an image alone by a predictor of errors, on cells of 8×8 pixels."""
 
     error: Float[Tensor, " 1"]
     """Logarithm (base 10) of the object's error; NaN where the predictor knows no errors, or sees no object."""
@@ -55,14 +55,14 @@ class KSpaceScore:
     """NRMSE with its interval, for weights that have a calibration."""
 
 
-def read_image(found: SliceScore) -> ImageReading:
+def read_image(scored: SliceScore) -> ImageReading:
     """The reading that a score was made of."""
-    error = math.nan if found.error is None else found.error
-    score = torch.from_numpy(np.ascontiguousarray(found.map))[None, None]
+    error = math.nan if scored.error is None else scored.error
+    score = torch.from_numpy(np.ascontiguousarray(scored.map))[None, None]
     cells = cell_rms(error_of_score(score)).log10()
-    if found.error is None:  # the map is of something else
+    if scored.error is None:  # the map is of something else
         cells = torch.full_like(cells, math.nan)
-    weight = cell_weight(torch.from_numpy(np.ascontiguousarray(found.foreground))[None], KSpacePredictor.stride)
+    weight = cell_weight(torch.from_numpy(np.ascontiguousarray(scored.foreground))[None], KSpacePredictor.stride)
     return ImageReading(torch.tensor([error]).log10(), cells, weight.float())
 
 
@@ -90,7 +90,7 @@ class KSpaceScorer:
         self._image_weights = card.get("image_weights", {}).get("fingerprint")
 
     def knows(self, predictor: Predictor) -> bool:
-        """Whether it was trained with the readings of this predictor of images."""
+        """True if it was trained with the readings of this predictor of images."""
         return self._image_weights is None or self._image_weights == fingerprint(predictor)
 
     @torch.inference_mode()
@@ -107,11 +107,11 @@ class KSpaceScorer:
         Parameters
         ----------
         findings, channels
-            Of `recon.evidence.gather`, the channels as the image is shown.
+            Results of `recon.evidence.gather`, the channels as the image is shown.
         image
             `read_image` of the same image.
         wider
-            How many times wider the interval is than the calibration has it, 1 or more.
+            Factor on the width of the calibration's interval, 1 or more.
 
         Raises
         ------
@@ -122,16 +122,16 @@ class KSpaceScorer:
         config = model.config
         if (len(findings), len(channels)) != (len(config.findings), len(config.channels)):
             raise ValueError(f"weights {model.name} were trained on other findings: train them again")
-        found = model.read(findings[None], cell_rms(channels[None]), image.weight, image.error, image.cells)
-        error = 10 ** found.whole.item()
+        reading = model.read(findings[None], cell_rms(channels[None]), image.weight, image.error, image.cells)
+        error = 10 ** reading.whole.item()
         expected = None
-        if self.calibration is not None and found.width is not None:
-            below, above = (math.log(10) * found.width[0]).tolist()
-            features = found.features[0, :, 0, 0].double().numpy()
+        if self.calibration is not None and reading.width is not None:
+            below, above = (math.log(10) * reading.width[0]).tolist()
+            features = reading.features[0, :, 0, 0].double().numpy()
             expected = self.calibration.expect(
                 score_of_error(error, clamp=False), features, (below, above), wider=wider
             )
-        cells = 10**found.cells
+        cells = 10**reading.cells
         quality = upsample_map(score_of_error(cells), shape, model.stride)[0]
         return KSpaceScore(score_of_error(error), error, quality, cells[0, 0], expected)
 

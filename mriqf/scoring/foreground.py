@@ -13,14 +13,14 @@ def content(raw: Float32[np.ndarray, "ch h w"], least: int) -> tuple[slice, slic
 
     An empty canvas around an image is no part of it: what is scored does not depend on it.
     """
-    found = []
+    box = []
     for axis in (1, 2):
         n, used = raw.shape[axis], np.flatnonzero((raw != 0).any((0, 3 - axis)))
         first, last = (int(used[0]), int(used[-1]) + 1) if used.size else (0, n)
         size = max(last - first, min(least, n))
         first = min(max(first - (size - (last - first)) // 2, 0), n - size)
-        found.append(slice(first, first + size))
-    return found[0], found[1]
+        box.append(slice(first, first + size))
+    return box[0], box[1]
 
 
 def mask_reader(mask: Volume, volume: Volume) -> Callable[[int], Bool[np.ndarray, "h w"]]:

@@ -13,7 +13,7 @@ from mriqf.predictors.base import Predictor
 from mriqf.tiles import padding
 
 POOLS = ("foreground", "mean", "center", "minkowski:p")
-"""Of score maps; predictors of errors have `rms` beside them."""
+"""Pools of score maps; predictors of errors have `rms` beside them."""
 
 
 def pool_map(quality: Float[Tensor, "i j"], weight: Float[Tensor, "i j"], pool: str = "foreground") -> float:

@@ -39,9 +39,9 @@ class Quality(nn.Module):
     reduction
         `none` for one score an image, `mean` or `sum` over the batch; NaN if an image has no foreground.
     pool
-        How the quality map becomes one number: see `mriqf.scoring.pooling.choose_pool`.
+        Reduction of the quality map to one number: see `mriqf.scoring.pooling.choose_pool`.
     resolution
-        What an empty rim of k-space counts: see `mriqf.Scorer`. The rim is looked for without a gradient.
+        Treatment of an empty rim of k-space: see `mriqf.Scorer`. The rim is looked for without a gradient.
 
     Raises
     ------

@@ -46,10 +46,10 @@ def support(image: Float[Tensor, "1 1 h w"]) -> tuple[int, int]:
     least = [max(LEAST * n, float(FEWEST)) for n in size]
     for _ in range(3):  # an image that was interpolated twice has two rims
         part = _cropped(image, (size[0], size[1]))
-        found = _once(part, least)
-        if found == size:
+        smaller = _once(part, least)
+        if smaller == size:
             break
-        size = found
+        size = smaller
     return size[0], size[1]
 
 
@@ -65,8 +65,8 @@ def volume_support(volume: Volume) -> tuple[int, int]:
     Slices in which there is nothing do not count.
     """
     slices = (volume.read_slice(k) for k in spread(range(volume.n_slices), SLICES))
-    found = [support(torch.tensor(image)[None]) for image in slices if np.ptp(image) > 0]
-    rows, columns = (sorted(sizes)[len(found) // 2] for sizes in zip(*found, strict=True)) if found else volume.shape
+    sizes = [support(torch.tensor(image)[None]) for image in slices if np.ptp(image) > 0]
+    rows, columns = (sorted(axis)[len(sizes) // 2] for axis in zip(*sizes, strict=True)) if sizes else volume.shape
     return rows, columns
 
 
@@ -103,7 +103,7 @@ def unresolved_error(image: Float[Tensor, "1 1 i j"], shape: tuple[int, int]) ->
     image
         Magnitude at its own resolution.
     shape
-        Of the matrix that it was interpolated to.
+        Rows and columns of the matrix that it was interpolated to.
     """
     power = torch.fft.fft2(image.detach()[0, 0].double()).abs().square().cpu()
     radius = _radius((power.shape[0], power.shape[1])).round().long()
@@ -127,16 +127,17 @@ def on_grid(
     at_own: Shaped[np.ndarray, "i j"], shape: tuple[int, int], *, nearest: bool = False
 ) -> Shaped[np.ndarray, "h w"]:
     """A map at an image's own resolution, brought to the image's grid: bilinear, or the nearest pixel."""
-    found = at_own
+    resampled = at_own
     for axis, (n, m) in enumerate(zip(shape, at_own.shape, strict=True)):
         place = np.minimum(np.arange(n) * m / n, m - 1)
         if nearest:
-            found = np.take(found, place.round().astype(int), axis)
+            resampled = np.take(resampled, place.round().astype(int), axis)
             continue
         low = place.astype(int)
-        share = (place - low).astype(found.dtype).reshape(-1, *[1] * (1 - axis))
-        found = (1 - share) * np.take(found, low, axis) + share * np.take(found, np.minimum(low + 1, m - 1), axis)
-    return found
+        share = (place - low).astype(resampled.dtype).reshape(-1, *[1] * (1 - axis))
+        high = np.minimum(low + 1, m - 1)
+        resampled = (1 - share) * np.take(resampled, low, axis) + share * np.take(resampled, high, axis)
+    return resampled
 
 
 def _radius(shape: tuple[int, int]) -> Float[Tensor, "h w"]:
@@ -154,13 +155,13 @@ def _once(image: Tensor, least: list[float]) -> list[int]:
     soft = torch.from_numpy(gaussian_filter(inside, SOFT)).to(image.device)
     power = torch.fft.fft2(image.double()[0, 0] * soft).abs().square()
     logs = (power / power.amax().clamp_min(1e-300) + 1e-14).log()
-    found = []
+    extents = []
     for axis in (0, 1):
         lines = logs if axis == 0 else logs.mT
         low = torch.fft.fftfreq(lines.shape[1], device=lines.device).abs() < 0.25
         # Where the other axis was interpolated, too, half of each line or more is empty from end to end.
-        found.append(min(_extent(lines, least[axis], DROP), _extent(lines[:, low], least[axis], 1.6 * DROP)))
-    return found
+        extents.append(min(_extent(lines, least[axis], DROP), _extent(lines[:, low], least[axis], 1.6 * DROP)))
+    return extents
 
 
 def _extent(logs: Float[Tensor, "n m"], least: float, drop: float) -> int:

@@ -34,9 +34,9 @@ class SliceScore:
     width: tuple[float, float] | None = None
     """Distance from `error` to the ends of the predictor's own 90 % interval, in the logarithm (base e)."""
     ood_features: Float[np.ndarray, " m"] | None = field(repr=False, default=None)
-    """What the slice looks like to an error predictor: `mriqf.calibration.domain.describe`."""
+    """Features of the slice as an error predictor sees it: `mriqf.calibration.domain.describe`."""
     expected: Expected | None = None
-    """What the score says of NRMSE and SSIM, for weights that have a calibration."""
+    """Errors to expect at this score, for weights that have a calibration."""
 
     @property
     def score(self) -> float:
@@ -59,16 +59,16 @@ class Score:
     pool: str
     weights: str
     unit: str
-    """Of the score and the map: `mriqf.predictors.unit.ERROR_UNIT` or `JPEG_UNIT`."""
+    """Unit of the score and the map: `mriqf.predictors.unit.ERROR_UNIT` or `JPEG_UNIT`."""
     scale: Scale
     lattice: Lattice | None
-    """Of an earlier JPEG compression, if the pixels still show it."""
+    """Lattice of an earlier JPEG compression, if the pixels still show it."""
     calibration: Calibration | None = field(repr=False, default=None)
     resolved: tuple[int, int] | None = None
     """Rows and columns of k-space that the slices fill, at which they were scored; None for predictors of JPEG quality,
     which see pixels as they are."""
     notes: tuple[str, ...] = ()
-    """What makes the numbers doubtful: see `notes`."""
+    """Reasons to doubt the numbers: see `notes`."""
 
     @property
     def per_slice(self) -> Float[np.ndarray, " s"]:

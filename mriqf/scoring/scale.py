@@ -33,7 +33,7 @@ class Scale:
     def from_zero(self) -> "Scale":
         """The same top and foreground, with raw zero at 0: how high a noise floor lies says how bad it is.
 
-        Where raw values lie below zero, the scale itself.
+        The scale itself where raw values lie below zero.
         """
         return Scale(*from_zero(self.low, self.high, self.threshold))
 
@@ -44,10 +44,10 @@ def volume_scale(volume: Volume, lattice: Lattice | None = None) -> Scale:
     Parameters
     ----------
     volume
-        What is scored.
+        Volume to score.
     lattice
-        Of an earlier JPEG compression, if its grey levels show one: then those levels are kept, since stretching them
-        by a few percent would make quantisation steps look coarser than they are.
+        Lattice of an earlier JPEG compression, if its grey levels show one: then those levels are kept, since
+        stretching them by a few percent would make quantisation steps look coarser than they are.
 
     Raises
     ------

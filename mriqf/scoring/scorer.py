@@ -34,7 +34,7 @@ class Setting:
 
     scale: Scale
     lattice: Lattice | None
-    """Of an earlier JPEG compression, if the pixels still show it."""
+    """Lattice of an earlier JPEG compression, if the pixels still show it."""
     grid: Lattice | None
     """The same, if the predictor was trained on that: cells are laid on it."""
     resolved: tuple[int, int] | None
@@ -49,18 +49,18 @@ class Scorer:
     weights
         Name or path of trained weights, or a loaded predictor.
     pool
-        How the quality map becomes one number: see `choose_pool`.
+        Reduction of the quality map to one number: see `choose_pool`.
     calibration
-        What a score says of errors (`mriqf calibrate`), or its file; by default that of the weights, if there is one.
+        Map from scores to errors (`mriqf calibrate`), or its file; by default that of the weights, if there is one.
     resolution
         For predictors of errors, which see slices with an empty rim of k-space at their own resolution: `own` counts
         detail that lacks for nothing, `as-is` counts the energy that the rim is expected to have as error, too.
     flips
-        Whether predictors of errors see each slice in all eight orientations, and their readings are averaged.
+        Average the readings of predictors of errors over all eight orientations of a slice.
     batch_size
         Slices in memory at a time, and through the predictor at once on a GPU.
     device
-        Where the network goes; where it is, if not given.
+        Device that the network goes to; stays on its own, if not given.
     exact
         Leave the network in full precision, with its batch norms.
 
@@ -99,11 +99,11 @@ class Scorer:
         Parameters
         ----------
         volume
-            What is scored.
+            Volume to score.
         indices
             Slices in which an earlier JPEG's lattice is looked for; all if not given.
         search
-            Whether it is looked for.
+            Look for an earlier JPEG's lattice.
 
         Raises
         ------
@@ -130,11 +130,11 @@ class Scorer:
         Parameters
         ----------
         volume
-            What is scored.
+            Volume to score.
         indices
-            Which slices, in this order; all if not given.
+            Slices to score, in this order; all if not given.
         setting
-            That of `prepare`, if it is there already.
+            Result of `prepare`, if it is there already.
         mask
             The user's own foreground of a slice, instead of the automatic one.
 
@@ -152,18 +152,18 @@ class Scorer:
         def unresolved(index: int) -> float:
             return unresolved_error(torch.from_numpy(seen.read_slice(index))[None], volume.shape)
 
-        found = score_slices(
+        scored = score_slices(
             seen.read_slice, indices, self.predictor, pool=self.pool, scale=setting.scale,
             mask=seen_mask, lattice=setting.grid, calibration=self.calibration,
             unresolved=unresolved if smaller and self.resolution == "as-is" else None, flips=self.flips,
             batch_size=self.batch_size,
         )  # fmt: skip
-        return (_on_grid(one, volume, setting.scale, mask) for one in found) if smaller else found
+        return (_on_grid(one, volume, setting.scale, mask) for one in scored) if smaller else scored
 
     def image(self, image: Shaped[np.ndarray, "*ch h w"]) -> SliceScore:
         """Score of one image by itself: magnitude `(h, w)` in any unit, or RGB `(3, h, w)`."""
-        (found,) = self.slices(from_array(image if image.ndim == 2 else image[None], "image"))
-        return found
+        (scored,) = self.slices(from_array(image if image.ndim == 2 else image[None], "image"))
+        return scored
 
     def __call__(
         self,
@@ -184,16 +184,16 @@ class Scorer:
 
 
 def _on_grid(
-    found: SliceScore, volume: Volume, scale: Scale, mask: Callable[[int], Bool[np.ndarray, "h w"]] | None
+    scored: SliceScore, volume: Volume, scale: Scale, mask: Callable[[int], Bool[np.ndarray, "h w"]] | None
 ) -> SliceScore:
     """The score of a slice that was seen at its own resolution, with map, foreground and image on the volume's grid."""
-    inside = on_grid(found.foreground, volume.shape, nearest=True) if mask is None else mask(found.index)
+    inside = on_grid(scored.foreground, volume.shape, nearest=True) if mask is None else mask(scored.index)
     return dataclasses.replace(
-        found,
+        scored,
         foreground_fraction=float(inside.mean()),
-        map=on_grid(found.map, volume.shape),
+        map=on_grid(scored.map, volume.shape),
         foreground=inside,
-        image=normalise(volume.read_slice(found.index), scale),
+        image=normalise(volume.read_slice(scored.index), scale),
     )
 
 
@@ -219,15 +219,15 @@ def score(
         Name or path of trained weights, a loaded predictor, or a `Scorer`, which has a pool and a calibration of its
         own: it loads and folds its network once, where each call with a name or a predictor does so again.
     pool
-        How the quality map becomes one number: see `choose_pool`.
+        Reduction of the quality map to one number: see `choose_pool`.
     mask
         Foreground of each slice (not zero), given as images are, instead of the automatic one.
     axis
         Along which the volume is cut into slices: see `mriqf.io.cut_along`.
     slices
-        Which slices to score; all if not given. The scale is always that of the whole volume.
+        Slices to score; all if not given. The scale is always that of the whole volume.
     calibration
-        What a score says of errors (`mriqf calibrate`), or its file; by default that of the weights, if there is one.
+        Map from scores to errors (`mriqf calibrate`), or its file; by default that of the weights, if there is one.
     resolution
         See `Scorer`.
 

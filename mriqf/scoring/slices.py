@@ -50,23 +50,23 @@ def score_slices(
     read_slice
         Gives one slice in raw units.
     indices
-        Which slices, in this order.
+        Slices to score, in this order.
     model
         A predictor with as many channels as the slices.
     pool
         See `choose_pool`.
     scale
-        Of the whole volume: `volume_scale`.
+        Scale of the whole volume: `volume_scale`.
     mask
         The user's own foreground of a slice, instead of the automatic one.
     lattice
-        Of an earlier JPEG compression, where there is one (`jpeg_trace`): cells are laid on its grid.
+        Lattice of an earlier JPEG compression, where there is one (`jpeg_trace`): cells are laid on its grid.
     calibration
-        Of the predictor and pool: `mriqf.calibration.file.attached`.
+        Calibration of the predictor and pool: `mriqf.calibration.file.attached`.
     unresolved
         Error of a slice that comes on top, of predictors of errors: `mriqf.scoring.resolution.unresolved_error`.
     flips
-        Whether predictors of errors see each slice in all eight orientations, and their readings are averaged.
+        Average the readings of predictors of errors over all eight orientations of a slice.
     batch_size
         Slices in memory at a time, and through the predictor at once.
     together
@@ -104,9 +104,9 @@ class _Seen:
     inside: Bool[np.ndarray, "m n"]
     """The foreground of that."""
     frame: tuple[slice, slice]
-    """Where in it the content is."""
+    """Place of the content in it."""
     foreground: Bool[np.ndarray, "i j"]
-    """That of the content."""
+    """Foreground of the content."""
     given: Bool[np.ndarray, "h w"] | None
     """The user's own foreground of the whole slice."""
     grid_offset: tuple[int, int]
