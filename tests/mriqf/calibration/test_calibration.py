@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mriqf.calibration import Expected, Scored, fit, leave_one_out
+from mriqf.predictors.unit import error_of_score
 from mriqf.scoring.pooling import volume_nrmse
 
 
@@ -49,6 +50,18 @@ def test_intervals_hold_for_other_subjects(calibration):
         kept = np.isfinite(true)
         low, high = (np.array([getattr(e, name + end) for e in found])[kept] for end in ("_low", "_high"))
         assert 0.83 < ((low <= true[kept]) & (true[kept] <= high)).mean() < 0.97
+
+
+def test_as_read_score_and_error_say_the_same():
+    examples = scored()
+    score = 100 - 20 * np.log2(examples.nrmse / 0.01) + np.random.default_rng(2).normal(0, 8, len(examples))
+    as_read = fit(replace(examples, score=score), weights="w", as_read=True)
+    for value in (-10.0, 37.0, 90.0):
+        expected = as_read.expect(value, np.array([0, 0, 0, 0, 0, 50.0]))
+        assert expected.nrmse == pytest.approx(error_of_score(value))
+        assert expected.nrmse_low < expected.nrmse < expected.nrmse_high
+    checks = leave_one_out(replace(examples, score=score), as_read=True)
+    assert len(checks) == 6 and all(0.7 < check.nrmse_coverage <= 1 for check in checks)
 
 
 def test_cut_off_by_brute_force(calibration):
