@@ -65,11 +65,12 @@ def calibrate(
     quick = Scorer(model, calibration=None)
     scored = score_examples(examples, quick)
     known = score_examples(familiar, quick).ood_features if familiar else None
-    found = fit(scored, weights=fingerprint(model), pool=quick.pool, coverage=coverage, familiar=known)
-    write(path, found, force=force)
-    for line in _report(found, leave_one_out(scored, coverage=coverage, familiar=known)):
+    calibration = fit(scored, weights=fingerprint(model), pool=quick.pool, coverage=coverage, familiar=known)
+    write(path, calibration, force=force)
+    for line in _report(calibration, leave_one_out(scored, coverage=coverage, familiar=known)):
         print(line)  # noqa: T201
-    say(f"{path}: {len(scored)} images, {found.split}; {len(found.held_score)} gave the intervals and cut-offs")
+    used = f"{len(scored)} images, {calibration.split}; {len(calibration.held_score)} gave the intervals and cut-offs"
+    say(f"{path}: {used}")
     return 0
 
 
@@ -100,10 +101,10 @@ def _score_folder(examples: dict[str, Any], scorer: Scorer, name: str) -> Scored
     n = len(examples["nrmse"])
     score, ood_features, width = np.empty(n), [], []
     for k in tqdm(range(n), name, file=sys.stderr, disable=None, leave=False, unit="image"):
-        found = scorer.image(examples["image"][k].astype(np.float32))
-        score[k] = np.nan if found.error is None else score_of_error(found.error, clamp=False)
-        ood_features.append(found.ood_features)
-        width.append(found.width)
+        result = scorer.image(examples["image"][k].astype(np.float32))
+        score[k] = np.nan if result.error is None else score_of_error(result.error, clamp=False)
+        ood_features.append(result.ood_features)
+        width.append(result.width)
     subject = np.array([f"{d}/{s}" for d, s in zip(examples["dataset"], examples["subject"], strict=True)])
     acceleration = np.asarray(examples.get("acceleration", np.full(n, np.nan)), np.float64)
     nrmse, ssim = (np.asarray(examples[key], np.float64) for key in ("nrmse", "ssim"))

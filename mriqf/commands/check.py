@@ -218,14 +218,14 @@ def check(
         failures.append(line)
         say(f"error: {line}")
 
-    found = list(find_inputs(kspace, fail, skipped.__setitem__, RAW).values())
-    if image is not None and len(found) > 1:
-        raise UsageError(f"--image is of one file of k-space: give one, not {len(found)}")
-    printed = _slice_table(found, judge, header)
+    sources = list(find_inputs(kspace, fail, skipped.__setitem__, RAW).values())
+    if image is not None and len(sources) > 1:
+        raise UsageError(f"--image is of one file of k-space: give one, not {len(sources)}")
+    printed = _slice_table(sources, judge, header)
     volumes: list[list[dict[str, Any]]] = []
     with tables(csv, None, ("input", "slice", *USED, *FOUND), force=force) as files:
         try:
-            for source, name in zip(found, output_names(found), strict=True):
+            for source, name in zip(sources, output_names(sources), strict=True):
                 rows: list[dict[str, Any]] = []
                 volumes.append(rows)
                 try:

@@ -76,17 +76,17 @@ def check_slice(job: Job, index: int, padded: bool) -> tuple[dict[str, Any], Flo
                 seen = gathered.findings[0].cpu(), data.crop(channels)[0].cpu()
             image = data.crop(found_image.transpose(-2, -1) if turned else found_image)[0, 0].abs().cpu().numpy()
             told, quality = job.judge(image, seen, wider=1.0 if job.given is None else WIDER)
-            found: dict[str, Any] = dict.fromkeys(FOUND) | told | {"note": ""}
+            row: dict[str, Any] = dict.fromkeys(FOUND) | told | {"note": ""}
             if job.folds and job.given is None:
-                found |= _estimates(job, method, kspace, sense, padded, gathered)
-            found |= {"inconsistency": missed, "note": "; ".join(filter(None, (wrong, found["note"])))}
+                row |= _estimates(job, method, kspace, sense, padded, gathered)
+            row |= {"inconsistency": missed, "note": "; ".join(filter(None, (wrong, row["note"])))}
         except ValueError as error:
             raise ValueError(f"{data.source}: slice {index}: {error}") from None
     for message in dict.fromkeys(str(warning.message) for warning in caught):  # every fold has the same to say
         say(f"warning: {data.source}: slice {index}: {message}")
-    if found["score"] is None:
-        found["note"] = "; ".join(filter(None, (f"score: {found['domain']}", found["note"])))
-    return found, quality
+    if row["score"] is None:
+        row["note"] = "; ".join(filter(None, (f"score: {row['domain']}", row["note"])))
+    return row, quality
 
 
 def thinned(job: Job, index: int, sampling: Sampling, factors: Sequence[float]) -> Iterator[dict[str, Any]]:
@@ -95,12 +95,12 @@ def thinned(job: Job, index: int, sampling: Sampling, factors: Sequence[float]) 
         note = f"what if R were {factor:g}"
         try:
             pattern = recon.masks.thin(torch.from_numpy(job.scan.pattern), factor, job.seed).numpy()
-            found, _ = check_slice(replace(job, scan=replace(job.scan, pattern=pattern), folds=0), index, padded=False)
+            row, _ = check_slice(replace(job, scan=replace(job.scan, pattern=pattern), folds=0), index, padded=False)
         except ValueError as error:
             yield dict.fromkeys(FOUND) | {"acceleration": factor, "note": f"{note}: {error}"}
         else:
             told = {"acceleration": effective_acceleration(pattern, sampling)}
-            yield found | told | {"note": "; ".join(filter(None, (note, found["note"])))}
+            yield row | told | {"note": "; ".join(filter(None, (note, row["note"])))}
 
 
 def _estimates(
@@ -115,20 +115,20 @@ def _estimates(
 
     What the k-space predictor had made already, the image, one with noise and a fold, is not made again.
     """
-    found: dict[str, float | str | None] = dict.fromkeys(MEASURED)
+    estimates: dict[str, float | str | None] = dict.fromkeys(MEASURED)
     notes, noise_std = [], 0.0
     groups = GROUPS if job.folds == ALONE else job.folds
     try:
         if padded:
             raise ValueError("rows at the edges are zero, without noise: crop the read-out")
         noise_std = recon.estimate_noise(kspace, sense).item() if job.noise_std is None else job.noise_std
-        found |= {"noise_std": noise_std, "noise": "corners" if job.noise_std is None else "given"}
+        estimates |= {"noise_std": noise_std, "noise": "corners" if job.noise_std is None else "given"}
         if gathered is None:
-            found["sure"] = recon.sure(method, kspace, sense, noise_std, seed=job.seed).nrmse.item()
+            estimates["sure"] = recon.sure(method, kspace, sense, noise_std, seed=job.seed).nrmse.item()
         else:
             std = torch.tensor([noise_std], device=kspace.device)
             stein = risk(sense.mask * kspace, sense(gathered.image), sense, std, gathered.divergence)
-            found["sure"] = stein.nrmse.item()
+            estimates["sure"] = stein.nrmse.item()
     except ValueError as error:
         notes.append(f"sure: {error}")
     try:
@@ -137,8 +137,8 @@ def _estimates(
             noise_std=noise_std, known=gathered.folds if gathered is not None and groups == GROUPS else (),
         )  # fmt: skip
         low, high = held.folds.aminmax()
-        found |= {"held_out": held.residual.item(), "held_out_low": low.item(), "held_out_high": high.item()}
-        found["missing"] = held.missing.item()
+        estimates |= {"held_out": held.residual.item(), "held_out_low": low.item(), "held_out_high": high.item()}
+        estimates["missing"] = held.missing.item()
     except ValueError as error:
         notes.append(f"held_out: {error}")
-    return found | {"note": "; ".join(notes)}
+    return estimates | {"note": "; ".join(notes)}

@@ -156,15 +156,15 @@ def jpeg_rows(image: Float32[Tensor, "h w"], weights: str) -> list[JpegRow]:
     scorer = Scorer(weights, calibration=None, exact=True)
     rows = []
     for quality in (10, 20, 30, 40, 50, 60, 70, 80, 90, 95):
-        found = jpeg.compress(unit, quality)
-        (result,) = scorer.slices(from_array(found[0, 0]))
-        rows.append(JpegRow(quality, _nrmse(found, unit, result), result.value))
+        compressed = jpeg.compress(unit, quality)
+        (result,) = scorer.slices(from_array(compressed[0, 0]))
+        rows.append(JpegRow(quality, _nrmse(compressed, unit, result), result.value))
     return rows
 
 
-def _nrmse(found: Float32[Tensor, "1 1 h w"], truth: Float32[Tensor, "1 1 h w"], result: SliceScore) -> float:
+def _nrmse(image: Float32[Tensor, "1 1 h w"], target: Float32[Tensor, "1 1 h w"], result: SliceScore) -> float:
     inside = torch.from_numpy(result.foreground)[None, None]
-    return metrics.nrmse(metrics.match_scale(found, truth, inside), truth, inside).item()
+    return metrics.nrmse(metrics.match_scale(image, target, inside), target, inside).item()
 
 
 def draw(rows: Sequence[Row], compressed: Sequence[JpegRow], unit: str, path: Path, force: bool = False) -> None:

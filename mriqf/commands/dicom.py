@@ -103,7 +103,7 @@ def score_studies(
             folder.mkdir(parents=True, exist_ok=True)
     wanted = Wanted(frozenset(include), map_dir, dicom_out, identify, force)
     failures: list[str] = []
-    found: list[tuple[str, str, Series]] = []
+    all_series: list[tuple[str, str, Series]] = []
     for number, path in enumerate(studies, start=1):
         try:
             series = find_study(path, lambda file, reason: failures.append(complain(str(file), reason)))
@@ -111,7 +111,7 @@ def score_studies(
             failures.append(complain(str(path), named(error)))
             continue
         stem = f"export{number}_" if len(studies) > 1 else ""
-        found += [(f"{path}#{one.name}", f"{stem}study{one.name.replace('/', '_series')}", one) for one in series]
+        all_series += [(f"{path}#{one.name}", f"{stem}study{one.name.replace('/', '_series')}", one) for one in series]
     names = (*columns(scorer.calibration is not None), *STATUS, *ABOUT, *(PEOPLE if identify else ()))
     count = {"scored": 0, "skipped": 0, "failed": len(failures)}
     with tables(csv, json, names, force=force) as files, TemporaryDirectory() as scratch:
@@ -120,8 +120,8 @@ def score_studies(
             scorer, weights, cut, None, "slice", slice(None), kept if map_dir or dicom_out else None, None,
             force_score, force,
         )  # fmt: skip
-        table = _table([source for source, _, _ in found], scorer, header)
-        for source, name, one in found:
+        table = _table([source for source, _, _ in all_series], scorer, header)
+        for source, name, one in all_series:
             rows, whole, error = _score(job, wanted, source, name, one, names)
             for row in (*rows, whole):
                 _keep(row, files)

@@ -51,9 +51,9 @@ def export_web(out: Path, *, model: str = "qf-mri", runtime: Path | None = None,
         there = Path(folder)
         if runtime is None:
             say(f"asks npm for {web.RUNTIME}")
-        found = web.read_runtime(web.fetch(there) if runtime is None else runtime)
+        loaded = web.read_runtime(web.fetch(there) if runtime is None else runtime)
         onnx.export(model, there / "network.onnx")
-        text = web.page((there / "network.onnx").read_bytes(), known, found)
+        text = web.page((there / "network.onnx").read_bytes(), known, loaded)
     licence = files("mriqf.web").joinpath("licence.txt").read_text(encoding="utf-8")
     for path, content in zip(pages, (text, licence), strict=True):
         with writing(path), atomic_path(path, force) as temporary:

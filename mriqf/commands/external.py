@@ -81,7 +81,7 @@ class External:
             files |= {f"{stem}.cfl": folder / stem for stem in ("in", "maps", "out")}
             _write(files, kspace, mask, csm, set(PLACES.findall(self.command)))
             _run(
-                [PLACES.sub(lambda found: str(files[found[1]]), word) for word in shlex.split(self.command)],
+                [PLACES.sub(lambda match: str(files[match[1]]), word) for word in shlex.split(self.command)],
                 self.timeout, folder / "words.txt",
             )  # fmt: skip
             out = files[next(place for place in PLACES.findall(self.command) if place.startswith("out"))]

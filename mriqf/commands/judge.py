@@ -43,7 +43,7 @@ class Judge:
         return self.scorer.calibration if self.kspace is None else self.kspace.calibration
 
     def __call__(
-        self, image: Float32[np.ndarray, "h w"], found: tuple[Tensor, Tensor] | None, *, wider: float = 1.0
+        self, image: Float32[np.ndarray, "h w"], evidence: tuple[Tensor, Tensor] | None, *, wider: float = 1.0
     ) -> tuple[dict[str, Any], Float32[np.ndarray, "h w"]]:
         """Score and NRMSE to expect, or the reason why there are none; and the map.
 
@@ -51,7 +51,7 @@ class Judge:
         ----------
         image
             Magnitude, any unit.
-        found
+        evidence
             Findings (n,) and local channels (k, h, w) of its k-space, as the image is shown.
         wider
             How many times wider its interval is, by k-space that says less than that of its own method would.
@@ -59,13 +59,13 @@ class Judge:
         whole = self.scorer(from_array(image, "image"))
         (seen,) = whole.slices
         told = self._told(seen.value, seen.expected) | {"resolved": resolved_in_words(whole.resolved, image.shape)}
-        if self.kspace is None or found is None:
+        if self.kspace is None or evidence is None:
             return told, seen.map
         told = dict(zip(IMAGE, (told[key] for key in JUDGED), strict=True)) | {"resolved": told["resolved"]}
         reading = read_image(seen)
         if not self.kspace.knows(self.scorer.predictor):
             reading = reading.withheld()
-        better = self.kspace(*found, reading, wider=wider)
+        better = self.kspace(*evidence, reading, wider=wider)
         return told | self._told(better.value, better.expected), better.map
 
     def _told(self, score: float, expected: Expected | None) -> dict[str, Any]:

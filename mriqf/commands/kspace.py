@@ -272,21 +272,21 @@ def _one_side(extent: slice, n: int) -> slice | None:
     """Lines that are missing on one side of k-space; none if both sides reach as far, or nearly."""
     lines = np.zeros(n, bool)
     lines[extent] = True
-    found = _extent(lines)
-    if (found.start, found.stop) == (0, n):
+    sampled = _extent(lines)
+    if (sampled.start, sampled.stop) == (0, n):
         return None
-    whole = _mirrored(found, n)
-    return slice(whole.start, found.start) if found.start > whole.start else slice(found.stop, whole.stop)
+    whole = _mirrored(sampled, n)
+    return slice(whole.start, sampled.start) if sampled.start > whole.start else slice(sampled.stop, whole.stop)
 
 
 def _mirrored(extent: slice, n: int) -> slice:
     """Lines up to the same distance on both sides of the centre."""
     lines = np.zeros(n, bool)
     lines[extent] = True
-    found = _extent(lines)
-    if (found.start, found.stop) == (0, n):
+    sampled = _extent(lines)
+    if (sampled.start, sampled.stop) == (0, n):
         return extent
-    reach = max(n // 2 - found.start, found.stop - 1 - n // 2)
+    reach = max(n // 2 - sampled.start, sampled.stop - 1 - n // 2)
     if reach >= (n - 1) // 2:  # of an even number, the first line has no partner
         return slice(0, n)
     return slice(n // 2 - reach, n // 2 + reach + 1)

@@ -249,13 +249,13 @@ def _fill(
                     raise ValueError(f"{name}: {error}") from None
             for message in dict.fromkeys(str(warning.message) for warning in caught):
                 say(f"warning: {name}: {message}")
-            for index, image, found in zip(batch, data.crop(images.cpu().numpy()), checked, strict=True):
-                beside = None if found is None else found.told
+            for index, image, result in zip(batch, data.crop(images.cpu().numpy()), checked, strict=True):
+                beside = None if result is None else result.told
                 file.write(indices.index(index), np.linalg.norm(image, axis=0), image[0], beside)
             seconds = (time.perf_counter() - began) / len(batch)
-            for index, found in zip(batch, checked, strict=True):
+            for index, result in zip(batch, checked, strict=True):
                 table.row({"input": kspace, "slice": index, "seconds": f"{seconds:.2f}", "method": used["method"],
-                           "acceleration": used["effective_acceleration"], **row(found)})  # fmt: skip
+                           "acceleration": used["effective_acceleration"], **row(result)})  # fmt: skip
             bar.update(len(batch))
 
 

@@ -76,10 +76,10 @@ class Checker:
         def method(measured: Tensor, operator: recon.Sense) -> Tensor:
             return fill(solve(measured, operator), side, partial_fourier)
 
-        found = gather(method, y, sense, images.transpose(-2, -1) if turned else images)
-        channels = data.crop(found.channels.transpose(-2, -1) if turned else found.channels).cpu()
+        evidence = gather(method, y, sense, images.transpose(-2, -1) if turned else images)
+        channels = data.crop(evidence.channels.transpose(-2, -1) if turned else evidence.channels).cpu()
         shown = data.crop(torch.linalg.vector_norm(images, dim=1)).cpu().numpy()
-        return [self._told(*one) for one in zip(shown, found.findings.cpu(), channels, strict=True)]
+        return [self._told(*one) for one in zip(shown, evidence.findings.cpu(), channels, strict=True)]
 
     def _told(self, image: np.ndarray, findings: Tensor, channels: Tensor) -> Checked:
         try:

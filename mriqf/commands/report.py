@@ -105,7 +105,7 @@ def _pair_pictures(pairs: Sequence[PairedVolume], count: int) -> dict[tuple[int,
     wanted: dict[int, list[int]] = {}
     for volume, place in most_changed(pairs, count):
         wanted.setdefault(volume, []).append(place)
-    found: dict[tuple[int, int], tuple[Picture, Picture]] = {}
+    pictures: dict[tuple[int, int], tuple[Picture, Picture]] = {}
     for volume, places in wanted.items():
         pair = pairs[volume]
         both = [
@@ -113,8 +113,8 @@ def _pair_pictures(pairs: Sequence[PairedVolume], count: int) -> dict[tuple[int,
             for k, side in enumerate((pair.before, pair.after))
         ]
         if all(both):
-            found |= {(volume, place): (a, b) for place, a, b in zip(places, *both, strict=True)}
-    return found
+            pictures |= {(volume, place): (a, b) for place, a, b in zip(places, *both, strict=True)}
+    return pictures
 
 
 def _drawn(volume: ScoredVolume, count: int, chosen: Sequence[ScoredSlice] | None = None) -> tuple[list[Picture], str]:

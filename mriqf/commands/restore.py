@@ -149,13 +149,13 @@ def restore_file(jpeg: JPEGFile, model: Network) -> UInt8[np.ndarray, "h w ch"]:
     where = next(model.parameters()).device
     images, tables = _given(jpeg, where)
     if jpeg.coefficients is None or not isinstance(model, QGAC):
-        found = restore(model, images, tables)
+        restored = restore(model, images, tables)
     else:  # at once: there are 64 times fewer places than pixels
         steps = [jpeg.tables[min(k, len(jpeg.tables) - 1)] for k in range(channels)]
         coded = [c * s for c, s in zip(jpeg.coefficients, steps, strict=True)]
         known = [torch.from_numpy(c[None]).to(where, torch.float32) for c in coded]
-        found = model.restore_coefficients(known, tables, (jpeg.pixels.shape[1], jpeg.pixels.shape[2]))
-    return _pixels(found)
+        restored = model.restore_coefficients(known, tables, (jpeg.pixels.shape[1], jpeg.pixels.shape[2]))
+    return _pixels(restored)
 
 
 def fit_file(jpeg: JPEGFile, prior: PriorConfig, device: str, checkpoint: Path) -> UInt8[np.ndarray, "h w ch"]:
@@ -169,10 +169,10 @@ def fit_file(jpeg: JPEGFile, prior: PriorConfig, device: str, checkpoint: Path) 
     images, tables = _given(jpeg, torch.device(device))
     config = replace(prior, model=replace(prior.model, channels=images.shape[1]))
     score = _score_of(images.shape[1]) if prior.stop == "score" else None
-    found = fit_prior(images, config, tables, score=score, checkpoint=checkpoint)
-    if found.stopped == "diverged":
-        say(f"the fit broke after step {found.step}, whose image is kept: use a lower --prior.lr than {prior.lr}")
-    return _pixels(found.image)
+    result = fit_prior(images, config, tables, score=score, checkpoint=checkpoint)
+    if result.stopped == "diverged":
+        say(f"the fit broke after step {result.step}, whose image is kept: use a lower --prior.lr than {prior.lr}")
+    return _pixels(result.image)
 
 
 def _score_of(channels: int) -> Callable[[torch.Tensor], float]:
@@ -187,8 +187,8 @@ def _given(
     return images, torch.from_numpy(jpeg.tables[None, : 1 if images.shape[1] == 1 else 2]).to(images)
 
 
-def _pixels(found: Float[torch.Tensor, "1 ch h w"]) -> UInt8[np.ndarray, "h w ch"]:
-    return (found[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+def _pixels(image: Float[torch.Tensor, "1 ch h w"]) -> UInt8[np.ndarray, "h w ch"]:
+    return (image[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
 def _profile(path: Path) -> bytes | None:

@@ -164,15 +164,15 @@ def score(
             folder.mkdir(parents=True, exist_ok=True)
     skipped: dict[str, str] = {}
     problems: list[str] = []
-    found = list(find_inputs(inputs, problems.append, skipped.__setitem__).values())
+    sources = list(find_inputs(inputs, problems.append, skipped.__setitem__).values())
     job = Job(scorer, weights, cut, mask, axis, chosen, map_dir, overlay_dir, force_score, force)
     with tables(csv, json, columns(scorer.calibration is not None), force=force) as files:
-        run = _Run(job, SliceTable(found, scorer.calibration, header=header), files)
+        run = _Run(job, SliceTable(sources, scorer.calibration, header=header), files)
         try:
             for problem in problems:
                 run.fail(problem)
             with no_interrupt_lost() as check:
-                for source, name in zip(found, output_names(found), strict=True):
+                for source, name in zip(sources, output_names(sources), strict=True):
                     run.score(source, name, check)
         except KeyboardInterrupt:
             say("interrupted" + "".join(f"; {file.count} rows are in {file.path}" for file in files))

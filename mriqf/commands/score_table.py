@@ -52,19 +52,19 @@ def volume_row(rows: Sequence[Row]) -> dict[str, Any]:
     def mean(key: str, of: Sequence[Row] = rows) -> float:
         return weighted_mean([(_number(row[key]), row["foreground_fraction"]) for row in of])
 
-    found = dict(rows[0]) | {"slice": None, "time": None, "score": mean("score")}
-    found["foreground_fraction"] = sum(shares) / len(shares)
-    if "domain" in found:
+    summary = dict(rows[0]) | {"slice": None, "time": None, "score": mean("score")}
+    summary["foreground_fraction"] = sum(shares) / len(shares)
+    if "domain" in summary:
         known = [row for row in rows if row["domain"] == "ok"]
         for key in NUMBERS:
             value = math.nan if key == "distance" else mean(key, known)
-            found[key] = None if math.isnan(value) else value
+            summary[key] = None if math.isnan(value) else value
         if len(known) < len(rows):
             reason = next(row["domain"] for row in rows if row["domain"] != "ok")
-            found["domain"] = f"ok in {len(known)} of {len(rows)} slices" if known else reason
-    if math.isnan(found["score"]) and any(row["score"] is None for row in rows):
-        found["score"] = None
-    return found
+            summary["domain"] = f"ok in {len(known)} of {len(rows)} slices" if known else reason
+    if math.isnan(summary["score"]) and any(row["score"] is None for row in rows):
+        summary["score"] = None
+    return summary
 
 
 def failed_row(source: str, reason: str, names: Sequence[str]) -> dict[str, Any]:

@@ -87,9 +87,9 @@ def score_volume(
     }
 
     def scored() -> Iterator[SliceScore]:
-        found = job.scorer.slices(volume, indices, setting=setting, mask=mask)
+        results = job.scorer.slices(volume, indices, setting=setting, mask=mask)
         hidden = True if job.quiet else None  # None: where nobody watches
-        for result in tqdm(found, name, len(indices), file=sys.stderr, disable=hidden, leave=False, unit="slice"):
+        for result in tqdm(results, name, len(indices), file=sys.stderr, disable=hidden, leave=False, unit="slice"):
             place = {"slice": result.index % deep, "time": result.index // deep if volume.n_slices > deep else None}
             row: dict[str, Any] = {
                 **whole,
