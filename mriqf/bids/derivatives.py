@@ -111,12 +111,12 @@ def read_record(path: Path) -> dict[str, Any]:
     ReadError
         If it is none.
     """
-    found: Any = None
+    record: Any = None
     with suppress(ValueError, RecursionError):
-        found = json.loads(read_text(path))
-    if not _is_record(found):
+        record = json.loads(read_text(path))
+    if not _is_record(record):
         raise ReadError(f"{path}: is no record of a scan by mriqf: remove it, and score the scan again")
-    return found
+    return record
 
 
 def records(out: Path, subject: str = "sub-*") -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -132,7 +132,7 @@ def rows(record: Mapping[str, Any], root: Path, folder: Path) -> list[dict[str, 
     numbers = {key: value for key, value in record.items() if key not in ABOUT}
     meta = record["bids_meta"]
     places = {"input": str(root / meta["source"]), "map": str(folder / meta["map"])}
-    return [{**numbers, **places, "time": None, **found} for found in record["slices"]]
+    return [{**numbers, **places, "time": None, **row} for row in record["slices"]]
 
 
 def digest(*things: Any) -> str:
@@ -151,13 +151,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
-def _is_record(found: Any) -> bool:
+def _is_record(content: Any) -> bool:
     try:
-        texts = found["bids_name"], found["bids_meta"]["source"], found["bids_meta"]["map"]
-        sound = "not_scored" in found or all(isinstance(row, dict) for row in found["slices"])
+        texts = content["bids_name"], content["bids_meta"]["source"], content["bids_meta"]["map"]
+        sound = "not_scored" in content or all(isinstance(row, dict) for row in content["slices"])
     except (KeyError, TypeError):
         return False
-    return sound and isinstance(found["provenance"], dict) and all(isinstance(text, str) for text in texts)
+    return sound and isinstance(content["provenance"], dict) and all(isinstance(text, str) for text in texts)
 
 
 def _plain(value: Any) -> Any:

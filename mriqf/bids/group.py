@@ -47,9 +47,9 @@ def summarise(root: Path, out: Path) -> tuple[int, dict[str, str], dict[str, str
     ReadError
         If a record is damaged, or the scores are of several weights or pools.
     """
-    found = list(records(out))
-    scored = [record for _, record in found if "not_scored" not in record]
-    unscored = {record["bids_meta"]["source"]: record["not_scored"] for _, record in found if "not_scored" in record}
+    recorded = list(records(out))
+    scored = [record for _, record in recorded if "not_scored" not in record]
+    unscored = {record["bids_meta"]["source"]: record["not_scored"] for _, record in recorded if "not_scored" in record}
     columns = list(dict.fromkeys(key for record in scored for key in record if key not in ABOUT))
     origin = Origins(root)
     origins = {record["bids_meta"]["source"]: origin.of(record["bids_meta"]) for record in scored}
@@ -60,7 +60,7 @@ def summarise(root: Path, out: Path) -> tuple[int, dict[str, str], dict[str, str
         numbers = (record.get(key) for key in columns)
         own = origins[record["bids_meta"]["source"]]
         table.append([record["bids_name"], *numbers, len(record["slices"]), *(own.get(key) for key in told)])
-    text = make_page(root, out, found, 1 if len(scored) <= PICTURED else 0, [out / "group_quality.tsv"], origins)
+    text = make_page(root, out, recorded, 1 if len(scored) <= PICTURED else 0, [out / "group_quality.tsv"], origins)
     write_text(out / "group_quality.tsv", tsv(header, sorted(table, key=lambda row: row[0])))
     write_json(out / "group_quality.json", {key: {"Description": MEANINGS[key]} for key in header if key in MEANINGS})
     write_text(out / "group_not_scored.tsv", tsv(("source", "reason"), unscored.items()))

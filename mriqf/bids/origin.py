@@ -51,21 +51,21 @@ class Origins:
         source = PurePosixPath(str(meta["source"]))
         parts = set(strip_ending(source.name).split("_"))
         folders = [self._root / folder for folder in reversed(source.parents)]
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for folder in folders:
             for path, needed in self._once(folder, "sidecars", _sidecars):
                 if needed <= parts:
                     sidecar = self._once(path, "", lambda path: self._read(path, _json))
-                    found |= {column: sidecar[key] for key, column in SIDECAR.items() if key in sidecar}
+                    values |= {column: sidecar[key] for key, column in SIDECAR.items() if key in sidecar}
         told = dict(self._rows(self._root / "participants.tsv", "participant_id").get(f"sub-{meta.get('sub')}", {}))
         for folder in folders[1:]:
             for path in self._once(folder, "scans", lambda folder: sorted(folder.glob("*_scans.tsv"))):
                 below = source.relative_to(folder.relative_to(self._root).as_posix()).as_posix()
                 told |= self._rows(path, "filename").get(below, {})
-        found |= {key: value for key, value in told.items() if key in (*TIMES, *GROUPS)}
+        values |= {key: value for key, value in told.items() if key in (*TIMES, *GROUPS)}
         if "ses" in meta:
-            found.setdefault("session", meta["ses"])
-        return about(found)
+            values.setdefault("session", meta["ses"])
+        return about(values)
 
     def _once(self, path: Path, what: str, find: Callable[[Path], Any]) -> Any:
         """What is found at a path, looked for once."""
@@ -87,15 +87,15 @@ class Origins:
 
 def _sidecars(folder: Path) -> list[tuple[Path, set[str]]]:
     """Sidecars in a folder, those of fewest entities first, and parts of names of the scans that they hold for."""
-    found = [(path, set(path.stem.split("_"))) for path in folder.glob("*.json")]
-    return sorted(found, key=lambda one: (len(one[1]), one[0]))
+    sidecars = [(path, set(path.stem.split("_"))) for path in folder.glob("*.json")]
+    return sorted(sidecars, key=lambda one: (len(one[1]), one[0]))
 
 
 def _json(text: str) -> dict[str, Any]:
-    found = json.loads(text)
-    if not isinstance(found, dict):
+    content = json.loads(text)
+    if not isinstance(content, dict):
         raise ValueError("it is no JSON object")
-    return found
+    return content
 
 
 def _tsv(key: str, text: str) -> dict[str, dict[str, str]]:

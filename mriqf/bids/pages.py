@@ -15,7 +15,7 @@ from mriqf.io.bounds import named
 def make_page(
     root: Path,
     out: Path,
-    found: Iterable[tuple[Path, Mapping[str, Any]]],
+    recorded: Iterable[tuple[Path, Mapping[str, Any]]],
     pictures: int,
     tables: Sequence[Path] = (),
     origins: Mapping[str, Mapping[str, str]] | None = None,
@@ -26,7 +26,7 @@ def make_page(
     ----------
     root, out
         The dataset, and that of its derivatives, where the page will be.
-    found
+    recorded
         Folders and records: `mriqf.bids.derivatives.records`.
     pictures
         Slices shown of each scan.
@@ -38,7 +38,7 @@ def make_page(
     table: list[dict[str, Any]] = []
     unscored: dict[str, str] = {}
     names: dict[str, str] = {}
-    for folder, record in found:
+    for folder, record in recorded:
         if "not_scored" in record:
             unscored[record["bids_name"]] = record["not_scored"]
         else:

@@ -89,14 +89,14 @@ def score_scans(root: Path, out: Path, scans: Sequence[Scan], options: Options, 
         )
         try:
             check = stack.enter_context(no_interrupt_lost())
-            for path, found in _found(there, todo, count, stack):
+            for path, result in _results(there, todo, count, stack):
                 scan, provenance = todo[path]
                 changed.add(scan.entities["sub"])
-                if isinstance(found, list):
-                    _keep(out, scan, provenance, found)
+                if isinstance(result, list):
+                    _keep(out, scan, provenance, result)
                     outcome.scored += 1
                 else:
-                    reason = found if isinstance(found, str) else KILLED
+                    reason = result if isinstance(result, str) else KILLED
                     _fail(outcome, out, scan, provenance, reason.replace(path, scan.relative))
                 bar.update()
                 check()
@@ -111,7 +111,7 @@ def score_scans(root: Path, out: Path, scans: Sequence[Scan], options: Options, 
     return outcome
 
 
-def _found(there: Options, todo: Iterable[str], count: int, stack: ExitStack) -> Iterator[tuple[str, Any]]:
+def _results(there: Options, todo: Iterable[str], count: int, stack: ExitStack) -> Iterator[tuple[str, Any]]:
     """Rows of each scan, or why there are none."""
     if count == 1:
         return ((path, score_path(there, path)) for path in todo)
@@ -127,18 +127,18 @@ def _done(out: Path, scan: Scan, provenance: dict[str, str]) -> bool:
     return told == provenance and "not_scored" not in record and (out / _map(scan)).exists()
 
 
-def _keep(out: Path, scan: Scan, provenance: dict[str, str], found: list[dict[str, Any]]) -> None:
+def _keep(out: Path, scan: Scan, provenance: dict[str, str], rows: list[dict[str, Any]]) -> None:
     path = out / _map(scan)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Path(found[0]["map"]).replace(path)
+    Path(rows[0]["map"]).replace(path)
     write_json(
         path.with_name(path.name.removesuffix(".nii.gz") + ".json"),
         {
-            "Description": f"Quality of each pixel, estimated from the image: {found[0].get('unit') or '0 to 100'}",
+            "Description": f"Quality of each pixel, estimated from the image: {rows[0].get('unit') or '0 to 100'}",
             "Sources": [f"bids:source:{scan.relative}"],
         },
     )
-    write_record(out / derived(scan, "quality", ".json"), scan, provenance, scores(volume_row(found), found))
+    write_record(out / derived(scan, "quality", ".json"), scan, provenance, scores(volume_row(rows), rows))
 
 
 def _fail(outcome: Outcome, out: Path, scan: Scan, provenance: dict[str, str], reason: str) -> None:

@@ -70,12 +70,13 @@ def read_description(root: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ReadError(f"{root}: is no BIDS dataset, for it has no {DESCRIPTION}: name the root of one")
     try:
-        found = json.loads(read_text(path))
+        description = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ReadError(f"{path}: is no JSON ({error}): correct it") from None
-    if missing := [key for key in ("Name", "BIDSVersion") if not isinstance(found, dict) or not found.get(key)]:
+    known = description if isinstance(description, dict) else {}
+    if missing := [key for key in ("Name", "BIDSVersion") if not known.get(key)]:
         raise ReadError(f"{path}: says no {' and no '.join(missing)}, which BIDS requires: add what is missing")
-    return found
+    return description
 
 
 def find_scans(
