@@ -79,17 +79,17 @@ def read_pairs(
         If a table cannot be read, the scores do not compare, two inputs of a table have one name, or no scan is in
         both.
     """
-    found = [read_tables([table]) for table in tables]
+    contents = [read_tables([table]) for table in tables]
     for key in ("weights", "unit", "pool"):
-        kinds = [getattr(volumes[0], key) for volumes, _ in found]
+        kinds = [getattr(volumes[0], key) for volumes, _ in contents]
         if kinds[0] != kinds[1]:
             given, told = " and ".join(map(str, tables)), " and ".join(kind or "none" for kind in kinds)
             raise ReadError(f"{given}: scores by {key} {told} do not compare: score both with the same")
-    first, second = (_named(volumes, table) for (volumes, _), table in zip(found, tables, strict=True))
+    first, second = (_named(volumes, table) for (volumes, _), table in zip(contents, tables, strict=True))
     if len(first) == len(second) == 1:
         second = dict(zip(first, second.values(), strict=True))
     pairs, apart = [], {}
-    for label, (_, unscored) in zip(labels, found, strict=True):
+    for label, (_, unscored) in zip(labels, contents, strict=True):
         apart |= {f"{name} ({label})": reason for name, reason in unscored.items()}
     for label, here, there in ((labels[0], first, second), (labels[1], second, first)):
         apart |= {volume.name: f"only in {label}" for name, volume in here.items() if name not in there}
@@ -169,14 +169,14 @@ def _named(volumes: Sequence[ScoredVolume], table: Path) -> Mapping[str, ScoredV
     """Volumes by what their paths have below the folder that all share, without ending."""
     paths = [PurePath(volume.name) for volume in volumes]
     shared = os.path.commonpath([os.path.abspath(path.parent) for path in paths])  # noqa: PTH100 (need not exist)
-    found: dict[str, ScoredVolume] = {}
+    by_name: dict[str, ScoredVolume] = {}
     for path, volume in zip(paths, volumes, strict=True):
         below = PurePath(os.path.relpath(os.path.abspath(path), shared))  # noqa: PTH100
         key = str(below)
         if ending := next((e for e in ENDINGS if key.lower().endswith(e)), ""):
             key = key[: -len(ending)]
-        if key in found:
-            both = f"{found[key].name} and {volume.name}"
+        if key in by_name:
+            both = f"{by_name[key].name} and {volume.name}"
             raise ReadError(f"{table}: {both} have one name but for the ending: rename one")
-        found[key] = volume
-    return found
+        by_name[key] = volume
+    return by_name

@@ -75,17 +75,17 @@ def draw(scored: ScoredVolume, count: int, chosen: Sequence[ScoredSlice] | None 
     amiss, maps = "no quality map was written: score with --map-dir", None
     if scored.map is not None:
         try:
-            maps, amiss = _of_size(read(scored.map), volume), ""
+            maps, amiss = _checked_size(read(scored.map), volume), ""
         except (ValueError, OSError, ImportError) as error:
             amiss = str(error)
     masks = None
     if scored.mask is not None and maps is not None:
-        masks = _of_size(cut_along(read(scored.mask), scored.axis), volume)
+        masks = _checked_size(cut_along(read(scored.mask), scored.axis), volume)
     places = range(len(scored.slices))
     taken = sorted({scored.slices.index(scored.worst), *spread(places, count - 1)})
     drawn = []
-    for found in [scored.slices[place] for place in taken] if chosen is None else chosen[:count]:
-        index = _whole_index(found, deep)
+    for one in [scored.slices[place] for place in taken] if chosen is None else chosen[:count]:
+        index = _whole_index(one, deep)
         image = normalise(volume.read_slice(index), scored.scale)
         quality = shown = None
         if maps is not None:
@@ -94,7 +94,7 @@ def draw(scored: ScoredVolume, count: int, chosen: Sequence[ScoredSlice] | None 
         if volume.rows_up:
             image = image[:, ::-1]
             quality, shown = (None if a is None else a[::-1] for a in (quality, shown))
-        drawn.append(Picture(found.index, *encode(image, quality, shown), found.time, position(volume, found.index)))
+        drawn.append(Picture(one.index, *encode(image, quality, shown), one.time, position(volume, one.index)))
     return drawn, amiss
 
 
@@ -134,15 +134,15 @@ def _coloured(quality: Float[np.ndarray, "h w"], shown: Bool[np.ndarray, "h w"])
 
 
 def _webp(picture: Image.Image, budget: int, tries: Sequence[tuple[int, int]]) -> bytes:
-    found = b""
+    encoded = b""
     for side, fidelity in tries:
         small, written = picture.copy(), io.BytesIO()
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         small.save(written, "WEBP", quality=fidelity, alpha_quality=20, method=4)
-        found = written.getvalue()
-        if len(found) <= budget:
+        encoded = written.getvalue()
+        if len(encoded) <= budget:
             break
-    return found
+    return encoded
 
 
 def _whole_index(scored: ScoredSlice, deep: int) -> int:
@@ -150,13 +150,13 @@ def _whole_index(scored: ScoredSlice, deep: int) -> int:
     return scored.index + deep * (scored.time or 0)
 
 
-def _of_size(found: Volume, volume: Volume) -> Volume:
-    if (found.n_slices, found.shape) != (volume.n_slices, volume.shape):
+def _checked_size(other: Volume, volume: Volume) -> Volume:
+    if (other.n_slices, other.shape) != (volume.n_slices, volume.shape):
         raise ValueError(
-            f"{found.source}: has {found.n_slices} slices of {found.shape[0]}×{found.shape[1]}, the image "
+            f"{other.source}: has {other.n_slices} slices of {other.shape[0]}×{other.shape[1]}, the image "
             f"{volume.n_slices} of {volume.shape[0]}×{volume.shape[1]}: it is of another image"
         )
-    return found
+    return other
 
 
 def _inside(masks: Volume, index: int) -> Bool[np.ndarray, "h w"]:

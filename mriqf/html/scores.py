@@ -133,16 +133,16 @@ def read_tables(tables: Sequence[Path], by: Sequence[str] = ()) -> tuple[list[Sc
                 unscored[str(row["input"])] = str(row.get("note") or "not scored").removeprefix("not scored: ")
     if not volumes:
         raise ReadError(f"{', '.join(map(str, tables))}: holds no scores: give a table that mriqf score wrote")
-    found = [_volume(name, rows, by) for name, rows in volumes.items()]
+    scored = [_volume(name, rows, by) for name, rows in volumes.items()]
     for column in by:
         if not any(column in row for rows in volumes.values() for _, row in rows):
             raise ReadError(f"{', '.join(map(str, tables))}: has no column {column}: name one that it has")
     for key in ("weights", "unit", "pool"):
-        kinds = sorted({getattr(volume, key) for volume in found})
+        kinds = sorted({getattr(volume, key) for volume in scored})
         if len(kinds) > 1:
             given, told = ", ".join(map(str, tables)), " and ".join(kind or "none" for kind in kinds)
             raise ReadError(f"{given}: scores by {key} {told} do not compare: make a report of each")
-    return found, {name: reason for name, reason in unscored.items() if name not in volumes}
+    return scored, {name: reason for name, reason in unscored.items() if name not in volumes}
 
 
 def deviations(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -68,12 +68,12 @@ def trends(
     more
         Columns of groups beside `GROUPS`.
     """
-    found: list[Trend | None] = []
+    candidates: list[Trend | None] = []
     for column in TIMES:
-        found.append(_over_time(column, scores, [about.get(column) for about in abouts]))
+        candidates.append(_over_time(column, scores, [about.get(column) for about in abouts]))
     for column in dict.fromkeys((*more, *GROUPS)):
-        found.append(_by_group(column, scores, [about.get(column) for about in abouts]))
-    return [trend for trend in found if trend is not None]
+        candidates.append(_by_group(column, scores, [about.get(column) for about in abouts]))
+    return [trend for trend in candidates if trend is not None]
 
 
 def running_median(

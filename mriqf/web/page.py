@@ -95,12 +95,12 @@ def joined(entry: str) -> str:
 def _wrapped(name: str) -> str:
     text = _part(name)
     exports = ", ".join(EXPORT.findall(text))
-    text = IMPORT.sub(lambda found: f'const {{{found[1]}}} = modules["{found[2]}"];\n' if found[1] else "", text)
+    text = IMPORT.sub(lambda match: f'const {{{match[1]}}} = modules["{match[2]}"];\n' if match[1] else "", text)
     return f'modules["./{name}"] = (() => {{\n{EXPORT.sub("", text)}return {{ {exports} }};\n}})();\n'
 
 
 def _imported(name: str) -> list[str]:
-    return [found[2].removeprefix("./") for found in IMPORT.finditer(_part(name)) if found[2].startswith("./")]
+    return [match[2].removeprefix("./") for match in IMPORT.finditer(_part(name)) if match[2].startswith("./")]
 
 
 def _worker(runtime: Runtime) -> str:

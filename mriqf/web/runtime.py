@@ -80,12 +80,12 @@ def _script(path: Path, module: str) -> str:
     text = re.sub(r"^//# sourceMappingURL=.*$", "", module, flags=re.MULTILINE)
     # It has no address there; without one, it takes what it is given instead of loading anything.
     text = re.sub(r'new URL\(("[\w.-]+\.wasm"),import\.meta\.url\)\.href', r"\1", text).replace("import.meta.url", '""')
-    found = list(re.finditer(r"export\{([^}]*)\};?", text))
-    if len(found) != 1:
+    exports = list(re.finditer(r"export\{([^}]*)\};?", text))
+    if len(exports) != 1:
         raise ValueError(f"{path}: its script does not look as that of {RUNTIME} does: {CURE}")
-    pairs = re.findall(r"([\w$]+) as (\w+)", found[0][1])
+    pairs = re.findall(r"([\w$]+) as (\w+)", exports[0][1])
     named = ", ".join(f"{name}: {local}" for local, name in pairs)
-    return f"{text[: found[0].start()]}const ort = {{ {named} }};{text[found[0].end() :]}"
+    return f"{text[: exports[0].start()]}const ort = {{ {named} }};{text[exports[0].end() :]}"
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
