@@ -76,5 +76,5 @@ class ARCNN(nn.Module):
         features = self.body(images)
         # In full precision: bfloat16 has steps of a whole grey level near white.
         with torch.autocast(images.device.type, enabled=False):
-            found = self.last(features.to(self.last.weight.dtype))
-        return restored(found, images, tables, self.config.residual, self.config.strength)
+            output = self.last(features.to(self.last.weight.dtype))
+        return restored(output, images, tables, self.config.residual, self.config.strength)

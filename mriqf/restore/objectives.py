@@ -27,7 +27,7 @@ Function = Callable[[Tensor], Tensor]
 
 def colour_kl(
     given: Images,
-    found: Images,
+    restored: Images,
     reading: Literal["moments", "histogram"] = "moments",
     bins: int = 64,
 ) -> Float[Tensor, " b"]:
@@ -38,8 +38,8 @@ def colour_kl(
 
     Parameters
     ----------
-    given, found
-        In [0, 1]; the gradient is meant for `found`.
+    given, restored
+        In [0, 1]; the gradient is meant for `restored`.
     reading
         "moments": Q is Gaussian as well, so that only means and variances count. "histogram": Q is a histogram in which
         each level is shared between the two nearest bins, and P what the Gaussian has in each bin, its tails in the
@@ -54,7 +54,7 @@ def colour_kl(
     """
     p_mean, p_variance = _moments(given)
     if reading == "moments":
-        q_mean, q_variance = _moments(found)
+        q_mean, q_variance = _moments(restored)
         ratio = p_variance / q_variance
         return 0.5 * (ratio - 1 - ratio.log() + (p_mean - q_mean).square() / q_variance).sum(1)
     if reading != "histogram":
@@ -62,12 +62,12 @@ def colour_kl(
     inner = torch.arange(1, bins, device=given.device, dtype=given.dtype) / bins
     below = torch.special.ndtr((inner - p_mean[..., None]) / p_variance.sqrt()[..., None])
     p = functional.pad(functional.pad(below, (1, 0)), (0, 1), value=1.0).diff(dim=2)
-    q = 0.999 * _histogram(found, bins) + 0.001 / bins
+    q = 0.999 * _histogram(restored, bins) + 0.001 / bins
     return (torch.xlogy(p, p) - p * q.log()).sum((1, 2))
 
 
 def divergence(
-    function: Function, given: Images, probe: Images, epsilon: int | float, found: Images | None = None
+    function: Function, given: Images, probe: Images, epsilon: int | float, value: Images | None = None
 ) -> Float[Tensor, ""]:
     """Sum over pixels of ∂f/∂y, from one finite difference along a probe; unbiased for linear functions.
 
@@ -81,15 +81,15 @@ def divergence(
         A draw of mean 0 and covariance 1. Of another covariance C, the result is tr(C J), J the Jacobian.
     epsilon
         Length of the step, in probes: small beside what the function resolves, large beside rounding.
-    found
+    value
         The function's value there, if it is known already.
     """
-    found = function(given) if found is None else found
-    return (probe * (function(given + epsilon * probe) - found)).sum() / epsilon
+    value = function(given) if value is None else value
+    return (probe * (function(given + epsilon * probe) - value)).sum() / epsilon
 
 
 def sure(
-    function: Function, given: Images, noise: Images, epsilon: int | float = 0.01, found: Images | None = None
+    function: Function, given: Images, noise: Images, epsilon: int | float = 0.01, value: Images | None = None
 ) -> Float[Tensor, ""]:
     """Unbiased estimate of the mean squared error of f(y) against the truth, where y is truth and Gaussian noise.
 
@@ -105,12 +105,12 @@ def sure(
         Another draw of the noise in them, independent of them; σ · `probe` for white noise. Any covariance will do.
     epsilon
         Length of the finite difference, in noises.
-    found
+    value
         f(y), if it is known already.
     """
-    found = function(given) if found is None else found
-    gain = divergence(function, given, noise, epsilon, found) / given.numel()
-    return functional.mse_loss(found, given) - noise.square().mean() + 2 * gain
+    value = function(given) if value is None else value
+    gain = divergence(function, given, noise, epsilon, value) / given.numel()
+    return functional.mse_loss(value, given) - noise.square().mean() + 2 * gain
 
 
 def quantisation_variance(
@@ -138,7 +138,7 @@ def quantisation_variance(
     steps = tables[0].double().to(given.device)
     axis = torch.arange(BLOCK, device=given.device).double()
     frequency = torch.hypot(axis[:, None], axis).clamp_min(1)
-    found = []
+    variances = []
     for k, component in enumerate(_components(given)):
         step = steps[min(k, 1)]
         coefficients = block_dct(component)[0, 0].flatten(0, 1)
@@ -149,8 +149,8 @@ def quantisation_variance(
         falling = (frequency * scale).cummin(0).values.cummin(1).values / frequency
         scale = torch.where(coded.any(0), scale, falling)
         a = step / (2 * scale)
-        found.append(torch.where(a > 0, 2 * scale.square() * (1 - a / a.sinh()), step.square() / 12))
-    return torch.stack(found)
+        variances.append(torch.where(a > 0, 2 * scale.square() * (1 - a / a.sinh()), step.square() / 12))
+    return torch.stack(variances)
 
 
 def draw_quantisation_noise(

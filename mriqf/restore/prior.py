@@ -143,14 +143,14 @@ def fit_prior(
         risk = given.new_zeros(())
         jitter = config.jitter * torch.from_numpy(rng.standard_normal(seen.shape, dtype=np.float32)).to(seen)
         with torch.autocast(given.device.type, torch.bfloat16, enabled=config.half):
-            found = model(seen + jitter)
+            restored = model(seen + jitter)
         if noise is not None:
             with torch.set_grad_enabled(config.loss == "sure"):
                 risk = sure(
-                    lambda image, jitter=jitter: model(image + jitter), given, noise(rng), config.epsilon, found
+                    lambda image, jitter=jitter: model(image + jitter), given, noise(rng), config.epsilon, restored
                 )
-        data = risk if config.loss == "sure" else functional.mse_loss(found, given)
-        kl = colour_kl(given, found, config.reading).mean() / given.shape[1]
+        data = risk if config.loss == "sure" else functional.mse_loss(restored, given)
+        kl = colour_kl(given, restored, config.reading).mean() / given.shape[1]
         loss = data + config.kl * kl if config.kl else data
         if not loss.isfinite():
             stopped = "diverged"
@@ -159,7 +159,7 @@ def fit_prior(
         loss.backward()
         optimiser.step()
         newest = max(1 - config.average, 1 / step)  # a plain mean at first
-        images["average"].lerp_(found.detach(), newest)
+        images["average"].lerp_(restored.detach(), newest)
         state["step"] = step
         state["sure"] += newest * (risk.item() - state["sure"])
         if step % config.every == 0 or step == config.steps:
@@ -205,8 +205,8 @@ def _noise(
     if sigma is not None:
         return lambda rng: sigma * torch.from_numpy(rng.standard_normal(given.shape, dtype=np.float32)).to(given)
     if tables is None or tables.shape != (1, 1 if given.shape[1] == 1 else 2, 8, 8):
-        found = "missing" if tables is None else tuple(tables.shape)
-        raise ValueError(f"tables are {found}: SURE needs luma's, and in colour chroma's; or give sigma")
+        shape = "missing" if tables is None else tuple(tables.shape)
+        raise ValueError(f"tables are {shape}: SURE needs luma's, and in colour chroma's; or give sigma")
     variance = quantisation_variance(given, tables)
     return lambda rng: draw_quantisation_noise(variance, given, rng)
 

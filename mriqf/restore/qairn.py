@@ -119,8 +119,8 @@ class QAIRN(nn.Module):
         """
         if not self.config.attention:
             raise ValueError("this QAIRN adds its skips and has no maps: use one with attention=True")
-        found, (full, half, quarter) = self._run(images)
-        return restored(found, images, None, self.config.residual), (full, half, quarter)
+        output, (full, half, quarter) = self._run(images)
+        return restored(output, images, None, self.config.residual), (full, half, quarter)
 
     def _run(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         h, w = images.shape[2:]
@@ -141,8 +141,8 @@ class QAIRN(nn.Module):
             maps.insert(0, gate[..., : -(-h >> n), : -(-w >> n)].float())
         # In full precision: bfloat16 has steps of a whole grey level near white.
         with torch.autocast(images.device.type, enabled=False):
-            found = self.last(x.to(self.last.weight.dtype))[..., :h, :w]
-        return found, maps
+            output = self.last(x.to(self.last.weight.dtype))[..., :h, :w]
+        return output, maps
 
 
 class RQAttention(nn.Module):

@@ -177,10 +177,10 @@ class QGAC(nn.Module):
         (h, w), ch = size, self.config.channels
         rows, columns = -(-h // BLOCK), -(-w // BLOCK)
         expected = [(rows, columns), *((-(-rows // 2), -(-columns // 2)) for _ in range(ch - 1))]
-        found = [tuple(c.shape[1:3]) for c in coefficients]
-        if found != expected:
+        shapes = [tuple(c.shape[1:3]) for c in coefficients]
+        if shapes != expected:
             raise ValueError(
-                f"coefficients have {found} blocks, an image of {h}×{w} {expected}: "
+                f"coefficients have {shapes} blocks, an image of {h}×{w} {expected}: "
                 "give those of a grey or 4:2:0 file, or the decoded pixels"
             )
         steps = unit_tables(tables, len(coefficients[0]), ch).to(coefficients[0])
@@ -232,12 +232,12 @@ class QGAC(nn.Module):
         mean, std = self.mean[:, :, None, None], self.std[:, :, None, None]
         unit = self._lost(std) / std if self.config.residual else torch.ones_like(std)
         known = [(c - m) / s for c, m, s in zip(coefficients, mean, std, strict=True)]
-        found = [self.luma(known[0], steps[:, 0], unit[0]).to(known[0])]
+        residuals = [self.luma(known[0], steps[:, 0], unit[0]).to(known[0])]
         if self.chroma is not None:
-            luma = known[0] + unit[0] * found[0]
-            found += [self.chroma(k, luma, steps).to(k) for k in known[1:]]
+            luma = known[0] + unit[0] * residuals[0]
+            residuals += [self.chroma(k, luma, steps).to(k) for k in known[1:]]
         with torch.autocast(steps.device.type, enabled=False):
-            added = torch.stack([block_idct(_planes(f * s)) for f, s in zip(found, unit * std, strict=True)], 1)
+            added = torch.stack([block_idct(_planes(f * s)) for f, s in zip(residuals, unit * std, strict=True)], 1)
             levels = shown + added
             luma = (levels[:, :1] + 128) / 255
             return luma if levels.shape[1] == 1 else rgb(torch.cat((luma, levels[:, 1:] / 255 + 0.5), 1))

@@ -167,13 +167,13 @@ class LumaNet(nn.Module):
         self, x: Float[Tensor, "b 64 i j"], tables: Float[Tensor, "b 8 8"], unit: Float[Tensor, "64 1 1"]
     ) -> Float[Tensor, "b 64 i j"]:
         """Residual of normalised luma coefficients, in `unit`, for steps in (0, 1]."""
-        found = []
+        outputs = []
         for stage in self.stages:
-            found.append(stage(x, tables))
-            x = x + unit * found[-1] if self.residual else found[-1]
+            outputs.append(stage(x, tables))
+            x = x + unit * outputs[-1] if self.residual else outputs[-1]
         if self.fusion is not None:
-            return self.fusion(concatenate(found, FREQUENCIES))
-        return torch.stack(found).sum(0) if self.residual else x
+            return self.fusion(concatenate(outputs, FREQUENCIES))
+        return torch.stack(outputs).sum(0) if self.residual else x
 
 
 class ChromaNet(nn.Module):

@@ -126,8 +126,8 @@ class QGCN(nn.Module):
         x = self.up(x)
         # In full precision: bfloat16 has steps of a whole grey level near white.
         with torch.autocast(images.device.type, enabled=False):
-            found = self.last(x.to(self.last.weight.dtype))[..., :h, :w]
-        return images + found if self.config.residual else found
+            output = self.last(x.to(self.last.weight.dtype))[..., :h, :w]
+        return images + output if self.config.residual else output
 
     def _start(self) -> None:
         """Initial weights: layers keep the size of what they are given.

@@ -75,8 +75,8 @@ class SRCNN(nn.Module):
         features = self.body(images)
         # In full precision: bfloat16 has steps of a whole grey level near white.
         with torch.autocast(images.device.type, enabled=False):
-            found = self.last(features.to(self.last.weight.dtype))
-        return restored(found, images, tables, self.config.residual, self.config.strength)
+            output = self.last(features.to(self.last.weight.dtype))
+        return restored(output, images, tables, self.config.residual, self.config.strength)
 
 
 def start_residual(body: nn.Sequential, last: nn.Conv2d) -> None:

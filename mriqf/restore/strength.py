@@ -34,7 +34,7 @@ def check_strength(strength: Sequence[float]) -> None:
 
 
 def restored(
-    found: Float[Tensor, "b ch h w"],
+    output: Float[Tensor, "b ch h w"],
     images: Float[Tensor, "b ch h w"],
     tables: Float[Tensor, "b t 8 8"] | None,
     residual: bool,
@@ -46,9 +46,9 @@ def restored(
     estimated from the pixels; images that show no JPEG lattice count as of quality 60.
     """
     if not strength:
-        return images + found if residual else found
+        return images + output if residual else output
     quality = table_quality(estimated_tables(images) if tables is None else tables)
-    added = found if residual else found - images
+    added = output if residual else output - images
     return images + added * strength_at(strength, quality).to(added)[:, None, None, None]
 
 
@@ -76,8 +76,8 @@ def estimated_tables(images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b t 8 
     """
     luma = images if images.shape[1] == 1 else ycbcr(images)[:, :1]
     luma = (255 * luma.clamp(0, 1)).round() / 255
-    found = [estimate_quality(x[0], True, BLOCKS).quality if min(x.shape[1:]) >= 16 else None for x in luma.cpu()]
-    return torch.stack([standard_tables(q or UNKNOWN, images.shape[1]) for q in found]).to(images)
+    qualities = [estimate_quality(x[0], True, BLOCKS).quality if min(x.shape[1:]) >= 16 else None for x in luma.cpu()]
+    return torch.stack([standard_tables(q or UNKNOWN, images.shape[1]) for q in qualities]).to(images)
 
 
 def better_alone(config: Any, tables: Float[Tensor, "b t 8 8"]) -> bool:

@@ -56,7 +56,7 @@ def _in_parts(model: Any, images: Tensor, tables: Tensor | None, tile: int) -> T
     if max(h, w) <= tile:
         return model(images, tables)
     whole = {"seen": model.look(images)} if isinstance(model, QGCN) else {}
-    found = torch.empty_like(images)
+    restored = torch.empty_like(images)
     for seen, kept, place in parts((h, w), tile, model.halo, GRID):
-        found[..., *place] = model(images[..., *seen], tables, **whole)[..., *kept]
-    return found
+        restored[..., *place] = model(images[..., *seen], tables, **whole)[..., *kept]
+    return restored
