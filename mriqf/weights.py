@@ -82,11 +82,11 @@ def load(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Any
     tensors, card = read(path)
     try:
         module, network, config = NETWORKS[card.get("network", "qf")]
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}  # JSON has no tuples
         if not all(0 <= number <= MOST for number in _numbers(options)):
             raise ValueError("numbers of the configuration out of range")
-        make, options = getattr(found, network), getattr(found, config)(**options)
+        make, options = getattr(imported, network), getattr(imported, config)(**options)
         with warnings.catch_warnings(), _Budget(sum(tensor.numel() for tensor in tensors.values())):
             warnings.simplefilter("ignore")  # of layers without weights
             model = make(options)
@@ -227,12 +227,12 @@ class _Budget(TorchFunctionMode):
         self._left = 2 * weights + 2**22
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         if func in (torch.empty, torch.zeros, torch.ones):
-            self._left -= max(found.numel(), 2**10)  # a layer takes time, however small
+            self._left -= max(result.numel(), 2**10)  # a layer takes time, however small
             if self._left < 0:
                 raise ValueError("a larger network than that of the file")
-        return found
+        return result
 
 
 def _numbers(options: Any) -> Iterator[int | float]:

@@ -78,12 +78,12 @@ def _load(path: Path, key: str, index: tuple[int, ...], *, check: bool = False) 
     import h5py
 
     with h5py.File(path) as file:
-        found: Any = file
+        node: Any = file
         for name in key.split("/"):
-            found = member(found, name)
+            node = member(node, name)
         if check:
-            check_stored(path, key, found)
-        pixels = unpacked(path, key, found, index)
+            check_stored(path, key, node)
+        pixels = unpacked(path, key, node, index)
     if pixels.dtype.names == ("real", "imag"):  # ISMRMRD's complex numbers
         return pixels["real"] + 1j * pixels["imag"]
     return pixels

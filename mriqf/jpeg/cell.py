@@ -62,9 +62,9 @@ def project(images: Float[Tensor, "b ch h w"], cell: Cell) -> Float[Tensor, "b c
     """
     h, w = images.shape[2:]
     moved = []
-    for found, centre, step in zip(_coefficients(images), cell.centres, cell.steps, strict=True):
-        inside = torch.minimum(torch.maximum(found, centre - step / 2), centre + step / 2)
-        moved.append(block_idct(inside - found)[:, None] / 255)
+    for coefficients, centre, step in zip(_coefficients(images), cell.centres, cell.steps, strict=True):
+        inside = torch.minimum(torch.maximum(coefficients, centre - step / 2), centre + step / 2)
+        moved.append(block_idct(inside - coefficients)[:, None] / 255)
     if len(moved) == 1:
         return images + moved[0][..., :h, :w]
     luma, chroma = moved[0], interpolate(torch.cat(moved[1:], 1), scale_factor=2.0, mode="nearest")
@@ -77,10 +77,10 @@ def outside(images: Float[Tensor, "b ch h w"], cell: Cell, slack: int | float = 
 
     Rounding the pixels to 8 bit moves a coefficient by a few tenths.
     """
-    found = _coefficients(images)
+    coefficients = _coefficients(images)
     far = [
         ((f - centre).abs() > step / 2 + slack).flatten(1)
-        for f, centre, step in zip(found, cell.centres, cell.steps, strict=True)
+        for f, centre, step in zip(coefficients, cell.centres, cell.steps, strict=True)
     ]
     return torch.cat(far, 1).double().mean(1).to(images)
 

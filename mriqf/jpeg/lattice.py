@@ -67,8 +67,8 @@ def estimate_quality(image: Float[Tensor, "h w"], unknown_phase: bool = False, m
         raise ValueError(f"image is {tuple(image.shape)}: the lattice needs at least {need}×{need} pixels")
     levels = image.double() * 255 - 128
     shifts = _likely_phases(levels) if unknown_phase else [(0, 0)]
-    found = [(_evidence(levels[y:, x:], max_blocks), (y, x)) for y, x in shifts]
-    evidence, phase = max(found, key=lambda f: f[0].max().item())
+    candidates = [(_evidence(levels[y:, x:], max_blocks), (y, x)) for y, x in shifts]
+    evidence, phase = max(candidates, key=lambda f: f[0].max().item())
     best = float(evidence.max())
     candidate = int(evidence.argmax()) + 1
     return Lattice(candidate if best > EVIDENCE_THRESHOLD else None, candidate, best, phase)
