@@ -39,13 +39,13 @@ html_copy_source = False
 
 def missing(*modules: str) -> list[str]:
     """Those that cannot be imported here."""
-    found = []
+    names = []
     for name in modules:
         try:
             importlib.import_module(name)
         except Exception:  # a package may be there, and broken
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 autodoc_mock_imports = missing("torchmetrics")

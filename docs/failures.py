@@ -123,9 +123,9 @@ def _noisy(image: Image, share: float) -> Image:
     return np.hypot(image + noise[0], noise[1]).astype(np.float32)
 
 
-def expected(found: SliceScore) -> str:
+def expected(slice_score: SliceScore) -> str:
     """What a slice's calibration says."""
-    told = found.expected
+    told = slice_score.expected
     if told is None:
         return "no calibration"
     if told.nrmse is None:
@@ -147,9 +147,9 @@ def draw(case: Case, folder: Path) -> str:
     figure = Figure(figsize=(8.4, 3.1), layout="constrained")
     axes = figure.subplots(1, 3)
     error = f", NRMSE {nrmse(case, first.foreground):.2f}" if case.error else ""
-    for axis, found, more in ((axes[0], first, ""), (axes[1], second, error)):
-        axis.imshow(found.image[0], cmap="gray", vmin=0, vmax=1)
-        axis.set_title(f"score {found.value:.1f}{more}\n{expected(found)}", fontsize=9)
+    for axis, slice_score, more in ((axes[0], first, ""), (axes[1], second, error)):
+        axis.imshow(slice_score.image[0], cmap="gray", vmin=0, vmax=1)
+        axis.set_title(f"score {slice_score.value:.1f}{more}\n{expected(slice_score)}", fontsize=9)
     inside = np.where(second.foreground, second.map, np.nan)
     shown = axes[2].imshow(inside, cmap="viridis", vmin=0, vmax=100)
     axes[2].set_title("quality map of the second", fontsize=9)
