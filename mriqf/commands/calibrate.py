@@ -1,4 +1,4 @@
-"""`mriqf calibrate`: what a predictor's scores say of errors, learned from degraded images whose errors are known."""
+"""`mriqf calibrate`: calibrate a predictor's scores on degraded images whose errors are known."""
 
 import sys
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def calibrate(
 
 
 def score_examples(folders: Sequence[Path], scorer: Scorer) -> Scored:
-    """Scores of degraded images by a predictor of errors, without those that have no foreground."""
+    """Score degraded images by an error predictor, leaving out images without foreground."""
     parts = [_score_folder(_read(folder), scorer, folder.name) for folder in folders]
     columns: dict[str, Any] = {}
     for name in Scored.__dataclass_fields__:
@@ -86,7 +86,7 @@ def score_examples(folders: Sequence[Path], scorer: Scorer) -> Scored:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Examples of `mriqf data degrade` or groups of `mriqf data groups`; images without what surrounds them on disk."""
+    """Read the examples of `mriqf data degrade`, without padding, or the groups of `mriqf data groups`."""
     from mriqf.training import degraded
     from mriqf.training.groups import shards
 

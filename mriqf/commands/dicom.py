@@ -1,4 +1,4 @@
-"""`mriqf dicom`: exports of studies, sorted into series, of which the MR images are scored."""
+"""`mriqf dicom`: sort exported studies into series and score those of MR images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ FIELDS = ("input", *STATUS, "description", "sequence", "plane", "matrix", "voxel
 
 @dataclass(frozen=True)
 class Wanted:
-    """Choices of a run that are no scoring."""
+    """Options of a run, other than those of scoring."""
 
     include: frozenset[str]
     map_dir: Path | None
@@ -138,7 +138,7 @@ def score_studies(
 def _score(
     job: Job, wanted: Wanted, source: str, name: str, series: Series, names: Sequence[str]
 ) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
-    """Rows of a series' slices and of all of it, and an error."""
+    """Rows of a series' slices, row of the series, and error message (empty if there is none)."""
     about = dict(series.about) | (series.people if wanted.identify else {})
     if series.kind and series.kind not in wanted.include:
         row = failed_row(source, series.reason, names)
@@ -154,16 +154,16 @@ def _score(
         reason = line.removeprefix(f"{source}: ")
         for file in series.files:  # folders may be called after patients
             reason = reason.replace(str(file), file.name)
-        told = {"status": "failed", "reason": reason}
-        return [], failed_row(source, reason, names) | about | told, line
-    said = about | {"status": "scored", "reason": ""}
+        failure = {"status": "failed", "reason": reason}
+        return [], failed_row(source, reason, names) | about | failure, line
+    about |= {"status": "scored", "reason": ""}
     if wanted.map_dir is None:
-        said["map"] = None
-    return [row | said for row in rows], volume_row(rows) | said, ""
+        about["map"] = None
+    return [row | about for row in rows], volume_row(rows) | about, ""
 
 
 def _write_maps(wanted: Wanted, folder: Path, written: Path, name: str, series: Series, volume: Volume) -> None:
-    """DICOM maps of a series, one for each time, of the map that was written as NIfTI."""
+    """Convert the NIfTI map of a series to DICOM parametric maps, one for each time."""
     import nibabel
 
     header: Any = nibabel.load(written).header

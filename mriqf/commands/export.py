@@ -1,4 +1,4 @@
-"""`mriqf export`: a network as an ONNX file."""
+"""`mriqf export`: write a network as an ONNX file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`mriqf export-web`: a page that scores images in the browser."""
+"""`mriqf export-web`: write a page that scores images in the browser."""
 
 import tempfile
 from importlib.resources import files

@@ -1,4 +1,4 @@
-"""`mriqf report`: what `mriqf score` found, as one page to look at."""
+"""`mriqf report`: the scores of `mriqf score` as one HTML page."""
 
 import sys
 from collections.abc import Sequence
@@ -89,7 +89,7 @@ def report(
 
 
 def _compare(tables: tuple[Path, Path], labels: tuple[str, str], out: Path, count: int, force: bool) -> int:
-    """The page of a comparison."""
+    """Write the page of a comparison."""
     with writing(out), atomic_path(out, force) as temporary:
         pairs, apart = read_pairs(tables, labels)
         shown = _pair_pictures(pairs, count)
@@ -101,7 +101,7 @@ def _compare(tables: tuple[Path, Path], labels: tuple[str, str], out: Path, coun
 
 
 def _pair_pictures(pairs: Sequence[PairedVolume], count: int) -> dict[tuple[int, int], tuple[Picture, Picture]]:
-    """Pictures of the slices that changed most, by volume and place among its slices."""
+    """Pictures of the slices that changed most, by indices of volume and slice."""
     wanted: dict[int, list[int]] = {}
     for volume, place in most_changed(pairs, count):
         wanted.setdefault(volume, []).append(place)

@@ -133,7 +133,7 @@ def _table(names: list[str], targets: list[Path], header: bool) -> Table:
 
 @torch.inference_mode()
 def restore_file(jpeg: JPEGFile, model: Network) -> UInt8[np.ndarray, "h w ch"]:
-    """Restored pixels, from coefficients where there are any.
+    """Restored pixels, from the coefficients if the file has them.
 
     Of three quantisation tables, networks are told those of luma and Cb.
 
@@ -150,7 +150,7 @@ def restore_file(jpeg: JPEGFile, model: Network) -> UInt8[np.ndarray, "h w ch"]:
     images, tables = _given(jpeg, where)
     if jpeg.coefficients is None or not isinstance(model, QGAC):
         restored = restore(model, images, tables)
-    else:  # at once: there are 64 times fewer places than pixels
+    else:  # untiled: there are 64 times fewer positions than pixels
         steps = [jpeg.tables[min(k, len(jpeg.tables) - 1)] for k in range(channels)]
         coded = [c * s for c, s in zip(jpeg.coefficients, steps, strict=True)]
         known = [torch.from_numpy(c[None]).to(where, torch.float32) for c in coded]
@@ -159,7 +159,7 @@ def restore_file(jpeg: JPEGFile, model: Network) -> UInt8[np.ndarray, "h w ch"]:
 
 
 def fit_file(jpeg: JPEGFile, prior: PriorConfig, device: str, checkpoint: Path) -> UInt8[np.ndarray, "h w ch"]:
-    """Pixels that a deep image prior makes of a file; says so where its loss broke.
+    """Restore a file by a deep image prior; prints a message if its loss diverged.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def _pixels(image: Float[torch.Tensor, "1 ch h w"]) -> UInt8[np.ndarray, "h w ch
 
 
 def _profile(path: Path) -> bytes | None:
-    """The colour profile: the same numbers are other colours without it."""
+    """Colour profile of a file, without which the same values are other colours."""
     with Image.open(path, formats=("JPEG",)) as image:
         return image.info.get("icc_profile")
 
@@ -200,7 +200,7 @@ def _profile(path: Path) -> bytes | None:
 def _targets(
     inputs: Sequence[Path], out: Path, problem: Callable[[str], object], skip: Callable[[str, str], object]
 ) -> dict[Path, Path]:
-    """Files to restore, and where to; those of folders keep their places in them."""
+    """Output path of each file to restore; files of folders keep their relative paths."""
     targets = {}
     for given in inputs:
         for name in find_inputs([str(given)], problem, skip, SUFFIXES).values():

@@ -79,7 +79,7 @@ def _command(network: Callable[..., torch.nn.Module], published: Any, small: Any
 
 
 def _options(published: Any, small: Any) -> type:
-    """The network's configuration with every field left open, so that what is given can change either size."""
+    """Configuration class with optional fields, so that given options can change either size of the network."""
     members = []
     for field in fields(published):
         usual, other = (str(getattr(config, field.name)) for config in (published, small))

@@ -17,7 +17,7 @@ import recon.weights
 from mriqf import weights
 from mriqf.cli import main
 from mriqf.commands.recon import PRINTED
-from mriqf.commands.recon_check import TOLD
+from mriqf.commands.recon_check import NUMBERS
 from mriqf.io import read
 from mriqf.io.partial import PartialImages
 
@@ -479,7 +479,7 @@ def test_the_error_to_expect_is_written_beside_the_image(run, full, tmp_path, ca
     for i, (line, texts) in enumerate(zip(lines, rows, strict=True)):
         other = dict(zip(header, texts, strict=True))
         mine = dict(zip(PRINTED, line, strict=True))
-        for key in TOLD:
+        for key in NUMBERS:
             if other[key] == "":  # a picture that the calibration does not know
                 assert mine[key] == "" and np.isnan(found[key][i])
             else:
