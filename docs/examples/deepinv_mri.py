@@ -1,4 +1,4 @@
-"""Where deepinv's demo of prospective MRI ends: reconstructions without ground truth, to be compared.
+"""Continuation of deepinv's demo of prospective MRI: score reconstructions without ground truth.
 
     python docs/examples/deepinv_mri.py [PICTURE.png]
 

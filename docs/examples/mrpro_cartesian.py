@@ -1,4 +1,4 @@
-"""Where mrpro's tutorial on Cartesian reconstruction ends: an undersampled scan, reconstructed by iterative SENSE.
+"""Continuation of mrpro's tutorial on Cartesian reconstruction: score an undersampled scan after iterative SENSE.
 
     python docs/examples/mrpro_cartesian.py [PICTURE.png]
 
