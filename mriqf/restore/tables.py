@@ -1,4 +1,4 @@
-"""Quantisation tables as networks take them."""
+"""Scaling of quantisation tables for networks."""
 
 from jaxtyping import Float
 from torch import Tensor
