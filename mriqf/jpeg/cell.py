@@ -1,7 +1,6 @@
-"""The cell of a JPEG image: all images that JPEG would code by the same coefficients.
+"""Quantisation cell of a JPEG image: all images that JPEG codes by the same coefficients.
 
-The image that was compressed lies in it. What a restorer makes of the decoded one need not: outside, it contradicts
-the file.
+The original image lies in it. A restored image may lie outside, where it contradicts the file.
 
 References
 ----------
@@ -22,16 +21,16 @@ from mriqf.jpeg.colour import coded_levels, rgb, ycbcr
 
 @dataclass(frozen=True)
 class Cell:
-    """Coefficients of JPEG images, and the steps that they were rounded to."""
+    """Coefficients of JPEG images, and their quantisation steps."""
 
     centres: tuple[Float[Tensor, "b _ _ 8 8"], ...]
     """Coefficients of luma, and for colour of Cb and Cr with half as many blocks each way: multiples of the steps."""
     steps: tuple[Float[Tensor, "b 1 1 8 8"], ...]
-    """Quantisation steps of each."""
+    """Quantisation steps of each component."""
 
 
 def code(images: Float[Tensor, "b ch h w"], tables: Float[Tensor, "b t 8 8"]) -> Cell:
-    """The cell that images lie in, from before their compression; colour is coded 4:2:0.
+    """Cell of images before their compression; colour is coded 4:2:0.
 
     Parameters
     ----------
@@ -55,7 +54,7 @@ def code(images: Float[Tensor, "b ch h w"], tables: Float[Tensor, "b t 8 8"]) ->
 
 
 def project(images: Float[Tensor, "b ch h w"], cell: Cell) -> Float[Tensor, "b ch h w"]:
-    """The nearest images that JPEG codes as those of the cell, but for rounding to grey levels; differentiable.
+    """Project images onto the cell, up to rounding to grey levels; differentiable.
 
     Chroma moves by the same amount in 2×2 pixels. Exact where sides are whole blocks (colour: of 16 pixels); elsewhere
     the last, incomplete blocks are near it.
@@ -73,7 +72,7 @@ def project(images: Float[Tensor, "b ch h w"], cell: Cell) -> Float[Tensor, "b c
 
 
 def outside(images: Float[Tensor, "b ch h w"], cell: Cell, slack: int | float = 1.0) -> Float[Tensor, " b"]:
-    """Share of the coefficients that lie outside the cell by more than `slack` grey levels, 0–1.
+    """Fraction of coefficients outside the cell by more than `slack` grey levels, 0–1.
 
     Rounding the pixels to 8 bit moves a coefficient by a few tenths.
     """
