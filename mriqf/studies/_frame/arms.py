@@ -1,4 +1,4 @@
-"""Arms of a study: networks that are trained once, kept in a folder, and found again."""
+"""Arms of a study: networks that are trained once and stored in a folder."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -32,7 +32,7 @@ from mriqf.studies.benchmark.evidence import (
 
 PARTS = ("degraded", "recon")
 RANGE = (5, 95)
-"""Percentiles of NRMSE that its range lies between."""
+"""Percentiles that bound the range of the NRMSE."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def intervals(table: Columns) -> list[Finding]:
 
 
 def _sets(table: Columns, rows: Columns) -> list[tuple[str, str, Columns, np.ndarray]]:
-    """As `groups_of`, with which rows they are."""
+    """Groups as by `groups_of`, with the indices of their rows."""
     every = np.ones(len(rows["nrmse"]), bool)
     return [
         (name, kind, part, every if kind == "all" else rows["dataset"] == part["dataset"][0])

@@ -30,19 +30,19 @@ EVIDENCE: Sequence[Callable[[Columns], list[Finding]]] = (
     false_alarms, localises, predicts_rate, reads_jpeg, speed,
 )  # fmt: skip
 COMPARED = ("all", "seen", "unseen mean", "unseen", "pairs", "degraded")
-"""Measures in which the one on trial is compared with the best classical measure."""
+"""Measures in which the tested score is compared with the best classical measure."""
 GAPS = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, float("inf"))
 """Edges in NRMSE of the bins of claim 4's curve."""
 
 
 def findings(table: Columns) -> list[Finding]:
-    """Every figure of every claim; of a claim whose part was not measured, none."""
+    """Figures of all claims; none for a claim whose part was not measured."""
     prepared = prepare(table)
     return [finding for evidence in EVIDENCE for finding in evidence(prepared)]
 
 
 def answer(table: Columns) -> str:
-    """The whole answer."""
+    """Report in markdown."""
     prepared = prepare(table)
     everything = findings(table)
     trial = metric_names(prepared)[0]
@@ -87,7 +87,7 @@ def _summary(everything: Sequence[Finding], trial: str) -> str:
 
 
 def _overall(mine: Sequence[Finding], trial: str) -> str:
-    """`holds` if every figure with a bar passes; otherwise how many of them fail, and which."""
+    """`holds` if every figure with a bar passes; otherwise the number and names of those that fail."""
     verdicts = [(f.what, f.verdict(trial)) for f in mine if f.bar is not None]
     asked = [(what, v) for what, v in verdicts if v != "not measured"]
     if not asked:
@@ -100,7 +100,7 @@ def _overall(mine: Sequence[Finding], trial: str) -> str:
 
 
 def _table(mine: Sequence[Finding], table: Columns) -> str:
-    """One line for each figure: everybody's."""
+    """Table of a claim: a line for each figure, a column for each metric."""
     trial, *others = metric_names(table)
     extra = [m for f in mine for m in f.estimates if m not in (trial, *others)]
     columns = [m for m in (*others, *dict.fromkeys(extra)) if any(m in f.estimates for f in mine)]

@@ -1,4 +1,4 @@
-"""One page of figures of the twelve claims, from the table alone."""
+"""Page of figures of the twelve claims, drawn from the table."""
 
 import itertools
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Claims 8 to 12: false alarms, places, R, JPEG, speed."""
+"""Claims 8 to 12: false alarms, localisation, R, JPEG, speed."""
 
 import numpy as np
 
@@ -31,13 +31,13 @@ from mriqf.studies.jpeg_report.acceleration.prediction import estimators, predic
 POINTS = 100.0
 """Range of a predictor's score."""
 BARRED = ("blur", "aliasing")
-"""Local flaws that a map shall find; a lesion that is missing leaves no trace, and an invented one looks like one."""
+"""Local degradations that maps should show; missing and invented lesions leave no trace in the image."""
 ALL = "ridge on all that is said"
 CONSTANT = "constant (median R)"
 HEADS = ("nrmse_expected", "nrmse_low", "nrmse_high", "ssim_expected", "acceleration_expected", "distance")
-"""Columns that the first weights give beside the score."""
+"""Columns of the first weights beside the score."""
 CORRECT = 2
-"""Points within which a quality is read right."""
+"""Tolerance of a correct quality in points."""
 
 
 def false_alarms(table: Columns) -> list[Finding]:
@@ -79,7 +79,7 @@ def false_alarms(table: Columns) -> list[Finding]:
 
 
 def _above_noise(table: Columns, rows: Columns) -> dict[str, np.ndarray]:
-    """1 where a metric's interval of NRMSE lies above the noise that a clean slice has itself; NaN without interval."""
+    """1 if a metric's interval of NRMSE lies above the noise of a clean slice, else 0; NaN without interval."""
     if not np.isfinite(rows["noise"].astype(float)).any():
         return {}
     own = np.maximum(rows["noise"].astype(float), LEAST_ERROR)
@@ -106,7 +106,7 @@ def _span(degraded: Columns, metric: str) -> float:
 
 
 def localises(table: Columns) -> list[Finding]:
-    """Claim 9: maps of predictors, and two that know nothing of errors; the classical measures have none."""
+    """Claim 9: maps of predictors and two control maps; the classical measures have none."""
     maps = {name: column for column in table if (name := _map_of(table, column))}
 
     def means(rows: Columns) -> dict[str, Estimate]:
@@ -147,7 +147,7 @@ def localises(table: Columns) -> list[Finding]:
 
 
 def _map_of(table: Columns, column: str) -> str | None:
-    """Judge, or plain map, whose map a column of correlations belongs to."""
+    """Metric or control map of a column of correlations."""
     name = column[2:]
     if not column.startswith("r "):
         return None
@@ -207,7 +207,7 @@ def reads_jpeg(table: Columns) -> list[Finding]:
             findings.append(Finding(11, "mae", f"MAE, {name}, {grid}", data, mae, rises=False, form=".2f"))
             findings.append(Finding(11, "within 2", f"within ±{CORRECT}, {name}, {grid}", data, near))
             if grid == "aligned":
-                # The bar is the estimator's own, whoever is on trial.
+                # The bar is that of the lattice estimator, whichever metric is tested.
                 mark = {readers[0]: near["lattice"]}
                 findings.append(
                     Finding(11, f"lattice {name}", f"lattice estimator within ±{CORRECT}, {name}", data, mark)

@@ -1,4 +1,4 @@
-"""Report: does tuning without truth help, and does the score add to samples that are held out?"""
+"""Report of the benefit of tuning without ground truth, and of the score beside held-out samples."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ RULE = (
 
 
 def answer(table: Columns) -> str:
-    """The figures, and what they say, markdown."""
+    """Report in markdown."""
     names = [str(table[k][0]) for k in ("predictor", "other")]
     text = [
         "# MoDL without ground truth",
@@ -70,7 +70,7 @@ def at(table: Columns, rate: int) -> Columns:
 
 
 def arms(table: Columns) -> list[Arm]:
-    """In the order of the rows: without the score, then with more and more."""
+    """Arms in the order of the rows: without the score, then with rising weights."""
     pairs = dict.fromkeys(zip(table["arm"].tolist(), table["lam"].tolist(), strict=True))
     return sorted((Arm(name, lam) for name, lam in pairs), key=lambda arm: arm.lam)
 
@@ -90,7 +90,7 @@ def change(table: Columns, name: str, arm: Arm, base: Arm) -> Interval:
 
 
 def verdict(table: Columns, arm: Arm, base: Arm) -> str:
-    """One arm against another, by the rule."""
+    """Verdict on an arm against another."""
     changes = [tuple(round(v, FIGURES[name][1]) for v in change(table, name, arm, base)) for name in ("psnr", "ssim")]
     if np.isnan([low for _, low, _ in changes]).any():
         return "too few subjects"

@@ -1,4 +1,4 @@
-"""Measurements of every arm on slices that none was trained on."""
+"""Measurements of all arms on slices of other subjects than the training's."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ class Case:
     dataset: str
     subject: int
     index: int
-    """In the file."""
+    """Index in the file."""
     image: Float[np.ndarray, "h w"] = field(repr=False)
 
 
@@ -88,7 +88,7 @@ def load_arms(folder: Path, config: TuningConfig, device: str = "cpu") -> Arms:
 
 
 def tasks(cases: Sequence[Case], arms: Arms, config: TuningConfig) -> list[Task]:
-    """One measurement a task: all arms."""
+    """Task for each measurement: all arms."""
     predictors = (load_predictor(config.predictor), load_predictor(config.outside))
     begin = "a network that does nothing yet" if config.start == NONE else Path(config.start).stem
     budget = f"{config.steps} steps of {config.pixels} pixels, from {begin}"

@@ -1,4 +1,4 @@
-"""Report: does the JPEG pretext help, are left-out families read, do controls read nothing?"""
+"""Report of the benefit of the JPEG pretext task, of left-out families, and of controls."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ NOTHING = 0.20
 
 
 def answer(table: Columns) -> str:
-    """The figures, and what they say."""
+    """Report in markdown."""
     lines = ["# Does the JPEG pretext help MR?", "", _arms(table), "", _question(table), "", _left_out(table), ""]
     return "\n".join([*lines, _controls(table)])
 

@@ -217,15 +217,15 @@ def test_changes_do_what_their_names_say(disc):
 @pytest.mark.parametrize("kind", cases.FLAWS)
 def test_flaws_lie_in_their_quadrant(disc, kind):
     (truth,) = disc(1, 128, 128)
-    flaw = cases.flawed(truth, kind, 3, 0)
-    assert flaw.wrong[64:, 64:].sum() == flaw.wrong.sum() > 100
-    moved = np.abs(flaw.image - truth)
+    degraded = cases.degrade_locally(truth, kind, 3, 0)
+    assert degraded.wrong[64:, 64:].sum() == degraded.wrong.sum() > 100
+    moved = np.abs(degraded.image - truth)
     if kind == "missing lesion":
         assert not moved.any()
     else:
-        assert moved[flaw.wrong].mean() > 10 * moved[:50, :50].mean()
-    again = cases.flawed(truth, kind, 3, 0)
-    np.testing.assert_array_equal(again.image, flaw.image)
+        assert moved[degraded.wrong].mean() > 10 * moved[:50, :50].mean()
+    again = cases.degrade_locally(truth, kind, 3, 0)
+    np.testing.assert_array_equal(again.image, degraded.image)
 
 
 def test_speed_rows(monkeypatch, weights_file):
