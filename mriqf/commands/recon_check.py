@@ -93,8 +93,8 @@ class Checker:
 def say_remarks(name: str, indices: Sequence[int], checked: Sequence[Checked]) -> None:
     """Print one line for the slices of a batch that have the same remark."""
     for remark in dict.fromkeys(one.remark for one in checked if one.remark):
-        mine = [str(i) for i, one in zip(indices, checked, strict=True) if one.remark == remark]
-        say(f"{name}: slice{'s' * (len(mine) > 1)} {', '.join(mine)}: no error to expect: {remark}")
+        selected = [str(i) for i, one in zip(indices, checked, strict=True) if one.remark == remark]
+        say(f"{name}: slice{'s' * (len(selected) > 1)} {', '.join(selected)}: no error to expect: {remark}")
 
 
 def row(checked: Checked | None) -> dict[str, Any]:

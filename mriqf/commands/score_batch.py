@@ -132,14 +132,14 @@ def score_batch(
     try:
         if scheduler is None:
             choose_device(options.device)
-        there = for_workers(options)
+        worker_options = for_workers(options)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    dataset = Dataset(out, _digest(there.digest, _settings(options)))
+    dataset = Dataset(out, _digest(worker_options.digest, _settings(options)))
     for folder in (options.map_dir, options.overlay_dir):
         if folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
-    archive = Archive(dataset, options, there.calibrated, {})
+    archive = Archive(dataset, options, worker_options.calibrated, {})
     archive.names |= find_inputs(inputs, archive.fail, archive.skipped.__setitem__)
     complete = _Complete(options)
     todo: list[str] = []
@@ -164,7 +164,7 @@ def score_batch(
             say(f"warning: {scheduler} has no workers: waiting for the first")
         try:
             with no_interrupt_lost() as check:
-                for path, rows in scatter(client, partial(score_path, there), todo):
+                for path, rows in scatter(client, partial(score_path, worker_options), todo):
                     _keep(archive, path, rows)
                     bar.update()
                     check()
@@ -285,7 +285,7 @@ def for_workers(options: Options) -> Options:
     def absolute(path: str | None) -> str | None:
         return None if path is None else str(Path(path).absolute())
 
-    there = replace(
+    worker_options = replace(
         options,
         weights=options.weights if options.weights in names() else str(find(options.weights).absolute()),
         calibration=options.calibration if options.calibration in ("auto", "none") else absolute(options.calibration),
@@ -293,9 +293,9 @@ def for_workers(options: Options) -> Options:
         map_dir=absolute(options.map_dir),
         overlay_dir=absolute(options.overlay_dir),
     )
-    model, calibration, digest = _judge(there, "cpu")
+    model, calibration, digest = _judge(worker_options, "cpu")
     pool = choose_pool(options.pool, model)
-    return replace(there, pool=pool, digest=digest, calibrated=calibration is not None)
+    return replace(worker_options, pool=pool, digest=digest, calibrated=calibration is not None)
 
 
 def _settings(options: Options) -> list[Any]:

@@ -71,8 +71,8 @@ def passed_over(skipped: Mapping[str, str]) -> list[str]:
             lines += [f"{path}: {reason}" for path in paths]
             continue
         kinds = Counter("".join(Path(path).suffixes[-1:]) or "without ending" for path in paths)
-        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
-        lines.append(f"{len(paths)} files ({told}{', …' if len(kinds) > 5 else ''}): {reason}; the first is {paths[0]}")
+        text = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+        lines.append(f"{len(paths)} files ({text}{', …' if len(kinds) > 5 else ''}): {reason}; the first is {paths[0]}")
     return lines
 
 

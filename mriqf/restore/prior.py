@@ -124,7 +124,7 @@ def fit_prior(
     _check(given, config, score)
     risky = "sure" in (config.loss, config.stop)
     noise = _noise(given, config, tables) if risky else None
-    seen = _input(given, config).contiguous(memory_format=torch.channels_last)
+    source = _input(given, config).contiguous(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = DIP(config.model)
@@ -141,9 +141,9 @@ def fit_prior(
     for step in range(state["step"] + 1, config.steps + 1):
         rng = np.random.default_rng((config.seed, step))
         risk = given.new_zeros(())
-        jitter = config.jitter * torch.from_numpy(rng.standard_normal(seen.shape, dtype=np.float32)).to(seen)
+        jitter = config.jitter * torch.from_numpy(rng.standard_normal(source.shape, dtype=np.float32)).to(source)
         with torch.autocast(given.device.type, torch.bfloat16, enabled=config.half):
-            restored = model(seen + jitter)
+            restored = model(source + jitter)
         if noise is not None:
             with torch.set_grad_enabled(config.loss == "sure"):
                 risk = sure(

@@ -56,10 +56,10 @@ def answer(table: Columns) -> str:
         "",
     ]
     for claim in CLAIMS:
-        mine = [f for f in everything if f.claim == claim.number]
+        selected = [f for f in everything if f.claim == claim.number]
         lines += [f"## {claim.number}. It {claim.text}", "", f"{claim.protocol[0].upper()}{claim.protocol[1:]}.", ""]
-        lines += [_table(mine, prepared) if mine else "Not measured."]
-        lines += ["", *_notes(claim, mine, prepared)]
+        lines += [_table(selected, prepared) if selected else "Not measured."]
+        lines += ["", *_notes(claim, selected, prepared)]
     lines += ["## Where the score rises", "", *_rises(prepared, trial)]
     return "\n".join(lines)
 
@@ -78,11 +78,11 @@ def _rules() -> str:
 def _summary(everything: Sequence[Finding], trial: str) -> str:
     rows = []
     for claim in CLAIMS:
-        mine = [f for f in everything if f.claim == claim.number]
-        apart = [f.separated(trial) for f in mine if f.measure in COMPARED]
+        selected = [f for f in everything if f.claim == claim.number]
+        apart = [f.separated(trial) for f in selected if f.measure in COMPARED]
         known = [a for a in apart if a is not None]
         cell = f"{sum(known)} of {len(known)}" if known else ""
-        rows.append((f"{claim.number} {claim.text}", _overall(mine, trial), cell))
+        rows.append((f"{claim.number} {claim.text}", _overall(selected, trial), cell))
     return reporting.markdown_table(("claim", "bars", "above the best classical measure, intervals apart"), rows)
 
 
@@ -197,10 +197,10 @@ def rises(table: Columns, metric: str) -> list[tuple[str, float, float, float, f
         rows, _ = steps(table, part)
         for dataset in dict.fromkeys(rows["dataset"].tolist()):
             for name in dict.fromkeys(rows[column].tolist()):
-                mine = take(rows, (rows["dataset"] == dataset) & (rows[column] == name))
-                levels = np.unique(mine["level"])
-                each = [mine["level"] == level for level in levels]
-                score, error = ([known_mean(mine[c][e]) for e in each] for c in (metric, "nrmse"))
+                selected = take(rows, (rows["dataset"] == dataset) & (rows[column] == name))
+                levels = np.unique(selected["level"])
+                each = [selected["level"] == level for level in levels]
+                score, error = ([known_mean(selected[c][e]) for e in each] for c in (metric, "nrmse"))
                 for k in range(len(levels) - 1):
                     if score[k + 1] > score[k] and error[k + 1] > error[k]:
                         step = (float(levels[k]), float(levels[k + 1]))

@@ -86,10 +86,10 @@ class Finding:
         best = self.best_baseline()
         if best is None or metric not in self.estimates or self.target is not None:
             return None
-        mine, other = self.estimates[metric], self.estimates[best]
-        if np.isnan([mine.low, other.low]).any():
+        tested, other = self.estimates[metric], self.estimates[best]
+        if np.isnan([tested.low, other.low]).any():
             return None
-        return bool(mine.low > other.high if self.rises else mine.high < other.low)
+        return bool(tested.low > other.high if self.rises else tested.high < other.low)
 
 
 def prepare(table: Columns) -> Columns:
@@ -142,9 +142,9 @@ def units(rows: Columns) -> Shaped[np.ndarray, " n"]:
     """Units of the bootstrap: subjects, or slices where a data set has fewer than three subjects."""
     names = np.array([f"{d}/{s}" for d, s in zip(rows["dataset"], rows["subject"], strict=True)], dtype=object)
     for dataset in np.unique(rows["dataset"]):
-        mine = rows["dataset"] == dataset
-        if len(np.unique(names[mine])) < 3:
-            names[mine] = [f"{u}/{i:g}" for u, i in zip(names[mine], rows["slice"][mine], strict=True)]
+        selected = rows["dataset"] == dataset
+        if len(np.unique(names[selected])) < 3:
+            names[selected] = [f"{u}/{i:g}" for u, i in zip(names[selected], rows["slice"][selected], strict=True)]
     return names.astype(str)
 
 

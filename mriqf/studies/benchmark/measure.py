@@ -190,8 +190,8 @@ def _recon(
     methods = find_methods(recon)
     for part, slices in (("train", fitted), (split, held)):
         for number, (subject, index) in enumerate(slices):
-            mine = replace(recon, families=turns(config.masks, number, config.masks_each))
-            for family, acceleration, seed in settings(mine):
+            rotated = replace(recon, families=turns(config.masks, number, config.masks_each))
+            for family, acceleration, seed in settings(rotated):
                 if part == "train" and seed:
                     continue
 

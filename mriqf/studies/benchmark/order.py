@@ -87,13 +87,13 @@ def monotone(table: Columns) -> list[Finding]:
         column = "family" if part == "degraded" else "method"
         which = rows[column][pairs.a]
         sets = [(part, f"{part}, all", np.ones(len(which), bool))]
-        for name, _, mine in list(groups_of(table, rows))[1:]:
-            sets.append((part, f"{part}, {name}", rows["dataset"][pairs.a] == mine["dataset"][0]))
+        for name, _, selected in list(groups_of(table, rows))[1:]:
+            sets.append((part, f"{part}, {name}", rows["dataset"][pairs.a] == selected["dataset"][0]))
         sets += [("other", f"{part}, {name}", which == name) for name in dict.fromkeys(which.tolist())]
         findings += [
-            _ranked(4, measure, name, rows, pairs.part(mine), metric_names(table))
-            for measure, name, mine in sets
-            if mine.any()
+            _ranked(4, measure, name, rows, pairs.part(selected), metric_names(table))
+            for measure, name, selected in sets
+            if selected.any()
         ]
     return findings
 
@@ -113,8 +113,8 @@ def better_reconstruction(table: Columns) -> list[Finding]:
     if not len(pairs.gap):
         return []
     findings = [_ranked(5, "pairs", "all pairs", rows, pairs, names)]
-    for name, _, mine in list(groups_of(table, rows))[1:]:
-        chosen = rows["dataset"][pairs.a] == mine["dataset"][0]
+    for name, _, selected in list(groups_of(table, rows))[1:]:
+        chosen = rows["dataset"][pairs.a] == selected["dataset"][0]
         if chosen.any():
             findings.append(_ranked(5, "pairs", f"all pairs, {name}", rows, pairs.part(chosen), names))
     clear = np.abs(pairs.gap) > CLEAR

@@ -63,18 +63,18 @@ def false_alarms(table: Columns) -> list[Finding]:
     cases += [("other", name, alarm, rows["family"] == name) for name in CHANGES]
     cases.append(("other", "all, by a threshold that 5 % of clean training slices lie below", below, every))
     findings = []
-    for measure, name, shares, mine in cases:
-        if mine.any() and shares:
-            part = take(rows, mine)
-            figures = {m: over(units(part), np.mean, x[mine]) for m, x in shares.items()}
+    for measure, name, shares, selected in cases:
+        if selected.any() and shares:
+            part = take(rows, selected)
+            figures = {m: over(units(part), np.mean, x[selected]) for m, x in shares.items()}
             findings.append(Finding(8, measure, f"false alarms, {name}", describe(part), figures, rises=False))
     for name in UNCHANGED:
-        mine = rows["family"] == name
-        if mine.any():
-            largest = {m: Estimate(float(np.nanmax(np.append(x[mine], -np.inf)))) for m, x in moved.items()}
+        selected = rows["family"] == name
+        if selected.any():
+            largest = {m: Estimate(float(np.nanmax(np.append(x[selected], -np.inf)))) for m, x in moved.items()}
             largest = {m: e if np.isfinite(e.value) else Estimate(UNKNOWN) for m, e in largest.items()}
             what = f"largest change of the score, {name}"
-            findings.append(Finding(8, "change", what, describe(take(rows, mine)), largest, rises=False))
+            findings.append(Finding(8, "change", what, describe(take(rows, selected)), largest, rises=False))
     return findings
 
 
@@ -115,26 +115,27 @@ def localises(table: Columns) -> list[Finding]:
     findings = []
     rows = held_out(table, "local")
     for kind in FLAWS:
-        mine = where(rows, family=kind)
-        if len(mine["subject"]):
-            areas = {m: over(units(mine), np.mean, mine[f"auroc {c[2:]}"]) for m, c in maps.items()}
+        selected = where(rows, family=kind)
+        if len(selected["subject"]):
+            areas = {m: over(units(selected), np.mean, selected[f"auroc {c[2:]}"]) for m, c in maps.items()}
             measure = "auroc" if kind in BARRED else "other"
-            findings.append(Finding(9, measure, f"AUROC, {kind}", describe(mine), areas))
+            findings.append(Finding(9, measure, f"AUROC, {kind}", describe(selected), areas))
     for part in ("degraded", "recon"):
         rows = held_out(table, part)
         rows = take(rows, np.isfinite(rows[next(iter(maps.values()))].astype(float)))
         if not len(rows["subject"]):
             continue
         what, unseen = f"r with the local error, {part}", []
-        for name, kind, mine in groups_of(table, rows):
-            finding = Finding(9, "voxel" if kind == "seen" else "other", f"{what}, {name}", describe(mine), means(mine))
+        for name, kind, selected in groups_of(table, rows):
+            measure = "voxel" if kind == "seen" else "other"
+            finding = Finding(9, measure, f"{what}, {name}", describe(selected), means(selected))
             findings.append(finding)
             unseen += [finding] if kind == "unseen" else []
         findings += unseen_mean(9, "voxel", f"{what}, mean of unseen sets", unseen)
         column = "family" if part == "degraded" else "method"
         for name in dict.fromkeys(rows[column].tolist()):
-            mine = take(rows, rows[column] == name)
-            findings.append(Finding(9, "other", f"r with the local error, {name}", describe(mine), means(mine)))
+            selected = take(rows, rows[column] == name)
+            findings.append(Finding(9, "other", f"r with the local error, {name}", describe(selected), means(selected)))
         first = metric_names(table)[0]
         for column, label in (
             ("rank r", "rank correlation with the local error"),
@@ -197,11 +198,11 @@ def reads_jpeg(table: Columns) -> list[Finding]:
     readers = [name for name in metric_names(table) if name.startswith("score ")]
     for name in RANGES:
         for grid in GRIDS:
-            mine = where(rows, method=name, family=grid)
-            if not len(mine["subject"]):
+            selected = where(rows, method=name, family=grid)
+            if not len(selected["subject"]):
                 continue
-            data, unit = describe(mine, "patches"), units(mine)
-            error = {j: np.abs(mine[j].astype(float) - mine["level"]) for j in (*readers, "lattice")}
+            data, unit = describe(selected, "patches"), units(selected)
+            error = {j: np.abs(selected[j].astype(float) - selected["level"]) for j in (*readers, "lattice")}
             mae = {j: over(unit, np.mean, e) for j, e in error.items()}
             near = {j: over(unit, np.mean, (e <= CORRECT).astype(float)) for j, e in error.items()}
             findings.append(Finding(11, "mae", f"MAE, {name}, {grid}", data, mae, rises=False, form=".2f"))

@@ -123,21 +123,21 @@ def _means(table: Columns) -> str:
 def _changes(table: Columns) -> str:
     lines = []
     for arm, base in comparisons(table):
-        told = [with_interval(change(table, name, arm, base), f"+.{digits}f") for name, (_, digits) in FIGURES.items()]
-        lines.append([title(arm), title(base), *told, f"**{verdict(table, arm, base)}**"])
+        cells = [with_interval(change(table, name, arm, base), f"+.{digits}f") for name, (_, digits) in FIGURES.items()]
+        lines.append([title(arm), title(base), *cells, f"**{verdict(table, arm, base)}**"])
     return markdown_table(["arm", "against", *(f"Δ {t}" for t, _ in FIGURES.values()), ""], lines)
 
 
 def _sentences(table: Columns) -> Iterator[str]:
     gain = {arm: change(table, "psnr", arm, BEGIN)[0] for arm in arms(table)}
-    told = (
+    text = (
         f"In PSNR, truth brings {gain[SUPERVISED]:+.2f} dB, held-out lines {gain[HELD_OUT]:+.2f} dB, "
         f"measured samples alone {gain[MEASURED]:+.2f} dB"
     )
     if alone := _scored(table, MEASURED):
         best = max(alone, key=gain.__getitem__)
-        told += f", and with the score beside them at most {gain[best]:+.2f} dB (λ = {best.lam:g})"
-    yield f"{told}."
+        text += f", and with the score beside them at most {gain[best]:+.2f} dB (λ = {best.lam:g})"
+    yield f"{text}."
     for base, data in ((HELD_OUT, "held-out lines"), (MEASURED, "all measured samples")):
         if scored := _scored(table, base):
             better, worse = ([a for a in scored if verdict(table, a, base) == says] for says in ("better", "worse"))

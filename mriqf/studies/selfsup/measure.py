@@ -169,11 +169,11 @@ def _middle(image: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "i j"]:
 def _check(config: TuningConfig) -> None:
     chosen(config)
     if not config.accelerations or min(config.accelerations) <= 1 or _twice(config.accelerations):
-        told = ", ".join(map(str, config.accelerations)) or "none"
-        raise ValueError(f"accelerations are {told}: give different ones above 1")
+        text = ", ".join(map(str, config.accelerations)) or "none"
+        raise ValueError(f"accelerations are {text}: give different ones above 1")
     if not config.families or _twice(config.families) or not set(config.families) <= set(recon.masks.FAMILIES):
-        told = ", ".join(config.families) or "none"
-        raise ValueError(f"families are {told}: choose different ones among {', '.join(recon.masks.FAMILIES)}")
+        text = ", ".join(config.families) or "none"
+        raise ValueError(f"families are {text}: choose different ones among {', '.join(recon.masks.FAMILIES)}")
     if config.slices < 1 or config.seeds < 1:
         raise ValueError(f"slices is {config.slices}, seeds {config.seeds}: use 1 or more")
 

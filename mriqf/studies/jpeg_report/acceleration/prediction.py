@@ -82,11 +82,11 @@ def predict(rows: Columns, fit: Fit, name: str, *, leave_family: bool = False) -
     for s in subjects:
         for left in families if leave_family else [None]:
             # The fully sampled images belong to every family; they are counted for the first one.
-            mine = (subject == s) & (
+            selected = (subject == s) & (
                 True if left is None else (family == left) | ((family == FULL) & (left == families[0]))
             )
             others = (subject != s) & (family != left)
-            predicted[mine] = fit(rows, others)({k: v[mine] for k, v in rows.items()})
+            predicted[selected] = fit(rows, others)({k: v[selected] for k, v in rows.items()})
     grid = np.unique(true)
     predicted = predicted.clip(grid[0], grid[-1])  # linear fits extrapolate beyond the R of the study
     correct = (grid[np.abs(predicted[:, None] - grid).argmin(1)] == true).astype(float)

@@ -71,8 +71,8 @@ def _claims(table: Columns) -> str:
     rows = []
     for claim in CLAIMS:
         verdict, results = judge(claim, table)
-        told = "<br>".join(_told(c, r) for c, r in zip(claim.comparisons, results, strict=True) if len(r.seeds))
-        rows.append([claim.name, claim.says, told, f"**{verdict}**"])
+        text = "<br>".join(_told(c, r) for c, r in zip(claim.comparisons, results, strict=True) if len(r.seeds))
+        rows.append([claim.name, claim.says, text, f"**{verdict}**"])
     return markdown_table(["claim", "as the paper says it", "measured, dB", "verdict"], rows)
 
 
