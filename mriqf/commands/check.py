@@ -103,8 +103,8 @@ def check(
         changes with the data stand in for those of the image, cg-sense if not given.
     image
         Images of the slices that were made elsewhere, in any format that mriqf score reads, as large as the k-space or
-        its reconstruction matrix, in any unit. Magnitudes get the phase of the method. How the image would change with
-        the data is not known then: held_out, missing and sure stay empty, and the interval is wider.
+        its reconstruction matrix, in any unit. Magnitudes get the phase of the method. The change of the image with
+        the data is unknown then: held_out, missing and sure stay empty, and the interval is wider.
     command
         Program that reconstructs a slice, such as "python mine.py {in} {out}", run three times a slice: {in} is an HDF5
         file of kspace (1, c, h, w), zero where it was not measured, mask (h, w) and estimated csm (1, c, h, w), {out}
@@ -126,7 +126,7 @@ def check(
         Name or path of the k-space predictor; none leaves the error to the image. By default the shipped one, if there
         is one and the weights know errors.
     resolution
-        What an empty rim of k-space counts in the score: see mriqf score.
+        Treatment of an empty rim of k-space in the score: see mriqf score.
     modl
         Name or path of a trained MoDL or VarNet, such as modl-knee; those of the method's name if not given.
     lam

@@ -74,7 +74,7 @@ def demo(
     weights
         Name or path of trained weights.
     seed
-        Of phase, noise and masks.
+        Seed of phase, noise and masks.
     force
         Replace results that exist.
     """

@@ -113,7 +113,7 @@ def reconstruct(
     map_sets
         Sets of coil maps: 2 where the field of view is smaller than the object.
     partial_fourier
-        How lines that were left out on one side of k-space are filled: none, pocs or homodyne.
+        Method that fills lines that were left out on one side of k-space: none, pocs or homodyne.
     slices
         Which slices, as 10:30, 7 or ::5.
     check

@@ -34,28 +34,28 @@ def report(
     labels: tuple[str, str] | None = None,
     force: bool = False,
 ) -> int:
-    """Show scores on one page: table, distribution, the worst first, slices under their quality maps, ratings.
+    """Write scores as one HTML page: table, worst first; distribution; slices with quality maps; ratings.
 
-    Works without a network, and carries its pictures in itself: at most 150 kB a volume. Where the tables have columns
-    of dates, scanners or sites, it shows the scores over time and by group. Of the patient it shows what the pixels,
-    the names of files and these columns tell, and nothing else. Prints one tab-separated line: the page, volumes, how
+    The page needs no network and contains its pictures: at most 150 kB a volume. If the tables have columns
+    of dates, scanners or sites, it shows the scores over time and by group. It shows no patient data beyond the pixels,
+    the names of files and these columns. Prints one tab-separated line: the page, volumes, how
     many of them have pictures, size in MB.
 
     Parameters
     ----------
     scores
         Tables that `mriqf score` wrote by --csv, --json or --out. The inputs and maps (--map-dir) that they name are
-        read again; a volume that is not there any more has a row, but no pictures.
+        read again; a volume whose files are missing has a row, but no pictures.
     out
         Page to write, such as report.html.
     pictures
-        Slices shown of each volume, at most: the worst, and others evenly spaced. Of a comparison, the slices that
+        Maximum number of slices shown of each volume: the worst, and others evenly spaced; in a comparison, those that
         changed most, over all volumes.
     by
         Columns of the tables to group the scores by, beside those that are known by their names.
     labels
-        Of two tables, of the same scans by two reconstructions: compare them, under these two names. Scans are matched
-        by the names of their files below the folder that all inputs of a table share; the page shows the mean change
+        Names of two reconstructions: compare two tables of the same scans, one of each. Scans are matched
+        by their paths relative to the folder that all inputs of a table share; the page shows the mean change
         with its interval, and the slices that changed most.
     force
         Replace a page that exists.

@@ -135,7 +135,7 @@ def _table(names: list[str], targets: list[Path], header: bool) -> Table:
 def restore_file(jpeg: JPEGFile, model: Network) -> UInt8[np.ndarray, "h w ch"]:
     """Restored pixels, from the coefficients if the file has them.
 
-    Of three quantisation tables, networks are told those of luma and Cb.
+    If there are three quantisation tables, networks get those of luma and Cb.
 
     Raises
     ------

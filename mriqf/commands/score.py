@@ -67,12 +67,12 @@ def score(
     ----------
     inputs
         Files in fastMRI HDF5, ISMRMRD, NIfTI, DICOM, BART, NumPy, PNG, JPEG, TIFF or WebP, and folders of them, which
-        are searched with all that is below. DICOM files of one series in one folder are one volume. What is no image
-        is named at the end.
+        are searched recursively. DICOM files of one series in one folder are one volume. Files that are no images
+        are named at the end.
     weights
         Name or path of trained weights: qf-mri for MR images, qf-rgb for photographs, qf-gray for JPEG qualities.
     pool
-        How the map becomes a number: rms (of errors), foreground, mean, center, or minkowski:p; auto: the weights' own.
+        Pooling of the map: rms (of errors), foreground, mean, center, or minkowski:p; auto: the weights' own.
     calibration
         File by `mriqf calibrate`, or none; auto: that beside the weights, if there is one.
     limit

@@ -38,7 +38,7 @@ class Volume:
     grid
         Lengths of the slice axes, the first one fastest: ``(s,)`` or ``(z, t)``.
     rows_up
-        Whether row 0 is at the bottom of the picture as radiologists look at it (NIfTI), rather than at its top.
+        True if row 0 is at the bottom of the picture in radiological orientation (NIfTI), rather than at its top.
     read_complex
         Slice by index, complex64 ``(h, w)``; None where the file has magnitudes, or real numbers, alone.
     """
@@ -115,7 +115,7 @@ def stack(
 ) -> Volume:
     """Volume whose slices come from ``load(i)``, of shape ``(h, w)`` or ``(3, h, w)``, checked, as float32.
 
-    Complex values, if they are stored beside magnitudes, come from ``load_complex(i)``. Where the source is a path, its
+    Complex values, if they are stored beside magnitudes, come from ``load_complex(i)``. If the source is a path, its
     size on disk bounds what it may claim.
     """
     shape, grid = (int(shape[0]), int(shape[1])), tuple(map(int, grid))

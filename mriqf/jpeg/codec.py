@@ -132,7 +132,7 @@ def compress_differentiable(
         becomes ⌊x⌉ + (x − ⌊x⌉)³, as Shin and Song propose, and nothing else is rounded, so that the gradient is that of
         what is computed; the result is a little off what a decoder gives.
     upsampling
-        How the decoder brings chroma to full resolution: "fancy" is the triangular filter that decoders use unless told
+        Upsampling of chroma in the decoder: "fancy" is the triangular filter that decoders use unless told
         otherwise, "nearest" repeats each sample.
 
     Returns

@@ -162,8 +162,8 @@ class QGAC(nn.Module):
         Parameters
         ----------
         coefficients
-            Of luma, and for colour of Cb and Cr with half as many blocks (rounded up) each way: the file's integers
-            times its quantisation steps.
+            Coefficients of luma, and for colour of Cb and Cr with half as many blocks (rounded up) each way: integers
+            of the file times its quantisation steps.
         tables
             Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma.
         size
