@@ -1,4 +1,4 @@
-"""The page that scores in the browser, for the guide to host, and the words that lead to it: python docs/browser.py.
+"""Write the page that scores in the browser, and the text of the guide that links to it: python docs/browser.py.
 
 Its runtime is the npm package that MRIQF_WEB_RUNTIME names, or what npm brings. Without either the guide is built all
 the same, and says how to write the page.

@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages: make docs."""
+"""Configuration of Sphinx: make docs."""
 
 import importlib
 import sys
@@ -38,14 +38,14 @@ html_copy_source = False
 
 
 def missing(*modules: str) -> list[str]:
-    """Those that cannot be imported here."""
-    found = []
+    """Modules that cannot be imported."""
+    names = []
     for name in modules:
         try:
             importlib.import_module(name)
-        except Exception:  # a package may be there, and broken
-            found.append(name)
-    return found
+        except Exception:  # an installed package may be broken
+            names.append(name)
+    return names
 
 
 autodoc_mock_imports = missing("torchmetrics")

@@ -1,4 +1,4 @@
-"""Pictures of where the score is wrong, for docs/meaning.md: python docs/failures.py [FOLDER]
+"""Make pictures of failures of the score, for docs/meaning.md: python docs/failures.py [FOLDER]
 
 The images are the sagittal head that matplotlib ships, damaged in ways that are known; the weights are those that come
 with the package. Writes one picture a case and failures.md, which shows them with the scores as they came out.
@@ -24,20 +24,20 @@ Image = Float32[np.ndarray, "h w"]
 
 @dataclass(frozen=True)
 class Case:
-    """Two images of one thing, of which the second is worse, and what the scores make of it."""
+    """Pair of images of one object, the second one worse, whose scores fail to show it."""
 
     name: str
     title: str
     text: str
-    truth: Image
+    target: Image
     image: Image
     weights: str = "qf-mri"
     error: bool = True
-    """Whether the difference of the images is an error: an NRMSE is told."""
+    """True if the difference between the images is an error, whose NRMSE is shown."""
 
 
 def cases() -> Iterator[Case]:
-    """All failures, the plainest first."""
+    """All failures, the most obvious first."""
     head = embedded_slice().numpy()
     y, x = np.mgrid[-1 : 1 : head.shape[0] * 1j, -1 : 1 : head.shape[1] * 1j]
     yield Case(
@@ -123,33 +123,33 @@ def _noisy(image: Image, share: float) -> Image:
     return np.hypot(image + noise[0], noise[1]).astype(np.float32)
 
 
-def expected(found: SliceScore) -> str:
-    """What a slice's calibration says."""
-    told = found.expected
-    if told is None:
+def expected(slice_score: SliceScore) -> str:
+    """Expected error of a slice in words."""
+    estimate = slice_score.expected
+    if estimate is None:
         return "no calibration"
-    if told.nrmse is None:
-        return f"unknown: {told.reason.partition(' (')[0]}"
-    return f"expects {told.nrmse:.2f} [{told.nrmse_low:.2f}, {told.nrmse_high:.2f}]"
+    if estimate.nrmse is None:
+        return f"unknown: {estimate.reason.partition(' (')[0]}"
+    return f"expects {estimate.nrmse:.2f} [{estimate.nrmse_low:.2f}, {estimate.nrmse_high:.2f}]"
 
 
 def nrmse(case: Case, inside: np.ndarray) -> float:
-    """Error of the image in the truth's foreground, after the best scaling."""
-    image, truth, mask = (torch.from_numpy(a)[None, None] for a in (case.image, case.truth, inside))
-    return metrics.nrmse(metrics.match_scale(image, truth, mask), truth, mask).item()
+    """Error of the image in the foreground of the target, after the best scaling."""
+    image, target, mask = (torch.from_numpy(a)[None, None] for a in (case.image, case.target, inside))
+    return metrics.nrmse(metrics.match_scale(image, target, mask), target, mask).item()
 
 
 def draw(case: Case, folder: Path) -> str:
-    """Write a picture; give the text that goes with it."""
+    """Write the picture of a case; returns its text in markdown."""
     from matplotlib.figure import Figure
 
-    first, second = (mriqf.score(image, case.weights).slices[0] for image in (case.truth, case.image))
+    first, second = (mriqf.score(image, case.weights).slices[0] for image in (case.target, case.image))
     figure = Figure(figsize=(8.4, 3.1), layout="constrained")
     axes = figure.subplots(1, 3)
     error = f", NRMSE {nrmse(case, first.foreground):.2f}" if case.error else ""
-    for axis, found, more in ((axes[0], first, ""), (axes[1], second, error)):
-        axis.imshow(found.image[0], cmap="gray", vmin=0, vmax=1)
-        axis.set_title(f"score {found.value:.1f}{more}\n{expected(found)}", fontsize=9)
+    for axis, slice_score, more in ((axes[0], first, ""), (axes[1], second, error)):
+        axis.imshow(slice_score.image[0], cmap="gray", vmin=0, vmax=1)
+        axis.set_title(f"score {slice_score.value:.1f}{more}\n{expected(slice_score)}", fontsize=9)
     inside = np.where(second.foreground, second.map, np.nan)
     shown = axes[2].imshow(inside, cmap="viridis", vmin=0, vmax=100)
     axes[2].set_title("quality map of the second", fontsize=9)
@@ -162,7 +162,7 @@ def draw(case: Case, folder: Path) -> str:
 
 
 def main() -> None:
-    """Write all pictures and the page's text."""
+    """Write all pictures and the text of the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent / "generated" / "failures")
     folder = parser.parse_args().folder

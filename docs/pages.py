@@ -1,4 +1,4 @@
-"""Pages that are made of other files of the repository: model cards, manifests, changes, pictures of the notebooks.
+"""Generate pages of the guide from model cards, manifests, the change log and the notebooks' pictures.
 
 python docs/pages.py [FOLDER]
 """
@@ -21,7 +21,7 @@ COPIED = {
 }
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PLACES = {path: GENERATED / name for path, name in COPIED.items()} | dict.fromkeys(NOTEBOOKS, GENERATED / "gallery.md")
-"""Files of the repository, and the pages of the guide that show them."""
+"""Files of the repository to the pages of the guide that show them."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The picture of the README, docs/demo.png: python docs/picture.py [FILE]
+"""Make the picture of the README, docs/demo.png: python docs/picture.py [FILE]
 
 Runs `mriqf demo` and stores its figure smaller and in 256 colours.
 """
@@ -15,7 +15,7 @@ WIDTH, COLOURS = 1200, 256
 
 
 def main() -> None:
-    """Run the demo, reduce its figure."""
+    """Run the demo and reduce its figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, default=Path(__file__).with_name("demo.png"))
     file = parser.parse_args().file

@@ -22,7 +22,7 @@ from mriqf.io.bounds import WHOLE, check_regular
 FOLDERS = tuple(Path(__file__).parents[1] / package / "pretrained" for package in ("mriqf", "recon"))
 FORMAT = "mriqf-1"
 MOST = 4096  # no number of a configuration is larger
-NETWORKS = {  # what a card may name: module, network and configuration, imported when asked for
+NETWORKS = {  # name in a card to module, network and configuration, imported on use
     "qf": ("mriqf.predictors.qf", "QFPredictor", "QFConfig"),
     "error": ("mriqf.predictors.error", "ErrorPredictor", "ErrorConfig"),
     "nrmse": ("mriqf.predictors.nrmse", "NRMSEPredictor", "NRMSEConfig"),
@@ -38,17 +38,17 @@ NETWORKS = {  # what a card may name: module, network and configuration, importe
 
 
 def names() -> tuple[str, ...]:
-    """Names of the weights that come with the package."""
+    """Names of the shipped weights."""
     return tuple(sorted(p.stem for folder in FOLDERS for p in folder.glob("*.safetensors")))
 
 
 def find(name: str | Path) -> Path:
-    """File of shipped weights by name, or of any weights by path.
+    """Find the file of shipped weights by name, or of any weights by path.
 
     Raises
     ------
     ValueError
-        If there is no such name or file; says what there is.
+        If there is no such name or file; the message suggests names.
     """
     for path in (*(folder / f"{name}.safetensors" for folder in FOLDERS), Path(name)):
         if path.suffix == ".safetensors" and path.is_file():
@@ -64,7 +64,7 @@ def find(name: str | Path) -> Path:
 
 
 def load(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Any:
-    """A trained network of whatever kind the weights are, frozen and in evaluation mode: `QFPredictor`, `MoDL`, …
+    """Load a trained network (`QFPredictor`, `MoDL`, …), frozen and in evaluation mode.
 
     Parameters
     ----------
@@ -82,25 +82,25 @@ def load(name: str | Path = "qf-mri", device: str | torch.device = "cpu") -> Any
     tensors, card = read(path)
     try:
         module, network, config = NETWORKS[card.get("network", "qf")]
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}  # JSON has no tuples
         if not all(0 <= number <= MOST for number in _numbers(options)):
             raise ValueError("numbers of the configuration out of range")
-        make, options = getattr(found, network), getattr(found, config)(**options)
+        make, options = getattr(imported, network), getattr(imported, config)(**options)
         with warnings.catch_warnings(), _Budget(sum(tensor.numel() for tensor in tensors.values())):
-            warnings.simplefilter("ignore")  # of layers without weights
+            warnings.simplefilter("ignore")  # warnings about layers without weights
             model = make(options)
         model.load_state_dict(tensors)
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise ValueError("NaN or infinite weights")
-    except Exception:  # a card may say anything, to which torch raises errors of every kind
+    except Exception:  # torch raises errors of every kind for a damaged card
         raise ValueError(f"{path} holds no network of this version: train it again, or update mriqf") from None
     model.name = str(name)
     return model.eval().requires_grad_(False).to(device)
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and card (configuration, provenance, metrics) of a weights file or checkpoint.
+    """Read tensors and card (configuration, provenance, metrics) of a weights file or checkpoint.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def write(path: str | Path, tensors: dict[str, Tensor], card: dict[str, Any], *, force: bool = False) -> None:
-    """Write tensors and card as one file, which appears whole or not at all.
+    """Write tensors and card into one file, atomically.
 
     Raises
     ------
@@ -138,14 +138,14 @@ def write(path: str | Path, tensors: dict[str, Tensor], card: dict[str, Any], *,
 
 
 def average(files: Sequence[str | Path], shares: Sequence[float]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weighted mean of the weights of one network, and the card of the last file with what was averaged.
+    """Weighted mean of the weights of one network, and the card of the last file with the averaged files.
 
-    The mean of trainings that began with the same weights often generalises better than each.
+    The mean over trainings that began with the same weights often generalises better than each of them.
 
     Parameters
     ----------
     files
-        Names or files of weights, or checkpoints of trainings, of which the averaged weights are taken; the last is no
+        Names or files of weights, or checkpoints of trainings, whose averaged weights are used; the last must not be a
         checkpoint.
     shares
         Share of each file; they sum to one.
@@ -153,7 +153,7 @@ def average(files: Sequence[str | Path], shares: Sequence[float]) -> tuple[dict[
     Raises
     ------
     ValueError
-        If the files hold different networks, the shares are others than the files, or the last file is a checkpoint.
+        If the files hold different networks, the shares do not fit the files, or the last file is a checkpoint.
 
     References
     ----------
@@ -180,7 +180,7 @@ def average(files: Sequence[str | Path], shares: Sequence[float]) -> tuple[dict[
 
 
 def read_checkpoint(path: Path, recipe: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and card of a training that was cut off; the card has its `step`.
+    """Read tensors and card of an interrupted training; the card has its `step`.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give an optimiser the state that it has in a checkpoint; other tensors are left aside."""
+    """Load the state of an optimiser from the tensors of a checkpoint; other tensors are ignored."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimiser."):
@@ -212,7 +212,7 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor])
 
 
 def tensors_hash(path: str | Path) -> str:
-    """SHA-256 of the weights in a file: files of the same weights may differ in the order of what is written beside."""
+    """SHA-256 of the weights in a file, independent of the order of tensors and of the card."""
     digest = hashlib.sha256()
     for name, tensor in sorted(read(path)[0].items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
@@ -220,23 +220,23 @@ def tensors_hash(path: str | Path) -> str:
 
 
 class _Budget(TorchFunctionMode):
-    """Stop a network from being made once it has far more weights than its file, before memory is filled with them."""
+    """Abort the construction of a network with far more weights than its file, before it fills memory."""
 
     def __init__(self, weights: int):
         super().__init__()
         self._left = 2 * weights + 2**22
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         if func in (torch.empty, torch.zeros, torch.ones):
-            self._left -= max(found.numel(), 2**10)  # a layer takes time, however small
+            self._left -= max(result.numel(), 2**10)  # even a small layer takes time
             if self._left < 0:
                 raise ValueError("a larger network than that of the file")
-        return found
+        return result
 
 
 def _numbers(options: Any) -> Iterator[int | float]:
-    """All numbers of a configuration, however deep."""
+    """All numbers of a nested configuration."""
     for value in options.values() if isinstance(options, dict) else options:
         if isinstance(value, dict | list | tuple):
             yield from _numbers(value)

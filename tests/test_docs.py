@@ -54,14 +54,14 @@ def test_docstring_examples_run(module, test):
 
 
 def test_central_functions_have_examples():
-    names = {test.name for _, test in (found.values for found in DOCSTRINGS)}
+    names = {test.name for _, test in (parameters.values for parameters in DOCSTRINGS)}
     assert names >= {"score", "read", "compress", "draw", "effective_acceleration", "QFLoss"}
 
 
 def blocks(path, language):
     """Code blocks of a page in one language, without those marked as fragments."""
-    found = BLOCK.findall(path.read_text(encoding="utf-8"))
-    return [code for tag, fragment, code in found if tag == language and not fragment]
+    matches = BLOCK.findall(path.read_text(encoding="utf-8"))
+    return [code for tag, fragment, code in matches if tag == language and not fragment]
 
 
 @pytest.fixture

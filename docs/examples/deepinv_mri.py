@@ -1,4 +1,4 @@
-"""Where deepinv's demo of prospective MRI ends: reconstructions without ground truth, to be compared.
+"""Continuation of deepinv's demo of prospective MRI: score reconstructions without ground truth.
 
     python docs/examples/deepinv_mri.py [PICTURE.png]
 
@@ -52,9 +52,11 @@ scorer = mriqf.Scorer()  # loads the network once
 figure, axes = pyplot.subplots(2, len(images), figsize=(3 * len(images), 6), layout="constrained")
 for (name, x), (above, below) in zip(images.items(), axes.T, strict=True):
     result = mriqf.score(x.norm(dim=1), scorer).slices[0]  # (1, h, w), magnitude
-    found = result.expected
+    estimate = result.expected
     expected = (
-        f"{found.nrmse:.0%} [{found.nrmse_low:.0%} to {found.nrmse_high:.0%}]" if found.in_domain else found.reason
+        f"{estimate.nrmse:.0%} [{estimate.nrmse_low:.0%} to {estimate.nrmse_high:.0%}]"
+        if estimate.in_domain
+        else estimate.reason
     )
     numbers = "  ".join(f"{key} {measure(x).item():.1f}" for key, measure in measures.items())
     print(f"{name:16}  {numbers}  NRMSE {expected}  (true {error(x):.0%})")

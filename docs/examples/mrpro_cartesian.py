@@ -1,4 +1,4 @@
-"""Where mrpro's tutorial on Cartesian reconstruction ends: an undersampled scan, reconstructed by iterative SENSE.
+"""Continuation of mrpro's tutorial on Cartesian reconstruction: score an undersampled scan after iterative SENSE.
 
     python docs/examples/mrpro_cartesian.py [PICTURE.png]
 
@@ -61,9 +61,11 @@ figure, axes = pyplot.subplots(2, len(images), figsize=(3 * len(images), 6), lay
 for (name, idata), (above, below) in zip(images.items(), axes.T, strict=True):
     magnitude = idata.rss()  # (other, z, y, x)
     result = mriqf.score(magnitude[0], scorer).slices[0]
-    found = result.expected
+    estimate = result.expected
     expected = (
-        f"{found.nrmse:.0%} [{found.nrmse_low:.0%} to {found.nrmse_high:.0%}]" if found.in_domain else found.reason
+        f"{estimate.nrmse:.0%} [{estimate.nrmse_low:.0%} to {estimate.nrmse_high:.0%}]"
+        if estimate.in_domain
+        else estimate.reason
     )
     print(f"{name:16}  score {result.value:.1f}  NRMSE {expected}  (true {error(magnitude):.0%})")
     above.imshow(result.image[0], cmap="gray")

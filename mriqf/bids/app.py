@@ -68,7 +68,6 @@ def score_dataset(
     0, or 1 if a scan has no score.
     """
     from mriqf.bids.derivatives import prepare
-    from mriqf.bids.group import summarise
     from mriqf.bids.participant import score_scans
     from mriqf.bids.tree import STRUCTURAL, SUFFIXES, find_scans, read_description
     from mriqf.commands.options import choose_device, say
@@ -84,12 +83,7 @@ def score_dataset(
     if analysis_level == "group":
         read_description(bids_dir)
         prepare(bids_dir, output_dir)
-        count, unscored, damaged = summarise(bids_dir, output_dir)
-        for source, reason in damaged.items():
-            say(f"warning: {source}: {reason}")
-        for source, reason in unscored.items():
-            say(f"not scored: {source}: {reason}")
-        show(f"{output_dir}\t{count + len(unscored)}\t{count}\t{len(unscored)}")
+        _summarise(bids_dir, output_dir)
         return 0
     choose_device(device)
     skipped: dict[str, str] = {}
@@ -117,6 +111,20 @@ def score_dataset(
     done = outcome.kept + outcome.scored
     show(f"{output_dir}\t{outcome.total}\t{done}\t{len(outcome.failed)}")
     return 1 if outcome.failed else 0
+
+
+def _summarise(bids_dir: Path, output_dir: Path) -> None:
+    """Write the table and the page of a dataset, and print their numbers of scans."""
+    from mriqf.bids.group import summarise
+    from mriqf.commands.options import say
+    from mriqf.commands.table import show
+
+    count, unscored, damaged = summarise(bids_dir, output_dir)
+    for source, reason in damaged.items():
+        say(f"warning: {source}: {reason}")
+    for source, reason in unscored.items():
+        say(f"not scored: {source}: {reason}")
+    show(f"{output_dir}\t{count + len(unscored)}\t{count}\t{len(unscored)}")
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

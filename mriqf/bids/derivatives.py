@@ -20,15 +20,15 @@ ORDER = (
     "echo", "flip", "inv", "mt", "part", "proc", "hemi", "space", "split", "recording", "chunk", "seg", "res", "den",
     "label", "desc",
 )  # fmt: skip
-"""Of the entities of a name, as the specification has it."""
+"""Order of the entities in a name, by the specification."""
 PLACES = ("input", "slice", "time", "map")
-"""Columns of a row that say where things are, and are other ones in each copy of a dataset."""
+"""Columns of a row that hold paths and positions, which differ between copies of a dataset."""
 ABOUT = ("bids_name", "slices", "bids_meta", "provenance")
-"""Keys of a record that are no columns."""
+"""Keys of a record that are not columns."""
 RECORD = "_quality.json"
 WORK = ".work"
 IGNORE = f"*_desc-quality_map.*\n*{RECORD}\n*.html\n*.tsv\n/group_quality.json\n{WORK}/\n"
-"""What the specification has no names for."""
+"""Files outside the specification, for ``.bidsignore``."""
 README = """Quality of the scans of a BIDS dataset, estimated by mriqf from the images alone.
 
 *_desc-quality_map.nii.gz   quality of each pixel, in the space of the scan
@@ -41,13 +41,13 @@ group_not_scored.tsv        scans without a score, and why
 
 
 def derived(scan: Scan, suffix: str, ending: str, desc: str = "") -> Path:
-    """Path of what is derived from a scan, relative to the dataset of derivatives.
+    """Path of a derivative of a scan, relative to the dataset of derivatives.
 
     The scan's suffix becomes the entity ``mod``, so that what belongs to a T1w and to a T2w do not share a name.
     """
     entities = dict(scan.entities) | {"mod": scan.suffix}
     if desc:
-        before = entities.get("desc", "")  # a derivative itself
+        before = entities.get("desc", "")  # the scan is a derivative itself
         entities["desc"] = before + desc.capitalize() if before else desc
     keys = sorted(entities, key=lambda key: ORDER.index(key) if key in ORDER else len(ORDER) - 1.5)
     name = "_".join([*(f"{key}-{entities[key]}" for key in keys), suffix]) + ending
@@ -55,7 +55,7 @@ def derived(scan: Scan, suffix: str, ending: str, desc: str = "") -> Path:
 
 
 def prepare(root: Path, out: Path) -> None:
-    """Make the dataset of derivatives, unless it is there.
+    """Create the dataset of derivatives, unless it exists.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def prepare(root: Path, out: Path) -> None:
 
 
 def scores(whole: Mapping[str, Any], slices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Content of the record of a scan that was scored: columns of its row, and of each slice those that differ."""
+    """Content of the record of a scored scan: columns of its row, and for each slice the columns that differ."""
     numbers = {key: value for key, value in whole.items() if key not in PLACES}
     differ = [
         {k: v for k, v in row.items() if k in ("slice", "time") or (k in numbers and v != numbers[k])} for row in slices
@@ -96,7 +96,7 @@ def scores(whole: Mapping[str, Any], slices: Sequence[Mapping[str, Any]]) -> dic
 
 
 def write_record(path: Path, scan: Scan, provenance: Mapping[str, str], content: Mapping[str, Any]) -> None:
-    """Write what was found of a scan: `scores`, or why it has none as ``not_scored``."""
+    """Write the record of a scan: `scores`, or the reason why it has none as ``not_scored``."""
     meta = {"source": scan.relative, "map": derived(scan, "map", ".nii.gz", "quality").name}
     meta |= {"datatype": scan.datatype, **scan.entities, "suffix": scan.suffix}
     about = {"bids_meta": meta, "provenance": {"software": "mriqf", **provenance}}
@@ -104,19 +104,19 @@ def write_record(path: Path, scan: Scan, provenance: Mapping[str, str], content:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Record of a scan.
+    """Read the record of a scan.
 
     Raises
     ------
     ReadError
-        If it is none.
+        If the file is not a record.
     """
-    found: Any = None
+    record: Any = None
     with suppress(ValueError, RecursionError):
-        found = json.loads(read_text(path))
-    if not _is_record(found):
+        record = json.loads(read_text(path))
+    if not _is_record(record):
         raise ReadError(f"{path}: is no record of a scan by mriqf: remove it, and score the scan again")
-    return found
+    return record
 
 
 def records(out: Path, subject: str = "sub-*") -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -128,36 +128,36 @@ def records(out: Path, subject: str = "sub-*") -> Iterator[tuple[Path, dict[str,
 
 
 def rows(record: Mapping[str, Any], root: Path, folder: Path) -> list[dict[str, Any]]:
-    """Rows of the slices of a record in a folder, as a table of scores has them, with the files where they are now."""
+    """Rows of the slices of a record, with the columns of a table of scores and the present paths of the files."""
     numbers = {key: value for key, value in record.items() if key not in ABOUT}
     meta = record["bids_meta"]
     places = {"input": str(root / meta["source"]), "map": str(folder / meta["map"])}
-    return [{**numbers, **places, "time": None, **found} for found in record["slices"]]
+    return [{**numbers, **places, "time": None, **row} for row in record["slices"]]
 
 
 def digest(*things: Any) -> str:
-    """Of what a result depends on."""
+    """Hash of the settings and files that a result depends on."""
     return hashlib.sha256(json.dumps(things, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON, with null for NaN, whole or not at all."""
+    """Write JSON atomically, with null for NaN."""
     write_text(path, json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text, whole or not at all, in place of an older one."""
+    """Write a text atomically, replacing an older file."""
     with atomic_path(path, force=True) as temporary:
         temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
-def _is_record(found: Any) -> bool:
+def _is_record(content: Any) -> bool:
     try:
-        texts = found["bids_name"], found["bids_meta"]["source"], found["bids_meta"]["map"]
-        sound = "not_scored" in found or all(isinstance(row, dict) for row in found["slices"])
+        texts = content["bids_name"], content["bids_meta"]["source"], content["bids_meta"]["map"]
+        sound = "not_scored" in content or all(isinstance(row, dict) for row in content["slices"])
     except (KeyError, TypeError):
         return False
-    return sound and isinstance(found["provenance"], dict) and all(isinstance(text, str) for text in texts)
+    return sound and isinstance(content["provenance"], dict) and all(isinstance(text, str) for text in texts)
 
 
 def _plain(value: Any) -> Any:

@@ -12,8 +12,8 @@ from mriqf.bids.origin import Origins
 from mriqf.bids.pages import make_page
 from mriqf.html.trends import GROUPS, TIMES
 
-PICTURED = 500  # scans: a page of more has no pictures, which are on those of the participants
-MEANINGS = {  # of columns whose names do not say all
+PICTURED = 500  # scans: pages of more have no pictures, which the participants' pages show
+MEANINGS = {  # descriptions of columns
     "bids_name": "Name of the scan without ending, as in the tables of MRIQC",
     "score": "Mean over the slices, weighted by their foreground; higher is better",
     "unit": "Unit of the score and of the map",
@@ -38,29 +38,29 @@ def summarise(root: Path, out: Path) -> tuple[int, dict[str, str], dict[str, str
     int
         Number of scans in the table.
     dict
-        Names of those without a score, and why.
+        Scans without a score, and the reason.
     dict
-        Sidecars and tables of the dataset that cannot be read, and why.
+        Sidecars and tables of the dataset that cannot be read, and the reason.
 
     Raises
     ------
     ReadError
         If a record is damaged, or the scores are of several weights or pools.
     """
-    found = list(records(out))
-    scored = [record for _, record in found if "not_scored" not in record]
-    unscored = {record["bids_meta"]["source"]: record["not_scored"] for _, record in found if "not_scored" in record}
+    recorded = list(records(out))
+    scored = [record for _, record in recorded if "not_scored" not in record]
+    unscored = {record["bids_meta"]["source"]: record["not_scored"] for _, record in recorded if "not_scored" in record}
     columns = list(dict.fromkeys(key for record in scored for key in record if key not in ABOUT))
     origin = Origins(root)
-    origins = {record["bids_meta"]["source"]: origin.of(record["bids_meta"]) for record in scored}
-    told = [key for key in (*TIMES, *GROUPS) if any(key in one for one in origins.values())]
-    header = ["bids_name", *columns, "n_slices", *told]
+    origins = {record["bids_meta"]["source"]: origin.columns(record["bids_meta"]) for record in scored}
+    origin_columns = [key for key in (*TIMES, *GROUPS) if any(key in one for one in origins.values())]
+    header = ["bids_name", *columns, "n_slices", *origin_columns]
     table = []
     for record in scored:
         numbers = (record.get(key) for key in columns)
-        own = origins[record["bids_meta"]["source"]]
-        table.append([record["bids_name"], *numbers, len(record["slices"]), *(own.get(key) for key in told)])
-    text = make_page(root, out, found, 1 if len(scored) <= PICTURED else 0, [out / "group_quality.tsv"], origins)
+        fields = origins[record["bids_meta"]["source"]]
+        table.append([record["bids_name"], *numbers, len(record["slices"]), *map(fields.get, origin_columns)])
+    text = make_page(root, out, recorded, 1 if len(scored) <= PICTURED else 0, [out / "group_quality.tsv"], origins)
     write_text(out / "group_quality.tsv", tsv(header, sorted(table, key=lambda row: row[0])))
     write_json(out / "group_quality.json", {key: {"Description": MEANINGS[key]} for key in header if key in MEANINGS})
     write_text(out / "group_not_scored.tsv", tsv(("source", "reason"), unscored.items()))
@@ -70,7 +70,7 @@ def summarise(root: Path, out: Path) -> tuple[int, dict[str, str], dict[str, str
 
 
 def tsv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Table in BIDS's form: fields between tabs, ``n/a`` where there is no value."""
+    """Table in the format of BIDS: tab-separated, ``n/a`` for missing values."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, escapechar="\\")
     writer.writerow(header)

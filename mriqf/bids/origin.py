@@ -1,4 +1,4 @@
-"""When and where scans were made: what the sidecars and tables of a BIDS dataset say of it."""
+"""When and where scans were acquired, from the sidecars and tables of a BIDS dataset."""
 
 import csv
 import io
@@ -20,21 +20,21 @@ SIDECAR = {
     "InstitutionName": "site",
     "AcquisitionDateTime": "acq_time",
 }
-"""Fields of a sidecar, and the columns that they become: those of `mriqf dicom`."""
+"""Fields of a sidecar to the columns of `mriqf dicom` that hold them."""
 
 
 class Origins:
-    """What a dataset says of its scans.
+    """Acquisition dates and sites of the scans of a dataset.
 
     Parameters
     ----------
     root
-        The dataset.
+        Root of the dataset.
 
     Attributes
     ----------
     damaged
-        Files that say nothing because they cannot be read, and why. No score hangs on them.
+        Files that cannot be read, and the reason. No score depends on them.
     """
 
     def __init__(self, root: Path):
@@ -42,8 +42,8 @@ class Origins:
         self._root = root
         self._known: dict[tuple[Path, str], Any] = {}
 
-    def of(self, meta: Mapping[str, Any]) -> dict[str, str]:
-        """Columns of one scan, of which a record has the ``bids_meta``.
+    def columns(self, meta: Mapping[str, Any]) -> dict[str, str]:
+        """Columns of one scan, given the ``bids_meta`` of its record.
 
         Sidecars of the folders above hold for all scans whose names have their entities, the nearest most (inheritance
         principle). ``participants.tsv`` and ``scans.tsv`` come next; the session is that of the name.
@@ -51,30 +51,30 @@ class Origins:
         source = PurePosixPath(str(meta["source"]))
         parts = set(strip_ending(source.name).split("_"))
         folders = [self._root / folder for folder in reversed(source.parents)]
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for folder in folders:
             for path, needed in self._once(folder, "sidecars", _sidecars):
                 if needed <= parts:
                     sidecar = self._once(path, "", lambda path: self._read(path, _json))
-                    found |= {column: sidecar[key] for key, column in SIDECAR.items() if key in sidecar}
-        told = dict(self._rows(self._root / "participants.tsv", "participant_id").get(f"sub-{meta.get('sub')}", {}))
+                    values |= {column: sidecar[key] for key, column in SIDECAR.items() if key in sidecar}
+        fields = dict(self._rows(self._root / "participants.tsv", "participant_id").get(f"sub-{meta.get('sub')}", {}))
         for folder in folders[1:]:
             for path in self._once(folder, "scans", lambda folder: sorted(folder.glob("*_scans.tsv"))):
                 below = source.relative_to(folder.relative_to(self._root).as_posix()).as_posix()
-                told |= self._rows(path, "filename").get(below, {})
-        found |= {key: value for key, value in told.items() if key in (*TIMES, *GROUPS)}
+                fields |= self._rows(path, "filename").get(below, {})
+        values |= {key: value for key, value in fields.items() if key in (*TIMES, *GROUPS)}
         if "ses" in meta:
-            found.setdefault("session", meta["ses"])
-        return about(found)
+            values.setdefault("session", meta["ses"])
+        return about(values)
 
-    def _once(self, path: Path, what: str, find: Callable[[Path], Any]) -> Any:
-        """What is found at a path, looked for once."""
-        if (path, what) not in self._known:
-            self._known[path, what] = find(path)
-        return self._known[path, what]
+    def _once(self, path: Path, kind: str, read: Callable[[Path], Any]) -> Any:
+        """Result of `read` for a path, cached by path and kind."""
+        if (path, kind) not in self._known:
+            self._known[path, kind] = read(path)
+        return self._known[path, kind]
 
     def _rows(self, path: Path, key: str) -> dict[str, dict[str, str]]:
-        """Rows of a table by one of its columns; none where there is no table."""
+        """Rows of a table by the value of a column; empty if there is no table."""
         return self._once(path, key, lambda path: self._read(path, partial(_tsv, key)) if path.is_file() else {})
 
     def _read(self, path: Path, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
@@ -86,16 +86,16 @@ class Origins:
 
 
 def _sidecars(folder: Path) -> list[tuple[Path, set[str]]]:
-    """Sidecars in a folder, those of fewest entities first, and parts of names of the scans that they hold for."""
-    found = [(path, set(path.stem.split("_"))) for path in folder.glob("*.json")]
-    return sorted(found, key=lambda one: (len(one[1]), one[0]))
+    """Sidecars in a folder with the parts of their names, fewest first; a scan's name must contain all parts."""
+    sidecars = [(path, set(path.stem.split("_"))) for path in folder.glob("*.json")]
+    return sorted(sidecars, key=lambda one: (len(one[1]), one[0]))
 
 
 def _json(text: str) -> dict[str, Any]:
-    found = json.loads(text)
-    if not isinstance(found, dict):
+    content = json.loads(text)
+    if not isinstance(content, dict):
         raise ValueError("it is no JSON object")
-    return found
+    return content
 
 
 def _tsv(key: str, text: str) -> dict[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Pages of scans under their maps: the report of `mriqf report`, with the names that scans have in BIDS."""
+"""Pages of scans and their quality maps: the report of `mriqf report` with the BIDS names of scans."""
 
 import json
 import tempfile
@@ -15,39 +15,39 @@ from mriqf.io.bounds import named
 def make_page(
     root: Path,
     out: Path,
-    found: Iterable[tuple[Path, Mapping[str, Any]]],
+    recorded: Iterable[tuple[Path, Mapping[str, Any]]],
     pictures: int,
     tables: Sequence[Path] = (),
     origins: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str | None:
-    """Page of scans in HTML; None where none of them was scored.
+    """HTML page of scans; None if none of them was scored.
 
     Parameters
     ----------
     root, out
-        The dataset, and that of its derivatives, where the page will be.
-    found
-        Folders and records: `mriqf.bids.derivatives.records`.
+        Roots of the dataset and of its derivatives, where the page will be.
+    recorded
+        Folder and record of each scan: `mriqf.bids.derivatives.records`.
     pictures
-        Slices shown of each scan.
+        Number of slices to show of each scan.
     tables
-        Linked.
+        Tables to link.
     origins
         When and where scans were made, by their path below the dataset: the page shows scores by these columns.
     """
     table: list[dict[str, Any]] = []
     unscored: dict[str, str] = {}
     names: dict[str, str] = {}
-    for folder, record in found:
+    for folder, record in recorded:
         if "not_scored" in record:
             unscored[record["bids_name"]] = record["not_scored"]
         else:
-            told = (origins or {}).get(record["bids_meta"]["source"], {})
-            table += [{**row, **told} for row in rows(record, root, folder)]
+            fields = (origins or {}).get(record["bids_meta"]["source"], {})
+            table += [{**row, **fields} for row in rows(record, root, folder)]
             names[table[-1]["input"]] = record["bids_name"]
     if not table:
         return None
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:  # read back as the tables of users are
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:  # read by the reader of users' tables
         json.dump(table, file)
         file.flush()
         volumes = read_tables([Path(file.name)])[0]

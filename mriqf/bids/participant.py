@@ -31,24 +31,24 @@ from mriqf.commands.score_table import volume_row
 from mriqf.io import ReadError
 from mriqf.io.bounds import named
 
-PICTURES = 12  # of a scan on its participant's page
+PICTURES = 12  # per scan on the participant's page
 
 
 @dataclass
 class Outcome:
-    """Count of what became of scans."""
+    """Result of a run: numbers of scans by their state."""
 
     total: int
     kept: int = 0
-    """Scored by an earlier run."""
+    """Number of scans scored by an earlier run."""
     scored: int = 0
     failed: dict[str, str] = field(default_factory=dict)
-    """Relative path of each scan that has no score, and why."""
+    """Relative path of each scan without a score to the reason."""
     interrupted: bool = False
 
 
 def score_scans(root: Path, out: Path, scans: Sequence[Scan], options: Options, *, count: int = 1) -> Outcome:
-    """Score the scans of a dataset that have not been.
+    """Score the scans of a dataset that have no up-to-date record.
 
     A scan is done when its record is there, which is written after its map. It is scored again when the file, the
     weights, the options or the version have changed, and when it failed before.
@@ -56,17 +56,17 @@ def score_scans(root: Path, out: Path, scans: Sequence[Scan], options: Options, 
     Parameters
     ----------
     root, out
-        The dataset, and that of its derivatives.
+        Roots of the dataset and of its derivatives.
     scans
-        Of `find_scans`.
+        Scans of `find_scans`.
     options
-        Of scoring; the folder of maps is set here.
+        Options of scoring; the folder of maps is set here.
     count
-        Processes that score; 1 is this one.
+        Number of processes; 1 scores in this one.
     """
     (out / WORK).mkdir(exist_ok=True)
-    there = for_workers(replace(options, map_dir=str(out / WORK)))
-    settings = digest(there.digest, there.weights, there.pool, there.force_score)
+    worker_options = for_workers(replace(options, map_dir=str(out / WORK)))
+    settings = digest(worker_options.digest, worker_options.weights, worker_options.pool, worker_options.force_score)
     outcome = Outcome(len(scans))
     todo: dict[str, tuple[Scan, dict[str, str]]] = {}
     changed: set[str] = set()
@@ -89,14 +89,14 @@ def score_scans(root: Path, out: Path, scans: Sequence[Scan], options: Options, 
         )
         try:
             check = stack.enter_context(no_interrupt_lost())
-            for path, found in _found(there, todo, count, stack):
+            for path, result in _results(worker_options, todo, count, stack):
                 scan, provenance = todo[path]
                 changed.add(scan.entities["sub"])
-                if isinstance(found, list):
-                    _keep(out, scan, provenance, found)
+                if isinstance(result, list):
+                    _keep(out, scan, provenance, result)
                     outcome.scored += 1
                 else:
-                    reason = found if isinstance(found, str) else KILLED
+                    reason = result if isinstance(result, str) else KILLED
                     _fail(outcome, out, scan, provenance, reason.replace(path, scan.relative))
                 bar.update()
                 check()
@@ -111,11 +111,11 @@ def score_scans(root: Path, out: Path, scans: Sequence[Scan], options: Options, 
     return outcome
 
 
-def _found(there: Options, todo: Iterable[str], count: int, stack: ExitStack) -> Iterator[tuple[str, Any]]:
-    """Rows of each scan, or why there are none."""
+def _results(options: Options, todo: Iterable[str], count: int, stack: ExitStack) -> Iterator[tuple[str, Any]]:
+    """Path of each scan with its rows, or with the reason why there are none."""
     if count == 1:
-        return ((path, score_path(there, path)) for path in todo)
-    return scatter(stack.enter_context(workers(count)), partial(score_path, there), todo)
+        return ((path, score_path(options, path)) for path in todo)
+    return scatter(stack.enter_context(workers(count)), partial(score_path, options), todo)
 
 
 def _done(out: Path, scan: Scan, provenance: dict[str, str]) -> bool:
@@ -123,22 +123,22 @@ def _done(out: Path, scan: Scan, provenance: dict[str, str]) -> bool:
         record = read_record(out / derived(scan, "quality", ".json"))
     except (ValueError, OSError):
         return False
-    told = {key: record["provenance"].get(key) for key in provenance}
-    return told == provenance and "not_scored" not in record and (out / _map(scan)).exists()
+    recorded = {key: record["provenance"].get(key) for key in provenance}
+    return recorded == provenance and "not_scored" not in record and (out / _map(scan)).exists()
 
 
-def _keep(out: Path, scan: Scan, provenance: dict[str, str], found: list[dict[str, Any]]) -> None:
+def _keep(out: Path, scan: Scan, provenance: dict[str, str], rows: list[dict[str, Any]]) -> None:
     path = out / _map(scan)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Path(found[0]["map"]).replace(path)
+    Path(rows[0]["map"]).replace(path)
     write_json(
         path.with_name(path.name.removesuffix(".nii.gz") + ".json"),
         {
-            "Description": f"Quality of each pixel, estimated from the image: {found[0].get('unit') or '0 to 100'}",
+            "Description": f"Quality of each pixel, estimated from the image: {rows[0].get('unit') or '0 to 100'}",
             "Sources": [f"bids:source:{scan.relative}"],
         },
     )
-    write_record(out / derived(scan, "quality", ".json"), scan, provenance, scores(volume_row(found), found))
+    write_record(out / derived(scan, "quality", ".json"), scan, provenance, scores(volume_row(rows), rows))
 
 
 def _fail(outcome: Outcome, out: Path, scan: Scan, provenance: dict[str, str], reason: str) -> None:
@@ -147,12 +147,12 @@ def _fail(outcome: Outcome, out: Path, scan: Scan, provenance: dict[str, str], r
     path = out / derived(scan, "quality", ".json")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_record(path, scan, provenance, {"not_scored": line.removeprefix(f"{scan.relative}: ")})
-    for ending in (".nii.gz", ".json"):  # of an earlier state of the scan
+    for ending in (".nii.gz", ".json"):  # files of an earlier state of the scan
         (out / derived(scan, "map", ending, "quality")).unlink(missing_ok=True)
 
 
 def _pages(root: Path, out: Path, scans: Sequence[Scan], changed: set[str]) -> None:
-    """Pages of participants that have something new, or none yet; each shows all that was scored of a participant."""
+    """Write the pages of participants with new results or without a page, each with all scored scans."""
     subjects = sorted({scan.entities["sub"] for scan in scans})
     wanted = [s for s in subjects if s in changed or not (out / f"sub-{s}.html").exists()]
     for subject in tqdm(wanted, "pages", file=sys.stderr, disable=None, leave=False, unit="page"):

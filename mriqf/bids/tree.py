@@ -57,7 +57,7 @@ def strip_ending(name: str) -> str:
 
 
 def read_description(root: Path) -> dict[str, Any]:
-    """Content of a dataset's ``dataset_description.json``.
+    """Read the ``dataset_description.json`` of a dataset.
 
     Raises
     ------
@@ -70,12 +70,13 @@ def read_description(root: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ReadError(f"{root}: is no BIDS dataset, for it has no {DESCRIPTION}: name the root of one")
     try:
-        found = json.loads(read_text(path))
+        description = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ReadError(f"{path}: is no JSON ({error}): correct it") from None
-    if missing := [key for key in ("Name", "BIDSVersion") if not isinstance(found, dict) or not found.get(key)]:
+    known = description if isinstance(description, dict) else {}
+    if missing := [key for key in ("Name", "BIDSVersion") if not known.get(key)]:
         raise ReadError(f"{path}: says no {' and no '.join(missing)}, which BIDS requires: add what is missing")
-    return found
+    return description
 
 
 def find_scans(
@@ -97,14 +98,14 @@ def find_scans(
     modalities
         Suffixes to choose.
     skip
-        Is called with the relative path of each scan that is passed over, and the reason.
+        Called with the relative path of each skipped scan, and the reason.
 
     Returns
     -------
     list
         Scans.
     Counter
-        How many images there are of each suffix that was not asked for.
+        Number of images of each suffix that is not in `modalities`.
 
     Raises
     ------
@@ -168,7 +169,7 @@ def _folders(home: Path, key: str) -> list[str]:
 
 
 def _images(folder: Path) -> Iterator[tuple[Path, str]]:
-    """NIfTI files of a participant's or session's folders of data, and the kind of data; links are followed."""
+    """NIfTI files of a participant's or session's data folders, with the data type; links are followed."""
     for datatype in DATATYPES:
         if (folder / datatype).is_dir():
             with os.scandir(folder / datatype) as entries:

@@ -1,4 +1,4 @@
-"""`mriqf calibrate`: what a predictor's scores say of errors, learned from degraded images whose errors are known."""
+"""`mriqf calibrate`: calibrate a predictor's scores on degraded images whose errors are known."""
 
 import sys
 from collections.abc import Sequence
@@ -69,16 +69,20 @@ def calibrate(
     quick = Scorer(model, calibration=None)
     scored = score_examples(examples, quick)
     known = score_examples(familiar, quick).ood_features if familiar else None
-    found = fit(scored, weights=fingerprint(model), pool=quick.pool, coverage=coverage, familiar=known, as_read=as_read)
-    write(path, found, force=force)
-    for line in _report(found, leave_one_out(scored, coverage=coverage, familiar=known, as_read=as_read)):
+    calibration = fit(
+        scored, weights=fingerprint(model), pool=quick.pool, coverage=coverage, familiar=known, as_read=as_read
+    )
+    write(path, calibration, force=force)
+    checks = leave_one_out(scored, coverage=coverage, familiar=known, as_read=as_read)
+    for line in _report(calibration, checks):
         print(line)  # noqa: T201
-    say(f"{path}: {len(scored)} images, {found.split}; {len(found.held_score)} gave the intervals and cut-offs")
+    used = f"{len(scored)} images, {calibration.split}; {len(calibration.held_score)} gave the intervals and cut-offs"
+    say(f"{path}: {used}")
     return 0
 
 
 def score_examples(folders: Sequence[Path], scorer: Scorer) -> Scored:
-    """Scores of degraded images by a predictor of errors, without those that have no foreground."""
+    """Score degraded images by an error predictor, leaving out images without foreground."""
     parts = [_score_folder(_read(folder), scorer, folder.name) for folder in folders]
     columns: dict[str, Any] = {}
     for name in Scored.__dataclass_fields__:
@@ -89,7 +93,7 @@ def score_examples(folders: Sequence[Path], scorer: Scorer) -> Scored:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Examples of `mriqf data degrade` or groups of `mriqf data groups`; images without what surrounds them on disk."""
+    """Read the examples of `mriqf data degrade`, without padding, or the groups of `mriqf data groups`."""
     from mriqf.training import degraded
     from mriqf.training.groups import shards
 
@@ -104,10 +108,10 @@ def _score_folder(examples: dict[str, Any], scorer: Scorer, name: str) -> Scored
     n = len(examples["nrmse"])
     score, ood_features, width = np.empty(n), [], []
     for k in tqdm(range(n), name, file=sys.stderr, disable=None, leave=False, unit="image"):
-        found = scorer.image(examples["image"][k].astype(np.float32))
-        score[k] = np.nan if found.error is None else score_of_error(found.error, clamp=False)
-        ood_features.append(found.ood_features)
-        width.append(found.width)
+        result = scorer.image(examples["image"][k].astype(np.float32))
+        score[k] = np.nan if result.error is None else score_of_error(result.error, clamp=False)
+        ood_features.append(result.ood_features)
+        width.append(result.width)
     subject = np.array([f"{d}/{s}" for d, s in zip(examples["dataset"], examples["subject"], strict=True)])
     acceleration = np.asarray(examples.get("acceleration", np.full(n, np.nan)), np.float64)
     nrmse, ssim = (np.asarray(examples[key], np.float64) for key in ("nrmse", "ssim"))

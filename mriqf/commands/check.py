@@ -1,8 +1,8 @@
-"""`mriqf check`: reconstruct k-space, and say of each slice how large its error is to be expected from its data."""
+"""`mriqf check`: reconstruct k-space and estimate the error of each slice from its data."""
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mriqf import __version__
 from mriqf.cli import UsageError
-from mriqf.commands.check_slice import ALONE, FOUND, MEASURED, Job, check_slice, thinned
+from mriqf.commands.check_slice import COLUMNS, MEASURED, ONE_FOLD, Job, check_slice, thinned
 from mriqf.commands.external import TIMEOUT, External
 from mriqf.commands.given import STAND_IN, open_given
 from mriqf.commands.judge import IMAGE, JUDGED, Judge
@@ -33,7 +33,7 @@ from mriqf.commands.score_table import complain, nrmse_column, score_column, uni
 from mriqf.commands.score_volume import map_file, output_names
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import check_targets, tables, writing
-from mriqf.io import find_inputs, find_sampling, from_array, read_kspace, write_map
+from mriqf.io import Sampling, find_inputs, find_sampling, from_array, read_kspace, write_map
 from mriqf.io.bounds import named
 from mriqf.io.discovery import RAW, passed_over
 from mriqf.predictors.unit import ERROR_UNIT
@@ -103,8 +103,8 @@ def check(
         changes with the data stand in for those of the image, cg-sense if not given.
     image
         Images of the slices that were made elsewhere, in any format that mriqf score reads, as large as the k-space or
-        its reconstruction matrix, in any unit. Magnitudes get the phase of the method. How the image would change with
-        the data is not known then: held_out, missing and sure stay empty, and the interval is wider.
+        its reconstruction matrix, in any unit. Magnitudes get the phase of the method. The change of the image with
+        the data is unknown then: held_out, missing and sure stay empty, and the interval is wider.
     command
         Program that reconstructs a slice, such as "python mine.py {in} {out}", run three times a slice: {in} is an HDF5
         file of kspace (1, c, h, w), zero where it was not measured, mask (h, w) and estimated csm (1, c, h, w), {out}
@@ -126,7 +126,7 @@ def check(
         Name or path of the k-space predictor; none leaves the error to the image. By default the shipped one, if there
         is one and the weights know errors.
     resolution
-        What an empty rim of k-space counts in the score: see mriqf score.
+        Treatment of an empty rim of k-space in the score: see mriqf score.
     modl
         Name or path of a trained MoDL or VarNet, such as modl-knee; those of the method's name if not given.
     lam
@@ -169,11 +169,7 @@ def check(
     if (image is not None) + (command is not None) > 1 or (command is not None and method is not None):
         raise UsageError("--image, --command and --method (but for --image's folds) say who reconstructs: give one")
     method = method or (DEFAULT if image is None else STAND_IN)
-    external = None if command is None else External(command, timeout)
-    if external is not None:
-        if lam is not None or modl is not None:
-            raise UsageError("--lam and --modl are for our own methods: write options of the program into --command")
-        external.check()
+    external = None if command is None else _external(command, timeout, own_options=(lam, modl))
     if image is not None and (what_if or folds is not None):
         option = "--what-if" if what_if else "--folds"
         raise UsageError(f"{option} makes reconstructions again, which --image cannot: leave it out, or use --command")
@@ -188,18 +184,11 @@ def check(
     if map_dir is not None:
         map_dir.mkdir(parents=True, exist_ok=True)
     lam, place = LAM.get(method) if lam is None else lam, choose_device(device)
-    try:
-        scorer = Scorer(weights, resolution=resolution, device=place)
-        by_kspace = choose(evidence) if evidence or scorer.predictor.unit == ERROR_UNIT else None
-        judge = Judge(scorer, by_kspace, force_score)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    if (channels := scorer.predictor.config.channels) != 1:
-        raise UsageError(f"--weights {weights} takes {channels} channels: choose one for grey images")
-    if what_if and by_kspace is None:
+    judge = _choose_judge(weights, evidence, resolution, force_score, place)
+    if what_if and judge.kspace is None:
         raise UsageError("--what-if needs a k-space predictor: give --evidence")
     if folds is None:
-        folds = 10 if by_kspace is None else ALONE
+        folds = 10 if judge.kspace is None else ONE_FOLD
     if external is not None:
         network, reconstruction = None, external
     else:
@@ -208,7 +197,7 @@ def check(
     used = {
         "method": "image" if image is not None else "command" if command is not None else method,
         "image": image, "command": command, "stand_in": None if image is None else method,
-        "weights": weights, "evidence": judge.evidence, "unit": scorer.predictor.unit, "resolution": resolution,
+        "weights": weights, "evidence": judge.evidence, "unit": judge.scorer.predictor.unit, "resolution": resolution,
         "modl": network, "lam": lam, "folds": folds, "seed": seed, "version": __version__,
     }  # fmt: skip
     failures: list[str] = []
@@ -218,14 +207,14 @@ def check(
         failures.append(line)
         say(f"error: {line}")
 
-    found = list(find_inputs(kspace, fail, skipped.__setitem__, RAW).values())
-    if image is not None and len(found) > 1:
-        raise UsageError(f"--image is of one file of k-space: give one, not {len(found)}")
-    printed = _slice_table(found, judge, header)
+    sources = list(find_inputs(kspace, fail, skipped.__setitem__, RAW).values())
+    if image is not None and len(sources) > 1:
+        raise UsageError(f"--image is of one file of k-space: give one, not {len(sources)}")
+    printed = _slice_table(sources, judge, header)
     volumes: list[list[dict[str, Any]]] = []
-    with tables(csv, None, ("input", "slice", *USED, *FOUND), force=force) as files:
+    with tables(csv, None, ("input", "slice", *USED, *COLUMNS), force=force) as files:
         try:
-            for source, name in zip(found, output_names(found), strict=True):
+            for source, name in zip(sources, output_names(sources), strict=True):
                 rows: list[dict[str, Any]] = []
                 volumes.append(rows)
                 try:
@@ -244,18 +233,13 @@ def check(
                     used["coil_maps"] = coil_maps.name if coil_maps else "ones" if data.n_coils == 1 else "espirit"
                     maps = np.full((data.n_slices, *(data.image_shape or data.shape)), np.nan, np.float32)
                     for index in tqdm(indices, "check", file=sys.stderr, disable=None, leave=False, unit="slice"):
-                        empty = dict.fromkeys(FOUND) | {"note": "all zeros: nothing was measured"}
-                        found_here = empty
-                        if index not in sampling.empty:
-                            found_here, maps[index] = check_slice(job, index, padded)
-                        rows.append({"input": source, "slice": index, **used, **found_here})
-                        for file in files:
-                            file.write(rows[-1])
-                        printed.row(rows[-1])
-                        for row in thinned(job, index, sampling, what_if) if index not in sampling.empty else ():
+                        settings = {"input": source, "slice": index, **used}
+                        for k, columns in enumerate(_check(job, index, sampling, what_if, padded, maps[index])):
                             for file in files:
-                                file.write(rows[-1] | row)
-                            printed.row(rows[-1] | row)
+                                file.write(settings | columns)
+                            printed.row(settings | columns)
+                            if k == 0:
+                                rows.append(settings | columns)
                     if map_dir is not None:
                         _write_map(map_file(map_dir, name), maps, judge, force)
                 except (ValueError, OSError, ImportError) as error:
@@ -266,14 +250,54 @@ def check(
     if printed.aligned:
         _print_volumes([rows for rows in volumes if len(rows) > 1], judge)
         if any(volumes):
-            show(f"\nScore: {unit_in_words(scorer.predictor.unit)}.")
+            show(f"\nScore: {unit_in_words(judge.scorer.predictor.unit)}.")
     for line in passed_over(skipped):
         say(f"skipped: {line}")
     return 1 if failures else 0
 
 
+def _external(command: str, timeout: float, own_options: Sequence[object]) -> External:
+    """External program of `--command`, which excludes the options of the methods of `recon`."""
+    if any(option is not None for option in own_options):
+        raise UsageError("--lam and --modl are for our own methods: write options of the program into --command")
+    external = External(command, timeout)
+    external.check()
+    return external
+
+
+def _choose_judge(weights: str, evidence: str | None, resolution: Resolution, force_score: bool, device: str) -> Judge:
+    """Load the predictors of images and of k-space."""
+    try:
+        scorer = Scorer(weights, resolution=resolution, device=device)
+        by_kspace = choose(evidence) if evidence or scorer.predictor.unit == ERROR_UNIT else None
+        judge = Judge(scorer, by_kspace, force_score)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if (channels := scorer.predictor.config.channels) != 1:
+        raise UsageError(f"--weights {weights} takes {channels} channels: choose one for grey images")
+    return judge
+
+
+def _check(
+    job: Job,
+    index: int,
+    sampling: Sampling,
+    what_if: Sequence[float],
+    padded: bool,
+    quality: Float32[np.ndarray, "h w"],
+) -> Iterator[dict[str, Any]]:
+    """Columns of a slice, then those for each undersampling factor; fills its `quality` map."""
+    if index in sampling.empty:
+        yield dict.fromkeys(COLUMNS) | {"note": "all zeros: nothing was measured"}
+        return
+    columns, quality[:] = check_slice(job, index, padded)
+    yield columns
+    for changes in thinned(job, index, sampling, what_if):
+        yield columns | changes
+
+
 def _write_map(path: Path, maps: Float32[np.ndarray, "s h w"], judge: Judge, force: bool) -> None:
-    """Quality maps of the slices, on a grid of its own: k-space says nothing of the place in space."""
+    """Write the quality maps of the slices, on a grid of their own: k-space has no position in space."""
     about = f"mriqf {__version__}, {Path(judge.name).stem}: {judge.scorer.predictor.unit}"
     with writing(path):
         write_map(
@@ -288,7 +312,7 @@ def _slice_table(names: list[str], judge: Judge, header: bool) -> Table:
 
 
 def _print_volumes(volumes: list[list[dict[str, Any]]], judge: Judge) -> None:
-    """One row a volume, with the means of its slices."""
+    """Print one row per volume, with the means of its slices."""
     if not volumes:
         return
     places = [Column("slices", "", 6, lambda row: str(row["slices"]))]

@@ -1,13 +1,17 @@
-"""`mriqf data`: whether the data that a manifest names are there and are the right ones; degraded images of them."""
+"""`mriqf data`: check the data that a manifest names, list them, or make training data of them."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from tqdm import tqdm
 
+from mriqf.cli import Flat
 from mriqf.training.groups.degrade import DegradeConfig
 from mriqf.training.manifest import Manifest, Source, Split, read_manifest, verify
 
@@ -58,57 +62,59 @@ def list_data(manifest: Path, *, data: Folder, split: Split | None = None) -> No
         print(file)  # noqa: T201
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShardOptions:
+    """Options of commands that make training data in shards."""
+
+    data: Folder
+    """Folder that the manifest's paths start from."""
+    out: Path
+    """Folder for the shards; those that are there are kept."""
+    split: Split = "train"
+    """train, val or test."""
+    seed: int = 0
+    """Seed of every random choice."""
+    start: int = 0
+    """First shard to make; several runs can share the work."""
+    step: int = 1
+    """Make shards start, start + step, … only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionOptions(ShardOptions):
+    """Options of commands whose training data may be reconstructed by networks."""
+
+    networks: tuple[str, ...] = ()
+    """Names or paths of reconstruction networks whose images are among them."""
+
+
 @app.command
-def degrade(
-    manifest: Path,
-    *,
-    data: Folder,
-    out: Path,
-    n: int = 4000,
-    split: Split = "train",
-    seed: int = 0,
-    start: int = 0,
-    step: int = 1,
-) -> None:
+def degrade(manifest: Path, *, n: int = 4000, options: Flat[ShardOptions]) -> None:
     """Keep degraded MR images and their errors, to train on; a run that was cut off goes on where it was.
 
     Parameters
     ----------
     manifest
         Which magnitude images, which subjects: see data_manifests/.
-    data
-        Folder that the manifest's paths start from.
-    out
-        Folder for the shards of 40 examples; those that are there are kept.
     n
-        Examples, rounded up to whole shards.
-    split
-        train, val or test.
-    seed
-        Of every random choice.
-    start, step
-        Make shards start, start + step, … only: several runs can share the work.
+        Examples, rounded up to whole shards of 40.
     """
     from mriqf.training.degraded import generate, shard_count
 
-    shards = range(start, shard_count(n), step)
-    with tqdm(desc="degrade", total=len(shards), file=sys.stderr, disable=None, leave=False, unit="shard") as bar:
-        generate(read_manifest(manifest), data, split, out, n, seed, start=start, step=step, report=bar.update)
+    with _progress("degrade", shard_count(n), options) as report:
+        generate(
+            read_manifest(manifest), options.data, options.split, options.out, n, options.seed, start=options.start,
+            step=options.step, report=report,
+        )  # fmt: skip
 
 
 @app.command
 def groups(
     manifest: Path,
     *,
-    data: Folder,
-    out: Path,
     n: int = 1000,
-    split: Split = "train",
-    degradation: Annotated[DegradeConfig, Parameter(name="*")] = DegradeConfig(),  # noqa: B008 (frozen)
-    networks: tuple[str, ...] = (),
-    seed: int = 0,
-    start: int = 0,
-    step: int = 1,
+    options: Flat[ReconstructionOptions],
+    degradation: Flat[DegradeConfig] = DegradeConfig(),  # noqa: B008 (frozen)
 ) -> None:
     """Keep groups of degraded images of one target each, to train NRMSE predictors on; a run that was cut off goes on.
 
@@ -116,80 +122,59 @@ def groups(
     ----------
     manifest
         Which magnitude images and photographs, which subjects: see data_manifests/.
-    data
-        Folder that the manifest's paths start from.
-    out
-        Folder for the shards of 25 groups; those that are there are kept.
     n
-        Groups, rounded up to whole shards.
-    split
-        train, val or test.
+        Groups, rounded up to whole shards of 25.
     degradation
         Options of the degradations.
-    networks
-        Names or paths of reconstruction networks whose images are among them.
-    seed
-        Of every random choice.
-    start, step
-        Make shards start, start + step, … only: several runs can share the work.
     """
-    from mriqf.training.groups.shards import GROUPS, generate, read_pools
+    from mriqf.training.groups.shards import GROUPS, generate
 
-    chosen, learned = read_manifest(manifest), _networks(networks)
-    pools, shards = read_pools(chosen, data, split), range(start, -(-n // GROUPS), step)
-    with tqdm(desc="groups", total=len(shards), file=sys.stderr, disable=None, leave=False, unit="shard") as bar:
-        generate(
-            pools, _origin(chosen, split, learned), out, n, seed, config=degradation, learned=learned, start=start,
-            step=step, report=bar.update,
-        )  # fmt: skip
+    _generate("groups", partial(generate, config=degradation), manifest, n, GROUPS, options)
 
 
 @app.command
-def evidence(
-    manifest: Path,
-    *,
-    data: Folder,
-    out: Path,
-    n: int = 500,
-    split: Split = "train",
-    networks: tuple[str, ...] = (),
-    seed: int = 0,
-    start: int = 0,
-    step: int = 1,
-) -> None:
-    """Keep reconstructions with what their k-space says of them, to train k-space predictors on; cut off, it goes on.
+def evidence(manifest: Path, *, n: int = 500, options: Flat[ReconstructionOptions]) -> None:
+    """Keep reconstructions with evidence from their k-space, to train k-space predictors on; a cut-off run goes on.
+
+    For training, --networks must name no network that is shipped.
 
     Parameters
     ----------
     manifest
         Which magnitude images and photographs, which subjects: see data_manifests/.
-    data
-        Folder that the manifest's paths start from.
-    out
-        Folder for the shards of 5 targets; those that are there are kept.
     n
-        Targets, each reconstructed four times, rounded up to whole shards.
-    split
-        train, val or test.
-    networks
-        Names or paths of reconstruction networks whose images are among them; for training none that is shipped.
-    seed
-        Of every random choice.
-    start, step
-        Make shards start, start + step, … only: several runs can share the work.
+        Targets, each reconstructed four times, rounded up to whole shards of 5.
     """
     from mriqf.training.evidence.shards import TARGETS, generate
+
+    _generate("evidence", generate, manifest, n, TARGETS, options)
+
+
+@contextmanager
+def _progress(name: str, count: int, options: ShardOptions) -> Iterator[Callable[..., object]]:
+    """Progress bar over the shards of a run."""
+    total = len(range(options.start, count, options.step))
+    with tqdm(desc=name, total=total, file=sys.stderr, disable=None, leave=False, unit="shard") as bar:
+        yield bar.update
+
+
+def _generate(
+    name: str, generate: Callable[..., object], manifest: Path, n: int, size: int, options: ReconstructionOptions
+) -> None:
+    """Generate `n` examples of a manifest in shards of `size`."""
     from mriqf.training.groups.shards import read_pools
 
-    chosen, learned = read_manifest(manifest), _networks(networks)
-    pools, shards = read_pools(chosen, data, split), range(start, -(-n // TARGETS), step)
-    with tqdm(desc="evidence", total=len(shards), file=sys.stderr, disable=None, leave=False, unit="shard") as bar:
-        origin = _origin(chosen, split, learned)
-        generate(pools, origin, out, n, seed, learned=learned, start=start, step=step, report=bar.update)
+    chosen, learned = read_manifest(manifest), _networks(options.networks)
+    pools = read_pools(chosen, options.data, options.split)
+    with _progress(name, -(-n // size), options) as report:
+        generate(
+            pools, _origin(chosen, options.split, learned), options.out, n, options.seed, learned=learned,
+            start=options.start, step=options.step, report=report,
+        )  # fmt: skip
 
 
 def _networks(names: Sequence[str]) -> list[tuple[str, Any]]:
-    """Names and reconstructions of networks."""
+    """Load networks; returns their names and reconstruction functions."""
     import torch
 
     from recon import fast
@@ -199,7 +184,7 @@ def _networks(names: Sequence[str]) -> list[tuple[str, Any]]:
 
 
 def _origin(manifest: Manifest, split: Split, learned: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Where examples come from."""
+    """Provenance of examples: manifest, split and networks."""
     return {
         "manifest": {"name": manifest.name, "sha256": manifest.sha256},
         "split": split,
@@ -208,8 +193,8 @@ def _origin(manifest: Manifest, split: Split, learned: Sequence[tuple[str, Any]]
 
 
 def check(manifest: Manifest, root: Path) -> Iterator[tuple[Source, str, str]]:
-    """State of each source, ok, missing or changed, and what is wrong in one line, empty if nothing is."""
-    home: dict[str, Source] = {}  # of the names of counted files, which stand for their subjects
+    """State of each source (ok, missing or changed) and the error in one line, empty if there is none."""
+    home: dict[str, Source] = {}  # source by name of a counted file, which stands for a subject
     for source in manifest.sources:
         state, reason = "ok", ""
         try:

@@ -74,7 +74,7 @@ def demo(
     weights
         Name or path of trained weights.
     seed
-        Of phase, noise and masks.
+        Seed of phase, noise and masks.
     force
         Replace results that exist.
     """
@@ -108,7 +108,7 @@ def _errors(nrmse: float, score: float) -> str:
 
 
 def _score(nrmse: float) -> float:
-    """Score of a true error, which may be 0."""
+    """Score of a true error; 100 for an error of 0."""
     return score_of_error(max(nrmse, BEST))
 
 
@@ -130,10 +130,10 @@ def reconstruct_and_score(
     n_coils: int = 8,
 ) -> list[Row]:
     """Simulate multi-coil k-space of a magnitude image, undersample, reconstruct, score."""
-    truth = (image / image.max()).to(torch.complex64)[None, None]
+    target = (image / image.max()).to(torch.complex64)[None, None]
     shape = (image.shape[0], image.shape[1])
     csm = recon.birdcage(n_coils, shape)
-    kspace = recon.simulate_kspace(truth * recon.smooth_phase(shape, seed), csm, noise_std=0.002, seed=seed)
+    kspace = recon.simulate_kspace(target * recon.smooth_phase(shape, seed), csm, noise_std=0.002, seed=seed)
     scorer = Scorer(weights, calibration=None, exact=True)
     rows = []
     for name, method in METHODS.items():
@@ -150,21 +150,21 @@ def reconstruct_and_score(
 
 
 def jpeg_rows(image: Float32[Tensor, "h w"], weights: str) -> list[JpegRow]:
-    """The image after JPEG at rising quality."""
+    """Scores of the image after JPEG at rising quality."""
     volume = from_array(image)
     unit = torch.from_numpy(normalise(volume.read_slice(0), volume_scale(volume)))[None]
     scorer = Scorer(weights, calibration=None, exact=True)
     rows = []
     for quality in (10, 20, 30, 40, 50, 60, 70, 80, 90, 95):
-        found = jpeg.compress(unit, quality)
-        (result,) = scorer.slices(from_array(found[0, 0]))
-        rows.append(JpegRow(quality, _nrmse(found, unit, result), result.value))
+        compressed = jpeg.compress(unit, quality)
+        (result,) = scorer.slices(from_array(compressed[0, 0]))
+        rows.append(JpegRow(quality, _nrmse(compressed, unit, result), result.value))
     return rows
 
 
-def _nrmse(found: Float32[Tensor, "1 1 h w"], truth: Float32[Tensor, "1 1 h w"], result: SliceScore) -> float:
+def _nrmse(image: Float32[Tensor, "1 1 h w"], target: Float32[Tensor, "1 1 h w"], result: SliceScore) -> float:
     inside = torch.from_numpy(result.foreground)[None, None]
-    return metrics.nrmse(metrics.match_scale(found, truth, inside), truth, inside).item()
+    return metrics.nrmse(metrics.match_scale(image, target, inside), target, inside).item()
 
 
 def draw(rows: Sequence[Row], compressed: Sequence[JpegRow], unit: str, path: Path, force: bool = False) -> None:
@@ -199,12 +199,12 @@ def draw(rows: Sequence[Row], compressed: Sequence[JpegRow], unit: str, path: Pa
         pictures.colorbar(shown, ax=axes[:, -1], label=f"score map (foreground): {unit}", shrink=0.5)
     score_axis, error_axis, jpeg_axis = curves.subplots(3, 1)
     for method in methods:
-        mine = sorted((r for r in rows if r.method == method), key=lambda r: r.effective_acceleration)
-        rate = [r.effective_acceleration for r in mine]
-        (line,) = score_axis.plot(rate, [r.result.value for r in mine], "o-", label=method)
-        truth = [_score(r.nrmse) for r in mine]
-        score_axis.plot(rate, truth, ":", color=line.get_color(), label=f"{method}: of the true error")
-        error_axis.plot(rate, [100 * r.nrmse for r in mine], "o-", label=method)
+        own = sorted((r for r in rows if r.method == method), key=lambda r: r.effective_acceleration)
+        rate = [r.effective_acceleration for r in own]
+        (line,) = score_axis.plot(rate, [r.result.value for r in own], "o-", label=method)
+        true_scores = [_score(r.nrmse) for r in own]
+        score_axis.plot(rate, true_scores, ":", color=line.get_color(), label=f"{method}: of the true error")
+        error_axis.plot(rate, [100 * r.nrmse for r in own], "o-", label=method)
     score_axis.set(xlabel="effective R", ylabel="score (higher is better)", ylim=(0, 102))
     error_axis.set(ylabel="true NRMSE in the foreground, %", xlabel="effective R", ylim=(0, None))
     score_axis.legend()

@@ -1,4 +1,4 @@
-"""`mriqf dicom`: exports of studies, sorted into series, of which the MR images are scored."""
+"""`mriqf dicom`: sort exported studies into series and score those of MR images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ FIELDS = ("input", *STATUS, "description", "sequence", "plane", "matrix", "voxel
 
 @dataclass(frozen=True)
 class Wanted:
-    """Choices of a run that are no scoring."""
+    """Options of a run, other than those of scoring."""
 
     include: frozenset[str]
     map_dir: Path | None
@@ -103,7 +103,7 @@ def score_studies(
             folder.mkdir(parents=True, exist_ok=True)
     wanted = Wanted(frozenset(include), map_dir, dicom_out, identify, force)
     failures: list[str] = []
-    found: list[tuple[str, str, Series]] = []
+    all_series: list[tuple[str, str, Series]] = []
     for number, path in enumerate(studies, start=1):
         try:
             series = find_study(path, lambda file, reason: failures.append(complain(str(file), reason)))
@@ -111,7 +111,7 @@ def score_studies(
             failures.append(complain(str(path), named(error)))
             continue
         stem = f"export{number}_" if len(studies) > 1 else ""
-        found += [(f"{path}#{one.name}", f"{stem}study{one.name.replace('/', '_series')}", one) for one in series]
+        all_series += [(f"{path}#{one.name}", f"{stem}study{one.name.replace('/', '_series')}", one) for one in series]
     names = (*columns(scorer.calibration is not None), *STATUS, *ABOUT, *(PEOPLE if identify else ()))
     count = {"scored": 0, "skipped": 0, "failed": len(failures)}
     with tables(csv, json, names, force=force) as files, TemporaryDirectory() as scratch:
@@ -120,8 +120,8 @@ def score_studies(
             scorer, weights, cut, None, "slice", slice(None), kept if map_dir or dicom_out else None, None,
             force_score, force,
         )  # fmt: skip
-        table = _table([source for source, _, _ in found], scorer, header)
-        for source, name, one in found:
+        table = _table([source for source, _, _ in all_series], scorer, header)
+        for source, name, one in all_series:
             rows, whole, error = _score(job, wanted, source, name, one, names)
             for row in (*rows, whole):
                 _keep(row, files)
@@ -138,7 +138,7 @@ def score_studies(
 def _score(
     job: Job, wanted: Wanted, source: str, name: str, series: Series, names: Sequence[str]
 ) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
-    """Rows of a series' slices and of all of it, and an error."""
+    """Rows of a series' slices, row of the series, and error message (empty if there is none)."""
     about = dict(series.about) | (series.people if wanted.identify else {})
     if series.kind and series.kind not in wanted.include:
         row = failed_row(source, series.reason, names)
@@ -154,16 +154,16 @@ def _score(
         reason = line.removeprefix(f"{source}: ")
         for file in series.files:  # folders may be called after patients
             reason = reason.replace(str(file), file.name)
-        told = {"status": "failed", "reason": reason}
-        return [], failed_row(source, reason, names) | about | told, line
-    said = about | {"status": "scored", "reason": ""}
+        failure = {"status": "failed", "reason": reason}
+        return [], failed_row(source, reason, names) | about | failure, line
+    about |= {"status": "scored", "reason": ""}
     if wanted.map_dir is None:
-        said["map"] = None
-    return [row | said for row in rows], volume_row(rows) | said, ""
+        about["map"] = None
+    return [row | about for row in rows], volume_row(rows) | about, ""
 
 
 def _write_maps(wanted: Wanted, folder: Path, written: Path, name: str, series: Series, volume: Volume) -> None:
-    """DICOM maps of a series, one for each time, of the map that was written as NIfTI."""
+    """Convert the NIfTI map of a series to DICOM parametric maps, one for each time."""
     import nibabel
 
     header: Any = nibabel.load(written).header

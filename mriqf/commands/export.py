@@ -1,4 +1,4 @@
-"""`mriqf export`: a network as an ONNX file."""
+"""`mriqf export`: write a network as an ONNX file."""
 
 from pathlib import Path
 
@@ -25,8 +25,8 @@ def export(weights: str, *, out: Path, force: bool = False) -> int:
     -------
     0.
     """
-    told = onnx.export(weights, out, force=force)
-    for name, value in told.items():
+    properties = onnx.export(weights, out, force=force)
+    for name, value in properties.items():
         print(f"{name}\t{value}")  # noqa: T201
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -1,4 +1,4 @@
-"""`mriqf export-web`: a page that scores images in the browser."""
+"""`mriqf export-web`: write a page that scores images in the browser."""
 
 import tempfile
 from importlib.resources import files
@@ -48,12 +48,12 @@ def export_web(out: Path, *, model: str = "qf-mri", runtime: Path | None = None,
         check_target(path, force)
     known = web.parameters(network, attached("auto", network, network.default_pool))
     with tempfile.TemporaryDirectory() as folder:
-        there = Path(folder)
+        scratch = Path(folder)
         if runtime is None:
             say(f"asks npm for {web.RUNTIME}")
-        found = web.read_runtime(web.fetch(there) if runtime is None else runtime)
-        onnx.export(model, there / "network.onnx")
-        text = web.page((there / "network.onnx").read_bytes(), known, found)
+        loaded = web.read_runtime(web.fetch(scratch) if runtime is None else runtime)
+        onnx.export(model, scratch / "network.onnx")
+        text = web.page((scratch / "network.onnx").read_bytes(), known, loaded)
     licence = files("mriqf.web").joinpath("licence.txt").read_text(encoding="utf-8")
     for path, content in zip(pages, (text, licence), strict=True):
         with writing(path), atomic_path(path, force) as temporary:

@@ -1,4 +1,4 @@
-"""A reconstruction program of the user's own as a method: files in, an image out, one run a slice."""
+"""External reconstruction program as a method: input files, one output image, one run per slice."""
 
 import os
 import re
@@ -24,7 +24,7 @@ from recon.given import fit_scale, with_phase
 PLACES = re.compile(r"\{(in|in\.npy|in\.cfl|maps\.cfl|out|out\.npy|out\.cfl)\}")
 TIMEOUT = 600.0
 """Seconds that a run may take."""
-TOLD = 200  # letters of a program's own words that are repeated
+REPORTED = 200  # characters of a program's output that an error repeats
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class External:
 
     command: str
     timeout: float = TIMEOUT
-    """Seconds of a run."""
+    """Time limit of a run in seconds."""
 
     def check(self) -> None:
-        """Refuse a command that cannot be run, before anything is read."""
+        """Raise UsageError for a command that cannot be run, before any file is read."""
         try:
             words = shlex.split(self.command)
         except ValueError as error:
@@ -56,7 +56,7 @@ class External:
             raise UsageError(f"--timeout is {self.timeout:g}: give seconds, more than 0")
 
     def __call__(self, kspace: Complex[Tensor, "b c h w"], sense: recon.Sense) -> Complex[Tensor, "b 1 h w"]:
-        """Images of the program, one run a sample.
+        """Reconstruct by the program, one run per sample.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class External:
         return fit_scale(images, measured, sense)
 
     def _image(self, kspace: Complex64[np.ndarray, "c h w"], mask: np.ndarray, csm: np.ndarray) -> np.ndarray:
-        """One slice: complex64 (h, w), or float32 where the program wrote no complex values."""
+        """Reconstruct one slice: complex64 (h, w), or float32 if the program wrote no complex values."""
         with tempfile.TemporaryDirectory(prefix="mriqf-command-") as name:
             folder = Path(name)
             files = {place: folder / place for place in ("in.npy", "out.npy")}
@@ -81,7 +81,7 @@ class External:
             files |= {f"{stem}.cfl": folder / stem for stem in ("in", "maps", "out")}
             _write(files, kspace, mask, csm, set(PLACES.findall(self.command)))
             _run(
-                [PLACES.sub(lambda found: str(files[found[1]]), word) for word in shlex.split(self.command)],
+                [PLACES.sub(lambda match: str(files[match[1]]), word) for word in shlex.split(self.command)],
                 self.timeout, folder / "words.txt",
             )  # fmt: skip
             out = files[next(place for place in PLACES.findall(self.command) if place.startswith("out"))]
@@ -89,7 +89,7 @@ class External:
 
 
 def upright(method: External) -> Callable[[Tensor, recon.Sense], Tensor]:
-    """The same program for k-space whose axes were exchanged: it gets the k-space as it was measured."""
+    """Wrap the program for k-space with exchanged axes, so that it gets the k-space as it was measured."""
 
     def turned(kspace: Tensor, sense: recon.Sense) -> Tensor:
         mask = sense.mask.expand(-1, -1, *kspace.shape[2:]).transpose(-2, -1)
@@ -100,7 +100,7 @@ def upright(method: External) -> Callable[[Tensor, recon.Sense], Tensor]:
 
 
 def _write(files: dict[str, Path], kspace: np.ndarray, mask: np.ndarray, csm: np.ndarray, wanted: set[str]) -> None:
-    """The files that the command asks for."""
+    """Write the input files that the command asks for."""
     if "in" in wanted:
         import h5py
 
@@ -116,7 +116,7 @@ def _write(files: dict[str, Path], kspace: np.ndarray, mask: np.ndarray, csm: np
 
 
 def _run(words: list[str], timeout: float, said: Path) -> None:
-    """Run a program to its end; it and all that it has started end with the time, and with this program."""
+    """Run a program; it and its child processes are killed after the time limit, or when this program ends."""
     name = Path(words[0]).name
     with said.open("wb") as stream:
         try:
@@ -138,7 +138,9 @@ def _run(words: list[str], timeout: float, said: Path) -> None:
             stream.seek(max(0, said.stat().st_size - 4096))
             lines = stream.read().decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-        raise ValueError(f"command {name!r} ended with status {status} ({last[:TOLD]}): try it on one slice by itself")
+        raise ValueError(
+            f"command {name!r} ended with status {status} ({last[:REPORTED]}): try it on one slice by itself"
+        )
 
 
 def _read(path: Path, shape: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Images that were made elsewhere, beside the k-space that they were made of."""
+"""Images reconstructed elsewhere, checked against their k-space."""
 
 import math
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from recon.given import anchored, disagreement, find_place, fit_scale, with_phas
 from recon.methods import Method, Reconstruction
 
 STAND_IN: Method = "cg-sense"
-"""Method whose folds stand in for those of an image that cannot be made again."""
-WIDER = 1.2
-"""How many times wider the interval of such an image is: of 32 simulated validation images, 30 then lie in theirs."""
+"""Method whose held-out reconstructions stand in for those of an image that cannot be reconstructed again."""
+INTERVAL_FACTOR = 1.2
+"""Factor that widens the interval of such an image: with it, 30 of 32 simulated validation images lie inside."""
 FACTOR, LEAST = 2.0, 0.05
 """An image is said to disagree with its data if it misses them by as many times what noise and maps explain, and by as
 much of them."""
 
 
 class Fitted(NamedTuple):
-    """An image at the scale and in the place of its k-space, and the method that stands for it."""
+    """An image scaled and aligned to its k-space, and the method that stands in for its reconstruction."""
 
     image: Complex[Tensor, "1 1 h w"]
     method: Reconstruction
     inconsistency: float
-    """Of the measured samples, the share that it misses."""
+    """Relative error in the measured samples, 0–1."""
     note: str
-    """That it disagrees with its data, if it does."""
+    """Warning that the image disagrees with its data; empty if it does not."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class GivenImages:
 
     volume: Volume
     indices: range
-    """Slices of k-space that are asked about."""
+    """Slices of the k-space that are checked."""
     n_slices: int
-    """Slices of the k-space."""
+    """Number of slices of the k-space."""
 
     def fit(
         self, index: int, data: KSpace, kspace: Tensor, sense: recon.Sense, turned: bool, stand_in: Reconstruction
     ) -> Fitted:
-        """Image of one slice, brought to its k-space.
+        """Scale and align the image of one slice to its k-space.
 
         Raises
         ------
@@ -57,21 +57,21 @@ class GivenImages:
         """
         number = index if self.volume.n_slices == self.n_slices else self.indices.index(index)
         values = self.volume.read_complex(number)
-        seen = torch.from_numpy(self.volume.read_slice(number)[0] if values is None else values).to(kspace.device)
-        made = stand_in(kspace, sense)
-        other = _turned(made, turned)
+        given = torch.from_numpy(self.volume.read_slice(number)[0] if values is None else values).to(kspace.device)
+        substitute = stand_in(kspace, sense)
+        other = _turned(substitute, turned)
         inner = data.crop(other)
-        if seen.shape not in (inner.shape[2:], other.shape[2:], inner.shape[:1:-1]):
+        if given.shape not in (inner.shape[2:], other.shape[2:], inner.shape[:1:-1]):
             raise ReadError(
-                f"{self.volume.source}: is {seen.shape[0]} × {seen.shape[1]}, its k-space gives "
+                f"{self.volume.source}: is {given.shape[0]} × {given.shape[1]}, its k-space gives "
                 f"{inner.shape[2]} × {inner.shape[3]}: export it at that size, without interpolation"
             )
-        part = other if seen.shape == other.shape[2:] else inner
-        if cure := find_place(seen.abs(), part[0, 0].abs()).cure:
+        part = other if given.shape == other.shape[2:] else inner
+        if cure := find_place(given.abs(), part[0, 0].abs()).cure:
             raise ReadError(
                 f"{self.volume.source}: slice {number} does not lie as its k-space does: save {cure} in its place"
             )
-        image = with_phase(seen.abs()[None, None], part) if values is None else seen[None, None]
+        image = with_phase(given.abs()[None, None], part) if values is None else given[None, None]
         if part is inner and inner.shape != other.shape:  # what was cut off is the stand-in's
             image = (image.conj() * inner).sum() / image.abs().square().sum().clamp_min(1e-30) * image
             whole = other.clone()
@@ -79,20 +79,20 @@ class GivenImages:
             whole = _turned(whole, turned)
         else:
             whole = fit_scale(_turned(image, turned), kspace, sense)
-        missed = disagreement(whole, kspace, sense).item()
+        inconsistency = disagreement(whole, kspace, sense).item()
         noise = _noise(kspace, sense)
-        explained = math.hypot(noise, disagreement(made, kspace, sense).item())
+        explained = math.hypot(noise, disagreement(substitute, kspace, sense).item())
         note = ""
-        if missed > max(LEAST, FACTOR * explained):
+        if inconsistency > max(LEAST, FACTOR * explained):
             note = (
-                f"disagrees with its own data: it misses {100 * missed:.1f} % of the measured samples, of which noise "
-                f"and coil maps explain {100 * explained:.1f} %"
+                f"disagrees with its own data: it misses {100 * inconsistency:.1f} % of the measured samples, of which "
+                f"noise and coil maps explain {100 * explained:.1f} %"
             )
-        return Fitted(whole, anchored(whole, kspace, sense, stand_in, made), missed, note)
+        return Fitted(whole, anchored(whole, kspace, sense, stand_in, substitute), inconsistency, note)
 
 
 def open_given(path: str, data: KSpace, indices: range, stand_in: str) -> GivenImages:
-    """Images of a file that belong to slices of k-space.
+    """Open a file of images that belong to slices of k-space.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def open_given(path: str, data: KSpace, indices: range, stand_in: str) -> GivenI
 
 
 def _noise(kspace: Tensor, sense: recon.Sense) -> float:
-    """Share of the measured samples' norm that is noise."""
+    """Noise norm relative to the norm of the measured samples, 0–1."""
     measured = sense.mask * kspace
     n = sense.mask.expand(1, 1, *kspace.shape[2:]).sum().item() * kspace.shape[1]
     size = measured.abs().double().square().sum().item()

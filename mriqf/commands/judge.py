@@ -1,4 +1,4 @@
-"""How good a reconstruction is: of its image alone, and by what its k-space says of it."""
+"""Score and expected error of a reconstruction, from its image alone and from its image and k-space."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +14,14 @@ from mriqf.scoring.evidence import KSpaceScorer, read_image
 from mriqf.scoring.scorer import Scorer
 
 JUDGED = ("nrmse", "nrmse_low", "nrmse_high", "score", "domain")
-"""Columns of the error to expect: by the k-space, where it is asked."""
+"""Columns of the expected error: by the k-space predictor if there is one, else by the image alone."""
 IMAGE = ("image_nrmse", "image_nrmse_low", "image_nrmse_high", "image_score", "image_domain")
-"""What the image alone says, where the k-space is asked, too."""
+"""Columns of the expected error by the image alone, filled if there is a k-space predictor."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Says how good a reconstruction is, of its image alone, and by what its k-space says of it."""
+    """Image scorer and, optionally, k-space scorer, applied to one reconstruction at a time."""
 
     scorer: Scorer
     kspace: KSpaceScorer | None
@@ -39,39 +39,41 @@ class Judge:
 
     @property
     def calibration(self) -> Calibration | None:
-        """That of the errors in the columns of NRMSE."""
+        """Calibration of the expected errors in the NRMSE columns."""
         return self.scorer.calibration if self.kspace is None else self.kspace.calibration
 
     def __call__(
-        self, image: Float32[np.ndarray, "h w"], found: tuple[Tensor, Tensor] | None, *, wider: float = 1.0
+        self, image: Float32[np.ndarray, "h w"], evidence: tuple[Tensor, Tensor] | None, *, wider: float = 1.0
     ) -> tuple[dict[str, Any], Float32[np.ndarray, "h w"]]:
-        """Score and NRMSE to expect, or the reason why there are none; and the map.
+        """Score and expected NRMSE, or the reason why there are none; and the quality map.
 
         Parameters
         ----------
         image
             Magnitude, any unit.
-        found
+        evidence
             Findings (n,) and local channels (k, h, w) of its k-space, as the image is shown.
         wider
-            How many times wider its interval is, by k-space that says less than that of its own method would.
+            Factor that widens its interval, for k-space evidence from another method than the image's own.
         """
-        whole = self.scorer(from_array(image, "image"))
-        (seen,) = whole.slices
-        told = self._told(seen.value, seen.expected) | {"resolved": resolved_in_words(whole.resolved, image.shape)}
-        if self.kspace is None or found is None:
-            return told, seen.map
-        told = dict(zip(IMAGE, (told[key] for key in JUDGED), strict=True)) | {"resolved": told["resolved"]}
-        reading = read_image(seen)
+        volume_score = self.scorer(from_array(image, "image"))
+        (slice_score,) = volume_score.slices
+        columns = self._columns(slice_score.value, slice_score.expected) | {
+            "resolved": resolved_in_words(volume_score.resolved, image.shape)
+        }
+        if self.kspace is None or evidence is None:
+            return columns, slice_score.map
+        columns = dict(zip(IMAGE, (columns[key] for key in JUDGED), strict=True)) | {"resolved": columns["resolved"]}
+        reading = read_image(slice_score)
         if not self.kspace.knows(self.scorer.predictor):
             reading = reading.withheld()
-        better = self.kspace(*found, reading, wider=wider)
-        return told | self._told(better.value, better.expected), better.map
+        by_kspace = self.kspace(*evidence, reading, wider=wider)
+        return columns | self._columns(by_kspace.value, by_kspace.expected), by_kspace.map
 
-    def _told(self, score: float, expected: Expected | None) -> dict[str, Any]:
-        told: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": score}
+    def _columns(self, score: float, expected: Expected | None) -> dict[str, Any]:
+        columns: dict[str, Any] = dict.fromkeys(JUDGED) | {"score": score}
         if expected is not None:
-            told |= {key: getattr(expected, key) for key in JUDGED[:3]} | {"domain": expected.reason or "ok"}
+            columns |= {key: getattr(expected, key) for key in JUDGED[:3]} | {"domain": expected.reason or "ok"}
             if expected.unlike and not self.force_score:
-                told["score"] = None
-        return told
+                columns["score"] = None
+        return columns

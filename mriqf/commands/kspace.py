@@ -1,4 +1,4 @@
-"""Parts shared by commands that start from k-space: method, sampling, coils, slices on a device."""
+"""Shared code of commands that start from k-space: method, sampling, coils, slices on a device."""
 
 import hashlib
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ DEFAULT: Method = "modl"
 def check_options(
     method: Method, lam: float | None, mask: str | None, acceleration: float | None, center_fraction: float | None
 ) -> None:
-    """Refuse options that cannot be meant together, before anything is read."""
+    """Raise UsageError for options that contradict each other, before any file is read."""
     if lam is not None and method not in LAM:
         raise UsageError(f"--lam is {lam}, but {method} takes none: leave it out, or use {' or '.join(LAM)}")
     if lam is not None and lam < 0:
@@ -97,7 +97,7 @@ def choose_pattern(
     center_fraction: float | None,
     seed: int,
 ) -> Bool[np.ndarray, "*h w"]:
-    """Mask to reconstruct with: what was measured, undersampled if asked for."""
+    """Mask to reconstruct with: the measured samples, undersampled if an acceleration is given."""
     padding = data.shape[1] - (sampling.columns.stop - sampling.columns.start)
     if padding and _one_side(sampling.columns, data.shape[1]) is None:
         say(f"{data.source}: {padding} of {data.shape[1]} columns at the edges are zero: padding, not in the mask")
@@ -124,7 +124,7 @@ def choose_pattern(
 
 
 def say_partial_fourier(data: KSpace, pattern: Bool[np.ndarray, "*h w"], method: str) -> None:
-    """Say whether a side of k-space was left out, and what becomes of it."""
+    """Print a message if one side of k-space was not measured, with the method that fills it."""
     lines, what = _phase_encoding(pattern)
     side = _one_side(_extent(lines), lines.size)
     if side is None:
@@ -141,19 +141,19 @@ def say_partial_fourier(data: KSpace, pattern: Bool[np.ndarray, "*h w"], method:
 
 
 def choose_center(acceleration: float, given: float | None) -> float:
-    """Part of the columns that is always sampled."""
+    """Fraction of the columns that is always sampled."""
     return min(1.0, CALIBRATION / acceleration) if given is None else given
 
 
 def effective_acceleration(mask: Bool[np.ndarray, "*h w"], sampling: Sampling) -> float:
-    """Undersampling within what the scanner sampled: padding was saved by nobody, one side of k-space was."""
+    """Undersampling factor within the sampled region: zero padding does not count, a side left out does."""
     columns = _mirrored(sampling.columns, mask.shape[-1])
     inside = mask[columns] if mask.ndim == 1 else mask[_mirrored(sampling.rows, mask.shape[0]), columns]
     return recon.effective_acceleration(torch.from_numpy(np.ascontiguousarray(inside)))
 
 
 def read_coil_maps(path: Path, data: KSpace) -> Complex64[np.ndarray, "s c h w"]:
-    """Coil maps of each slice, or one set for all, normalised as operators expect."""
+    """Read coil maps of each slice, or one set for all, normalised to a root sum of squares of 1."""
     if not path.is_file():
         raise ReadError(f"{path}: does not exist: check --coil-maps")
     csm = np.load(path, allow_pickle=False)
@@ -168,12 +168,12 @@ def read_coil_maps(path: Path, data: KSpace) -> Complex64[np.ndarray, "s c h w"]
 
 @dataclass(frozen=True)
 class Scan:
-    """K-space of a file as a reconstruction takes it: masked, without read-out oversampling, on one device."""
+    """K-space of a file, prepared for reconstruction: masked, without read-out oversampling, on one device."""
 
     data: KSpace
     pattern: Bool[np.ndarray, "*h w"]
     csm: Complex64[np.ndarray, "s c h w"] | None = None
-    """Given coil maps, instead of those that are estimated."""
+    """Coil maps to use; estimated if None."""
     n_coils: int = MOST_COILS
     """Virtual coils that more receivers are compressed to."""
     n_sets: int = 1
@@ -187,7 +187,7 @@ class Scan:
 
     @cached_property
     def noise(self) -> Complex[Tensor, "c n"] | None:
-        """Samples of noise alone, on the device."""
+        """Noise samples of the file, on the device."""
         return None if self.data.noise is None else torch.from_numpy(self.data.noise).to(self.device)
 
     def kspace(self, indices: Sequence[int]) -> Complex[Tensor, "s c n w"]:
@@ -196,12 +196,12 @@ class Scan:
         return self._cropped(torch.from_numpy(samples).to(self.device) * self.mask)
 
     def coils(self, indices: Sequence[int], kspace: Complex[Tensor, "s c n w"]) -> Coils:
-        """Maps and mixing of the coils of slices, whose k-space was read."""
+        """Coil maps and coil mixing of slices, from their k-space."""
         csm = calibration = None
         if self.csm is not None:
             chosen = self.csm if len(self.csm) == 1 else self.csm[list(indices)]
             csm = torch.from_numpy(chosen).to(self.device)
-            if (height := self._height) is not None:  # rows that are kept in the end
+            if (height := self._height) is not None:  # rows that cropping keeps
                 start = (csm.shape[2] - height) // 2
                 csm = csm[:, :, start : start + height]
         else:
@@ -211,7 +211,7 @@ class Scan:
         )
 
     def _calibration(self, indices: Sequence[int], kspace: Tensor) -> Complex[Tensor, "s c n w"] | None:
-        """Separate calibration lines, on the grid of k-space, if there are more of them than k-space has itself."""
+        """Separate calibration lines on the grid of k-space; None unless they outnumber its own central lines."""
         read = [self.data.read_calibration(index) for index in indices]
         lines = [part for part in read if part is not None]
         if len(lines) < len(read) or not lines:
@@ -219,7 +219,7 @@ class Scan:
         separate = torch.from_numpy(np.stack(lines)).to(self.device)
         rows = separate.shape[2]
         separate = self._cropped(recon.pipeline.placed(separate, self.data.shape))
-        if (height := self._height) is not None and rows < self.data.shape[0]:  # beyond, cropping leaves no lines
+        if (height := self._height) is not None and rows < self.data.shape[0]:  # outside, cropping leaves no lines
             keep = max(rows * height // self.data.shape[0], 1)
             top = height // 2 - keep // 2
             separate[:, :, :top] = separate[:, :, top + keep :] = 0
@@ -228,7 +228,7 @@ class Scan:
 
     @property
     def _height(self) -> int | None:
-        """Rows of the image that are kept, where rows do not depend on each other."""
+        """Rows of the image that cropping keeps, where rows are independent of each other."""
         shape = self.data.image_shape
         return None if shape is None or self.pattern.ndim == 2 else shape[0]
 
@@ -237,7 +237,7 @@ class Scan:
 
 
 def batches(data: KSpace, indices: Sequence[int], device: str) -> list[list[int]]:
-    """Slices that are reconstructed together, neighbours; slices of one position share nothing with others'."""
+    """Batches of neighbouring slices; where slices share a position, a batch has slices of one position only."""
     size = max(1, min(BATCH[device], SAMPLES // (data.n_coils * data.shape[0] * data.shape[1])))
     groups: dict[int, list[int]] = {}
     for index in indices:
@@ -255,7 +255,7 @@ def _phase_encoding(pattern: Bool[np.ndarray, "*h w"]) -> tuple[Any, str]:
 
 
 def _with_rows(data: KSpace, sampling: Sampling) -> Bool[np.ndarray, "*h w"]:
-    """The mask of a file, in which rows that were left out on one side are missing."""
+    """Mask of a file, False in rows that were not measured on one side."""
     mask, rows = sampling.mask, sampling.rows
     if mask.ndim == 1 and mask.all() and _one_side(rows, data.shape[0]) is not None:
         mask = np.zeros(data.shape, bool)
@@ -269,24 +269,24 @@ def _extent(lines: Bool[np.ndarray, " n"]) -> slice:
 
 
 def _one_side(extent: slice, n: int) -> slice | None:
-    """Lines that are missing on one side of k-space; none if both sides reach as far, or nearly."""
+    """Lines that are missing on one side of k-space; None if both sides extend equally far, or nearly."""
     lines = np.zeros(n, bool)
     lines[extent] = True
-    found = _extent(lines)
-    if (found.start, found.stop) == (0, n):
+    sampled = _extent(lines)
+    if (sampled.start, sampled.stop) == (0, n):
         return None
-    whole = _mirrored(found, n)
-    return slice(whole.start, found.start) if found.start > whole.start else slice(found.stop, whole.stop)
+    whole = _mirrored(sampled, n)
+    return slice(whole.start, sampled.start) if sampled.start > whole.start else slice(sampled.stop, whole.stop)
 
 
 def _mirrored(extent: slice, n: int) -> slice:
     """Lines up to the same distance on both sides of the centre."""
     lines = np.zeros(n, bool)
     lines[extent] = True
-    found = _extent(lines)
-    if (found.start, found.stop) == (0, n):
+    sampled = _extent(lines)
+    if (sampled.start, sampled.stop) == (0, n):
         return extent
-    reach = max(n // 2 - found.start, found.stop - 1 - n // 2)
-    if reach >= (n - 1) // 2:  # of an even number, the first line has no partner
+    halfwidth = max(n // 2 - sampled.start, sampled.stop - 1 - n // 2)
+    if halfwidth >= (n - 1) // 2:  # the first of an even number of lines has no mirror image
         return slice(0, n)
-    return slice(n // 2 - reach, n // 2 + reach + 1)
+    return slice(n // 2 - halfwidth, n // 2 + halfwidth + 1)

@@ -15,7 +15,7 @@ from mriqf.io.bounds import plain
 
 
 def parse_slices(text: str) -> slice:
-    """`7`, `10:30` or `::5`; the step is positive, since maps are written in order."""
+    """Slice of a text such as `7`, `10:30` or `::5`; the step is positive, since maps are written in order."""
     try:
         parts = [int(p) if p.strip() else None for p in text.split(":")]
         chosen = slice(*parts) if len(parts) > 1 else slice(parts[0], None if parts[0] == -1 else (parts[0] or 0) + 1)
@@ -27,7 +27,7 @@ def parse_slices(text: str) -> slice:
 
 
 def choose_device(name: str) -> str:
-    """Cpu or cuda for auto, cpu or cuda; what is not there is wrong usage."""
+    """Resolve auto, cpu or cuda to cpu or cuda; a device that is not available is a usage error."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
@@ -36,7 +36,7 @@ def choose_device(name: str) -> str:
 
 
 def say(line: str) -> None:
-    """One line on standard error, above any progress bar.
+    """Print one line on standard error, above any progress bar.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def no_interrupt_lost() -> Iterator[Callable[[], None]]:
-    """A function that raises a KeyboardInterrupt which Python had to ignore, as it does within finalisers."""
+    """Context of a function that raises a KeyboardInterrupt that Python had to ignore, as it does in finalisers."""
     lost: list[object] = []
     before = sys.unraisablehook
 
@@ -73,7 +73,7 @@ def no_interrupt_lost() -> Iterator[Callable[[], None]]:
 
 
 def set_threads(count: int | None) -> None:
-    """Limit the threads of the processor, if a number is given."""
+    """Set the number of processor threads, if one is given."""
     if count is not None:
         torch.set_num_threads(count)
 
@@ -92,7 +92,7 @@ class TrainOptions:
     """Replace weights that exist."""
 
     def settings(self) -> dict[str, Any]:
-        """Arguments of a training function: device, force, where progress is reported. Sets the number of threads."""
+        """Arguments of a training function: device, force, report of progress. Sets the number of threads."""
         set_threads(self.threads)
         return {"device": self.device, "force": self.force, "report": say}
 

@@ -1,8 +1,10 @@
-"""`mriqf recon`: reconstruct raw data, as they are or undersampled in retrospect, slice by slice."""
+"""`mriqf recon`: reconstruct raw data, as they are or retrospectively undersampled, slice by slice."""
 
 import sys
 import time
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +34,7 @@ from mriqf.commands.kspace import (
     say_partial_fourier,
 )
 from mriqf.commands.options import choose_device, parse_slices, say
-from mriqf.commands.recon_check import MAP, TOLD, Checker, row, say_remarks
+from mriqf.commands.recon_check import MAP, NUMBERS, Checker, row, say_remarks
 from mriqf.commands.score_table import nrmse_column, score_column
 from mriqf.commands.table import Column, Table, show
 from mriqf.commands.table_file import writing
@@ -45,7 +47,7 @@ from recon.partial_fourier import PartialFourier
 from recon.pipeline import MOST_COILS, Coils
 
 FILLS: dict[str, PartialFourier] = {"none": "zero-filled", "pocs": "pocs", "homodyne": "homodyne"}
-PRINTED = ("input", "slice", "method", "acceleration", "seconds", *TOLD)
+PRINTED = ("input", "slice", "method", "acceleration", "seconds", *NUMBERS)
 
 
 def reconstruct(
@@ -111,7 +113,7 @@ def reconstruct(
     map_sets
         Sets of coil maps: 2 where the field of view is smaller than the object.
     partial_fourier
-        How lines that were left out on one side of k-space are filled: none, pocs or homodyne.
+        Method that fills lines that were left out on one side of k-space: none, pocs or homodyne.
     slices
         Which slices, as 10:30, 7 or ::5.
     check
@@ -129,13 +131,7 @@ def reconstruct(
     check_options(method, lam, mask, acceleration, center_fraction)
     if out.exists() and Path(kspace).exists() and out.samefile(kspace):
         raise UsageError(f"--out {out} is the k-space itself: choose another name")
-    if coils < 1:
-        raise UsageError(f"--coils is {coils}: give 1 or more")
-    if map_sets not in (1, 2):
-        raise UsageError(f"--map-sets is {map_sets}: give 1 or 2")
-    if map_sets == 2 and (keep_complex or coil_maps is not None):
-        other = "--complex" if keep_complex else "--coil-maps"
-        raise UsageError(f"--map-sets 2 makes two complex images of estimated maps: leave {other} out")
+    _check_coil_options(coils, map_sets, keep_complex, coil_maps)
     lam = LAM.get(method) if lam is None else lam
     place = choose_device(device)
     network = choose_weights(method, modl)
@@ -179,7 +175,7 @@ def reconstruct(
         "check": checker is not None,
     }
     shape = data.image_shape or data.shape
-    beside = {} if checker is None else dict.fromkeys(TOLD, ()) | {MAP: shape}
+    beside = {} if checker is None else dict.fromkeys(NUMBERS, ()) | {MAP: shape}
     attrs = used if checker is None else used | checker.attrs
     scan = Scan(data, pattern, csm, coils, map_sets, place)
     with (
@@ -188,79 +184,97 @@ def reconstruct(
             out, run, attrs, pattern, (len(indices), *shape), keep_complex=keep_complex, beside=beside, force=force
         ) as file,
     ):
-        if before := int((file.states != PENDING).sum()):
-            say(f"{file.partial}: goes on behind {before} of {len(indices)} slices")
-        for index in sampling.empty:
-            if file.states[number := indices.index(index)] == PENDING:
-                say(f"{kspace}: slice {index} is all zeros: skipped, its image is empty")
-                file.mark(number, EMPTY)
-        try:
-            _fill(file, scan, solve, partial_fourier, indices, used, table, kspace, checker)
-        except BaseException:
-            if done := int((file.states != PENDING).sum()):
-                say(f"{file.partial}: keeps {done} of {len(indices)} slices: the same command goes on with the others")
-            raise
-        file.finish()
+        _Run(kspace, scan, solve, FILLS[partial_fourier], indices, used, table, checker).complete(file, sampling.empty)
     if table.aligned:
         seconds = time.perf_counter() - started
         count = f"{len(indices)} slice{'s' * (len(indices) > 1)}"
         show(f"{out}: {count} by {method} in {seconds:.0f} s, effective acceleration {effective:.2f}")
 
 
-def _fill(
-    file: PartialImages,
-    scan: Scan,
-    solve: Reconstruction,
-    partial_fourier: Literal["none", "pocs", "homodyne"],
-    indices: range,
-    used: dict[str, Any],
-    table: Table,
-    kspace: str,
-    checker: Checker | None,
-) -> None:
-    """Reconstruct the slices that are missing, batch by batch; slices of one position share their maps."""
-    data = scan.data
-    missing = [index for index, state in zip(indices, file.states, strict=True) if state == PENDING]
-    filled = [index for index, state in zip(indices, file.states, strict=True) if state != EMPTY]
-    coils, position = Coils(torch.zeros(1, 1, 1, 1, dtype=torch.complex64)), -1
-    with tqdm(total=len(missing), desc="recon", file=sys.stderr, disable=None, leave=False, unit="slice") as bar:
-        for batch in batches(data, missing, scan.device):
-            began = time.perf_counter()
-            name = f"{kspace}: slice{f's {batch[0]} to {batch[-1]}' if len(batch) > 1 else f' {batch[0]}'}"
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", UserWarning)
-                try:
-                    y = scan.kspace(batch)
-                    if data.positions is None:
-                        coils = scan.coils(batch, y)
-                    elif data.position(batch[0]) != position:
-                        position = data.position(batch[0])
-                        first = next(index for index in filled if data.position(index) == position)
-                        coils = scan.coils([first], y[:1] if first == batch[0] else scan.kspace([first]))
-                    images = recon.reconstruct(
-                        y, scan.mask, solve, csm=coils, partial_fourier=FILLS[partial_fourier], batch=len(batch)
-                    )
-                    checked = [None] * len(batch)
-                    if checker is not None:
-                        fills = FILLS[partial_fourier]
-                        checked = checker(solve, y, scan.mask, coils, images, data, fills)
-                        say_remarks(kspace, batch, checked)
-                except ValueError as error:
-                    raise ValueError(f"{name}: {error}") from None
-            for message in dict.fromkeys(str(warning.message) for warning in caught):
-                say(f"warning: {name}: {message}")
-            for index, image, found in zip(batch, data.crop(images.cpu().numpy()), checked, strict=True):
-                beside = None if found is None else found.told
-                file.write(indices.index(index), np.linalg.norm(image, axis=0), image[0], beside)
-            seconds = (time.perf_counter() - began) / len(batch)
-            for index, found in zip(batch, checked, strict=True):
-                table.row({"input": kspace, "slice": index, "seconds": f"{seconds:.2f}", "method": used["method"],
-                           "acceleration": used["effective_acceleration"], **row(found)})  # fmt: skip
-            bar.update(len(batch))
+@dataclass(frozen=True)
+class _Run:
+    """Reconstruction of the slices of one file of k-space."""
+
+    kspace: str
+    scan: Scan
+    solve: Reconstruction
+    fill: PartialFourier
+    indices: range
+    used: dict[str, Any]
+    table: Table
+    checker: Checker | None
+
+    def complete(self, file: PartialImages, empty: Sequence[int]) -> None:
+        """Write the images that a partial file lacks, and give it its final name."""
+        if before := int((file.states != PENDING).sum()):
+            say(f"{file.partial}: goes on behind {before} of {len(self.indices)} slices")
+        for index in empty:
+            if file.states[number := self.indices.index(index)] == PENDING:
+                say(f"{self.kspace}: slice {index} is all zeros: skipped, its image is empty")
+                file.mark(number, EMPTY)
+        try:
+            self._write_images(file)
+        except BaseException:
+            if done := int((file.states != PENDING).sum()):
+                rest = "the same command goes on with the others"
+                say(f"{file.partial}: keeps {done} of {len(self.indices)} slices: {rest}")
+            raise
+        file.finish()
+
+    def _write_images(self, file: PartialImages) -> None:
+        """Reconstruct the missing slices batch by batch; slices of one position share their coil maps."""
+        data = self.scan.data
+        missing = [index for index, state in zip(self.indices, file.states, strict=True) if state == PENDING]
+        filled = [index for index, state in zip(self.indices, file.states, strict=True) if state != EMPTY]
+        coils, position = Coils(torch.zeros(1, 1, 1, 1, dtype=torch.complex64)), -1
+        with tqdm(total=len(missing), desc="recon", file=sys.stderr, disable=None, leave=False, unit="slice") as bar:
+            for batch in batches(data, missing, self.scan.device):
+                began = time.perf_counter()
+                name = f"{self.kspace}: slice{f's {batch[0]} to {batch[-1]}' if len(batch) > 1 else f' {batch[0]}'}"
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always", UserWarning)
+                    try:
+                        y = self.scan.kspace(batch)
+                        if data.positions is None:
+                            coils = self.scan.coils(batch, y)
+                        elif data.position(batch[0]) != position:
+                            position = data.position(batch[0])
+                            first = next(index for index in filled if data.position(index) == position)
+                            coils = self.scan.coils([first], y[:1] if first == batch[0] else self.scan.kspace([first]))
+                        images = recon.reconstruct(
+                            y, self.scan.mask, self.solve, csm=coils, partial_fourier=self.fill, batch=len(batch)
+                        )
+                        checked = [None] * len(batch)
+                        if self.checker is not None:
+                            checked = self.checker(self.solve, y, self.scan.mask, coils, images, data, self.fill)
+                            say_remarks(self.kspace, batch, checked)
+                    except ValueError as error:
+                        raise ValueError(f"{name}: {error}") from None
+                for message in dict.fromkeys(str(warning.message) for warning in caught):
+                    say(f"warning: {name}: {message}")
+                for index, image, result in zip(batch, data.crop(images.cpu().numpy()), checked, strict=True):
+                    beside = None if result is None else result.values
+                    file.write(self.indices.index(index), np.linalg.norm(image, axis=0), image[0], beside)
+                seconds = (time.perf_counter() - began) / len(batch)
+                for index, result in zip(batch, checked, strict=True):
+                    place = {"input": self.kspace, "slice": index, "seconds": f"{seconds:.2f}"}
+                    how = {"method": self.used["method"], "acceleration": self.used["effective_acceleration"]}
+                    self.table.row(place | how | row(result))
+                bar.update(len(batch))
+
+
+def _check_coil_options(coils: int, map_sets: int, keep_complex: bool, coil_maps: Path | None) -> None:
+    if coils < 1:
+        raise UsageError(f"--coils is {coils}: give 1 or more")
+    if map_sets not in (1, 2):
+        raise UsageError(f"--map-sets is {map_sets}: give 1 or 2")
+    if map_sets == 2 and (keep_complex or coil_maps is not None):
+        other = "--complex" if keep_complex else "--coil-maps"
+        raise UsageError(f"--map-sets 2 makes two complex images of estimated maps: leave {other} out")
 
 
 def _state(kspace: str) -> list[int]:
-    """Size and time of the file of k-space, which tell whether it has been changed."""
+    """Size and modification time of the file of k-space, to notice changes."""
     stat = find_file(kspace).stat()
     return [stat.st_size, stat.st_mtime_ns]
 

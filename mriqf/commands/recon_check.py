@@ -1,4 +1,4 @@
-"""What `mriqf recon` says of its images: the error to expect, from their k-space."""
+"""Expected errors of the images of `mriqf recon`, from image and k-space."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,24 +20,24 @@ from recon.evidence import gather
 from recon.partial_fourier import PartialFourier, fill, missing_side
 from recon.pipeline import Coils, prepare
 
-TOLD = ("nrmse", "nrmse_low", "nrmse_high", "score")
-"""Numbers of each image that are written beside it."""
+NUMBERS = ("nrmse", "nrmse_low", "nrmse_high", "score")
+"""Values stored beside each image."""
 MAP = "quality_map"
 """Score of each pixel, 0–100."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What is said of one image."""
+    """Result of the check of one image."""
 
-    told: dict[str, Any]
-    """`TOLD`, NaN for what is not known; and its map."""
+    values: dict[str, Any]
+    """`NUMBERS`, NaN for unknown values, and the quality map."""
     remark: str
-    """Why something is not known; empty if all is."""
+    """Reason for unknown values; empty if all are known."""
 
 
 class Checker:
-    """Says of images that were just made how large their error is to be expected.
+    """Expected errors of a batch of new reconstructions.
 
     It takes two reconstructions more, one without a tenth of the lines and one of noisier data, of a batch at a time.
 
@@ -69,35 +69,35 @@ class Checker:
         data: KSpace,
         partial_fourier: PartialFourier,
     ) -> list[Checked]:
-        """One for each image of a batch, as `recon.reconstruct` made it of the k-space."""
+        """Check each image of a batch that `recon.reconstruct` made of the k-space."""
         y, sense, turned = prepare(kspace, mask, coils)
         side = missing_side(sense.mask[0, 0])
 
         def method(measured: Tensor, operator: recon.Sense) -> Tensor:
             return fill(solve(measured, operator), side, partial_fourier)
 
-        found = gather(method, y, sense, images.transpose(-2, -1) if turned else images)
-        channels = data.crop(found.channels.transpose(-2, -1) if turned else found.channels).cpu()
-        shown = data.crop(torch.linalg.vector_norm(images, dim=1)).cpu().numpy()
-        return [self._told(*one) for one in zip(shown, found.findings.cpu(), channels, strict=True)]
+        evidence = gather(method, y, sense, images.transpose(-2, -1) if turned else images)
+        channels = data.crop(evidence.channels.transpose(-2, -1) if turned else evidence.channels).cpu()
+        magnitudes = data.crop(torch.linalg.vector_norm(images, dim=1)).cpu().numpy()
+        return [self._check_image(*one) for one in zip(magnitudes, evidence.findings.cpu(), channels, strict=True)]
 
-    def _told(self, image: np.ndarray, findings: Tensor, channels: Tensor) -> Checked:
+    def _check_image(self, image: np.ndarray, findings: Tensor, channels: Tensor) -> Checked:
         try:
-            told, quality = self.judge(image, (findings, channels))
+            columns, quality = self.judge(image, (findings, channels))
         except ValueError as error:  # too small, or empty: the image is there all the same
             return Checked({}, str(error))
-        numbers = {key: np.nan if told[key] is None else float(told[key]) for key in TOLD}
-        return Checked(numbers | {MAP: quality}, "" if told[JUDGED[-1]] == "ok" else str(told[JUDGED[-1]]))
+        numbers = {key: np.nan if columns[key] is None else float(columns[key]) for key in NUMBERS}
+        return Checked(numbers | {MAP: quality}, "" if columns[JUDGED[-1]] == "ok" else str(columns[JUDGED[-1]]))
 
 
 def say_remarks(name: str, indices: Sequence[int], checked: Sequence[Checked]) -> None:
-    """One line for the slices of a batch that have the same remark."""
+    """Print one line for the slices of a batch that have the same remark."""
     for remark in dict.fromkeys(one.remark for one in checked if one.remark):
-        mine = [str(i) for i, one in zip(indices, checked, strict=True) if one.remark == remark]
-        say(f"{name}: slice{'s' * (len(mine) > 1)} {', '.join(mine)}: no error to expect: {remark}")
+        selected = [str(i) for i, one in zip(indices, checked, strict=True) if one.remark == remark]
+        say(f"{name}: slice{'s' * (len(selected) > 1)} {', '.join(selected)}: no error to expect: {remark}")
 
 
 def row(checked: Checked | None) -> dict[str, Any]:
-    """Columns of the printed row; None for what is not known."""
-    numbers = {} if checked is None else checked.told
-    return {key: None if np.isnan(numbers.get(key, np.nan)) else numbers[key] for key in TOLD}
+    """Columns of the printed row; None for unknown values."""
+    numbers = {} if checked is None else checked.values
+    return {key: None if np.isnan(numbers.get(key, np.nan)) else numbers[key] for key in NUMBERS}

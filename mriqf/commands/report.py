@@ -1,4 +1,4 @@
-"""`mriqf report`: what `mriqf score` found, as one page to look at."""
+"""`mriqf report`: the scores of `mriqf score` as one HTML page."""
 
 import sys
 from collections.abc import Sequence
@@ -34,28 +34,28 @@ def report(
     labels: tuple[str, str] | None = None,
     force: bool = False,
 ) -> int:
-    """Show scores on one page: table, distribution, the worst first, slices under their quality maps, ratings.
+    """Write scores as one HTML page: table, worst first; distribution; slices with quality maps; ratings.
 
-    Works without a network, and carries its pictures in itself: at most 150 kB a volume. Where the tables have columns
-    of dates, scanners or sites, it shows the scores over time and by group. Of the patient it shows what the pixels,
-    the names of files and these columns tell, and nothing else. Prints one tab-separated line: the page, volumes, how
+    The page needs no network and contains its pictures: at most 150 kB a volume. If the tables have columns
+    of dates, scanners or sites, it shows the scores over time and by group. It shows no patient data beyond the pixels,
+    the names of files and these columns. Prints one tab-separated line: the page, volumes, how
     many of them have pictures, size in MB.
 
     Parameters
     ----------
     scores
         Tables that `mriqf score` wrote by --csv, --json or --out. The inputs and maps (--map-dir) that they name are
-        read again; a volume that is not there any more has a row, but no pictures.
+        read again; a volume whose files are missing has a row, but no pictures.
     out
         Page to write, such as report.html.
     pictures
-        Slices shown of each volume, at most: the worst, and others evenly spaced. Of a comparison, the slices that
+        Maximum number of slices shown of each volume: the worst, and others evenly spaced; in a comparison, those that
         changed most, over all volumes.
     by
         Columns of the tables to group the scores by, beside those that are known by their names.
     labels
-        Of two tables, of the same scans by two reconstructions: compare them, under these two names. Scans are matched
-        by the names of their files below the folder that all inputs of a table share; the page shows the mean change
+        Names of two reconstructions: compare two tables of the same scans, one of each. Scans are matched
+        by their paths relative to the folder that all inputs of a table share; the page shows the mean change
         with its interval, and the slices that changed most.
     force
         Replace a page that exists.
@@ -89,7 +89,7 @@ def report(
 
 
 def _compare(tables: tuple[Path, Path], labels: tuple[str, str], out: Path, count: int, force: bool) -> int:
-    """The page of a comparison."""
+    """Write the page of a comparison."""
     with writing(out), atomic_path(out, force) as temporary:
         pairs, apart = read_pairs(tables, labels)
         shown = _pair_pictures(pairs, count)
@@ -101,11 +101,11 @@ def _compare(tables: tuple[Path, Path], labels: tuple[str, str], out: Path, coun
 
 
 def _pair_pictures(pairs: Sequence[PairedVolume], count: int) -> dict[tuple[int, int], tuple[Picture, Picture]]:
-    """Pictures of the slices that changed most, by volume and place among its slices."""
+    """Pictures of the slices that changed most, by indices of volume and slice."""
     wanted: dict[int, list[int]] = {}
     for volume, place in most_changed(pairs, count):
         wanted.setdefault(volume, []).append(place)
-    found: dict[tuple[int, int], tuple[Picture, Picture]] = {}
+    pictures: dict[tuple[int, int], tuple[Picture, Picture]] = {}
     for volume, places in wanted.items():
         pair = pairs[volume]
         both = [
@@ -113,8 +113,8 @@ def _pair_pictures(pairs: Sequence[PairedVolume], count: int) -> dict[tuple[int,
             for k, side in enumerate((pair.before, pair.after))
         ]
         if all(both):
-            found |= {(volume, place): (a, b) for place, a, b in zip(places, *both, strict=True)}
-    return found
+            pictures |= {(volume, place): (a, b) for place, a, b in zip(places, *both, strict=True)}
+    return pictures
 
 
 def _drawn(volume: ScoredVolume, count: int, chosen: Sequence[ScoredSlice] | None = None) -> tuple[list[Picture], str]:

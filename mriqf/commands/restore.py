@@ -133,9 +133,9 @@ def _table(names: list[str], targets: list[Path], header: bool) -> Table:
 
 @torch.inference_mode()
 def restore_file(jpeg: JPEGFile, model: Network) -> UInt8[np.ndarray, "h w ch"]:
-    """Restored pixels, from coefficients where there are any.
+    """Restored pixels, from the coefficients if the file has them.
 
-    Of three quantisation tables, networks are told those of luma and Cb.
+    If there are three quantisation tables, networks get those of luma and Cb.
 
     Raises
     ------
@@ -149,17 +149,17 @@ def restore_file(jpeg: JPEGFile, model: Network) -> UInt8[np.ndarray, "h w ch"]:
     where = next(model.parameters()).device
     images, tables = _given(jpeg, where)
     if jpeg.coefficients is None or not isinstance(model, QGAC):
-        found = restore(model, images, tables)
-    else:  # at once: there are 64 times fewer places than pixels
+        restored = restore(model, images, tables)
+    else:  # untiled: there are 64 times fewer positions than pixels
         steps = [jpeg.tables[min(k, len(jpeg.tables) - 1)] for k in range(channels)]
         coded = [c * s for c, s in zip(jpeg.coefficients, steps, strict=True)]
         known = [torch.from_numpy(c[None]).to(where, torch.float32) for c in coded]
-        found = model.restore_coefficients(known, tables, (jpeg.pixels.shape[1], jpeg.pixels.shape[2]))
-    return _pixels(found)
+        restored = model.restore_coefficients(known, tables, (jpeg.pixels.shape[1], jpeg.pixels.shape[2]))
+    return _pixels(restored)
 
 
 def fit_file(jpeg: JPEGFile, prior: PriorConfig, device: str, checkpoint: Path) -> UInt8[np.ndarray, "h w ch"]:
-    """Pixels that a deep image prior makes of a file; says so where its loss broke.
+    """Restore a file by a deep image prior; prints a message if its loss diverged.
 
     Raises
     ------
@@ -169,10 +169,10 @@ def fit_file(jpeg: JPEGFile, prior: PriorConfig, device: str, checkpoint: Path) 
     images, tables = _given(jpeg, torch.device(device))
     config = replace(prior, model=replace(prior.model, channels=images.shape[1]))
     score = _score_of(images.shape[1]) if prior.stop == "score" else None
-    found = fit_prior(images, config, tables, score=score, checkpoint=checkpoint)
-    if found.stopped == "diverged":
-        say(f"the fit broke after step {found.step}, whose image is kept: use a lower --prior.lr than {prior.lr}")
-    return _pixels(found.image)
+    result = fit_prior(images, config, tables, score=score, checkpoint=checkpoint)
+    if result.stopped == "diverged":
+        say(f"the fit broke after step {result.step}, whose image is kept: use a lower --prior.lr than {prior.lr}")
+    return _pixels(result.image)
 
 
 def _score_of(channels: int) -> Callable[[torch.Tensor], float]:
@@ -187,12 +187,12 @@ def _given(
     return images, torch.from_numpy(jpeg.tables[None, : 1 if images.shape[1] == 1 else 2]).to(images)
 
 
-def _pixels(found: Float[torch.Tensor, "1 ch h w"]) -> UInt8[np.ndarray, "h w ch"]:
-    return (found[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+def _pixels(image: Float[torch.Tensor, "1 ch h w"]) -> UInt8[np.ndarray, "h w ch"]:
+    return (image[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
 def _profile(path: Path) -> bytes | None:
-    """The colour profile: the same numbers are other colours without it."""
+    """Colour profile of a file, without which the same values are other colours."""
     with Image.open(path, formats=("JPEG",)) as image:
         return image.info.get("icc_profile")
 
@@ -200,7 +200,7 @@ def _profile(path: Path) -> bytes | None:
 def _targets(
     inputs: Sequence[Path], out: Path, problem: Callable[[str], object], skip: Callable[[str, str], object]
 ) -> dict[Path, Path]:
-    """Files to restore, and where to; those of folders keep their places in them."""
+    """Output path of each file to restore; files of folders keep their relative paths."""
     targets = {}
     for given in inputs:
         for name in find_inputs([str(given)], problem, skip, SUFFIXES).values():

@@ -1,4 +1,4 @@
-"""`mriqf score`: a row a slice as they are scored, a row a volume at the end; tables, maps and pictures on request."""
+"""`mriqf score`: score images; a row per slice, then a row per volume; tables, maps and pictures on request."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,12 +67,12 @@ def score(
     ----------
     inputs
         Files in fastMRI HDF5, ISMRMRD, NIfTI, DICOM, BART, NumPy, PNG, JPEG, TIFF or WebP, and folders of them, which
-        are searched with all that is below. DICOM files of one series in one folder are one volume. What is no image
-        is named at the end.
+        are searched recursively. DICOM files of one series in one folder are one volume. Files that are no images
+        are named at the end.
     weights
         Name or path of trained weights: qf-mri for MR images, qf-rgb for photographs, qf-gray for JPEG qualities.
     pool
-        How the map becomes a number: rms (of errors), foreground, mean, center, or minkowski:p; auto: the weights' own.
+        Pooling of the map: rms (of errors), foreground, mean, center, or minkowski:p; auto: the weights' own.
     calibration
         File by `mriqf calibrate`, or none; auto: that beside the weights, if there is one.
     limit
@@ -126,16 +126,7 @@ def score(
     if not inputs:
         raise UsageError("no input given: mriqf score FILE…")
     chosen = parse_slices(slices)
-    if batch_size < 1:
-        raise UsageError(f"--batch-size is {batch_size}: give 1 or more")
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers is {workers}: give 1 or more")
-    if out is None and (workers is not None or scheduler is not None):
-        raise UsageError("--workers and --scheduler need a folder for the scores: --out DATASET")
-    if workers is not None and scheduler is not None:
-        raise UsageError("--workers and --scheduler exclude each other: give one of them")
-    if out is not None and limit is not None:
-        raise UsageError("--limit goes with scores that are printed, --out prints none: leave one of them out")
+    _check_options(batch_size, workers, scheduler, out, limit)
     check_targets(csv, json, force=force)
     if out is not None:
         options = Options(
@@ -143,14 +134,7 @@ def score(
             device, batch_size, resolution, flips,
         )  # fmt: skip
         archive = score_batch(inputs, options, out, count=workers or 1, scheduler=scheduler)
-        with tables(csv, json, columns(archive.calibrated), force=force) as files:
-            for row in archive.rows():
-                for file in files:
-                    file.write(row)
-        if archive.interrupted:
-            raise KeyboardInterrupt
-        _print_archive(archive, header)
-        return 1 if archive.failed else 0
+        return _conclude_archive(archive, csv, json, header=header, force=force)
     try:
         scorer = Scorer(
             weights, pool=pool, calibration=calibration, resolution=resolution, flips=flips, batch_size=batch_size,
@@ -164,15 +148,15 @@ def score(
             folder.mkdir(parents=True, exist_ok=True)
     skipped: dict[str, str] = {}
     problems: list[str] = []
-    found = list(find_inputs(inputs, problems.append, skipped.__setitem__).values())
+    sources = list(find_inputs(inputs, problems.append, skipped.__setitem__).values())
     job = Job(scorer, weights, cut, mask, axis, chosen, map_dir, overlay_dir, force_score, force)
     with tables(csv, json, columns(scorer.calibration is not None), force=force) as files:
-        run = _Run(job, SliceTable(found, scorer.calibration, header=header), files)
+        run = _Run(job, SliceTable(sources, scorer.calibration, header=header), files)
         try:
             for problem in problems:
                 run.fail(problem)
             with no_interrupt_lost() as check:
-                for source, name in zip(found, output_names(found), strict=True):
+                for source, name in zip(sources, output_names(sources), strict=True):
                     run.score(source, name, check)
         except KeyboardInterrupt:
             say("interrupted" + "".join(f"; {file.count} rows are in {file.path}" for file in files))
@@ -182,8 +166,23 @@ def score(
     return 1 if run.failures else 0
 
 
+def _check_options(
+    batch_size: int, workers: int | None, scheduler: str | None, out: Path | None, limit: float | None
+) -> None:
+    if batch_size < 1:
+        raise UsageError(f"--batch-size is {batch_size}: give 1 or more")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers is {workers}: give 1 or more")
+    if out is None and (workers is not None or scheduler is not None):
+        raise UsageError("--workers and --scheduler need a folder for the scores: --out DATASET")
+    if workers is not None and scheduler is not None:
+        raise UsageError("--workers and --scheduler exclude each other: give one of them")
+    if out is not None and limit is not None:
+        raise UsageError("--limit goes with scores that are printed, --out prints none: leave one of them out")
+
+
 class _Run:
-    """Volumes scored one by one, and what is said of them at the end."""
+    """Scores volumes one by one and prints a summary at the end."""
 
     def __init__(self, job: Job, table: SliceTable, files: Sequence[TableFile]):
         self.job = job
@@ -193,7 +192,7 @@ class _Run:
         self._scored = False
 
     def score(self, source: str, name: str, check: Callable[[], None]) -> None:
-        """Score one input: print and keep a row for each slice, and one for all of it; `check` may end it."""
+        """Score one input: print and store a row for each slice and one for the volume; `check` may interrupt it."""
         rows: list[dict[str, Any]] = []
 
         def tell(row: dict[str, Any]) -> None:
@@ -220,7 +219,7 @@ class _Run:
             say(f"{source}: {summary(whole, rows)}")
 
     def fail(self, reason: str, source: str | None = None) -> None:
-        """Say of an input why it has no score: on a terminal, as a row, and once more at the end."""
+        """Report an input without a score: on a terminal as a row, and again at the end."""
         self.failures.append(reason)
         if not self._table.aligned:
             say(f"error: {reason}")
@@ -228,7 +227,7 @@ class _Run:
             self._table.print_failure(source, reason)
 
     def end(self, skipped: dict[str, str]) -> None:
-        """Say what was found of each volume, and what was not scored."""
+        """Print the rows of the volumes, the legend, and the inputs that were not scored."""
         if self._table.aligned:
             if self._volumes:
                 show("")
@@ -247,8 +246,20 @@ class _Run:
             file.write(row)
 
 
+def _conclude_archive(archive: Archive, csv: Path | None, json: Path | None, *, header: bool, force: bool) -> int:
+    """Write the tables of an archive and print its progress; returns the exit status."""
+    with tables(csv, json, columns(archive.calibrated), force=force) as files:
+        for row in archive.rows():
+            for file in files:
+                file.write(row)
+    if archive.interrupted:
+        raise KeyboardInterrupt
+    _print_archive(archive, header)
+    return 1 if archive.failed else 0
+
+
 def _print_archive(archive: Archive, header: bool) -> None:
-    """One row that says how much of an archive is done."""
+    """Print one row with the progress of an archive."""
     fields = ("dataset", "volumes", "done", "failed")
     counted = [Column(field, "", 8, lambda row, field=field: str(row[field])) for field in fields[1:]]
     out, done = str(archive.dataset.folder), sum(part in archive.dataset for part in archive.parts.values())

@@ -1,4 +1,4 @@
-"""`mriqf score --out DATASET`: many volumes by several workers, into a dataset that a later run goes on with."""
+"""`mriqf score --out DATASET`: score many volumes by several workers into a dataset; a later run continues it."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True)
 class Options:
-    """Options as typed; for workers, with absolute paths, since they may run elsewhere."""
+    """Options as typed; for workers with absolute paths, since these may run in another folder."""
 
     weights: str
     pool: str
@@ -51,14 +51,14 @@ class Options:
     resolution: Resolution = "own"
     flips: bool = False
     digest: str = ""
-    """For workers: of what weights, calibration and version were when the run began."""
+    """For workers: hash of weights, calibration and version at the start of the run."""
     calibrated: bool = False
-    """For workers: whether rows say what errors to expect."""
+    """For workers: True if rows have expected errors."""
 
 
 @dataclass
 class Archive:
-    """Volumes of a run, and what became of them."""
+    """Volumes of a run and their state."""
 
     dataset: Dataset
     options: Options
@@ -66,23 +66,23 @@ class Archive:
     names: dict[str, str]
     """Path of each volume to its name, in order."""
     parts: dict[str, str] = field(default_factory=dict)
-    """Path of each volume that is there to the name of its part, done or not."""
+    """Path of each volume that exists to the name of its part, done or not."""
     reasons: dict[str, str] = field(default_factory=dict)
     """Path of each volume that failed to the reason."""
     skipped: dict[str, str] = field(default_factory=dict)
-    """Files that were passed over, and why."""
+    """Skipped files to the reason."""
     failed: int = 0
     """Volumes that failed, and folders that could not be searched."""
     interrupted: bool = False
-    """By Ctrl-C, before all was done."""
+    """True if Ctrl-C ended the run early."""
 
     def fail(self, line: str) -> None:
-        """Count a failure, and say what it is."""
+        """Count a failure and print its message."""
         self.failed += 1
         say(f"error: {line}")
 
     def fail_volume(self, path: str, error: object) -> None:
-        """The same for a volume."""
+        """Record, count and print the failure of a volume."""
         name = self.names[path]
         self.reasons[path] = complain(name, str(error).replace(path, name))
         self.fail(self.reasons[path])
@@ -92,7 +92,8 @@ class Archive:
         for path, name in self.names.items():
             part = self.parts.get(path)
             if part is not None and part in self.dataset:
-                rows = [row | {"input": name} for row in self.dataset.rows(part)]  # by another name, perhaps, before
+                # An earlier run may have used another name.
+                rows = [row | {"input": name} for row in self.dataset.rows(part)]
                 yield from rows
                 yield volume_row(rows)
             else:
@@ -108,14 +109,14 @@ def score_batch(
     count: int,
     scheduler: str | None,
 ) -> Archive:
-    """Score what a dataset has not yet, until it is interrupted; a line on standard error for each volume that fails.
+    """Score the volumes that a dataset lacks, until interrupted; prints a line for each volume that fails.
 
     Parameters
     ----------
     inputs
         Files and folders: `find_inputs`.
     options
-        Those that change rows are one and the same for all of a dataset.
+        Options of scoring; those that change rows must be the same for all runs of a dataset.
     out
         Folder of the dataset.
     count, scheduler
@@ -124,21 +125,21 @@ def score_batch(
     Raises
     ------
     OutputError
-        If a part cannot be written. What is done stays.
+        If a part cannot be written; finished parts are kept.
     OSError
-        If the cluster is gone. What is done stays.
+        If the cluster is gone; finished parts are kept.
     """
     try:
         if scheduler is None:
             choose_device(options.device)
-        there = for_workers(options)
+        worker_options = for_workers(options)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    dataset = Dataset(out, _digest(there.digest, _settings(options)))
+    dataset = Dataset(out, _digest(worker_options.digest, _settings(options)))
     for folder in (options.map_dir, options.overlay_dir):
         if folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
-    archive = Archive(dataset, options, there.calibrated, {})
+    archive = Archive(dataset, options, worker_options.calibrated, {})
     archive.names |= find_inputs(inputs, archive.fail, archive.skipped.__setitem__)
     complete = _Complete(options)
     todo: list[str] = []
@@ -163,7 +164,7 @@ def score_batch(
             say(f"warning: {scheduler} has no workers: waiting for the first")
         try:
             with no_interrupt_lost() as check:
-                for path, rows in scatter(client, partial(score_path, there), todo):
+                for path, rows in scatter(client, partial(score_path, worker_options), todo):
                     _keep(archive, path, rows)
                     bar.update()
                     check()
@@ -175,13 +176,13 @@ def score_batch(
 
 
 def _keep(archive: Archive, path: str, rows: Any) -> None:
-    """Write what a worker found of a volume, or say why it found nothing."""
+    """Write a worker's rows of a volume, or print why there are none."""
     dataset, part, name = archive.dataset, archive.parts[path], archive.names[path]
     if not isinstance(rows, list):
         dataset.forget(part)
         archive.fail_volume(path, rows if isinstance(rows, str) else KILLED)
         return
-    # Pictures alone were missing: the map of another run is still there.
+    # Only pictures were missing: keep the path of the map that an earlier run wrote.
     before = {"map": dataset.rows(part)[0]["map"]} if part in dataset and archive.options.map_dir is None else {}
     try:
         dataset.write(part, [_as_typed(row, name, archive.options) | before for row in rows])
@@ -194,14 +195,14 @@ def _keep(archive: Archive, path: str, rows: Any) -> None:
 
 
 class _Complete:
-    """Test for maps and pictures of volumes that are scored already."""
+    """Tests that maps and pictures of a scored volume exist."""
 
     def __init__(self, options: Options):
         self._map_dir, self._overlay_dir = (
             None if folder is None else Path(folder) for folder in (options.map_dir, options.overlay_dir)
         )
         folders = [folder for folder in (self._map_dir, self._overlay_dir) if folder is not None]
-        self._present = {file for folder in folders for file in folder.iterdir()}  # at once: there may be a million
+        self._present = {file for folder in folders for file in folder.iterdir()}  # listed once: there may be a million
 
     def __call__(self, path: str, dataset: Dataset, part: str) -> bool:
         name, wanted = _output_name(path), []
@@ -216,7 +217,7 @@ class _Complete:
 
 
 def score_path(options: Options, path: str) -> list[dict[str, Any]] | str:
-    """Rows of one volume, or in one line why there are none; this is what workers do."""
+    """Rows of one volume, or a one-line error; the task of a worker."""
     job = _job(options)
     rows: list[dict[str, Any]] = []
     try:
@@ -229,7 +230,7 @@ def score_path(options: Options, path: str) -> list[dict[str, Any]] | str:
 
 
 def _output_name(path: str) -> str:
-    """That the files of a volume begin with: no two are the same, and none depends on the other inputs."""
+    """Stem of the output files of a volume: unique, and independent of the other inputs."""
     return f"{plain_name(path)}-{_digest(path)}"
 
 
@@ -261,7 +262,7 @@ def _loaded(options: Options) -> Job:
         map_dir,
         overlay_dir,
         options.force_score,
-        force=True,  # what is there is of a run that was cut off
+        force=True,  # existing files are of an interrupted run
         quiet=True,
     )
 
@@ -279,12 +280,12 @@ def _judge(options: Options, device: str) -> tuple[Predictor, Calibration | None
 
 
 def for_workers(options: Options) -> Options:
-    """The same for workers, who may have been started in another folder, or on another machine."""
+    """Options for workers, which may run in another folder or on another machine: absolute paths and a digest."""
 
     def absolute(path: str | None) -> str | None:
         return None if path is None else str(Path(path).absolute())
 
-    there = replace(
+    worker_options = replace(
         options,
         weights=options.weights if options.weights in names() else str(find(options.weights).absolute()),
         calibration=options.calibration if options.calibration in ("auto", "none") else absolute(options.calibration),
@@ -292,9 +293,9 @@ def for_workers(options: Options) -> Options:
         map_dir=absolute(options.map_dir),
         overlay_dir=absolute(options.overlay_dir),
     )
-    model, calibration, digest = _judge(there, "cpu")
+    model, calibration, digest = _judge(worker_options, "cpu")
     pool = choose_pool(options.pool, model)
-    return replace(there, pool=pool, digest=digest, calibrated=calibration is not None)
+    return replace(worker_options, pool=pool, digest=digest, calibrated=calibration is not None)
 
 
 def _settings(options: Options) -> list[Any]:
@@ -305,7 +306,7 @@ def _settings(options: Options) -> list[Any]:
 
 
 def _as_typed(row: dict[str, Any], name: str, options: Options) -> dict[str, Any]:
-    """A worker's row with the names that the user gave to things."""
+    """A worker's row with names and paths as the user typed them."""
     typed: dict[str, Any] = {"input": name, "weights": options.weights}
     if options.mask is not None:
         typed["foreground"] = options.mask

@@ -1,4 +1,4 @@
-"""Rows of scores: their columns in tables, the row of a whole volume, and what is printed of them."""
+"""Rows of scores: columns of tables, the row of a volume, and printed tables."""
 
 import math
 import sys
@@ -32,7 +32,7 @@ def columns(calibrated: bool) -> tuple[str, ...]:
 
 
 def expected_columns(expected: Expected, cut: CutOff | None) -> dict[str, Any]:
-    """Columns that a calibration gives: numbers, None where there are none, and `domain`, ok or why there are none."""
+    """Columns of a calibration: numbers, None if unknown, and `domain`, ok or the reason for unknown numbers."""
     numbers = asdict(expected)
     reason = numbers.pop("reason")
     return numbers | {
@@ -43,37 +43,37 @@ def expected_columns(expected: Expected, cut: CutOff | None) -> dict[str, Any]:
 
 
 def volume_row(rows: Sequence[Row]) -> dict[str, Any]:
-    """The row of a volume: its slices' means, weighted by their foreground, without a slice of its own.
+    """Row of a volume: means over its slices, weighted by their foreground.
 
-    Ends of intervals are means, too: those of slices that all err to the same side, as slices of one scan do at worst.
+    Interval ends are averaged too: slices of one scan may all err to the same side.
     """
     shares = [row["foreground_fraction"] for row in rows]
 
     def mean(key: str, of: Sequence[Row] = rows) -> float:
         return weighted_mean([(_number(row[key]), row["foreground_fraction"]) for row in of])
 
-    found = dict(rows[0]) | {"slice": None, "time": None, "score": mean("score")}
-    found["foreground_fraction"] = sum(shares) / len(shares)
-    if "domain" in found:
+    merged = dict(rows[0]) | {"slice": None, "time": None, "score": mean("score")}
+    merged["foreground_fraction"] = sum(shares) / len(shares)
+    if "domain" in merged:
         known = [row for row in rows if row["domain"] == "ok"]
         for key in NUMBERS:
             value = math.nan if key == "distance" else mean(key, known)
-            found[key] = None if math.isnan(value) else value
+            merged[key] = None if math.isnan(value) else value
         if len(known) < len(rows):
             reason = next(row["domain"] for row in rows if row["domain"] != "ok")
-            found["domain"] = f"ok in {len(known)} of {len(rows)} slices" if known else reason
-    if math.isnan(found["score"]) and any(row["score"] is None for row in rows):
-        found["score"] = None
-    return found
+            merged["domain"] = f"ok in {len(known)} of {len(rows)} slices" if known else reason
+    if math.isnan(merged["score"]) and any(row["score"] is None for row in rows):
+        merged["score"] = None
+    return merged
 
 
 def failed_row(source: str, reason: str, names: Sequence[str]) -> dict[str, Any]:
-    """The row of a volume that could not be scored: its name, and the reason as a note."""
+    """Row of a volume that could not be scored: its name, and the reason as a note."""
     return dict.fromkeys(names) | {"input": source, "note": f"not scored: {reason}"}
 
 
 def complain(source: str, error: object) -> str:
-    """Message for an input that failed; most errors name it."""
+    """Error message that names the input, which most errors do already."""
     return str(error) if source in str(error) else f"{source}: {error}"
 
 
@@ -83,30 +83,30 @@ def jpeg_warning(source: str, quality: int) -> str:
             "is biased (doi:10.1073/pnas.2117203119)")  # fmt: skip
 
 
-# What is printed
+# Printed tables
 
 
 class SliceTable:
-    """Table of slices, printed as they are scored; series in time have a column more on a terminal.
+    """Table of slices, printed as they are scored; on a terminal, time series have a further column.
 
     Parameters
     ----------
     names
-        Of all volumes that will come.
+        Names of all volumes.
     calibration
-        Of the scores.
+        Calibration of the scores, if there is one.
     header
-        Whether a tab-separated table begins with the names of its fields.
+        Begin a tab-separated table with the names of its fields.
     """
 
     def __init__(self, names: Sequence[str], calibration: Calibration | None, *, header: bool):
         self._names, self._calibration, self._header = names, calibration, header
         self._in_time: bool | None = None
         self.aligned = sys.stdout.isatty()
-        """Whether people read it."""
+        """True on a terminal: columns are aligned."""
 
     def print(self, row: Row) -> None:
-        """Print the row of a slice; where it has no score, the reason in place of the numbers."""
+        """Print the row of a slice; without a score, the reason in place of the numbers."""
         if self._in_time is None or self._in_time != (row["time"] is not None):
             self._begin(row["time"] is not None)
         self._table.row({**NO_EXPECTATION, **row, "remark": _remark(row)}, "" if _known(row) else _remark(row))
@@ -130,7 +130,7 @@ def print_volumes(volumes: Sequence[tuple[Row, Sequence[Row]]], calibration: Cal
     """Print one row a volume, from its own row and those of its slices."""
     shown = [
         Column("slices", "", 8, lambda row: row["slices"]),
-        *_judged(calibration)[:-1],  # how much of each slice is object has been said
+        *_judged(calibration)[:-1],  # without the object's share, which the rows of slices show
         Column("worst (slice)", "0–100", 13, lambda row: row["worst"]),
         Column("remark", "", 0, lambda row: row["remark"], words=True),
     ]
@@ -138,12 +138,12 @@ def print_volumes(volumes: Sequence[tuple[Row, Sequence[Row]]], calibration: Cal
     for row, slices in volumes:
         known = [s for s in slices if _known(s)]
         worst = min(known, key=lambda s: s["score"], default=None)
-        told = {
+        texts = {
             "slices": str(len(slices)) if len(known) == len(slices) else f"{len(known)} of {len(slices)}",
             "worst": "" if worst is None or len(slices) == 1 else f"{worst['score']:.1f} ({_place(worst)})",
             "remark": "; ".join(remarks(row, slices)),
         }
-        table.row({**NO_EXPECTATION, **row, **told}, "" if known else told["remark"])
+        table.row({**NO_EXPECTATION, **row, **texts}, "" if known else texts["remark"])
 
 
 def summary(row: Row, slices: Sequence[Row]) -> str:
@@ -152,45 +152,45 @@ def summary(row: Row, slices: Sequence[Row]) -> str:
     if not known:
         return f"no score: {'; '.join(remarks(row, slices))}"
     count = f"{len(slices)} slice{'s' * (len(slices) > 1)}"
-    said = f"score {row['score']:.1f} over {count if known == len(slices) else f'{known} of {count}'}"
+    text = f"score {row['score']:.1f} over {count if known == len(slices) else f'{known} of {count}'}"
     if row.get("nrmse") is not None:
-        said = f"NRMSE {interval(row['nrmse'], row['nrmse_low'], row['nrmse_high'], ' %')}, {said}"
-    return "; ".join((said, *remarks(row, slices)))
+        text = f"NRMSE {interval(row['nrmse'], row['nrmse_low'], row['nrmse_high'], ' %')}, {text}"
+    return "; ".join((text, *remarks(row, slices)))
 
 
 def remarks(row: Row, slices: Sequence[Row]) -> list[str]:
     """Remarks on a volume."""
     reasons = Counter(reason for s in slices if (reason := _reason(s)))
     if len(slices) == 1:
-        said = list(reasons)
+        texts = list(reasons)
     else:
         kinds = Counter(reason.partition(" (")[0] for reason in reasons.elements())
-        said = [f"{count} slice{'s' * (count > 1)} {kind}" for kind, count in kinds.items()]
+        texts = [f"{count} slice{'s' * (count > 1)} {kind}" for kind, count in kinds.items()]
     below = sum(map(_below, slices))
     if _below(row):
-        said.append("below the cut-off")
+        texts.append("below the cut-off")
     elif below:
-        said.append(f"{below} slice{'s' * (below > 1)} below the cut-off")
+        texts.append(f"{below} slice{'s' * (below > 1)} below the cut-off")
     if row["jpeg_quality"] is not None:
-        said.append(f"JPEG quality {row['jpeg_quality']}")
+        texts.append(f"JPEG quality {row['jpeg_quality']}")
     if coarser(row):
-        said.append(f"resolved {row['resolved']}")
-    return [*said, *([row["note"]] if row["note"] else [])]
+        texts.append(f"resolved {row['resolved']}")
+    return [*texts, *([row["note"]] if row["note"] else [])]
 
 
 def legend(unit: str, calibration: Calibration | None, cut: CutOff | None) -> list[str]:
     """Legend: meaning of the numbers, and the cut-off with its error rates."""
-    said = [f"Score: {unit_in_words(unit)}."]
+    lines = [f"Score: {unit_in_words(unit)}."]
     if calibration is not None:
         share = f"{100 * calibration.coverage:.0f} %"
-        said.insert(0, f"NRMSE: the error to expect, relative to the object, with its {share} interval.")
+        lines.insert(0, f"NRMSE: the error to expect, relative to the object, with its {share} interval.")
     if cut is not None:
-        said.append(cut_off(cut))
-    return said
+        lines.append(cut_off(cut))
+    return lines
 
 
 def cut_off(cut: CutOff) -> str:
-    """A cut-off and its price, in a sentence."""
+    """Sentence about a cut-off and its error rates."""
     passed = "" if math.isnan(cut.beyond_passed) else f", {100 * cut.beyond_passed:.0f} % of worse ones higher"
     return (
         f"Cut-off {cut.score:.1f}: {100 * cut.within_rejected:.0f} % of images with NRMSE up to {100 * cut.limit:g} % "
@@ -199,39 +199,39 @@ def cut_off(cut: CutOff) -> str:
 
 
 def unit_in_words(unit: str) -> str:
-    """A unit of scores, and what it means."""
+    """Unit of scores, with an explanation for NRMSE."""
     return f"{unit}; 100 at 1 % or less, 20 less for each doubling, 0 at 32 %" if unit == ERROR_UNIT else unit
 
 
 def resolved_in_words(resolved: tuple[int, int] | None, shape: tuple[int, int]) -> str | None:
-    """`192×115 of 256×256`: the resolution that slices were scored at, and their matrix; None where pixels count."""
+    """Resolution of the scoring and the matrix, as `192×115 of 256×256`; None for predictors without a resolution."""
     return None if resolved is None else f"{resolved[0]}×{resolved[1]} of {shape[0]}×{shape[1]}"
 
 
 def coarser(row: Row) -> bool:
-    """True where slices were scored at a lower resolution than that of their matrix."""
+    """True if slices were scored at a lower resolution than that of their matrix."""
     own, _, whole = (row.get("resolved") or "").partition(" of ")
     return own != whole
 
 
 def interval(value: float, low: float, high: float, unit: str = "") -> str:
-    """`6 [4–9]`, in per cent, with a decimal below 5 %; the unit, if wanted, stands behind the first number."""
+    """Value and interval in per cent as `6 [4–9]`, with a decimal below 5 %; an optional unit follows the value."""
     digits = 0 if value >= 0.05 else 1
     return f"{100 * value:.{digits}f}{unit} [{100 * low:.{digits}f}–{100 * high:.{digits}f}]"
 
 
 def nrmse_column(calibration: Calibration) -> Column:
-    """The error to expect, with its interval."""
+    """Column of the expected error and its interval."""
     return Column(f"NRMSE [{100 * calibration.coverage:.0f} %]", "%", 15, _percent)
 
 
 def score_column() -> Column:
-    """The score."""
+    """Column of the score."""
     return Column("score", "0–100", 6, lambda row: _text(row["score"], ".1f"))
 
 
 def _judged(calibration: Calibration | None) -> list[Column]:
-    """Columns of the error, where known, and of the score."""
+    """Columns of the expected error (with a calibration), of the score and of the object's share."""
     inside = Column("object", "%", 6, lambda row: f"{100 * row['foreground_fraction']:.0f}")
     return [*([] if calibration is None else [nrmse_column(calibration)]), score_column(), inside]
 
@@ -246,7 +246,7 @@ def _remark(row: Row) -> str:
 
 
 def _reason(row: Row) -> str:
-    """Why a slice has no score, or would have none if it were not forced."""
+    """Reason why a slice has no score, or would have none without `force_score`."""
     if (domain := row.get("domain", "ok")) != "ok":
         return domain
     return "no foreground" if row["score"] is not None and math.isnan(row["score"]) else ""

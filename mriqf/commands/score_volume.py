@@ -1,4 +1,4 @@
-"""One volume, from its file to the rows of a table, its map and its pictures."""
+"""Scoring of one volume: rows of a table, quality map and pictures."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ class Job:
     map_dir: Path | None
     overlay_dir: Path | None
     force_score: bool
-    """Whether slices of a kind that the calibration does not know have a score all the same."""
+    """Keep the score of slices outside the domain of the calibration."""
     force: bool
     quiet: bool = False
     """No progress bar."""
@@ -42,20 +42,20 @@ class Job:
 def score_volume(
     job: Job, source: str, name: str, tell: Callable[[dict[str, Any]], object], volume: Volume | None = None
 ) -> None:
-    """Score one volume: tell the row of each slice as it is known, write its map and pictures.
+    """Score one volume: pass on the row of each slice as soon as it is scored, write map and pictures.
 
     Parameters
     ----------
     job
-        By what, and what else is wanted.
+        Scorer and options of the run.
     source
-        File or folder, as it is to be named.
+        File or folder, as messages and tables name it.
     name
-        That the files to write begin with.
+        Stem of the output files.
     tell
-        Is called with each slice's row: columns of `mriqf.commands.score_table.columns`.
+        Called with the row of each slice: columns of `mriqf.commands.score_table.columns`.
     volume
-        That of `source`, if it has been opened already.
+        Volume of `source`, if it is open already.
     """
     volume = cut_along(read(source) if volume is None else volume, job.axis)
     check_channels(volume.channels, job.scorer.predictor)
@@ -87,9 +87,9 @@ def score_volume(
     }
 
     def scored() -> Iterator[SliceScore]:
-        found = job.scorer.slices(volume, indices, setting=setting, mask=mask)
-        hidden = True if job.quiet else None  # None: where nobody watches
-        for result in tqdm(found, name, len(indices), file=sys.stderr, disable=hidden, leave=False, unit="slice"):
+        results = job.scorer.slices(volume, indices, setting=setting, mask=mask)
+        hidden = True if job.quiet else None  # None hides the bar unless on a terminal
+        for result in tqdm(results, name, len(indices), file=sys.stderr, disable=hidden, leave=False, unit="slice"):
             place = {"slice": result.index % deep, "time": result.index // deep if volume.n_slices > deep else None}
             row: dict[str, Any] = {
                 **whole,
@@ -100,22 +100,11 @@ def score_volume(
             if job.scorer.calibration is not None and result.expected is not None:
                 row |= expected_columns(result.expected, job.cut)
                 if result.expected.unlike and not job.force_score:
-                    row["score"] = None  # it would be read as if it said something
+                    row["score"] = None  # a number would be taken for a valid score
             tell(row)
             if job.overlay_dir is not None:
-                told = f"slice {row['slice']}" + ("" if row["time"] is None else f"  time {row['time']}")
-                shown = row.get("domain", "ok") if row["score"] is None else f"score {result.value:.1f}"
                 picture = overlay_file(job.overlay_dir, name, row["slice"], row["time"])
-                with writing(picture):
-                    write_overlay(
-                        picture,
-                        result.image,
-                        result.map,
-                        result.foreground,
-                        rows_up=volume.rows_up,
-                        title=f"{Path(source).name}  {told}  {shown}",
-                        force=job.force,
-                    )
+                _write_picture(picture, row, result, rows_up=volume.rows_up, force=job.force)
             yield result
 
     if map_path is None:
@@ -128,12 +117,12 @@ def score_volume(
 
 
 def choose_cut_off(calibration: Calibration | None, limit: float | None) -> CutOff | None:
-    """None where nothing is known of a limit that nobody asked for.
+    """Cut-off of a calibration for an NRMSE limit; None if the default limit is unknown to it.
 
     Raises
     ------
     ValueError
-        If nothing is known of one that was asked for.
+        If the given limit is unknown to the calibration, or there is none.
     """
     if calibration is None:
         if limit is not None:
@@ -148,12 +137,12 @@ def choose_cut_off(calibration: Calibration | None, limit: float | None) -> CutO
 
 
 def plain_name(source: str) -> str:
-    """Name of a file or folder without its endings, for files that are made of it."""
+    """Name of a file or folder without endings: stem of its output files."""
     return Path(source).name.split(".")[0] or "input"
 
 
 def output_names(inputs: Sequence[str]) -> list[str]:
-    """A file name for each input's outputs, all different."""
+    """Unique stem of the output files of each input."""
     names: list[str] = []
     for source in inputs:
         plain = stem = plain_name(source)
@@ -175,8 +164,16 @@ def overlay_file(folder: Path, name: str, index: int, time: int | None) -> Path:
     return folder / (f"{name}_{index:04d}.png" if time is None else f"{name}_t{time:03d}_{index:04d}.png")
 
 
+def _write_picture(path: Path, row: dict[str, Any], result: SliceScore, *, rows_up: bool, force: bool) -> None:
+    place = f"slice {row['slice']}" + ("" if row["time"] is None else f"  time {row['time']}")
+    number = row.get("domain", "ok") if row["score"] is None else f"score {result.value:.1f}"
+    title = f"{Path(row['input']).name}  {place}  {number}"
+    with writing(path):
+        write_overlay(path, result.image, result.map, result.foreground, rows_up=rows_up, title=title, force=force)
+
+
 def _maps(results: Iterator[SliceScore], volume: Volume) -> Iterator[Float32[np.ndarray, "h w"]]:
-    """A map for every slice of the volume, NaN for those that were not scored."""
+    """Maps of all slices of the volume, NaN for those that were not scored."""
     empty = np.full(volume.shape, np.nan, np.float32)
     written = 0
     for result in results:

@@ -12,29 +12,29 @@ from mriqf.cli import CLOSED, OutputError
 from mriqf.io.bounds import plain, words
 
 GAP = "  "
-LEAST = 16  # letters of a name that are shown in a narrow terminal
+LEAST = 16  # characters of a name in a narrow terminal
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as a terminal shows it."""
+    """Column of a table on a terminal."""
 
     title: str
     unit: str
     width: int
-    """Letters, at least."""
+    """Minimum width in characters."""
     show: Callable[[Mapping[str, Any]], str]
-    """Text of a row's cell."""
+    """Function that formats the cell of a row."""
     words: bool = False
-    """Words begin at the left of a column, numbers end at its right."""
+    """Align to the left, as words, rather than to the right, as numbers."""
 
     def cell(self, text: str) -> str:
-        """Text as wide as the column."""
+        """Pad a text to the width of the column."""
         return f"{text:<{self.width}}" if self.words else f"{text:>{self.width}}"
 
 
 class Table:
-    """Rows that are printed as they come.
+    """Table that prints its rows one by one.
 
     On a terminal: names in a first column as wide as the longest of them, then `columns`, below a heading. Elsewhere:
     the fields called `fields`, separated by tabs, below their names if `header` is asked for.
@@ -44,15 +44,15 @@ class Table:
     fields
         Keys of a row, in the order of the tab-separated table; the first is the name.
     columns
-        All others that a terminal shows.
+        Columns after the name, on a terminal.
     names
-        Every name that will come: they say how wide the first column is.
+        Names of all rows, which set the width of the first column.
     title
-        Of the names.
+        Heading of the names.
     header
-        Whether the tab-separated table begins with the names of its fields.
+        Begin the tab-separated table with the names of its fields.
     keep
-        How many columns a row has, beside its name, that has a reason in place of its numbers.
+        Number of columns after the name that are printed for a row with a reason in place of its numbers.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Table:
         self._width = min(longest, max(room, LEAST))
 
     def row(self, values: Mapping[str, Any], reason: str = "") -> None:
-        """Print a row; on a terminal, the `reason` why there are no numbers in their place."""
+        """Print a row; on a terminal, `reason` replaces the numbers."""
         if self._header:
             self._header = False
             show("\n".join(self._heading()) if self.aligned else "\t".join(self._fields))
@@ -94,7 +94,7 @@ class Table:
 
 
 def show(line: str) -> None:
-    """One line on standard output, above any progress bar, at once.
+    """Print one line on standard output, above any progress bar, and flush.
 
     Raises
     ------
@@ -122,5 +122,5 @@ def cell(value: Any) -> str:
 
 
 def _fit(name: str, width: int) -> str:
-    """The name in as many letters: the end of a path says more than its beginning."""
+    """Pad a name, or shorten it from the left: the end of a path tells more than its beginning."""
     return f"{name:<{width}}" if len(name) <= width else "…" + name[len(name) - width + 1 :]

@@ -1,4 +1,4 @@
-"""Tables on disk that grow row by row: whatever ends the run, what was measured until then is in them."""
+"""Tables on disk that grow row by row, so that an interrupted run keeps its rows."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from mriqf.io.bounds import FULL, words
 
 
 class TableFile:
-    """A CSV or JSON file that is whole after every row.
+    """CSV or JSON file that is valid after every row.
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ class TableFile:
         Keys of every row. CSV has empty cells for None; a name that a spreadsheet would take for a formula becomes the
         same path by another name: `=a.png` is `./=a.png`.
     as_json
-        Whether it is a JSON list of objects, with null for NaN and None, rather than CSV.
+        Write a JSON list of objects, with null for NaN and None, rather than CSV.
     force
-        Whether a file that exists may be replaced.
+        Replace a file that exists.
 
     Raises
     ------
@@ -41,8 +41,8 @@ class TableFile:
         self.path = path
         self.count = 0
         self._columns, self._json = columns, as_json
-        self._file = path.open("wb", buffering=0)  # unbuffered: what cannot be written is known at once
-        self._end = 0  # behind the last whole row
+        self._file = path.open("wb", buffering=0)  # unbuffered: write errors show at once
+        self._end = 0  # offset after the last complete row
         self._append(b"[" if as_json else self._line(columns), 0)
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -71,7 +71,7 @@ class TableFile:
         except OSError as error:
             os.ftruncate(self._file.fileno(), self._end)
             if self._end:
-                self._put(self._end, closing)  # there was room for it before
+                self._put(self._end, closing)  # it fitted before
             raise OutputError(f"{self.path}: {words(error)}; the {self.count} rows before are kept") from None
         self._end += len(made)
         self.count += rows
@@ -91,7 +91,7 @@ class TableFile:
 
 @contextmanager
 def tables(csv: Path | None, json: Path | None, columns: Sequence[str], *, force: bool) -> Iterator[list[TableFile]]:
-    """The tables that were asked for, open for rows."""
+    """Open the given tables for writing rows."""
     with ExitStack() as stack:
         files = []
         for path, as_json in ((csv, False), (json, True)):
@@ -103,7 +103,7 @@ def tables(csv: Path | None, json: Path | None, columns: Sequence[str], *, force
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Let a full disk end the run with one line that names the file.
+    """Turn the error of a full disk into an OutputError that names the file.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        # h5py cannot close what it could not write, and says so by a RuntimeError on top.
+        # h5py wraps the error of writing into a RuntimeError when it closes the file.
         cause = error.__context__ if isinstance(error, RuntimeError) else error
         if not isinstance(cause, OSError) or cause.errno not in FULL:
             raise
@@ -121,14 +121,14 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_targets(*paths: Path | None, force: bool) -> None:
-    """Refuse tables that could not be written, before any work is done for them; see `check_target`."""
+    """Raise for tables that could not be written, before any work is done; see `check_target`."""
     for path in paths:
         if path is not None:
             check_target(path, force)
 
 
 def _null(value: Any) -> Any:
-    """JSON knows no NaN."""
+    """None for NaN, which JSON cannot hold."""
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

@@ -202,7 +202,7 @@ def kspace(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("train kspace runs in one process, and takes minutes: start it without torchrun")
     settings = options.settings()
-    settings.pop("device")  # too small to be worth any but the processor
+    settings.pop("device")  # so small that the CPU is fastest
     beside = options.out.with_suffix(".calibration.json")
     check_new(options.out, options.force)
     check_new(beside, options.force)
@@ -232,7 +232,7 @@ def kspace(
 
 
 def _read(folders: Sequence[Path], scorer: Scorer) -> Examples:
-    """Examples of folders, with the readings of their images."""
+    """Read the examples of folders and score their images."""
     evidence = read_evidence(*folders)
     with tqdm(desc="read", total=len(evidence["image"]), file=sys.stderr, disable=None, leave=False) as bar:
         return prepare(evidence, scorer, bar.update)
@@ -247,7 +247,7 @@ def perceptual(
     options: Flat[TrainOptions],
     recipe: Flat[PerceptualConfig] = PerceptualConfig(),  # noqa: B008 (frozen)
 ) -> None:
-    """Fine-tune a restorer by the score, without truth; a run that was cut off goes on where its checkpoint is.
+    """Fine-tune a restorer by the score, without ground truth; a run that was cut off goes on from its checkpoint.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def tune_modl(
     options: Flat[TrainOptions],
     recipe: Flat[TuneConfig] = TuneConfig(),  # noqa: B008 (frozen)
 ) -> None:
-    """Fine-tune a MoDL with truth, with held-out samples, or with the score; a run that was cut off goes on.
+    """Fine-tune a MoDL with ground truth, with held-out samples, or with the score; a run that was cut off goes on.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ def tune_modl(
 
 
 def _provenance(examples: Sequence[Path]) -> dict[str, Any]:
-    """Manifest of degraded images, and their hashes."""
+    """Provenance of degraded images: their manifest and hashes."""
     return {
         "manifest": read_origin(examples[-1])["manifest"],
         "examples": [read_origin(folder) | {"sha256": content_hash(folder)} for folder in examples],

@@ -79,14 +79,14 @@ def _command(network: Callable[..., torch.nn.Module], published: Any, small: Any
 
 
 def _options(published: Any, small: Any) -> type:
-    """The network's configuration with every field left open, so that what is given can change either size."""
-    found = []
+    """Configuration class with optional fields, so that given options can change either size of the network."""
+    members = []
     for field in fields(published):
         usual, other = (str(getattr(config, field.name)) for config in (published, small))
         told = usual if usual == other else f"{usual}; small: {other}"
         option = Parameter(
             name="--channels" if field.name == "channels" else None, show_default=lambda _, told=told: told
         )
-        found.append((field.name, Annotated[field.type | None, option], None))  # pyright: ignore[reportOperatorIssue]
+        members.append((field.name, Annotated[field.type | None, option], None))  # pyright: ignore[reportOperatorIssue]
     config = type(published)
-    return make_dataclass(config.__name__, found, bases=(config,), frozen=True, namespace={"__module__": __name__})
+    return make_dataclass(config.__name__, members, bases=(config,), frozen=True, namespace={"__module__": __name__})

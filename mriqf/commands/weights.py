@@ -1,4 +1,4 @@
-"""`mriqf weights`: which trained weights there are, and averages of some."""
+"""`mriqf weights`: list the trained weights, or average some."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def average(*weights: str, out: Path, shares: tuple[float, ...], force: bool = F
     out
         Weights to write (.safetensors).
     shares
-        Of each file; they sum to one.
+        Share of each file; they sum to one.
     force
         Replace weights that exist.
     """

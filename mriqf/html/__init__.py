@@ -1,4 +1,4 @@
-"""Pages that show what `mriqf score` found: one of all volumes, or one of the same scans by two reconstructions."""
+"""HTML pages of the scores of `mriqf score`: of all volumes, or of the same scans by two reconstructions."""
 
 from mriqf.html.compare import compare
 from mriqf.html.page import page

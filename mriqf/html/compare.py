@@ -1,4 +1,4 @@
-"""The page that shows the same scans by two reconstructions side by side."""
+"""HTML page that compares two reconstructions of the same scans."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,18 +26,18 @@ def compare(
     tables: Sequence[Path] = (),
     folder: Path = Path(),
 ) -> str:
-    """A comparison in HTML, of the same build as `mriqf.html.page`.
+    """HTML page of a comparison, assembled as in `mriqf.html.page`.
 
     Parameters
     ----------
     pairs
         At least one.
     pictures
-        By volume and place among its slices: the slice by either reconstruction.
+        Pictures of a slice by either reconstruction, by indices of volume and slice.
     labels
-        What the reconstructions are called.
+        Names of the reconstructions.
     apart
-        What is not compared, and why.
+        Names of scans that are not compared, and the reason.
     tables, folder
         See `mriqf.html.page.page`.
     """

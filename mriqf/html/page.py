@@ -1,4 +1,4 @@
-"""The page: markup, style, script and data in one file, which asks nothing of any network."""
+"""Report as one HTML file with style, script and data, which loads nothing from a network."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ from mriqf.html.pictures import Picture, colours
 from mriqf.html.scores import FAR, LEAST, ScoredSlice, ScoredVolume, deviations, worst_first
 from mriqf.html.trends import Trend, trends
 
-WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5)  # of the histogram's bins, of which there are at most BINS
+WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5)  # of bins of the histogram, at most BINS of them
 BINS = 25
 
 
@@ -33,7 +33,7 @@ def page(
     folder: Path = Path(),
     by: Sequence[str] = (),
 ) -> str:
-    """A report in HTML.
+    """HTML report.
 
     Names and messages are data of the page's script, which shows them as text only; the page's policy runs no other
     script and loads nothing. The same volumes give the same page.
@@ -43,15 +43,15 @@ def page(
     volumes
         At least one, all by the same weights and pool.
     pictures
-        Of each volume: its pictures (none for a volume that cannot be read), and what is amiss with them.
+        Pictures of each volume (none if it cannot be read), and the reason for missing pictures or maps.
     unscored
-        Names of inputs without a score, and why.
+        Names of inputs without a score, and the reason.
     tables
-        Where the scores come from; linked.
+        Tables of the scores, to link.
     folder
-        Where the page will be: links are relative to it.
+        Folder of the page: links are relative to it.
     by
-        Columns of groups beside those that are known by their names.
+        Further columns of groups, beside the known ones.
     """
     scores = np.array([volume.score for volume in volumes])
     away = deviations(scores)
@@ -77,31 +77,31 @@ def page(
         "volumes": [_volume(volumes[i], *pictures[i], plain(float(away[i])), folder) for i in order],
         "trends": [_trend(trend) for trend in trends(scores[order], [volumes[i].about for i in order], by)],
     }
-    # Ratings are kept by the browser under this name: those of other scores are not taken for them.
+    # Key of the ratings in the browser's storage, so that those of other scores are not mixed up with them.
     data["id"] = hashlib.sha256(repr([(v["name"], v["score"]) for v in data["volumes"]]).encode()).hexdigest()[:16]
     return assemble("page", data)
 
 
 def assemble(name: str, data: dict[str, Any]) -> str:
-    """Markup `name`.html with its script, the style and data in it, and a policy that lets nothing else run or load."""
+    """Assemble `name`.html with its script, style and data, and a policy that forbids to run or load anything else."""
     own = files("mriqf.html")
     style, common, script, markup = (
         own.joinpath(part).read_text(encoding="utf-8")
         for part in ("page.css", "common.js", f"{name}.js", f"{name}.html")
     )
     script = common + script
-    policy = (f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-              "base-uri 'none'; form-action 'none'")  # fmt: skip
-    # Data come last: nothing in them is taken for a mark.
+    sources = f"style-src '{policy_hash(style)}'; script-src '{policy_hash(script)}'"
+    policy = f"default-src 'none'; img-src data:; {sources}; base-uri 'none'; form-action 'none'"
+    # Data come last, so that no mark is replaced in them.
     for mark, text in (
-        ("%POLICY%", html.escape(policy)), ("%STYLE%", style), ("%SCRIPT%", script), ("%DATA%", _harmless(data)),
+        ("%POLICY%", html.escape(policy)), ("%STYLE%", style), ("%SCRIPT%", script), ("%DATA%", embedded_json(data)),
     ):  # fmt: skip
         markup = markup.replace(mark, text)
     return markup
 
 
 def histogram(values: Sequence[float]) -> tuple[list[float], list[int]]:
-    """Edges of bins of an even width, and how many values lie in each; the last bin holds its right edge as well."""
+    """Edges and counts of bins of equal width; the last bin includes its right edge."""
     if not values:
         return [], []
     low, high = min(values), max(values)
@@ -114,7 +114,7 @@ def histogram(values: Sequence[float]) -> tuple[list[float], list[int]]:
 
 
 def _volume(
-    volume: ScoredVolume, pictures: Sequence[Picture], amiss: str, away: float | None, folder: Path
+    volume: ScoredVolume, pictures: Sequence[Picture], problem: str, deviation: float | None, folder: Path
 ) -> dict[str, Any]:
     score, nrmse = plain(volume.score), volume.nrmse
     domain = [s.expected for s in volume.slices if s.expected is not None]
@@ -124,13 +124,13 @@ def _volume(
         flags.append("below the cut-off")
     elif volume.below:
         flags.append(f"{volume.below} slice{'s' * (volume.below > 1)} below the cut-off")
-    if away is not None and abs(away) > FAR:
+    if deviation is not None and abs(deviation) > FAR:
         flags.append("outlier")
     if domain and len(outside) == len(domain):
         flags.append("unlike calibration")
     if volume.jpeg_quality is not None:
         flags.append(f"JPEG {volume.jpeg_quality:g}")
-    if not pictures and amiss:
+    if not pictures and problem:
         flags.append("no pictures")
     if volume.note:
         flags.append("note")
@@ -139,13 +139,13 @@ def _volume(
         "href": link(volume.path, folder),
         "map": None if volume.map is None else link(volume.map, folder),
         "score": score,
-        "away": away,
+        "away": deviation,
         "flags": flags,
         "nrmse": None if nrmse is None else [plain(v) for v in nrmse],
         "inside": [len(domain) - len(outside), len(domain)],
         "worst": volume.slices.index(volume.worst),
         "slices": [_slice(s) for s in volume.slices],
-        "amiss": amiss,
+        "amiss": problem,
         "note": volume.note,
         "resolved": volume.resolved,
         "pictures": [
@@ -174,17 +174,17 @@ def _trend(trend: Trend) -> dict[str, Any]:
 
 
 def _place(volume: ScoredVolume, picture: Picture) -> int:
-    """Position of a picture's slice in its volume."""
+    """Index of a picture's slice among the slices of its volume."""
     return next(k for k, s in enumerate(volume.slices) if (s.index, s.time) == (picture.index, picture.time))
 
 
 def _common(values: Sequence[float | None]) -> float | None:
-    """Values that all volumes share."""
+    """Value that all volumes share; None if they differ."""
     return values[0] if len(set(values)) == 1 else None
 
 
 def _slice(scored: ScoredSlice) -> list[Any]:
-    """Index, score, share of foreground; with a calibration NRMSE, its interval, and what is said of the kind; time."""
+    """Index, score, foreground fraction; with a calibration NRMSE, its interval and domain; time in a time series."""
     row: list[Any] = [scored.index, plain(scored.score), plain(scored.foreground_fraction)]
     if (e := scored.expected) is not None:
         row += [plain(e.nrmse), plain(e.nrmse_low), plain(e.nrmse_high), _kind(e)]
@@ -198,26 +198,26 @@ def _kind(expected: Expected) -> str:
 
 
 def plain(value: float | None) -> float | None:
-    """JSON knows no NaN."""
+    """Rounded value; None for NaN and infinity, which JSON cannot hold."""
     return None if value is None or not math.isfinite(value) else round(value, 4)
 
 
 def link(path: Path, folder: Path) -> str | None:
-    """Percent-encoded, so that no name is taken for a scheme or a query; None for what is not there."""
+    """Percent-encoded relative link, in which no name is taken for a scheme or a query; None if the path is missing."""
     return quote(os.fsencode(os.path.relpath(path, folder))) if path.exists() else None
 
 
 def data_url(picture: bytes) -> str:
-    """A WebP picture as an address that holds it."""
+    """Data URL of a WebP picture."""
     return "data:image/webp;base64," + base64.b64encode(picture).decode("ascii")
 
 
-def _hash(text: str) -> str:
-    """As a policy names the one script that may run."""
+def policy_hash(text: str) -> str:
+    """Hash of a script or style, in the form of a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
-def _harmless(data: dict[str, Any]) -> str:
-    """JSON in which nothing can end the element that it stands in."""
+def embedded_json(data: Any) -> str:
+    """JSON in which no character can end the HTML element that holds it."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -19,26 +19,26 @@ ENDINGS = (
 )  # fmt: skip
 DRAWS = 4999
 FEWEST = 5
-"""Volumes that it takes for an interval: a bootstrap of fewer is far too narrow."""
+"""Minimum number of volumes for an interval: a bootstrap of fewer is far too narrow."""
 COVERAGE = 0.95
 
 
 @dataclass(frozen=True)
 class PairedVolume:
-    """A scan whose scores are in both tables."""
+    """Scores of one scan in both tables."""
 
     name: str
-    """What its names have in common."""
+    """Common part of its names."""
     before: ScoredVolume
     after: ScoredVolume
     slices: tuple[tuple[ScoredSlice, ScoredSlice], ...] = field(repr=False)
-    """Those that have a score in both."""
+    """Slices with a score in both tables."""
     left_out: str
-    """Which of its slices are not compared, and why; empty if all are."""
+    """Slices that are not compared, and the reason; empty if all are compared."""
 
     @property
     def scores(self) -> tuple[float, float]:
-        """Means over the slices that are compared, weighted by the foreground that both have on average."""
+        """Mean scores over the compared slices, weighted by the mean foreground of both."""
         first, second = (
             weighted_mean([(pair[k].score, _share(pair)) for pair in self.slices]) for k in (0, 1)
         )  # fmt: skip
@@ -46,7 +46,7 @@ class PairedVolume:
 
     @property
     def nrmse(self) -> tuple[float, float] | None:
-        """The same of the NRMSE to expect; None where it is not known of both."""
+        """Mean expected NRMSE, weighted alike, over slices where both are known; None if there are none."""
         known = [pair for pair in self.slices if all(s.expected and s.expected.nrmse is not None for s in pair)]
         if not known:
             return None
@@ -62,16 +62,16 @@ def read_pairs(
 ) -> tuple[list[PairedVolume], dict[str, str]]:
     """Scans that two tables of `mriqf score` have in common.
 
-    Scans are the same where what their paths have below the folder that all inputs of a table share is the same, but
-    for the ending: `cs/sub-1/T1w.nii.gz` and `sense/sub-1/T1w.npy`. Two tables of one input each are a pair whatever
-    its names. Slices are the same by time and number.
+    Scans are matched by their paths relative to the folder that all inputs of a table share,
+    without ending: `cs/sub-1/T1w.nii.gz` and `sense/sub-1/T1w.npy`. Two tables of one input each are a pair whatever
+    the names. Slices are matched by time and number.
 
     Returns
     -------
     list
         Pairs, in the order of the first table.
     dict
-        Names of what is not compared, and why.
+        Names of scans that are not compared, and the reason.
 
     Raises
     ------
@@ -79,35 +79,35 @@ def read_pairs(
         If a table cannot be read, the scores do not compare, two inputs of a table have one name, or no scan is in
         both.
     """
-    found = [read_tables([table]) for table in tables]
+    contents = [read_tables([table]) for table in tables]
     for key in ("weights", "unit", "pool"):
-        kinds = [getattr(volumes[0], key) for volumes, _ in found]
+        kinds = [getattr(volumes[0], key) for volumes, _ in contents]
         if kinds[0] != kinds[1]:
-            given, told = " and ".join(map(str, tables)), " and ".join(kind or "none" for kind in kinds)
-            raise ReadError(f"{given}: scores by {key} {told} do not compare: score both with the same")
-    first, second = (_named(volumes, table) for (volumes, _), table in zip(found, tables, strict=True))
+            given, kinds_text = " and ".join(map(str, tables)), " and ".join(kind or "none" for kind in kinds)
+            raise ReadError(f"{given}: scores by {key} {kinds_text} do not compare: score both with the same")
+    first, second = (_by_relative_path(volumes, table) for (volumes, _), table in zip(contents, tables, strict=True))
     if len(first) == len(second) == 1:
         second = dict(zip(first, second.values(), strict=True))
-    pairs, apart = [], {}
-    for label, (_, unscored) in zip(labels, found, strict=True):
-        apart |= {f"{name} ({label})": reason for name, reason in unscored.items()}
+    pairs, excluded = [], {}
+    for label, (_, unscored) in zip(labels, contents, strict=True):
+        excluded |= {f"{name} ({label})": reason for name, reason in unscored.items()}
     for label, here, there in ((labels[0], first, second), (labels[1], second, first)):
-        apart |= {volume.name: f"only in {label}" for name, volume in here.items() if name not in there}
+        excluded |= {volume.name: f"only in {label}" for name, volume in here.items() if name not in there}
     for name in first:
         if name in second:
             pair, reason = _pair(name, first[name], second[name], labels)
             if pair is None:
-                apart[name] = reason
+                excluded[name] = reason
             else:
                 pairs.append(pair)
     if not pairs:
-        why = "; ".join(f"{name}: {reason}" for name, reason in list(apart.items())[:3])
+        why = "; ".join(f"{name}: {reason}" for name, reason in list(excluded.items())[:3])
         raise ReadError(f"{tables[0]} and {tables[1]}: no scan has a score in both ({why}): name the files alike")
-    return pairs, apart
+    return pairs, excluded
 
 
 def mean_change(changes: Sequence[float], *, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of volumes' changes, and its 95 % interval by drawing volumes with replacement.
+    """Mean change over volumes, and its 95 % bootstrap interval.
 
     The ends are NaN with fewer than `FEWEST` volumes.
 
@@ -125,13 +125,13 @@ def mean_change(changes: Sequence[float], *, seed: int = 0) -> tuple[float, floa
 
 
 def most_changed(pairs: Sequence[PairedVolume], count: int) -> list[tuple[int, int]]:
-    """Volume and place in its `slices` of those that changed most, the greatest change first."""
+    """Indices of volume and slice of the slices that changed most, the greatest change first."""
     places = [(v, k) for v, pair in enumerate(pairs) for k in range(len(pair.slices))]
     return sorted(places, key=lambda at: -abs(change(pairs[at[0]].slices[at[1]])))[:count]
 
 
 def change(pair: tuple[ScoredSlice, ScoredSlice]) -> float:
-    """Points that a slice gained."""
+    """Change of a slice's score in points."""
     return pair[1].score - pair[0].score
 
 
@@ -147,15 +147,15 @@ def _pair(
     first, second = ({(s.time or 0, s.index): s for s in volume.slices} for volume in (before, after))
     both = [(first[at], second[at]) for at in first if at in second]
     kept = tuple(pair for pair in both if not any(math.isnan(s.score) for s in pair) and _share(pair) > 0)
-    said = []
+    remarks = []
     for label, here, there in ((labels[0], first, second), (labels[1], second, first)):
         if missing := sum(at not in there for at in here):
-            said.append(f"{_slices(missing)} only in {label}")
+            remarks.append(f"{_slices(missing)} only in {label}")
     if len(kept) < len(both):
         reasons = {s.expected.reason for pair in both for s in pair if s.expected and s.expected.unlike}
         why = "unlike calibration" if reasons else "no foreground"
-        said.append(f"{_slices(len(both) - len(kept))} without a score ({why})")
-    left_out = "; ".join(said)
+        remarks.append(f"{_slices(len(both) - len(kept))} without a score ({why})")
+    left_out = "; ".join(remarks)
     if not kept:
         return None, left_out
     return PairedVolume(name, before, after, kept, left_out), ""
@@ -165,18 +165,18 @@ def _slices(count: int) -> str:
     return f"{count} slice{'s' * (count > 1)}"
 
 
-def _named(volumes: Sequence[ScoredVolume], table: Path) -> Mapping[str, ScoredVolume]:
-    """Volumes by what their paths have below the folder that all share, without ending."""
+def _by_relative_path(volumes: Sequence[ScoredVolume], table: Path) -> Mapping[str, ScoredVolume]:
+    """Volumes by their path relative to the folder that all share, without ending."""
     paths = [PurePath(volume.name) for volume in volumes]
     shared = os.path.commonpath([os.path.abspath(path.parent) for path in paths])  # noqa: PTH100 (need not exist)
-    found: dict[str, ScoredVolume] = {}
+    by_name: dict[str, ScoredVolume] = {}
     for path, volume in zip(paths, volumes, strict=True):
         below = PurePath(os.path.relpath(os.path.abspath(path), shared))  # noqa: PTH100
         key = str(below)
         if ending := next((e for e in ENDINGS if key.lower().endswith(e)), ""):
             key = key[: -len(ending)]
-        if key in found:
-            both = f"{found[key].name} and {volume.name}"
+        if key in by_name:
+            both = f"{by_name[key].name} and {volume.name}"
             raise ReadError(f"{table}: {both} have one name but for the ending: rename one")
-        found[key] = volume
-    return found
+        by_name[key] = volume
+    return by_name

@@ -16,51 +16,51 @@ from mriqf.scoring.scale import normalise, spread
 
 SIDE = 192  # greatest side of a picture, in pixels
 IMAGE, MAP = 6_000, 3_000  # bytes of a picture and of its map, at most
-# Sides and qualities, until that is met. Maps have a value for 8 × 8 pixels: false colours are worse than few pixels.
+# Sides and WebP qualities, tried in turn. Maps have a value for 8 × 8 pixels: false colours are worse than few pixels.
 IMAGE_TRIES = ((SIDE, 80), (SIDE, 60), (SIDE, 40), (SIDE, 20), (128, 20), (96, 10))
 MAP_TRIES = ((128, 80), (128, 50), (96, 50), (64, 50), (64, 20))
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A slice as radiologists look at it, and its map; both WebP, to be shown at one size."""
+    """WebP pictures of a slice in radiological orientation and of its quality map, to be shown at one size."""
 
     index: int
-    """Of the slice."""
+    """Index of the slice."""
     image: bytes = field(repr=False)
     map: bytes | None = field(repr=False)
-    """Colours of 0 to 100, transparent outside the foreground."""
+    """Colours of the qualities 0 to 100, transparent outside the foreground."""
     time: int | None = None
-    """Of a series in time."""
+    """Time index in a time series."""
     position: str = ""
-    """Where the slice's centre lies, as `S 12.5 mm`; empty where that is not known."""
+    """Position of the slice's centre, as `S 12.5 mm`; empty if unknown."""
 
 
 def draw(scored: ScoredVolume, count: int, chosen: Sequence[ScoredSlice] | None = None) -> tuple[list[Picture], str]:
-    """Pictures of a volume's worst slice and of others, evenly spaced, and what is amiss with their maps.
+    """Pictures of a volume's worst slice and of others, evenly spaced, and the reason for missing maps.
 
     Parameters
     ----------
     scored
         The volume; its image, and its map if there is one, are read again.
     count
-        How many pictures at most.
+        Maximum number of pictures.
     chosen
-        Slices to draw instead of these, in the order of the volume.
+        Slices to draw instead, in the order of the volume.
 
     Returns
     -------
     list[Picture]
-        In the order of slices.
+        Pictures in the order of slices.
     str
-        Why there are no maps; empty if there are.
+        Reason why there are no maps; empty if there are.
 
     Raises
     ------
     ValueError
         When the input cannot be read, or is not what was scored.
     OSError
-        When it is not there.
+        When the input is missing.
     """
     if count < 1:
         return [], ""
@@ -72,30 +72,30 @@ def draw(scored: ScoredVolume, count: int, chosen: Sequence[ScoredSlice] | None 
             f"{scored.name}: has {volume.n_slices} slices, but slice {last.index} was scored: "
             "it is not the file that was scored"
         )
-    amiss, maps = "no quality map was written: score with --map-dir", None
+    problem, maps = "no quality map was written: score with --map-dir", None
     if scored.map is not None:
         try:
-            maps, amiss = _of_size(read(scored.map), volume), ""
+            maps, problem = _checked_size(read(scored.map), volume), ""
         except (ValueError, OSError, ImportError) as error:
-            amiss = str(error)
+            problem = str(error)
     masks = None
     if scored.mask is not None and maps is not None:
-        masks = _of_size(cut_along(read(scored.mask), scored.axis), volume)
+        masks = _checked_size(cut_along(read(scored.mask), scored.axis), volume)
     places = range(len(scored.slices))
     taken = sorted({scored.slices.index(scored.worst), *spread(places, count - 1)})
     drawn = []
-    for found in [scored.slices[place] for place in taken] if chosen is None else chosen[:count]:
-        index = _whole_index(found, deep)
+    for one in [scored.slices[place] for place in taken] if chosen is None else chosen[:count]:
+        index = _whole_index(one, deep)
         image = normalise(volume.read_slice(index), scored.scale)
-        quality = shown = None
+        quality = mask = None
         if maps is not None:
             quality = maps.read_slice(index)[0]
-            shown = foreground_mask(image, scored.scale.threshold) if masks is None else _inside(masks, index)
+            mask = foreground_mask(image, scored.scale.threshold) if masks is None else _inside(masks, index)
         if volume.rows_up:
             image = image[:, ::-1]
-            quality, shown = (None if a is None else a[::-1] for a in (quality, shown))
-        drawn.append(Picture(found.index, *encode(image, quality, shown), found.time, position(volume, found.index)))
-    return drawn, amiss
+            quality, mask = (None if a is None else a[::-1] for a in (quality, mask))
+        drawn.append(Picture(one.index, *encode(image, quality, mask), one.time, position(volume, one.index)))
+    return drawn, problem
 
 
 def position(volume: Volume, index: int) -> str:
@@ -113,7 +113,7 @@ def encode(
     quality: Float32[np.ndarray, "h w"] | None,
     shown: Bool[np.ndarray, "h w"] | None,
 ) -> tuple[bytes, bytes | None]:
-    """A slice in [0, 1] and its quality map, 0–100, as WebP of `IMAGE` and `MAP` bytes at most.
+    """Encode a slice in [0, 1] and its quality map, 0–100, as WebP of at most `IMAGE` and `MAP` bytes.
 
     The map has colours where `shown` is, and is transparent elsewhere.
     """
@@ -128,35 +128,35 @@ def colours(levels: Sequence[int]) -> list[str]:
     return ["#" + bytes(_colour_table()[round(2.55 * level)].tolist()).hex() for level in levels]
 
 
-def _coloured(quality: Float[np.ndarray, "h w"], shown: Bool[np.ndarray, "h w"]) -> Image.Image:
+def _coloured(quality: Float[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"]) -> Image.Image:
     table = _colour_table()[np.rint(2.55 * quality.clip(0, 100)).astype(np.intp)]
-    return Image.fromarray(np.concatenate((table, 255 * shown[..., None].astype(np.uint8)), -1))
+    return Image.fromarray(np.concatenate((table, 255 * mask[..., None].astype(np.uint8)), -1))
 
 
 def _webp(picture: Image.Image, budget: int, tries: Sequence[tuple[int, int]]) -> bytes:
-    found = b""
-    for side, fidelity in tries:
+    encoded = b""
+    for side, quality in tries:
         small, written = picture.copy(), io.BytesIO()
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
-        small.save(written, "WEBP", quality=fidelity, alpha_quality=20, method=4)
-        found = written.getvalue()
-        if len(found) <= budget:
+        small.save(written, "WEBP", quality=quality, alpha_quality=20, method=4)
+        encoded = written.getvalue()
+        if len(encoded) <= budget:
             break
-    return found
+    return encoded
 
 
 def _whole_index(scored: ScoredSlice, deep: int) -> int:
-    """Among the slices of all times."""
+    """Index among the slices of all times."""
     return scored.index + deep * (scored.time or 0)
 
 
-def _of_size(found: Volume, volume: Volume) -> Volume:
-    if (found.n_slices, found.shape) != (volume.n_slices, volume.shape):
+def _checked_size(other: Volume, volume: Volume) -> Volume:
+    if (other.n_slices, other.shape) != (volume.n_slices, volume.shape):
         raise ValueError(
-            f"{found.source}: has {found.n_slices} slices of {found.shape[0]}×{found.shape[1]}, the image "
+            f"{other.source}: has {other.n_slices} slices of {other.shape[0]}×{other.shape[1]}, the image "
             f"{volume.n_slices} of {volume.shape[0]}×{volume.shape[1]}: it is of another image"
         )
-    return found
+    return other
 
 
 def _inside(masks: Volume, index: int) -> Bool[np.ndarray, "h w"]:

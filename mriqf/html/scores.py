@@ -1,4 +1,4 @@
-"""Tables that `mriqf score` wrote, put together to volumes, and which of these are unlike the others."""
+"""Tables of `mriqf score`, grouped into volumes, and detection of outliers among these."""
 
 import csv
 import io
@@ -26,22 +26,22 @@ NEEDED = ("input", "slice", "score", "pool", "weights", "foreground_fraction", "
 FAR = 3.0
 """Deviation beyond which a volume is called an outlier: "very conservative" in the words of Leys et al."""
 LEAST = 5
-"""Volumes that it takes to tell which of them are unlike the others."""
+"""Minimum number of volumes for the detection of outliers."""
 
 
 @dataclass(frozen=True)
 class ScoredSlice:
-    """One row of a table."""
+    """Row of a table."""
 
     index: int
-    """Place among the slices of its time."""
+    """Index among the slices of its time."""
     score: float
-    """0–100; NaN where there is no foreground, or the image is of an unknown kind."""
+    """Score, 0–100; NaN without foreground, or outside the domain of the calibration."""
     foreground_fraction: float
     expected: Expected | None
-    """None where the weights have no calibration."""
+    """Expected error; None if the weights have no calibration."""
     time: int | None = None
-    """Of a series in time."""
+    """Time index in a time series."""
 
 
 @dataclass(frozen=True)
@@ -49,33 +49,33 @@ class ScoredVolume:
     """All rows of one input."""
 
     name: str
-    """The input, as it was typed."""
+    """Name of the input, as typed."""
     path: Path
-    """Where it is now, if it is still there."""
+    """Present path, if the file still exists."""
     slices: tuple[ScoredSlice, ...] = field(repr=False)
     weights: str
     unit: str
-    """Of the scores; empty in tables of older versions."""
+    """Unit of the scores; empty in tables of older versions."""
     pool: str
     scale: Scale
     map: Path | None
-    """The quality map that was written with the scores."""
+    """Quality map that was written with the scores."""
     mask: Path | None
-    """The user's own foreground; None for the automatic one."""
+    """Foreground mask of the user; None for the automatic one."""
     jpeg_quality: float | None
-    """Of an earlier JPEG compression that the pixels still show."""
+    """Quality of an earlier JPEG compression that the pixels still show."""
     axis: Axis = "slice"
-    """Across which it was cut."""
+    """Axis across which it was cut."""
     cut_off: float | None = None
-    """Score below which an image is to be rejected, by the calibration."""
+    """Score below which images are to be rejected, by the calibration."""
     limit: float | None = None
-    """NRMSE that this cut-off is for."""
+    """NRMSE limit of the cut-off."""
     note: str = ""
-    """What makes its scores doubtful."""
+    """Remark on doubtful scores."""
     resolved: str = ""
-    """Resolution that it was scored at, and its matrix, as `192×115 of 256×256`; empty where pixels count."""
+    """Resolution of the scoring and matrix, as `192×115 of 256×256`; empty for predictors without a resolution."""
     about: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """When and where it was made, by column: dates and groups."""
+    """Dates and groups of the acquisition, by column."""
 
     @property
     def below(self) -> int:
@@ -89,22 +89,22 @@ class ScoredVolume:
 
     @property
     def nrmse(self) -> tuple[float, float, float] | None:
-        """NRMSE to expect and the ends of its interval; None where nothing is known."""
+        """Expected NRMSE and the ends of its interval; None if unknown."""
         return volume_nrmse([(s.expected, s.foreground_fraction) for s in self.slices])
 
     @property
     def worst(self) -> ScoredSlice:
-        """Slice with the lowest score; the first one where none has a score."""
+        """Slice with the lowest score; the first one if none has a score."""
         return min(self.slices, key=lambda s: math.inf if math.isnan(s.score) else s.score)
 
 
 def read_scores(tables: Sequence[Path]) -> list[ScoredVolume]:
-    """Volumes that were scored: the first of what `read_tables` gives."""
+    """Scored volumes: the first result of `read_tables`."""
     return read_tables(tables)[0]
 
 
 def read_tables(tables: Sequence[Path], by: Sequence[str] = ()) -> tuple[list[ScoredVolume], dict[str, str]]:
-    """Volumes in the tables that `mriqf score` writes, CSV or JSON (by ending) or folders of Parquet, in their order.
+    """Read the volumes of tables of `mriqf score`, CSV or JSON (by ending) or folders of Parquet, in their order.
 
     A file that a table names is looked for from the working folder, or else from the table's. Rows of whole volumes,
     which have no slice, are passed over: they follow from the others. Columns `by` are kept as groups, beside those of
@@ -115,7 +115,7 @@ def read_tables(tables: Sequence[Path], by: Sequence[str] = ()) -> tuple[list[Sc
     list
         Volumes that were scored.
     dict
-        Names of those that were not, and why.
+        Names of volumes that were not scored, and the reason.
 
     Raises
     ------
@@ -133,16 +133,16 @@ def read_tables(tables: Sequence[Path], by: Sequence[str] = ()) -> tuple[list[Sc
                 unscored[str(row["input"])] = str(row.get("note") or "not scored").removeprefix("not scored: ")
     if not volumes:
         raise ReadError(f"{', '.join(map(str, tables))}: holds no scores: give a table that mriqf score wrote")
-    found = [_volume(name, rows, by) for name, rows in volumes.items()]
+    scored = [_volume(name, rows, by) for name, rows in volumes.items()]
     for column in by:
         if not any(column in row for rows in volumes.values() for _, row in rows):
             raise ReadError(f"{', '.join(map(str, tables))}: has no column {column}: name one that it has")
     for key in ("weights", "unit", "pool"):
-        kinds = sorted({getattr(volume, key) for volume in found})
+        kinds = sorted({getattr(volume, key) for volume in scored})
         if len(kinds) > 1:
-            given, told = ", ".join(map(str, tables)), " and ".join(kind or "none" for kind in kinds)
-            raise ReadError(f"{given}: scores by {key} {told} do not compare: make a report of each")
-    return found, {name: reason for name, reason in unscored.items() if name not in volumes}
+            given, kinds_text = ", ".join(map(str, tables)), " and ".join(kind or "none" for kind in kinds)
+            raise ReadError(f"{given}: scores by {key} {kinds_text} do not compare: make a report of each")
+    return scored, {name: reason for name, reason in unscored.items() if name not in volumes}
 
 
 def deviations(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -166,7 +166,7 @@ def deviations(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 def worst_first(
     scores: Float[np.ndarray, " n"], away: Float[np.ndarray, " n"], below: Bool[np.ndarray, " n"] | None = None
 ) -> list[int]:
-    """Order to look at volumes in: those without a score, those below the cut-off, the outliers, the others.
+    """Order of volumes for inspection: without a score, below the cut-off, outliers, others.
 
     Each group begins with its lowest score.
     """
@@ -188,7 +188,7 @@ def _rows(table: Path) -> list[dict[str, Any]]:
 
 
 def _read_file(table: Path) -> Any:
-    # Line breaks are left to csv, which knows those that are part of a name.
+    # newline="": csv recognises line breaks inside names.
     is_json = table.suffix.lower() == ".json"
     with reading(table):
         text = read_text(table, TEXT if is_json else 2 * TEXT).decode("utf-8-sig", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Scores by group and over time, by what the tables say of volumes beside their scores."""
+"""Trends of scores over time and by group, from further columns of the tables."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,37 +14,37 @@ GROUPS = (
     "site", "scanner", "station", "manufacturer", "model", "field_t", "protocol", "sequence", "coil", "session",
     "group",
 )  # fmt: skip
-"""Columns of what was used, and where."""
+"""Columns of scanners, protocols and sites."""
 MOST = 20
-"""Groups of one column; a column of more tells volumes apart, and groups nothing."""
+"""Maximum number of groups in a column; a column with more identifies volumes rather than groups."""
 WINDOW = 5
-"""Volumes of a running median, at least."""
+"""Minimum number of volumes of a running median."""
 NOTHING = ("", "n/a", "nan", "none")
 
 
 @dataclass(frozen=True)
 class Trend:
-    """Scores by one column."""
+    """Trend of the scores over one column."""
 
     column: str
     places: tuple[float | None, ...]
-    """Of each volume: number of its group, or days since the first date; None where the column says nothing."""
+    """Group number, or days since the first date, of each volume; None if its cell is empty."""
     groups: tuple[str, ...] = ()
-    """Names; none for dates."""
+    """Names of the groups; empty for dates."""
     medians: tuple[float | None, ...] = ()
-    """Of each group; None where no volume of it has a score."""
+    """Median score of each group; None if no volume of it has a score."""
     counts: tuple[int, ...] = ()
-    """Volumes with a score in each group."""
+    """Number of volumes with a score in each group."""
     span: tuple[str, str] = ("", "")
     """First and last date."""
     running: tuple[tuple[float, float], ...] = ()
-    """Days since the first date, and the median of the volumes around."""
+    """Days since the first date, and running median of the scores."""
     window: int = 0
-    """Volumes of which each running median is."""
+    """Number of volumes of each running median."""
 
 
 def about(row: Mapping[str, Any], more: Iterable[str] = ()) -> dict[str, str]:
-    """Cells of a row that say when and where its volume was made: of `TIMES` and `GROUPS`, and of more columns."""
+    """Cells of a row in the columns `TIMES`, `GROUPS` and `more`: date and place of the acquisition."""
     wanted = {*TIMES, *GROUPS, *more}
     return {
         name: text
@@ -57,29 +57,29 @@ def about(row: Mapping[str, Any], more: Iterable[str] = ()) -> dict[str, str]:
 def trends(
     scores: Float[np.ndarray, " n"], abouts: Sequence[Mapping[str, str]], more: Sequence[str] = ()
 ) -> list[Trend]:
-    """Trends that the columns allow: dates first, then groups, each of two values or more.
+    """Trends over all columns with two values or more: dates first, then groups.
 
     Parameters
     ----------
     scores
-        Of volumes; NaN where there is none.
+        Scores of volumes; NaN for none.
     abouts
-        Of the same volumes: what `about` gives.
+        Results of `about` for the same volumes.
     more
         Columns of groups beside `GROUPS`.
     """
-    found: list[Trend | None] = []
+    candidates: list[Trend | None] = []
     for column in TIMES:
-        found.append(_over_time(column, scores, [about.get(column) for about in abouts]))
+        candidates.append(_over_time(column, scores, [about.get(column) for about in abouts]))
     for column in dict.fromkeys((*more, *GROUPS)):
-        found.append(_by_group(column, scores, [about.get(column) for about in abouts]))
-    return [trend for trend in found if trend is not None]
+        candidates.append(_by_group(column, scores, [about.get(column) for about in abouts]))
+    return [trend for trend in candidates if trend is not None]
 
 
 def running_median(
     at: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], window: int
 ) -> list[tuple[float, float]]:
-    """Medians of `window` values that follow each other in time, each at the median of their times."""
+    """Medians of `window` consecutive values in time, each at the median of their times."""
     order = np.argsort(at, kind="stable")
     return [
         (float(np.median(at[chosen])), float(np.median(values[chosen])))
@@ -89,7 +89,7 @@ def running_median(
 
 
 def read_date(text: str) -> datetime | None:
-    """A date, with or without a time, in the forms of ISO 8601 and of DICOM (``20240131``, ``20240131120000.0``)."""
+    """Parse a date, with or without time, in ISO 8601 or DICOM form (``20240131``, ``20240131120000.0``)."""
     for form in _FORMS:
         try:
             return form(text).replace(tzinfo=None)
@@ -126,11 +126,11 @@ def _by_group(column: str, scores: Float[np.ndarray, " n"], cells: Sequence[str 
     names = sorted({cell for cell in cells if cell is not None})
     if not 2 <= len(names) <= MOST:
         return None
-    of = np.array([-1 if cell is None else names.index(cell) for cell in cells])
-    known = [scores[(of == k) & np.isfinite(scores)] for k in range(len(names))]
+    group_of = np.array([-1 if cell is None else names.index(cell) for cell in cells])
+    known = [scores[(group_of == k) & np.isfinite(scores)] for k in range(len(names))]
     return Trend(
         column,
-        tuple(None if k < 0 else float(k) for k in of.tolist()),
+        tuple(None if k < 0 else float(k) for k in group_of.tolist()),
         tuple(names),
         tuple(float(np.median(part)) if part.size else None for part in known),
         tuple(len(part) for part in known),

@@ -16,7 +16,7 @@ NO_PICKLES = "is a pickle, which is never loaded: save the plain array of number
 
 
 def read_npy(path: Path) -> Volume:
-    """Volume in a ``.npy`` file, which stays on disk but for the slice that is read."""
+    """Volume in a ``.npy`` file, memory-mapped: only the slice that is read is in memory."""
     with reading(path), refusing_pickles(path):
         return _volume(path, np.load(path, mmap_mode="r", allow_pickle=False))
 
@@ -40,7 +40,7 @@ def read_npz(path: Path) -> Volume:
 
 
 def check_member(path: Path, archive: Any, key: str) -> None:
-    """Refuse an array of an archive that does not fit into memory, before it is unpacked."""
+    """Raise ReadError for an array of an archive that does not fit into memory, before it is unpacked."""
     held = {Path(member.filename).stem: member.file_size for member in archive.zip.infolist()}
     if (size := held.get(key, 0)) > WHOLE:
         raise ReadError(
@@ -68,7 +68,7 @@ def from_array(array: Any, source: str = "array") -> Volume:
 
 @contextmanager
 def refusing_pickles(path: Path) -> Iterator[None]:
-    """Say of an array of Python objects that it is one, in our own words."""
+    """Turn NumPy's error for an array of Python objects into a ReadError."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Files that are either written whole or not at all."""
+"""Atomic writing of files: whole or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def atomic_path(path: str | Path, force: bool = False) -> Iterator[Path]:
 
 
 def check_target(path: Path, force: bool = False) -> None:
-    """Refuse to write where that cannot be meant, before any work is done for it.
+    """Raise for a path that must not or cannot be written, before any work is done.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def check_target(path: Path, force: bool = False) -> None:
 
 
 def reserve(path: Path, size: int) -> None:
-    """Make a file of zeros that takes all the room that it will need.
+    """Create a file of zeros with all disk space allocated.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Volumes cut along another axis than they are stored."""
+"""Slicing of volumes across another axis than the stored one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +17,7 @@ NORMALS = {"sagittal": 0, "coronal": 1, "axial": 2}
 
 
 def cut_along(volume: Volume, axis: Axis) -> Volume:
-    """The volume in slices across another axis; its voxels stay where they are in space.
+    """Volume sliced across another axis; voxels keep their positions in space.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def cut_along(volume: Volume, axis: Axis) -> Volume:
 
 
 def _whole(volume: Volume, deep: int) -> Callable[[int], Float32[np.ndarray, "ch d h w"]]:
-    """All slices of one time, kept until those of another are asked for."""
+    """Cache of all slices of one time point."""
 
     @lru_cache(maxsize=1)
     def load(time: int) -> Float32[np.ndarray, "ch d h w"]:

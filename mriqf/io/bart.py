@@ -26,7 +26,7 @@ def read_bart(path: Path) -> Volume:
 
 
 def read_header(path: Path) -> tuple[Path, list[int]]:
-    """The ``.cfl`` file of a BART pair, given by either file, and the pair's dimensions, four or more."""
+    """Path of the ``.cfl`` file of a BART pair, given by either file, and the pair's dimensions, four or more."""
     header, data = path.with_suffix(".hdr"), path.with_suffix(".cfl")
     for part in (header, data):
         if not part.is_file():

@@ -1,4 +1,4 @@
-"""Bounds on memory and time that files may claim, and words that are safe to print.
+"""Limits on the memory and time that files may claim, and text that is safe to print.
 
 A slice of MR is 2048² pixels at most, a photograph some 24 million. Scoring takes 40 to 140 bytes a pixel, so that a
 picture as large as `PIXELS` allows needs gigabytes; but then its file is large as well: what claims many pixels out of
@@ -47,12 +47,12 @@ class ReadError(ValueError):
 
 
 def plain(text: str) -> str:
-    """Text with whatever a terminal would not show, such as line breaks and escapes, written out as in Python."""
+    """Text in which unprintable characters, such as line breaks and escapes, are written as in Python."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def words(error: Exception) -> str:
-    """Cause of an error in words, where the system gave it as a number; else what the error says, in one line."""
+    """Cause and cure of a system error in words; the message of any other error, in one line."""
     known = WORDS.get(error.errno or 0) if isinstance(error, OSError) else None
     return known or " ".join(str(error).split()) or type(error).__name__
 
@@ -64,13 +64,13 @@ def named(error: Exception) -> str:
 
 
 def listed(names: Iterable[object], most: int = 8) -> str:
-    """Names that a file gives, with commas between them: the first few, and no more than their beginnings."""
+    """First few names of a list, shortened and separated by commas."""
     given = [str(name) for name in names]
     return ", ".join(name[:40] for name in given[:most]) + (f" and {len(given) - most} more" * (len(given) > most))
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is there but no file: to open a pipe waits for ever, and a device has no end."""
+    """Raise for pipes and devices: to open a pipe may block for ever, and a device has no end."""
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "a pipe or a device"
         raise ReadError(f"{path}: is {what}, no ordinary file: save it as one")
@@ -98,7 +98,7 @@ def stored_bytes(path: Path) -> int:
 
 
 def check_claim(source: object, n_slices: int, n_coils: int, shape: tuple[int, int], stored: int | None) -> None:
-    """Refuse slices too large to be read, too many of them, and decompression bombs.
+    """Raise for slices that are too large or too many, and for decompression bombs.
 
     Parameters
     ----------

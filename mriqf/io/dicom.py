@@ -22,7 +22,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One image of a series: where its pixels are, what they mean and where it lies in the patient."""
+    """Image of a series: place of its pixels in the file, their meaning, and its position in the patient."""
 
     path: Path
     index: int  # within the file
@@ -56,7 +56,7 @@ def read_dicom(path: Path, series: str | None = None) -> Volume:
 
 
 def read_files(path: Path | str, files: Sequence[Path]) -> Volume:
-    """Volume in the files of a series; `path` is what errors call it."""
+    """Volume in the files of a series; errors name it `path`."""
     with reading(path):
         frames = [frame for file in files for frame in _frames(file)]
     if not frames:
@@ -90,7 +90,7 @@ def is_dicom(head: bytes) -> bool:
 
 
 def find_series(files: Sequence[Path]) -> tuple[dict[str, list[Path]], list[Path]]:
-    """DICOM files by series, each called by its number, and files without an image.
+    """DICOM files of a folder by series number, and files without an image.
 
     Series of one number are told apart as ``3.1``, ``3.2``; a file whose header cannot be read is in a series of its
     own, which is told when it is read.
@@ -117,7 +117,7 @@ def find_series(files: Sequence[Path]) -> tuple[dict[str, list[Path]], list[Path
 
 
 def _belongs(file: Path) -> tuple[int, str, bool]:
-    """Number and identity of the series that a file is of, and whether it holds an image; no more is read than that."""
+    """Number and UID of the series of a file, and True if it holds an image; reads only these attributes."""
     check_deflated(file)
     reader = optional("pydicom.filereader", file)
     with file.open("rb") as stream:
@@ -137,10 +137,10 @@ def _files(path: Path) -> list[Path]:
 
 
 def _frames(path: Path) -> list[Frame]:
-    """Frames of one file, none when it is a report, a directory or anything else without pixels."""
+    """Frames of one file; none for a report, a directory or another object without pixels."""
     with reading(path):
         check_deflated(path)
-        # Forced, for the sake of files without preamble: what comes here has been recognised as DICOM.
+        # force=True for files without preamble, which were recognised as DICOM before.
         header = optional("pydicom", path).dcmread(path, stop_before_pixels=True, force=True)
         if "Rows" not in header:
             return []
@@ -164,7 +164,7 @@ def _frames(path: Path) -> list[Frame]:
 
 
 def check_deflated(path: Path) -> None:
-    """Refuse a deflated file, which pydicom would unpack to whatever size it has."""
+    """Raise ReadError for a deflated file, which pydicom would unpack to any size."""
     reader = optional("pydicom.filereader", path)
     with path.open("rb") as file:
         reader.read_preamble(file, force=True)
@@ -212,7 +212,7 @@ def _frame(path: Path, header: Any, index: int) -> Frame:
 
 
 def _arrange(frames: list[Frame]) -> tuple[list[Frame], tuple[int, ...], Float64[np.ndarray, "4 4"]]:
-    """Frames in the order of slices, the grid they fill, and the affine; the identity if they fill none in space."""
+    """Frames in the order of slices, their grid, and the affine; the identity if they form no regular grid in space."""
     frames = sorted(frames, key=lambda frame: frame.number)
     unplaced = frames, (len(frames),), np.eye(4)
     places = [frame.place for frame in frames if frame.place is not None]

@@ -1,4 +1,4 @@
-"""Quality maps as DICOM parametric maps, which viewers lay over the series that they are of."""
+"""Quality maps as DICOM parametric maps, which viewers overlay on their series."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ NAMES = {
     "PatientName": "", "PatientID": "", "PatientBirthDate": "", "PatientSex": "", "StudyID": "", "StudyDate": "",
     "StudyTime": "", "AccessionNumber": "", "ReferringPhysicianName": "",
 }  # fmt: skip
-"""Attributes of patient and study that a map takes over, and what stands in their place."""
+"""Attributes of patient and study that a map takes over, and their anonymous values."""
 
 
 def write_dicom_map(
@@ -36,7 +36,7 @@ def write_dicom_map(
     path
         File to write.
     volume
-        The series: its affine places the map.
+        Volume of the series: its affine is that of the map.
     maps
         One map for each slice of one time.
     files
@@ -91,7 +91,7 @@ def write_dicom_map(
         )
         from mriqf import __version__
 
-        made = highdicom.pm.ParametricMap(
+        parametric_map = highdicom.pm.ParametricMap(
             source_images=sources,
             pixel_array=np.ascontiguousarray(maps, np.float32),
             series_instance_uid=highdicom.UID(),
@@ -113,15 +113,15 @@ def write_dicom_map(
             series_description=(description or "quality")[:64],
         )
         with atomic_path(path, force) as temporary:
-            made.save_as(temporary)
+            parametric_map.save_as(temporary)
     return path
 
 
 def _source(file: Path, shape: tuple[int, ...], identify: bool) -> Any:
-    """Header of an image that the map refers to, without names, as large as the map."""
+    """Header of a source image of the map, anonymous, with the shape of the map."""
     header = optional("pydicom", file).dcmread(file, stop_before_pixels=True, force=True)
     for keyword, empty in NAMES.items():
         if not identify or keyword not in header:
             setattr(header, keyword, empty)
-    header.Rows, header.Columns = shape  # of a tile, for a mosaic
+    header.Rows, header.Columns = shape  # for a mosaic, the shape of a tile
     return header

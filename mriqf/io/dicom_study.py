@@ -1,4 +1,4 @@
-"""DICOM studies: the files of an export, sorted into series, and which of these are MR images to score."""
+"""DICOM studies: files of an export, sorted into series, with a reason for each series that is not scored."""
 
 import os
 import re
@@ -8,24 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mriqf.io.bounds import ReadError, listed, named
 from mriqf.io.dicom import INDEX, check_deflated, is_dicom, read_files
+from mriqf.io.dicom_header import (
+    component,
+    find_attribute,
+    image_type,
+    number_of,
+    orientations,
+    plane_name,
+    sop_class,
+    text_of,
+)
 from mriqf.io.mosaic import find_mosaic
 from mriqf.io.volume import Volume, optional, reading
 
 DIRECTORY = "1.2.840.10008.1.3.10"  # SOP class of a file that lists those of a medium
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds
-COMPLEX = {
-    **dict.fromkeys(("P", "PHASE", "PHASE MAP"), "phase"),
-    **dict.fromkeys(("R", "REAL"), "the real part"),
-    **dict.fromkeys(("I", "IMAGINARY"), "the imaginary part"),
-    "MIXED": "magnitude and phase in one",
-}
-"""Third value of the image type, or the complex image component, of what is no magnitude."""
-GE_COMPLEX = {1: "phase", 2: "the real part", 3: "the imaginary part"}
-GE_KIND = (0x0043, 0x102F)
 MAPS = ("ADC", "FA", "TRACEW", "T1 MAP", "T2 MAP", "T2_STAR MAP", "VELOCITY MAP", "B0 MAP", "FIELD MAP", "MIP", "MPR")
 LOCALISER = re.compile(
     r"(?<![a-z])(loc|localizer|localiser|scout|survey|pilot|(3|three)[ -_]?(plane|pl))(?![a-z])", re.I
@@ -38,13 +37,13 @@ PEOPLE = {
     "study_uid": "StudyInstanceUID",
     "series_uid": "SeriesInstanceUID",
 }
-"""Columns that say who was imaged, and when."""
+"""Columns that identify the patient and the date."""
 ABOUT = (
     "description", "protocol", "sequence", "tr_ms", "te_ms", "ti_ms", "flip_deg", "field_t", "manufacturer", "model",
     "plane", "matrix", "voxel_mm", "images",
 )  # fmt: skip
 KINDS = ("localiser", "derived", "phase", "map", "capture")
-"""Kinds of series that are passed over unless asked for."""
+"""Kinds of series that are skipped unless included by the user."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +51,7 @@ class Series:
     """Images of one series, of one size and kind."""
 
     name: str
-    """``STUDY/NUMBER``, both counted: names and identities of patients are not in it."""
+    """``STUDY/NUMBER``, both counted, without names and identities of patients."""
     files: tuple[Path, ...] = field(repr=False)
     about: dict[str, Any]
     """Description, sequence and geometry: `ABOUT`."""
@@ -61,22 +60,22 @@ class Series:
     kind: str = ""
     """One of `KINDS`, or ``other`` for series that cannot be scored; empty for MR images."""
     reason: str = ""
-    """Why it is passed over."""
+    """Reason why it is skipped; empty for MR images."""
 
     def read(self, source: str) -> Volume:
-        """Volume of the series; `source` is what errors call it."""
+        """Read the volume of the series; errors name it `source`."""
         return read_files(source, self.files)
 
 
 def find_study(path: Path, fail: Callable[[Path, str], object]) -> list[Series]:
-    """Series of an export: a folder with all that is below it, or a ``DICOMDIR`` with the files that it lists.
+    """Sort an export into series: a folder with its subfolders, or the files that a ``DICOMDIR`` lists.
 
     Parameters
     ----------
     path
         Folder or file. Links to folders are not followed, files that are no DICOM are passed over.
     fail
-        Is called with each file that cannot be read or is listed and not there, and the reason.
+        Called with each file that cannot be read, or is listed and missing, and the reason.
 
     Raises
     ------
@@ -96,8 +95,8 @@ def find_study(path: Path, fail: Callable[[Path, str], object]) -> list[Series]:
             fail(file, named(error))
             continue
         uid = str(header.get("SOPInstanceUID") or "")
-        if _class(header) == DIRECTORY or (uid and uid in seen):
-            continue  # an index, or a copy
+        if sop_class(header) == DIRECTORY or (uid and uid in seen):
+            continue  # a directory, or a copy of an image
         seen.add(uid)
         by_series[key].append((file, header))
     if not count:
@@ -111,7 +110,7 @@ def read_series(path: Path, name: str) -> Volume:
     Raises
     ------
     ReadError
-        If there is none of that name.
+        If there is no series of that name.
     """
     known = {series.name: series for series in find_study(path, lambda file, reason: None)}  # noqa: ARG005
     if name not in known:
@@ -171,35 +170,31 @@ def _listed(path: Path, fail: Callable[[Path, str], object]) -> Iterator[Path]:
 
 
 def _header(file: Path) -> Any:
-    """All of a file but its pixels and long values."""
+    """Header of a file without pixels and long values."""
     check_deflated(file)
     header = optional("pydicom", file).dcmread(file, stop_before_pixels=True, force=True, defer_size=2**16)
-    if not _class(header) and "Rows" not in header:
+    if not sop_class(header) and "Rows" not in header:
         raise ReadError(f"{file}: has neither a class nor an image: copy it again")
     return header
 
 
-def _class(header: Any) -> str:
-    return str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", ""))
-
-
 def _key(header: Any) -> tuple[Any, ...]:
-    """Files with equal keys are one volume."""
+    """Key of the volume of a file."""
     return (
-        _text(header, "StudyDate") + _text(header, "StudyTime"),
-        _text(header, "StudyInstanceUID"),
-        int(_number(header, "SeriesNumber") or 0),
-        _text(header, "SeriesInstanceUID"),
-        _component(header),
-        _type(header)[:2],
-        tuple(_text(header, key) for key in ("Modality", "Rows", "Columns", "SamplesPerPixel")),
+        text_of(header, "StudyDate") + text_of(header, "StudyTime"),
+        text_of(header, "StudyInstanceUID"),
+        int(number_of(header, "SeriesNumber") or 0),
+        text_of(header, "SeriesInstanceUID"),
+        component(header),
+        image_type(header)[:2],
+        tuple(text_of(header, key) for key in ("Modality", "Rows", "Columns", "SamplesPerPixel")),
     )
 
 
 def _named(
     by_series: dict[tuple[Any, ...], list[tuple[Path, Any]]], fail: Callable[[Path, str], object]
 ) -> list[Series]:
-    """Series in order, named by the number of the study and their own; several of one number are told apart."""
+    """Series in order, named by the numbers of study and series, with a suffix for series of equal number."""
     studies: list[tuple[str, str]] = []
     taken: Counter[str] = Counter()
     series = []
@@ -215,7 +210,7 @@ def _named(
         try:
             with reading(files[0]):
                 kind, reason = _kind(headers)
-                people = {column: _text(headers[0], keyword) for column, keyword in PEOPLE.items()}
+                people = {column: text_of(headers[0], keyword) for column, keyword in PEOPLE.items()}
                 series.append(Series(name, files, _about(headers), people, kind, reason))
         except ReadError as error:
             fail(files[0], str(error))
@@ -223,25 +218,25 @@ def _named(
 
 
 def _kind(headers: Sequence[Any]) -> tuple[str, str]:
-    """Kind of series and why it is passed over; empty for what is scored."""
+    """Kind of a series and the reason why it is skipped; both empty if it is scored."""
     first = headers[0]
-    modality, kinds = _text(first, "Modality"), _type(first)
+    modality, kinds = text_of(first, "Modality"), image_type(first)
     if "Rows" not in first:
         return "other", f"is {modality or 'of no modality'}, and no image"
     if modality != "MR":
         return "other", f"is {modality or 'of no modality'}, not MR"
-    if _class(first).startswith(CAPTURE):
+    if sop_class(first).startswith(CAPTURE):
         return "capture", "is a screen or secondary capture"
-    if part := _component(first):
+    if part := component(first):
         return "phase", f"is {part}, not magnitude"
     if named_map := next((kind for kind in kinds if kind in MAPS), None):
         return "map", f"is a map or projection ({named_map})"
     if "DERIVED" in kinds[:1] or "SECONDARY" in kinds[1:2]:
         return "derived", f"is derived from other images ({'/'.join(filter(None, kinds[:4]))})"
-    description = f"{_text(first, 'SeriesDescription')} {_text(first, 'ProtocolName')}"
+    description = f"{text_of(first, 'SeriesDescription')} {text_of(first, 'ProtocolName')}"
     if "LOCALIZER" in kinds or LOCALISER.search(description):
         return "localiser", "is a localiser"
-    if len(_planes(headers)) > 1:
+    if len(orientations(headers)) > 1:
         return "localiser", "has planes that are not parallel, as a localiser"
     if "MOSAIC" in kinds and find_mosaic(first) is None:
         return "other", "is a mosaic that does not say how its tiles lie"
@@ -250,91 +245,27 @@ def _kind(headers: Sequence[Any]) -> tuple[str, str]:
 
 def _about(headers: Sequence[Any]) -> dict[str, Any]:
     first = headers[0]
-    planes = _planes(headers)
+    planes = orientations(headers)
     mosaic = find_mosaic(first) if "Rows" in first else None
-    frames = [int(_number(header, "NumberOfFrames") or 1) for header in headers if "Rows" in header]
+    frames = [int(number_of(header, "NumberOfFrames") or 1) for header in headers if "Rows" in header]
     shape = (first.get("Rows"), first.get("Columns")) if mosaic is None else mosaic.shape
-    names = (_text(first, "SequenceName") or _text(first, "PulseSequenceName"), _text(first, "ScanningSequence"))
-    spacing = _deep(first, "PixelSpacing")
-    thickness = _deep(first, "SpacingBetweenSlices") or _deep(first, "SliceThickness")
+    names = (text_of(first, "SequenceName") or text_of(first, "PulseSequenceName"), text_of(first, "ScanningSequence"))
+    spacing = find_attribute(first, "PixelSpacing")
+    thickness = find_attribute(first, "SpacingBetweenSlices") or find_attribute(first, "SliceThickness")
     numbers = [*(spacing or []), *([thickness] if thickness else [])]
     return {
-        "description": _text(first, "SeriesDescription"),
-        "protocol": _text(first, "ProtocolName"),
-        "sequence": " ".join(filter(None, names)) or _text(first, "AcquisitionContrast"),
-        "tr_ms": _number(first, "RepetitionTime"),
-        "te_ms": _number(first, "EchoTime") or _number(first, "EffectiveEchoTime"),
-        "ti_ms": _number(first, "InversionTime"),
-        "flip_deg": _number(first, "FlipAngle"),
-        "field_t": _number(first, "MagneticFieldStrength"),
-        "manufacturer": _text(first, "Manufacturer"),
-        "model": _text(first, "ManufacturerModelName"),
-        "plane": "" if not planes else _plane(planes[0]) if len(planes) == 1 else "several",
+        "description": text_of(first, "SeriesDescription"),
+        "protocol": text_of(first, "ProtocolName"),
+        "sequence": " ".join(filter(None, names)) or text_of(first, "AcquisitionContrast"),
+        "tr_ms": number_of(first, "RepetitionTime"),
+        "te_ms": number_of(first, "EchoTime") or number_of(first, "EffectiveEchoTime"),
+        "ti_ms": number_of(first, "InversionTime"),
+        "flip_deg": number_of(first, "FlipAngle"),
+        "field_t": number_of(first, "MagneticFieldStrength"),
+        "manufacturer": text_of(first, "Manufacturer"),
+        "model": text_of(first, "ManufacturerModelName"),
+        "plane": "" if not planes else plane_name(planes[0]) if len(planes) == 1 else "several",
         "matrix": "" if None in shape else f"{shape[0]}×{shape[1]}",
         "voxel_mm": "×".join(f"{float(n):.3g}" for n in numbers) if spacing else "",
         "images": sum(frames) if mosaic is None else sum(frames) * mosaic.count,
     }
-
-
-def _planes(headers: Sequence[Any]) -> list[tuple[float, ...]]:
-    """Different orientations of the images of a series, as unit vectors along rows and columns."""
-    known: list[np.ndarray] = []
-    for header in headers:
-        frames = header.get("PerFrameFunctionalGroupsSequence") or [header]
-        for frame in frames if len(frames) < 2**12 else frames[:1]:
-            value = _deep(frame, "ImageOrientationPatient") or _deep(header, "ImageOrientationPatient")
-            if value is not None and len(value) == 6:
-                one = np.asarray(value, np.float64)
-                if not any(np.allclose(one, other, atol=1e-2) for other in known):
-                    known.append(one)
-    return [tuple(one.tolist()) for one in known]
-
-
-def _plane(orientation: Sequence[float]) -> str:
-    """Anatomical plane, and whether it is tilted by more than 5°."""
-    normal = np.cross(orientation[:3], orientation[3:])
-    axis = int(np.abs(normal).argmax())
-    size = float(np.linalg.norm(normal)) or 1.0
-    oblique = abs(normal[axis]) < size * np.cos(np.radians(5))
-    return ("sagittal", "coronal", "axial")[axis] + (", oblique" if oblique else "")
-
-
-def _component(header: Any) -> str:
-    """Component that an image shows instead of magnitude; empty for magnitude."""
-    if (kind := header.get(GE_KIND)) is not None and kind.value in GE_COMPLEX:
-        return GE_COMPLEX[kind.value]
-    named_so = _text(header, "ComplexImageComponent")
-    return COMPLEX.get(named_so) or next((COMPLEX[kind] for kind in _type(header)[2:] if kind in COMPLEX), "")
-
-
-def _type(header: Any) -> tuple[str, ...]:
-    value = header.get("ImageType")
-    parts = [value] if isinstance(value, str) else list(value or ())
-    return tuple(str(part).upper() for part in parts)
-
-
-def _deep(header: Any, keyword: str) -> Any:
-    """Value of an attribute, or of the first functional group that has it."""
-    if header.get(keyword) not in (None, ""):
-        return header.get(keyword)
-    shared, per_frame = (header.get(f"{kind}FunctionalGroupsSequence") or [] for kind in ("Shared", "PerFrame"))
-    for group in (header, *shared[:1], *per_frame[:1]):
-        for part in group:
-            if part.VR == "SQ" and part.value and part.value[0].get(keyword) not in (None, ""):
-                return part.value[0].get(keyword)
-    return None
-
-
-def _text(header: Any, keyword: str) -> str:
-    value = header.get(keyword)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "/".join(map(str, value))
-    return "" if value is None else str(value).strip()
-
-
-def _number(header: Any, keyword: str) -> float | None:
-    value = _deep(header, keyword)
-    try:
-        return float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
-    except (TypeError, ValueError, IndexError):
-        return None

@@ -1,4 +1,4 @@
-"""Inputs below folders: one rule for every command, and a reason for each file that is passed over."""
+"""Search of folders for inputs, by one rule for all commands, with a reason for each skipped file."""
 
 import os
 from collections import Counter, defaultdict
@@ -26,7 +26,7 @@ def find_inputs(
     skip: Told = lambda path, reason: None,  # noqa: ARG005
     endings: tuple[str, ...] = (),
 ) -> dict[str, str]:
-    """Volumes in files and, with all that is below them, in folders.
+    """Find volumes in files and, recursively, in folders.
 
     A file is taken as it is. Below a folder, files are known by their endings, DICOM by content. The DICOM files of one
     series in one folder are one volume: the folder, or ``folder#3`` if there are several series in it, or the file
@@ -37,7 +37,7 @@ def find_inputs(
     paths
         Files and folders, as they were typed.
     problem
-        Is called with one line for what cannot be read below a folder, or for a folder in which nothing is found.
+        Called with one line for what cannot be read below a folder, or for a folder without inputs.
     skip
         Is called with the path of each file that is passed over, and the reason.
     endings
@@ -61,7 +61,7 @@ def find_inputs(
 
 
 def passed_over(skipped: Mapping[str, str]) -> list[str]:
-    """Lines that name the files that were passed over, and why; many with one reason are counted by ending."""
+    """Lines with the skipped files and the reason; many files with one reason are counted by ending."""
     groups: dict[str, list[str]] = defaultdict(list)
     for path, reason in skipped.items():
         groups[reason].append(path)
@@ -71,8 +71,8 @@ def passed_over(skipped: Mapping[str, str]) -> list[str]:
             lines += [f"{path}: {reason}" for path in paths]
             continue
         kinds = Counter("".join(Path(path).suffixes[-1:]) or "without ending" for path in paths)
-        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
-        lines.append(f"{len(paths)} files ({told}{', …' if len(kinds) > 5 else ''}): {reason}; the first is {paths[0]}")
+        text = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+        lines.append(f"{len(paths)} files ({text}{', …' if len(kinds) > 5 else ''}): {reason}; the first is {paths[0]}")
     return lines
 
 
@@ -100,7 +100,7 @@ def _below(folder: str, problem: Callable[[str], object], skip: Told, endings: t
                 others.append(file)
         yield from _series(here, [here / file for file in others], unreadable, skip, wanted=not endings)
         present = {*known, *others}
-        # One of BART's two files stands for both.
+        # One file of a BART pair represents both.
         yield from (
             str(here / file) for file in known
             if not (file.endswith(".hdr") and file.removesuffix(".hdr") + ".cfl" in present)
@@ -110,7 +110,7 @@ def _below(folder: str, problem: Callable[[str], object], skip: Told, endings: t
 def _series(
     folder: Path, files: list[Path], unreadable: Callable[[OSError], None], skip: Told, *, wanted: bool
 ) -> Iterator[str]:
-    """The DICOM volumes among files without a known ending."""
+    """DICOM volumes among files without a known ending."""
     images = []
     for file in files:
         try:
@@ -123,7 +123,7 @@ def _series(
             skip(str(file), "is an index of DICOM files")
         elif wanted and dicom:
             images.append(file)
-        elif wanted and file.suffix.lower() in DICOM:  # by name only: it will be told of when it is read
+        elif wanted and file.suffix.lower() in DICOM:  # by name only: reading it will raise the error
             yield str(file)
         elif not (file.suffix == ".img" and file.with_suffix(".hdr").is_file()):  # half of a pair
             skip(str(file), "is of no format that is read")

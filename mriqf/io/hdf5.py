@@ -78,12 +78,12 @@ def _load(path: Path, key: str, index: tuple[int, ...], *, check: bool = False) 
     import h5py
 
     with h5py.File(path) as file:
-        found: Any = file
+        node: Any = file
         for name in key.split("/"):
-            found = member(found, name)
+            node = member(node, name)
         if check:
-            check_stored(path, key, found)
-        pixels = unpacked(path, key, found, index)
+            check_stored(path, key, node)
+        pixels = unpacked(path, key, node, index)
     if pixels.dtype.names == ("real", "imag"):  # ISMRMRD's complex numbers
         return pixels["real"] + 1j * pixels["imag"]
     return pixels
@@ -97,12 +97,12 @@ def member(group: Any, name: str) -> Any:
 
 
 def members(group: Any) -> list[tuple[str, Any]]:
-    """Names in a group and what they hold, links left aside."""
+    """Names and objects of a group, without links."""
     return [(name, item) for name in group if (item := member(group, name)) is not None]
 
 
 def check_stored(path: Path, key: str, data: Any) -> None:
-    """Refuse a data set that is not all in this file, or whose pieces are too large to be unpacked one by one."""
+    """Raise for a data set that is not all in this file, or whose chunks are too large to be unpacked one by one."""
     what = f"{path}: {key!r} of shape {data.shape}"
     if not _ordinary(data.id.get_type()):
         raise ReadError(f"{what} has values of no usual kind: save it as float32 or complex64")
@@ -120,7 +120,7 @@ def check_stored(path: Path, key: str, data: Any) -> None:
 
 
 def _ordinary(kind: Any) -> bool:
-    """True for the number types that programs write: of others, HDF5 and h5py disagree on the size."""
+    """True for common number types; for others, HDF5 and h5py disagree on the size."""
     from h5py import h5t
 
     match kind:
@@ -137,7 +137,7 @@ def _ordinary(kind: Any) -> bool:
 
 
 def small(path: Path, key: str, data: Any) -> Any:
-    """A data set that fits into memory."""
+    """Read a data set that fits into memory."""
     check_stored(path, key, data)
     if data.size * data.dtype.itemsize > WHOLE:
         raise ReadError(f"{path}: {key!r} of shape {data.shape} takes more than {WHOLE} bytes: correct it")
@@ -145,7 +145,7 @@ def small(path: Path, key: str, data: Any) -> Any:
 
 
 def unpacked(path: Path, key: str, data: Any, index: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
-    """Part of a data set by its first indices."""
+    """Read a part of a data set by its first indices."""
     check_pieces(path, key, data, index)
     if data.dtype.hasobject:
         check_sequences(path, key, data)
@@ -153,7 +153,7 @@ def unpacked(path: Path, key: str, data: Any, index: tuple[int, ...]) -> Shaped[
 
 
 def check_pieces(path: Path, key: str, data: Any, index: tuple[int, ...] = ()) -> None:
-    """Refuse zipped pieces, of a part of a data set, that unpack to more than their size: HDF5 would follow them.
+    """Raise for compressed chunks that unpack to more than their size, which HDF5 would unpack all the same.
 
     To unpack them twice is a small part of what scoring a slice takes.
     """

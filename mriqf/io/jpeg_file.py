@@ -1,4 +1,4 @@
-"""A JPEG file as it was coded: pixels, quantisation tables and, where wanted, the quantised coefficients.
+"""Reading of JPEG files: pixels, quantisation tables and, optionally, quantised coefficients.
 
 References
 ----------
@@ -92,7 +92,7 @@ def read_jpeg(path: str | Path, coefficients: bool = True) -> JPEGFile:
 
 
 def _check_coding(path: Path, data: bytes) -> None:
-    """Refuse what is no JPEG of 8 bit coded as most are, by the marker in front of the frame."""
+    """Raise ReadError unless the frame marker is that of a baseline or progressive 8-bit JPEG."""
     if data[:2] != b"\xff\xd8":
         raise ReadError(f"{path}: is no JPEG file: convert it, or read it with mriqf.read")
     position = 2
@@ -115,7 +115,7 @@ def _check_coding(path: Path, data: bytes) -> None:
 
 
 def _check_colours(path: Path, image: Image.Image) -> None:
-    """Refuse files whose components are not luma and chroma; which they are is told as libjpeg does."""
+    """Raise ReadError for files whose components are not luma and chroma, by the rules of libjpeg."""
     if image.mode not in ("L", "RGB"):
         raise ReadError(f"{path}: its colours are {image.mode}, neither grey nor RGB: convert it to RGB first")
     ids = [layer[0] for layer in image.layer]  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,4 +1,4 @@
-"""The one picture of raw data that reconstruction sees: slices of multi-coil k-space, read one at a time."""
+"""Common representation of raw data: slices of multi-coil k-space, read one at a time."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from mriqf.io.volume import ReadError, reading
 
 
 class EmptySliceError(ReadError):
-    """A slice of k-space holds nothing but zeros."""
+    """Error for a slice of k-space that is all zeros."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,20 +62,20 @@ class KSpace:
     load_calibration: Callable[[int], Shaped[np.ndarray, "c _ _"]] | None = None
 
     def position(self, index: int) -> int:
-        """Slice position of a slice: slices of one position share their coil maps."""
+        """Index of the slice position of a slice; slices of one position share their coil maps."""
         return index if self.positions is None else self.positions[index]
 
     def read_slice(self, index: int) -> Complex64[np.ndarray, "c h w"]:
-        """Slice by index, 0 to ``n_slices - 1``, in the units of the file; finite, and not all zeros.
+        """Read a slice by index, 0 to ``n_slices - 1``, in the units of the file; finite, and not all zeros.
 
         Raises
         ------
         ReadError
-            Where the file cannot give that; `EmptySliceError` where the slice is all zeros.
+            If the file has no such slice; `EmptySliceError` if the slice is all zeros.
         """
         if not 0 <= index < self.n_slices:
             raise IndexError(f"slice {index} of {self.source}, which has slices 0 to {self.n_slices - 1}")
-        with reading(self.source), np.errstate(over="ignore"):  # what overflows is refused below
+        with reading(self.source), np.errstate(over="ignore"):  # overflow is refused below
             samples = np.array(self.load(index), np.complex64, order="C")
         name = f"{self.source}: slice {index}"
         if samples.shape != (self.n_coils, *self.shape):
@@ -87,7 +87,7 @@ class KSpace:
         return samples
 
     def read_calibration(self, index: int) -> Complex64[np.ndarray, "c _ _"] | None:
-        """Separate calibration lines of a slice; none if there are none, or they are not of use."""
+        """Read the separate calibration lines of a slice; None if there are none, or they are not usable."""
         if self.load_calibration is None:
             return None
         with reading(self.source), np.errstate(over="ignore"):
@@ -104,7 +104,7 @@ class KSpace:
 
 
 def layout(source: str | Path, shape: tuple[int, ...], dtype: np.dtype, lone: str) -> tuple[int, int, int, int]:
-    """Slices, coils, height and width of an array of k-space, or what is wrong with it.
+    """Slices, coils, height and width of an array of k-space, after checks.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def as_noise(source: str | Path, samples: Shaped[np.ndarray, "..."], n_coils: in
 
 
 def require_calibration(source: str | Path, shape: tuple[int, ...], dtype: np.dtype, n_slices: int, n_coils: int):
-    """Refuse calibration lines that are not of the slices and coils of k-space."""
+    """Raise ReadError for calibration lines of other slices or coils than those of k-space."""
     if dtype.kind != "c" or len(shape) != 4 or shape[:2] != (n_slices, n_coils) or min(shape) < 1:
         raise ReadError(
             f"{source}: calibration of shape {shape} and {dtype} does not fit {n_slices} slices of {n_coils} coils: "

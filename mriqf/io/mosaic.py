@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-COUNT = (0x0019, 0x100A)  # private: how many tiles hold an image
+COUNT = (0x0019, 0x100A)  # private attribute: number of tiles with an image
 MOST = 1024
 
 
@@ -42,7 +42,7 @@ class Mosaic:
 
 
 def find_mosaic(header: Any) -> Mosaic | None:
-    """Mosaic that a DICOM image is, by its header; None for all else, and where nothing tells how many tiles it has."""
+    """Mosaic layout of a DICOM image by its header; None for other images, and if the number of tiles is unknown."""
     if "MOSAIC" not in (header.get("ImageType") or ()):
         return None
     from nibabel.nicom import csareader

@@ -27,7 +27,7 @@ VOLUME = ("repetition", "set", "phase", "contrast", "slice")  # the last one fas
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Places of the acquisitions of the image in the file and in k-space: one entry each."""
+    """Indices of the acquisitions of the image in the file and in k-space: one entry each."""
 
     index: Int64[np.ndarray, " n"]
     volume: Int64[np.ndarray, " n"]
@@ -44,7 +44,7 @@ def read_mrd(path: Path, group: str) -> KSpace:
     Averages are averaged; repetitions, sets, phases and contrasts become further slices of the same positions. Noise
     and separate calibration lines stand beside them.
     """
-    with reading(path):  # what its header says may be anything
+    with reading(path):  # its header may be damaged
         return _read(path, group)
 
 
@@ -156,7 +156,7 @@ def _encoding(text: bytes | str) -> ElementTree.Element:
 def _place(
     path: Path, encoding: ElementTree.Element, heads: Any, index: Int64[np.ndarray, " n"]
 ) -> tuple[Lines, tuple[int, int, int], Shaped[np.ndarray, "v 5"]]:
-    """Lines at their places in k-space, its matrix (x, y, z), and which volumes there are, as `VOLUME` counts them."""
+    """Positions of the lines in k-space, its matrix (x, y, z), and the volumes by the counters of `VOLUME`."""
     size = [int(encoding.findtext(f"{{*}}encodedSpace/{{*}}matrixSize/{{*}}{axis}", "")) for axis in "xyz"]
     first, last = heads["discard_pre"].astype(int), heads["number_of_samples"].astype(int) - heads["discard_post"]
     n = last - first
@@ -210,7 +210,7 @@ def _load(
 def _gather(
     data: Any, lines: Lines, chosen: Shaped[np.ndarray, " n"], shape: tuple[int, int, int]
 ) -> Complex64[np.ndarray, "c h w"]:
-    """Lines in their places; those of one place are averaged."""
+    """Fill the lines into k-space; lines of one position are averaged."""
     kspace, count = np.zeros(shape, np.complex64), np.zeros(shape[-1], np.float32)
     if not chosen.size:
         return kspace

@@ -24,7 +24,7 @@ def read_nifti(path: Path) -> Volume:
 
 
 def nifti_volume(image: Any, path: Path | str) -> Volume:
-    """Volume of an image that nibabel has opened."""
+    """Volume of an open nibabel image."""
     w, h, *grid = (*image.shape, 1)[: max(len(image.shape), 3)]
     if image.get_data_dtype().names:
         raise ReadError(f"{path}: holds RGB colours: save a map of numbers, or the picture as PNG")
@@ -66,7 +66,7 @@ def _open(path: Path) -> Any:
 
 @contextmanager
 def _silent(logger: Any) -> Iterator[None]:
-    """Without what nibabel prints of headers that it mends."""
+    """Silence nibabel's messages about headers that it repairs."""
     before = logger.disabled
     try:
         logger.disabled = True

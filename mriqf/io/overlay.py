@@ -1,4 +1,4 @@
-"""A picture of a quality map: the image, and beside it the image with the map laid over it in colour."""
+"""Picture of a quality map: the image, and beside it the image with the map overlaid in colour."""
 
 from pathlib import Path
 

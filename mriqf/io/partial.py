@@ -1,4 +1,4 @@
-"""Images that are written as they come, so that a run that was cut off goes on where it stopped."""
+"""File of images that is written slice by slice, so that an interrupted run can continue."""
 
 import json
 import math
@@ -182,7 +182,7 @@ def _places(path: Path, keys: tuple[str, ...]) -> tuple[dict[str, int], int]:
 
 
 def _left(path: Path, run: str) -> tuple[bool, str]:
-    """True if a partial file keeps anything, and the differences of its run from this one in words."""
+    """True if a partial file holds finished images, and the differences of its run from this one in words."""
     import h5py
 
     try:

@@ -41,7 +41,7 @@ def read_raster(path: Path) -> Volume:
 
 @contextmanager
 def limited() -> Iterator[None]:
-    """Let Pillow decode no picture of more than `PIXELS`."""
+    """Limit the pictures that Pillow decodes to `PIXELS`."""
     before = Image.MAX_IMAGE_PIXELS
     try:
         Image.MAX_IMAGE_PIXELS = PIXELS
@@ -53,7 +53,7 @@ def limited() -> Iterator[None]:
 
 
 def check_scans(path: Path, image: Image.Image) -> None:
-    """Refuse a progressive JPEG of very many scans: each costs a pass over the whole picture."""
+    """Raise ReadError for a progressive JPEG of very many scans: each costs a pass over the picture."""
     if not image.info.get("progressive"):
         return
     with path.open("rb") as file:

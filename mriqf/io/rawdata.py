@@ -34,7 +34,7 @@ NOISE = 2**20  # samples of noise that are read at most
 
 
 def read_kspace(path: str | Path) -> KSpace:
-    """Open a file of k-space, whatever its format, for reading slice by slice.
+    """Open a file of k-space of any known format for reading slice by slice.
 
     Parameters
     ----------

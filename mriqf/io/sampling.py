@@ -39,7 +39,7 @@ class Sampling:
 
 
 def find_sampling(kspace: KSpace, indices: Iterable[int]) -> Sampling:
-    """Find what was measured, by one pass over the slices with these indices; the mask that the file stores holds too.
+    """Find the measured samples in one pass over slices; samples outside the mask of the file count as not measured.
 
     Zeros along the edges are padding, such as fastMRI has, and not undersampling. Slices of zeros tell nothing.
 

@@ -1,4 +1,4 @@
-"""Texts and sequences of variable length in HDF5 are looked at before HDF5 does, which trusts what the file says.
+"""Checks of texts and sequences of variable length in HDF5 files, since HDF5 trusts the sizes in the file.
 
 References
 ----------
@@ -20,7 +20,7 @@ HEAD = 16  # bytes in front of a heap, and of each object in it
 
 
 def check_sequences(path: Path, key: str, data: Any) -> None:
-    """Refuse a data set whose texts and sequences are not in the file as it says.
+    """Raise ReadError for a data set whose texts and sequences do not lie in the file.
 
     HDF5 itself takes memory for any length that is claimed, and finds no end in a heap that does not go on.
 
@@ -73,7 +73,7 @@ def _layout(kind: Any) -> tuple[int, list[tuple[int, int]]]:
     if isinstance(kind, h5t.TypeStringID) and kind.is_variable_str():
         return POINTER, [(0, 1)]
     if isinstance(kind, h5t.TypeVlenID):
-        # A kind that does not exist leads HDF5 astray in memory.
+        # An unknown type would make HDF5 access invalid memory.
         exists = h5t.vlen_create(kind.get_super()).encode() == kind.encode()
         return (POINTER, [(0, kind.get_super().get_size())]) if exists else (0, [])
     sequences: list[tuple[int, int]] = []
@@ -90,7 +90,7 @@ def _layout(kind: Any) -> tuple[int, list[tuple[int, int]]]:
 
 
 def _stored(whole: UInt8[np.ndarray, " n"], data: Any, size: int) -> UInt8[np.ndarray, " m"] | None:
-    """Stored bytes of the elements; None where they cannot be found."""
+    """Stored bytes of the elements; None if their place is unknown."""
     if data.id.get_create_plist().get_nfilters() or not data.size:
         return None
     places: list[tuple[int, int, int]] = []

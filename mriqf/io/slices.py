@@ -40,7 +40,7 @@ class KSpaceSlices:
     def __getitem__(
         self, index: int
     ) -> tuple[Complex64[Tensor, "1 c h w"], Float32[Tensor, "1 1 x y"] | None, str, int]:
-        """K-space, the fully sampled image that fastMRI's files hold (none elsewhere), name of the file, slice."""
+        """Sample: k-space, fully sampled image of a fastMRI file (else None), name of the file, index of the slice."""
         file, i = self._index[index]
         target = _target(Path(file.source), i)
         return (

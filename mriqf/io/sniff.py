@@ -31,7 +31,7 @@ STARTS: dict[bytes, Callable[[Path], Volume]] = {
 
 
 def read(path: str | Path) -> Volume:
-    """Open a file of images, whatever its format, for reading slice by slice.
+    """Open a file of images of any known format for reading slice by slice.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def read(path: str | Path) -> Volume:
 
 
 def as_volume(images: Any, source: str = "array") -> Volume:
-    """Volume of whatever holds images: itself, a path (`read`), an image of nibabel's, or an array (`from_array`).
+    """Volume of a source of images: a volume, a path (`read`), a nibabel image, or an array (`from_array`).
 
     Parameters
     ----------

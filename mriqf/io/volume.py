@@ -1,4 +1,4 @@
-"""The one picture of a file that scoring sees: a stack of slices, read one at a time, and where it lies in space."""
+"""Common representation of images: a stack of slices, read one at a time, and its position in space."""
 
 import importlib
 import math
@@ -38,7 +38,7 @@ class Volume:
     grid
         Lengths of the slice axes, the first one fastest: ``(s,)`` or ``(z, t)``.
     rows_up
-        Whether row 0 is at the bottom of the picture as radiologists look at it (NIfTI), rather than at its top.
+        True if row 0 is at the bottom of the picture in radiological orientation (NIfTI), rather than at its top.
     read_complex
         Slice by index, complex64 ``(h, w)``; None where the file has magnitudes, or real numbers, alone.
     """
@@ -56,7 +56,7 @@ class Volume:
 
 @contextmanager
 def reading(source: str | Path) -> Iterator[None]:
-    """Turn whatever a library raises on a broken file into one `ReadError` line; what it warns of is left aside."""
+    """Turn any error of a library on a broken file into a one-line `ReadError`; warnings are silenced."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -83,7 +83,7 @@ def split_series(path: str | Path) -> tuple[Path, str | None]:
 
 
 def find_file(path: str | Path) -> Path:
-    """The file or folder of this path, or the ``.cfl`` file of the BART pair of this stem; no pipe and no device."""
+    """Find the file or folder of a path, or the ``.cfl`` file of the BART pair of this stem; no pipes, no devices."""
     with reading(path):  # not every path may even be asked for
         for file in (split_series(path)[0], Path(f"{path}.cfl")):
             if file.is_dir():
@@ -95,7 +95,7 @@ def find_file(path: str | Path) -> Path:
 
 
 def optional(module: str, source: str | Path) -> ModuleType:
-    """Import the package that reads a format, or say how to install it."""
+    """Import the package that reads a format; the error names the command that installs it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -113,9 +113,9 @@ def stack(
     rows_up: bool = False,
     load_complex: Callable[[int], Shaped[np.ndarray, "..."]] | None = None,
 ) -> Volume:
-    """Volume whose slices come from ``load(i)``, of shape ``(h, w)`` or ``(3, h, w)``, made sound on the way.
+    """Volume whose slices come from ``load(i)``, of shape ``(h, w)`` or ``(3, h, w)``, checked, as float32.
 
-    Complex values, if they are stored beside magnitudes, come from ``load_complex(i)``. Where the source is a path, its
+    Complex values, if they are stored beside magnitudes, come from ``load_complex(i)``. If the source is a path, its
     size on disk bounds what it may claim.
     """
     shape, grid = (int(shape[0]), int(shape[1])), tuple(map(int, grid))

@@ -1,4 +1,4 @@
-"""JPEG: a codec on tensors, colour conversion, the cell of images that code alike, and lattices in pixels."""
+"""JPEG: codec on tensors, colour conversion, quantisation cell of an image, and detection of JPEG lattices."""
 
 from mriqf.jpeg.codec import (
     BLOCK,

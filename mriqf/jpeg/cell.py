@@ -1,7 +1,6 @@
-"""The cell of a JPEG image: all images that JPEG would code by the same coefficients.
+"""Quantisation cell of a JPEG image: all images that JPEG codes by the same coefficients.
 
-The image that was compressed lies in it. What a restorer makes of the decoded one need not: outside, it contradicts
-the file.
+The original image lies in it. A restored image may lie outside, where it contradicts the file.
 
 References
 ----------
@@ -22,16 +21,16 @@ from mriqf.jpeg.colour import coded_levels, rgb, ycbcr
 
 @dataclass(frozen=True)
 class Cell:
-    """Coefficients of JPEG images, and the steps that they were rounded to."""
+    """Coefficients of JPEG images, and their quantisation steps."""
 
     centres: tuple[Float[Tensor, "b _ _ 8 8"], ...]
     """Coefficients of luma, and for colour of Cb and Cr with half as many blocks each way: multiples of the steps."""
     steps: tuple[Float[Tensor, "b 1 1 8 8"], ...]
-    """Quantisation steps of each."""
+    """Quantisation steps of each component."""
 
 
 def code(images: Float[Tensor, "b ch h w"], tables: Float[Tensor, "b t 8 8"]) -> Cell:
-    """The cell that images lie in, from before their compression; colour is coded 4:2:0.
+    """Cell of images before their compression; colour is coded 4:2:0.
 
     Parameters
     ----------
@@ -55,16 +54,16 @@ def code(images: Float[Tensor, "b ch h w"], tables: Float[Tensor, "b t 8 8"]) ->
 
 
 def project(images: Float[Tensor, "b ch h w"], cell: Cell) -> Float[Tensor, "b ch h w"]:
-    """The nearest images that JPEG codes as those of the cell, but for rounding to grey levels; differentiable.
+    """Project images onto the cell, up to rounding to grey levels; differentiable.
 
     Chroma moves by the same amount in 2×2 pixels. Exact where sides are whole blocks (colour: of 16 pixels); elsewhere
     the last, incomplete blocks are near it.
     """
     h, w = images.shape[2:]
     moved = []
-    for found, centre, step in zip(_coefficients(images), cell.centres, cell.steps, strict=True):
-        inside = torch.minimum(torch.maximum(found, centre - step / 2), centre + step / 2)
-        moved.append(block_idct(inside - found)[:, None] / 255)
+    for coefficients, centre, step in zip(_coefficients(images), cell.centres, cell.steps, strict=True):
+        inside = torch.minimum(torch.maximum(coefficients, centre - step / 2), centre + step / 2)
+        moved.append(block_idct(inside - coefficients)[:, None] / 255)
     if len(moved) == 1:
         return images + moved[0][..., :h, :w]
     luma, chroma = moved[0], interpolate(torch.cat(moved[1:], 1), scale_factor=2.0, mode="nearest")
@@ -73,14 +72,14 @@ def project(images: Float[Tensor, "b ch h w"], cell: Cell) -> Float[Tensor, "b c
 
 
 def outside(images: Float[Tensor, "b ch h w"], cell: Cell, slack: int | float = 1.0) -> Float[Tensor, " b"]:
-    """Share of the coefficients that lie outside the cell by more than `slack` grey levels, 0–1.
+    """Fraction of coefficients outside the cell by more than `slack` grey levels, 0–1.
 
     Rounding the pixels to 8 bit moves a coefficient by a few tenths.
     """
-    found = _coefficients(images)
+    coefficients = _coefficients(images)
     far = [
         ((f - centre).abs() > step / 2 + slack).flatten(1)
-        for f, centre, step in zip(found, cell.centres, cell.steps, strict=True)
+        for f, centre, step in zip(coefficients, cell.centres, cell.steps, strict=True)
     ]
     return torch.cat(far, 1).double().mean(1).to(images)
 

@@ -1,4 +1,4 @@
-"""JPEG as libjpeg does it: compression, with or without a gradient, block DCT, quantisation tables.
+"""JPEG as in libjpeg: compression, with or without a gradient, block DCT, quantisation tables.
 
 References
 ----------
@@ -118,7 +118,7 @@ def compress_differentiable(
 ) -> Float[Tensor, "b ch h w"]:
     """Round trip of each image through JPEG, written in differentiable steps; nearly always the pixels of `compress`.
 
-    What libjpeg rounds is rounded here: the input, luma and chroma, chroma of half resolution, each pass of the DCT,
+    Values are rounded as in libjpeg: input, luma and chroma, chroma of half resolution, each pass of the DCT,
     coefficients, decoded components, output. Clipping to 8 bit passes the gradient on.
 
     Parameters
@@ -132,7 +132,7 @@ def compress_differentiable(
         becomes ⌊x⌉ + (x − ⌊x⌉)³, as Shin and Song propose, and nothing else is rounded, so that the gradient is that of
         what is computed; the result is a little off what a decoder gives.
     upsampling
-        How the decoder brings chroma to full resolution: "fancy" is the triangular filter that decoders use unless told
+        Upsampling of chroma in the decoder: "fancy" is the triangular filter that decoders use unless told
         otherwise, "nearest" repeats each sample.
 
     Returns
@@ -165,7 +165,7 @@ def compress_differentiable(
         return x + (x.clamp(0, 255) - x).detach()
 
     def component(x: Tensor, table: Tensor) -> Tensor:
-        """One component as the decoder finds it. The DCT is rounded after each pass, to bits that libjpeg keeps."""
+        """Decoded component; the DCT is rounded after each pass to the precision of libjpeg."""
         rows, columns = x.shape[-2:]
         x = pad(x, (0, -columns % BLOCK, 0, -rows % BLOCK), mode="replicate") - 128
         blocks = x.unflatten(-2, (-1, BLOCK)).unflatten(-1, (-1, BLOCK)).transpose(-3, -2)
@@ -175,7 +175,7 @@ def compress_differentiable(
         blocks = level(level(basis.T @ dequantised * 4) @ basis / 32)
         return levels(blocks.transpose(-3, -2).flatten(-4, -3).flatten(-2, -1) + 128)[..., :rows, :columns]
 
-    # Whoever trains under autocast gets the DCT in full precision still.
+    # Full precision under autocast, too.
     with torch.autocast(images.device.type, enabled=False):
         pixels = levels(images * 255)
         if images.shape[1] == 1:
@@ -229,7 +229,7 @@ def dct_basis() -> Float[Tensor, "8 8"]:
 
 
 def _away_from_zero(x: Tensor) -> Tensor:
-    """Nearest whole number, halves as libjpeg's quantisation rounds them."""
+    """Round to the nearest whole number, with the tie rule of libjpeg's quantisation."""
     return x.sign() * (x.abs() + 0.5).floor()
 
 
@@ -238,7 +238,7 @@ def _smooth(x: Tensor) -> Tensor:
     return nearest + (x - nearest) ** 3
 
 
-# Of coefficients, and of everything else.
+# Rounding of coefficients, and of all other values.
 _ROUNDING = {
     "straight-through": (
         lambda x: x + (_away_from_zero(x) - x).detach(),
@@ -249,7 +249,7 @@ _ROUNDING = {
 
 
 def _qualities(images: Float[Tensor, "b ch h w"], quality: int | Sequence[int]) -> list[int]:
-    """One quality an image."""
+    """One quality for each image."""
     batch, channels = images.shape[:2]
     qualities = [quality] * batch if isinstance(quality, int) else [int(q) for q in quality]
     if len(qualities) != batch:

@@ -47,14 +47,14 @@ def limited_luma(rgb8: UInt8[Tensor, "*b 3 h w"]) -> UInt8[Tensor, "*b 1 h w"]:
 
 
 def to_8bit(images: Float[Tensor, "*b ch h w"]) -> Float[Tensor, "*b ch h w"]:
-    """Clipped to [0, 1] and rounded to multiples of 1/255: what a file would hold."""
+    """Clip to [0, 1] and round to multiples of 1/255, as in an 8-bit file."""
     return (255 * images.clamp(0, 1)).round() / 255
 
 
 def coded_levels(
     images: Float[Tensor, "b ch h w"],
 ) -> tuple[Float[Tensor, "b ch h w"], list[Float[Tensor, "b h2 w2"]]]:
-    """Grey levels of luma about 128, and for colour of Cb and Cr about their middle; and as coded 4:2:0, in half size.
+    """Grey levels of luma about 128, and for colour of Cb and Cr about their middle, at half size as in 4:2:0.
 
     Nothing is rounded. Grey, or RGB whose sides are even, in [0, 1].
     """
@@ -89,5 +89,5 @@ def doubled(half: Float[Tensor, "b ch i j"], upsampling: Literal["fancy", "neare
 
 
 def _alternating(like: Tensor) -> Tensor:
-    """−1, +1, −1 … from column to column."""
+    """Alternating −1, +1, −1 … along columns."""
     return (2 * (torch.arange(like.shape[-1], device=like.device) % 2) - 1).to(like.dtype)

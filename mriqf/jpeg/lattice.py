@@ -1,4 +1,4 @@
-"""The lattice that JPEG leaves in pixels, and the quality factor read from it; nothing is trained.
+"""Detection of the lattice that JPEG leaves in the DCT coefficients, and of the quality factor; nothing is trained.
 
 References
 ----------
@@ -18,12 +18,12 @@ from mriqf.jpeg.codec import BLOCK, block_dct, quantization_table
 
 @dataclass(frozen=True)
 class Lattice:
-    """JPEG lattice found in pixels: quality and phase of an earlier compression."""
+    """JPEG lattice in pixels: quality and phase of an earlier compression."""
 
     quality: int | None
-    """Quality factor, 1–100, or None: no lattice found, never a (grey, 8-bit) JPEG as far as the pixels tell."""
+    """Quality factor, 1–100; None if there is no lattice: the pixels show no earlier (grey, 8-bit) JPEG compression."""
     candidate: int
-    """Most likely quality if the image is a JPEG, whether or not the evidence says that it is."""
+    """Most likely quality under the assumption that the image is a JPEG."""
     evidence: float
     """Log-likelihood ratio of the best lattice against none, in nats; the decision is taken at `EVIDENCE_THRESHOLD`."""
     phase: tuple[int, int]
@@ -67,8 +67,8 @@ def estimate_quality(image: Float[Tensor, "h w"], unknown_phase: bool = False, m
         raise ValueError(f"image is {tuple(image.shape)}: the lattice needs at least {need}×{need} pixels")
     levels = image.double() * 255 - 128
     shifts = _likely_phases(levels) if unknown_phase else [(0, 0)]
-    found = [(_evidence(levels[y:, x:], max_blocks), (y, x)) for y, x in shifts]
-    evidence, phase = max(found, key=lambda f: f[0].max().item())
+    candidates = [(_evidence(levels[y:, x:], max_blocks), (y, x)) for y, x in shifts]
+    evidence, phase = max(candidates, key=lambda f: f[0].max().item())
     best = float(evidence.max())
     candidate = int(evidence.argmax()) + 1
     return Lattice(candidate if best > EVIDENCE_THRESHOLD else None, candidate, best, phase)

@@ -1,4 +1,4 @@
-"""Networks that take compression artefacts out of images: one file each, images and tables in, images out."""
+"""Networks that remove JPEG artefacts, one file each: images and quantisation tables in, restored images out."""
 
 from mriqf.restore.arcnn import ARCNN, ARCNNConfig
 from mriqf.restore.base import Network, load_restorer

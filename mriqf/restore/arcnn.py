@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mriqf.restore.srcnn import start_residual
+from mriqf.restore.initial import start_residual
 from mriqf.restore.strength import check_strength, restored
 
 
@@ -23,23 +23,23 @@ class ARCNNConfig:
     channels: int = 1
     """1 grey, 3 RGB."""
     width: int = 64
-    """Channels behind the first layer, a multiple of 4; the second has half of them, the third a quarter."""
+    """Channels after the first layer, a multiple of 4; the second has half of them, the third a quarter."""
     residual: bool = False
     """Predict what is added to the image rather than, as published, the image; trains far faster."""
     strength: tuple[float, ...] = ()
-    """What is found is added times this, one value for each of `mriqf.restore.strength.QUALITIES`, by the tables of the
-    image or an estimate; without any, it is added as it is, and the network is blind."""
+    """Factor of the network's correction for each of `mriqf.restore.strength.QUALITIES`, chosen by the tables of the
+    image or by an estimate; if empty, the network is blind and its correction is added unchanged."""
 
 
 class ARCNN(nn.Module):
-    """Compressed images in [0, 1] to restored ones of the same size, not clipped.
+    """AR-CNN: compressed images in [0, 1] to restored images of the same size, not clipped.
 
     With `residual`, an untrained network returns nearly its input.
 
     Raises
     ------
     ValueError
-        If the configuration has no network.
+        If the configuration is impossible.
     """
 
     def __init__(self, config: ARCNNConfig = ARCNNConfig()):
@@ -64,7 +64,7 @@ class ARCNN(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Pixels, to each side, that a restored pixel depends on."""
+        """Radius of the receptive field in pixels."""
         return 9
 
     def forward(
@@ -72,9 +72,9 @@ class ARCNN(nn.Module):
         images: Float[Tensor, "b ch h w"],
         tables: Float[Tensor, "b t 8 8"] | None = None,
     ) -> Float[Tensor, "b ch h w"]:
-        """Restore; tables count with a `strength` alone."""
+        """Restore images; tables are used with a `strength` only."""
         features = self.body(images)
         # In full precision: bfloat16 has steps of a whole grey level near white.
         with torch.autocast(images.device.type, enabled=False):
-            found = self.last(features.to(self.last.weight.dtype))
-        return restored(found, images, tables, self.config.residual, self.config.strength)
+            output = self.last(features.to(self.last.weight.dtype))
+        return restored(output, images, tables, self.config.residual, self.config.strength)

@@ -1,4 +1,4 @@
-"""Any network that restores JPEG images, and its weights by name or path."""
+"""Loading of networks that restore JPEG images, by name or path of their weights."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ Network = ARCNN | QAIRN | QGAC | QGCN | SRCNN
 
 
 def load_restorer(name: str | Path, device: str | torch.device = "cpu") -> Network:
-    """As `load`, for weights that must be those of a network that restores JPEG images.
+    """Load weights, by name or path, of a network that restores JPEG images.
 
     Raises
     ------
     ValueError
-        If they are another network's.
+        If the weights are of another kind of network.
     """
     model = load(name, device)
     if not isinstance(model, Network):

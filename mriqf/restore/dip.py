@@ -1,4 +1,4 @@
-"""Deep image prior: an untrained hourglass that is fitted to one image and reaches what is smooth before artefacts.
+"""Deep image prior: an untrained hourglass network, which fits smooth structure of an image before its artefacts.
 
 References
 ----------
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 WIDEST = 128
-"""Channels at which doubling from scale to scale ends: the paper's."""
+"""Maximum number of channels of a scale, as in the paper."""
 
 
 @dataclass(frozen=True)
 class DIPConfig:
-    """Size of the network, and what it sees.
+    """Size of the network and kind of its input.
 
     The paper's for noise has width 128; the authors' for JPEG has width 8, 3 channels of noise, and skips of the two
     coarsest scales alone.
@@ -34,18 +34,18 @@ class DIPConfig:
     skips: int = 4
     """Channels of the skip connection at each scale; 0 for none."""
     start: Literal["noise", "image"] = "noise"
-    """Input of the network: noise that stays the same, or the compressed image."""
+    """Input of the network: fixed noise, or the compressed image."""
     noise_channels: int = 32
     """Channels of the noise."""
 
     @property
     def seen(self) -> int:
-        """Channels that the network sees."""
+        """Number of input channels."""
         return self.noise_channels if self.start == "noise" else self.channels
 
 
 class DIP(nn.Module):
-    """Noise, or the image itself, to one image in (0, 1): what `mriqf.restore.prior` fits.
+    """Network from noise, or from the image itself, to one image in (0, 1): fitted by `mriqf.restore.prior`.
 
     Features are normalised by mean and variance over their own image, which is what batch normalisation does to a batch
     of one; nothing is remembered from one step to the next.
@@ -80,7 +80,7 @@ class DIP(nn.Module):
         self.last = nn.Conv2d(widths[0], config.channels, 1)
 
     def forward(self, seen: Float[Tensor, "1 n h w"]) -> Float[Tensor, "1 ch h w"]:
-        """The image that the weights stand for.
+        """Image that the weights represent.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class DIP(nn.Module):
         if len(seen) != 1:
             raise ValueError(f"input is {tuple(seen.shape)}: a deep image prior is fitted to one image, give one")
         h, w = seen.shape[2:]
-        least = (1 << self.config.scales) + 1  # two places at the coarsest scale: one has no variance
+        least = (1 << self.config.scales) + 1  # two pixels at the coarsest scale: a single one has no variance
         x = functional.pad(seen, (0, max(least - w, 0), 0, max(least - h, 0)), mode="replicate")
         fine = []
         for down in self.down:

@@ -27,34 +27,34 @@ Function = Callable[[Tensor], Tensor]
 
 def colour_kl(
     given: Images,
-    found: Images,
+    restored: Images,
     reading: Literal["moments", "histogram"] = "moments",
     bins: int = 64,
 ) -> Float[Tensor, " b"]:
-    """Σ_C KL(P_C ‖ Q_C) in nats: how far each image's channels are from Gaussians of the given one's mean and variance.
+    """Σ_C KL(P_C ‖ Q_C) in nats: divergence of each channel's distribution from a Gaussian fitted to the given image.
 
     The poster calls Q "the distribution in the reconstructed image". To variances is added that of rounding to 8 bits,
     so that flat channels have one.
 
     Parameters
     ----------
-    given, found
-        In [0, 1]; the gradient is meant for `found`.
+    given, restored
+        In [0, 1]; the gradient is meant for `restored`.
     reading
         "moments": Q is Gaussian as well, so that only means and variances count. "histogram": Q is a histogram in which
         each level is shared between the two nearest bins, and P what the Gaussian has in each bin, its tails in the
         outermost; a thousandth of Q is spread evenly, since it may have empty bins.
     bins
-        Of the histogram.
+        Number of bins of the histogram.
 
     Raises
     ------
     ValueError
-        If there is no such reading.
+        If the reading is unknown.
     """
     p_mean, p_variance = _moments(given)
     if reading == "moments":
-        q_mean, q_variance = _moments(found)
+        q_mean, q_variance = _moments(restored)
         ratio = p_variance / q_variance
         return 0.5 * (ratio - 1 - ratio.log() + (p_mean - q_mean).square() / q_variance).sum(1)
     if reading != "histogram":
@@ -62,12 +62,12 @@ def colour_kl(
     inner = torch.arange(1, bins, device=given.device, dtype=given.dtype) / bins
     below = torch.special.ndtr((inner - p_mean[..., None]) / p_variance.sqrt()[..., None])
     p = functional.pad(functional.pad(below, (1, 0)), (0, 1), value=1.0).diff(dim=2)
-    q = 0.999 * _histogram(found, bins) + 0.001 / bins
+    q = 0.999 * _histogram(restored, bins) + 0.001 / bins
     return (torch.xlogy(p, p) - p * q.log()).sum((1, 2))
 
 
 def divergence(
-    function: Function, given: Images, probe: Images, epsilon: int | float, found: Images | None = None
+    function: Function, given: Images, probe: Images, epsilon: int | float, value: Images | None = None
 ) -> Float[Tensor, ""]:
     """Sum over pixels of ∂f/∂y, from one finite difference along a probe; unbiased for linear functions.
 
@@ -76,24 +76,24 @@ def divergence(
     function
         Images to images of the same size.
     given
-        Where.
+        Point y of the evaluation.
     probe
-        A draw of mean 0 and covariance 1. Of another covariance C, the result is tr(C J), J the Jacobian.
+        A draw of mean 0 and covariance 1. With another covariance C, the result is tr(C J), J the Jacobian.
     epsilon
         Length of the step, in probes: small beside what the function resolves, large beside rounding.
-    found
-        The function's value there, if it is known already.
+    value
+        f(y), if it is known already.
     """
-    found = function(given) if found is None else found
-    return (probe * (function(given + epsilon * probe) - found)).sum() / epsilon
+    value = function(given) if value is None else value
+    return (probe * (function(given + epsilon * probe) - value)).sum() / epsilon
 
 
 def sure(
-    function: Function, given: Images, noise: Images, epsilon: int | float = 0.01, found: Images | None = None
+    function: Function, given: Images, noise: Images, epsilon: int | float = 0.01, value: Images | None = None
 ) -> Float[Tensor, ""]:
-    """Unbiased estimate of the mean squared error of f(y) against the truth, where y is truth and Gaussian noise.
+    """Stein's unbiased estimate of the mean squared error of f(y) against the target, where y is target plus noise.
 
-    It can be negative, as every difference of noisy figures.
+    The noise is Gaussian. The estimate can be negative.
 
     Parameters
     ----------
@@ -102,15 +102,15 @@ def sure(
     given
         Noisy images y.
     noise
-        Another draw of the noise in them, independent of them; σ · `probe` for white noise. Any covariance will do.
+        Independent draw from the distribution of the noise in y, of any covariance; σ · `probe` for white noise.
     epsilon
         Length of the finite difference, in noises.
-    found
+    value
         f(y), if it is known already.
     """
-    found = function(given) if found is None else found
-    gain = divergence(function, given, noise, epsilon, found) / given.numel()
-    return functional.mse_loss(found, given) - noise.square().mean() + 2 * gain
+    value = function(given) if value is None else value
+    gain = divergence(function, given, noise, epsilon, value) / given.numel()
+    return functional.mse_loss(value, given) - noise.square().mean() + 2 * gain
 
 
 def quantisation_variance(
@@ -119,7 +119,7 @@ def quantisation_variance(
     """Expected squared error of the DCT coefficients of a decoded JPEG: of luma and, in colour, of both chromas.
 
     An error that is uniform over the step q has q²/12. Most coefficients are zero, and their error is what they were:
-    a Laplacian one whose magnitude is above q/2 with probability p loses (q²/2a²)(1 − a/sinh a), a = −ln p, which is
+    a Laplacian one whose magnitude is above q/2 with probability p loses (q²/2a²)(1 − a/sinh a), a = −ln p, that is,
     q²/12 for p = 1 and its whole variance for p = 0. p is the share of blocks that are not zero there; where none is,
     magnitudes are taken to fall with the frequency, as 1/f or faster. Grain finer than that is lost unseen.
 
@@ -138,29 +138,29 @@ def quantisation_variance(
     steps = tables[0].double().to(given.device)
     axis = torch.arange(BLOCK, device=given.device).double()
     frequency = torch.hypot(axis[:, None], axis).clamp_min(1)
-    found = []
+    variances = []
     for k, component in enumerate(_components(given)):
         step = steps[min(k, 1)]
         coefficients = block_dct(component)[0, 0].flatten(0, 1)
         coded = (coefficients.abs() > step / 2).double()
         share = (coded.sum(0) + 0.5) / (len(coded) + 1)
-        scale = step / (-2 * share.log())  # of the Laplacian
-        scale[0, 0] = torch.inf  # brightness has no peak at 0: its error is uniform
+        scale = step / (-2 * share.log())  # scale parameter of the Laplacian
+        scale[0, 0] = torch.inf  # the DC coefficient has no peak at 0: its error is uniform
         falling = (frequency * scale).cummin(0).values.cummin(1).values / frequency
         scale = torch.where(coded.any(0), scale, falling)
         a = step / (2 * scale)
-        found.append(torch.where(a > 0, 2 * scale.square() * (1 - a / a.sinh()), step.square() / 12))
-    return torch.stack(found)
+        variances.append(torch.where(a > 0, 2 * scale.square() * (1 - a / a.sinh()), step.square() / 12))
+    return torch.stack(variances)
 
 
 def draw_quantisation_noise(
     variance: Float64[Tensor, "ch 8 8"], like: Float[Tensor, "1 ch h w"], rng: np.random.Generator
 ) -> Float[Tensor, "1 ch h w"]:
-    """Gaussian noise of these variances of DCT coefficients, in [0, 1] units: what `sure` takes for a JPEG's error.
+    """Draw Gaussian noise of given variances of DCT coefficients, in [0, 1] units: model of JPEG's error in `sure`.
 
     It is an approximation, and rough at low quality: a JPEG's error is a function of the image, neither Gaussian nor
-    independent of it, and where a coefficient was set to zero it is that coefficient with the other sign, so that no
-    noise is there to be taken away. What 4:2:0 took from chroma by halving it is not counted.
+    independent of it, and the error of a coefficient that was set to zero is its negative, so that there is no noise
+    to remove. The loss by 4:2:0 subsampling of chroma is not included.
     """
     h, w = like.shape[2:]
     parts = []
@@ -177,7 +177,7 @@ def draw_quantisation_noise(
 
 
 def _components(given: Float[Tensor, "1 ch h w"]) -> list[Float64[Tensor, "1 1 i j"]]:
-    """Luma, and chroma at half resolution: levels about 0, filled up to whole blocks."""
+    """Luma, and chroma at half resolution, in grey levels about 0, padded to whole blocks."""
     planes = [given.double()]
     if given.shape[1] == 3:
         luma, chroma = ycbcr(given.double()).split((1, 2), 1)
@@ -193,7 +193,7 @@ def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _histogram(image: Tensor, bins: int) -> Tensor:
-    """Share of each bin, (b, ch, bins): levels lie between the centres of two bins, which share them."""
+    """Histogram (b, ch, bins), normalised to 1; each level is divided between the two nearest bins."""
     place = (image.flatten(2) * bins - 0.5).clamp(0, bins - 1)
     lower = place.detach().floor().clamp_max(bins - 2)
     upper_share = place - lower

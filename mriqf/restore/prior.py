@@ -1,4 +1,4 @@
-"""Restoration of one JPEG by a deep image prior: no truth, no training data, one network fitted to one image.
+"""Restoration of one JPEG by a deep image prior: one network fitted to one image, without training data or target.
 
 References
 ----------
@@ -33,40 +33,40 @@ class PriorConfig:
     """Recipe of a fit."""
 
     steps: int = 1000
-    """Optimiser steps, at most."""
+    """Maximum number of optimiser steps."""
     lr: float = 0.01
     """Learning rate of Adam."""
     loss: Literal["mse", "sure"] = "mse"
-    """Mean squared difference from the given image, or Stein's estimate of that from the truth."""
+    """Mean squared difference from the given image, or Stein's estimate (SURE) of that from the target."""
     kl: float = 0.0
     """λ: weight of the mean over channels of `colour_kl`."""
     reading: Literal["moments", "histogram"] = "moments"
     """Estimate of the distribution of a reconstruction's levels in `colour_kl`."""
     jitter: float = 1 / 30
-    """Standard deviation of the noise that is added at each step to what the network sees. SURE stays unbiased with it,
-    and without it is driven below zero: what one image leaves open, its divergence, is then fitted."""
+    """Standard deviation of the noise that is added to the network's input at each step. SURE stays unbiased with it,
+    and without it is driven below zero, since the network overfits its divergence."""
     sigma: float | None = None
     """For SURE: standard deviation of white noise in the image, in [0, 1] units; None for JPEG's, from its tables."""
     epsilon: float = 0.01
     """For SURE: length of its finite difference, in noises."""
     stop: Literal["count", "sure", "score"] = "count"
-    """What chooses the step whose image is kept: the last, the least SURE, or the highest score."""
+    """Rule that chooses the step whose image is kept: the last one, the lowest SURE, or the highest score."""
     every: int = 25
-    """Steps between looks: at SURE, score and watch; each a point of the curve."""
+    """Steps between evaluations of SURE, score and watch; each is a point of the curve."""
     settle: int = 100
     """Steps before SURE and score choose."""
     patience: int = 12
-    """Looks in a row without a better one that end the fit."""
+    """Number of evaluations without improvement that ends the fit."""
     average: float = 0.99
-    """Decay of the running mean of outputs, which is what is kept, and of SURE's; 0 for the last output alone."""
+    """Decay of the running means of the output, which is kept, and of SURE; 0 keeps the last output alone."""
     half: bool = False
-    """Compute in bfloat16 where that is harmless; not with SURE, whose differences are too small for it."""
+    """Compute in bfloat16 where accuracy allows; not with SURE, whose differences are too small for it."""
     checkpoint_every: int = 250
     """Steps between checkpoints, if any are kept."""
     seed: int = 0
     """Seed of initial weights and of every draw."""
     model: DIPConfig = field(default_factory=DIPConfig)
-    """The network, and what it sees."""
+    """Size of the network and kind of its input."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,13 @@ class Fitted:
     """Result of a fit."""
 
     image: Image
-    """In (0, 1)."""
+    """Restored image in (0, 1)."""
     step: int
-    """At which it was found, from 1."""
+    """Step of that image, from 1."""
     stopped: Literal["count", "sure", "score", "diverged"]
-    """Why the fit ended: all steps were done, SURE or score got no better, or the loss was not finite any more."""
+    """Reason for the end of the fit: all steps done, no improvement of SURE or score, or a loss that is not finite."""
     curve: list[dict[str, int | float]]
-    """At each look: step, loss, data (its first term), kl, sure (running mean), score, and what the watch told."""
+    """Values at each evaluation: step, loss, data (its first term), kl, sure (running mean), score, and `watch`'s."""
 
 
 def fit_prior(
@@ -92,7 +92,7 @@ def fit_prior(
     watch: Callable[[int, Tensor], dict[str, int | float]] | None = None,
     checkpoint: Path | None = None,
 ) -> Fitted:
-    """Fit a deep image prior to an image and return what it shows before it shows the artefacts too.
+    """Fit a deep image prior to an image, and stop before it reproduces the artefacts.
 
     Every draw is that of a seed and a step, none of torch's own generators; on a CPU, the same arguments give the same
     image to the last bit. It is computed in single precision.
@@ -100,15 +100,15 @@ def fit_prior(
     Parameters
     ----------
     given
-        Decoded JPEG in [0, 1], where the fit shall run.
+        Decoded JPEG in [0, 1], on the device of the fit.
     config
         The recipe.
     tables
-        Quantisation steps, 1–255, in natural order, of luma and for colour of chroma: what SURE knows JPEG's error by.
+        Quantisation steps, 1–255, in natural order, of luma and for colour of chroma: SURE needs them for JPEG's error.
     score
-        Of the image that would be kept, higher is better; needed for `stop="score"`, otherwise only noted.
+        Score of an image, higher is better; needed for `stop="score"`, otherwise only recorded.
     watch
-        Gets step and image at each look, and what it returns is noted in the curve; the fit does not depend on it.
+        Called with step and image at each evaluation; its result is recorded in the curve and does not change the fit.
     checkpoint
         File to keep the state in; an interrupted fit is resumed from it, a finished one removes it. It knows recipe,
         image and tables, not the score.
@@ -124,7 +124,7 @@ def fit_prior(
     _check(given, config, score)
     risky = "sure" in (config.loss, config.stop)
     noise = _noise(given, config, tables) if risky else None
-    seen = _input(given, config).contiguous(memory_format=torch.channels_last)
+    source = _input(given, config).contiguous(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = DIP(config.model)
@@ -132,7 +132,7 @@ def fit_prior(
     model = model.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.Adam(model.parameters(), config.lr)
     images = {"average": torch.zeros_like(given), "kept": torch.zeros_like(given)}
-    # Steps done; the step that was kept, its worth, and looks without a better one since; the running mean of SURE.
+    # Steps done; the kept step, its criterion, and evaluations without improvement since; running mean of SURE.
     state: dict[str, Any] = {"step": 0, "kept": 0, "worth": -math.inf, "worse": 0, "sure": 0.0, "curve": []}
     terms = weights.config_dict(config) | {"given": _hash(given), "tables": None if tables is None else _hash(tables)}
     if checkpoint is not None and checkpoint.exists():
@@ -141,16 +141,16 @@ def fit_prior(
     for step in range(state["step"] + 1, config.steps + 1):
         rng = np.random.default_rng((config.seed, step))
         risk = given.new_zeros(())
-        jitter = config.jitter * torch.from_numpy(rng.standard_normal(seen.shape, dtype=np.float32)).to(seen)
+        jitter = config.jitter * torch.from_numpy(rng.standard_normal(source.shape, dtype=np.float32)).to(source)
         with torch.autocast(given.device.type, torch.bfloat16, enabled=config.half):
-            found = model(seen + jitter)
+            restored = model(source + jitter)
         if noise is not None:
             with torch.set_grad_enabled(config.loss == "sure"):
                 risk = sure(
-                    lambda image, jitter=jitter: model(image + jitter), given, noise(rng), config.epsilon, found
+                    lambda image, jitter=jitter: model(image + jitter), given, noise(rng), config.epsilon, restored
                 )
-        data = risk if config.loss == "sure" else functional.mse_loss(found, given)
-        kl = colour_kl(given, found, config.reading).mean() / given.shape[1]
+        data = risk if config.loss == "sure" else functional.mse_loss(restored, given)
+        kl = colour_kl(given, restored, config.reading).mean() / given.shape[1]
         loss = data + config.kl * kl if config.kl else data
         if not loss.isfinite():
             stopped = "diverged"
@@ -159,23 +159,14 @@ def fit_prior(
         loss.backward()
         optimiser.step()
         newest = max(1 - config.average, 1 / step)  # a plain mean at first
-        images["average"].lerp_(found.detach(), newest)
+        images["average"].lerp_(restored.detach(), newest)
         state["step"] = step
         state["sure"] += newest * (risk.item() - state["sure"])
         if step % config.every == 0 or step == config.steps:
             point: dict[str, int | float] = {"step": step, "loss": loss.item(), "data": data.item(), "kl": kl.item()}
             point |= {"sure": state["sure"]} if risky else {}
-            point |= {"score": float(score(images["average"].clone()))} if score is not None else {}
-            worth = {"count": step, "sure": -state["sure"], "score": point.get("score", 0.0)}[config.stop]
-            if math.isnan(worth):
-                raise ValueError(f"the score at step {step} is not a number: stop by count")
-            point |= watch(step, images["average"].clone()) if watch is not None else {}
-            state["curve"].append(point)
-            state["worse"] += 1
-            if step <= config.settle or worth > state["worth"]:
-                images["kept"].copy_(images["average"])
-                state |= {"kept": step, "worth": worth, "worse": 0}
-            elif state["worse"] >= config.patience:
+            _evaluate(state, images, point, config, score, watch)
+            if state["worse"] >= config.patience:
                 stopped = config.stop
                 break
         if checkpoint is not None and step % config.checkpoint_every == 0:
@@ -189,6 +180,28 @@ def fit_prior(
     return Fitted(images["kept"], state["kept"], stopped, state["curve"])
 
 
+def _evaluate(
+    state: dict[str, Any],
+    images: dict[str, Tensor],
+    point: dict[str, int | float],
+    config: PriorConfig,
+    score: Callable[[Tensor], float] | None,
+    watch: Callable[[int, Tensor], dict[str, int | float]] | None,
+) -> None:
+    """Add a point to the curve, and keep the image if it is the best one so far."""
+    step, average = state["step"], images["average"]
+    point |= {"score": float(score(average.clone()))} if score is not None else {}
+    worth = {"count": step, "sure": -state["sure"], "score": point.get("score", 0.0)}[config.stop]
+    if math.isnan(worth):
+        raise ValueError(f"the score at step {step} is not a number: stop by count")
+    point |= watch(step, average.clone()) if watch is not None else {}
+    state["curve"].append(point)
+    state["worse"] += 1
+    if step <= config.settle or worth > state["worth"]:
+        images["kept"].copy_(average)
+        state |= {"kept": step, "worth": worth, "worse": 0}
+
+
 def _input(given: Image, config: PriorConfig) -> Tensor:
     """Input of the network, without the jitter."""
     if config.model.start == "image":
@@ -200,13 +213,13 @@ def _input(given: Image, config: PriorConfig) -> Tensor:
 def _noise(
     given: Image, config: PriorConfig, tables: Float[Tensor, "1 t 8 8"] | None
 ) -> Callable[[np.random.Generator], Tensor]:
-    """Draws of the noise that SURE takes the image to have."""
+    """Sampler of the noise that SURE assumes in the image."""
     sigma = config.sigma
     if sigma is not None:
         return lambda rng: sigma * torch.from_numpy(rng.standard_normal(given.shape, dtype=np.float32)).to(given)
     if tables is None or tables.shape != (1, 1 if given.shape[1] == 1 else 2, 8, 8):
-        found = "missing" if tables is None else tuple(tables.shape)
-        raise ValueError(f"tables are {found}: SURE needs luma's, and in colour chroma's; or give sigma")
+        shape = "missing" if tables is None else tuple(tables.shape)
+        raise ValueError(f"tables are {shape}: SURE needs luma's, and in colour chroma's; or give sigma")
     variance = quantisation_variance(given, tables)
     return lambda rng: draw_quantisation_noise(variance, given, rng)
 

@@ -1,4 +1,4 @@
-"""QAIRN: a residual U-Net whose skip connections are gated by maps of quality that nobody labelled.
+"""QAIRN: a residual U-Net whose skip connections are gated by quality maps, learned without labels.
 
 References
 ----------
@@ -16,10 +16,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mriqf.restore.initial import LAST, respond_to_details
 from mriqf.restore.strength import check_strength, restored
 
 STRIDE = 16
-"""The image is filled up to a multiple of this: the trunk halves it three times, the attention its skips twice more."""
+"""Images are padded to a multiple of it: the trunk halves them three times, the attention its skips twice more."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,19 @@ class QAIRNConfig:
     """Gate the skip connections; without, they are added, as in FBCNN."""
     residual: bool = False
     """Predict what is added to the image rather than, as published, the image; trains far faster, but
-    then nothing ties the gates to quality: where there is nothing to add, there is nothing for a skip to pass on."""
+    then nothing ties the gates to quality: without a correction, a skip connection has nothing to pass on."""
     strength: tuple[float, ...] = ()
-    """What is found is added times this, one value for each of `mriqf.restore.strength.QUALITIES`, by the tables of the
-    image or an estimate; without any, it is added as it is, and the network is blind. Maps are the same."""
+    """Factor of the network's correction for each of `mriqf.restore.strength.QUALITIES`, chosen by the tables of the
+    image or by an estimate; if empty, the network is blind and its correction is added unchanged. It does not
+    change the maps."""
 
 
 SMALL = QAIRNConfig(widths=(16, 32, 64, 80), blocks=2)
-"""Below a million weights."""
+"""Configuration with less than a million weights."""
 
 
 class QAIRN(nn.Module):
-    """Compressed images in [0, 1] to restored ones of the same size, not clipped, and to maps of where they were good.
+    """QAIRN: compressed images in [0, 1] to restored images of the same size, not clipped, and to quality maps.
 
     With `residual`, an untrained network returns nearly its input. The paper does not print the size of the
     auto-encoders nor what they see: here, both features of a skip, in a quarter and a half as many channels.
@@ -55,7 +57,7 @@ class QAIRN(nn.Module):
     Raises
     ------
     ValueError
-        If the configuration has no network.
+        If the configuration is impossible.
     """
 
     def __init__(self, config: QAIRNConfig = QAIRNConfig()):
@@ -78,16 +80,14 @@ class QAIRN(nn.Module):
         )
         self.attention = nn.ModuleList(RQAttention(w) for w in widths[:3]) if config.attention else None
         self.last = nn.Conv2d(first, config.channels, 3, padding=1)
-        if config.residual:  # what is to be added has little brightness and is small
-            with torch.no_grad():
-                kernels = self.head.weight
-                kernels.sub_(kernels.mean((2, 3), keepdim=True)).mul_(10)
-            nn.init.normal_(self.last.weight, std=3e-4)
+        if config.residual:
+            respond_to_details(self.head.weight)
+            nn.init.normal_(self.last.weight, std=LAST)
             nn.init.zeros_(self.last.bias)  # pyright: ignore[reportArgumentType]
 
     @property
     def halo(self) -> int:
-        """Pixels, to each side, that a restored pixel depends on."""
+        """Radius of the receptive field in pixels."""
         # At each resolution: residual blocks both ways, the step to the next, and the auto-encoder of the skip.
         return 2 + sum((4 * self.config.blocks + 14) * scale for scale in (1, 2, 4)) + 32 * self.config.blocks
 
@@ -96,7 +96,7 @@ class QAIRN(nn.Module):
         images: Float[Tensor, "b ch h w"],
         tables: Float[Tensor, "b t 8 8"] | None = None,
     ) -> Float[Tensor, "b ch h w"]:
-        """Restore; tables count with a `strength` alone."""
+        """Restore images; tables are used with a `strength` only."""
         return restored(self._run(images)[0], images, tables, self.config.residual, self.config.strength)
 
     def forward_with_maps(
@@ -105,7 +105,7 @@ class QAIRN(nn.Module):
         Float[Tensor, "b ch h w"],
         tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h2 w2"], Float[Tensor, "b 1 h4 w4"]],
     ]:
-        """Restore, and say where the image needed it least.
+        """Restore images, and return the gates as quality maps.
 
         Returns
         -------
@@ -119,8 +119,8 @@ class QAIRN(nn.Module):
         """
         if not self.config.attention:
             raise ValueError("this QAIRN adds its skips and has no maps: use one with attention=True")
-        found, (full, half, quarter) = self._run(images)
-        return restored(found, images, None, self.config.residual), (full, half, quarter)
+        output, (full, half, quarter) = self._run(images)
+        return restored(output, images, None, self.config.residual), (full, half, quarter)
 
     def _run(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         h, w = images.shape[2:]
@@ -141,12 +141,12 @@ class QAIRN(nn.Module):
             maps.insert(0, gate[..., : -(-h >> n), : -(-w >> n)].float())
         # In full precision: bfloat16 has steps of a whole grey level near white.
         with torch.autocast(images.device.type, enabled=False):
-            found = self.last(x.to(self.last.weight.dtype))[..., :h, :w]
-        return found, maps
+            output = self.last(x.to(self.last.weight.dtype))[..., :h, :w]
+        return output, maps
 
 
 class RQAttention(nn.Module):
-    """Features of encoder and decoder to one gate a pixel, 0–1: an auto-encoder with a bottleneck of a quarter."""
+    """Gate of each pixel, 0–1, from features of encoder and decoder: an auto-encoder that halves its input twice."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -163,7 +163,7 @@ class RQAttention(nn.Module):
         )
 
     def forward(self, skip: Float[Tensor, "b c h w"], decoder: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
-        """Share of the skip in what goes on."""
+        """Weight of the skip connection, 0–1; the decoder has the rest."""
         return self.body(torch.cat((skip, decoder), 1))
 
 

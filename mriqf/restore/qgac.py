@@ -36,7 +36,7 @@ class QGACConfig:
     rrdbs: int = 1
     """Residual-in-residual dense blocks in each subnetwork."""
     frequency_width: int = 256
-    """Channels of the frequency network, a multiple of 64."""
+    """Channels of the frequency network, a multiple of 64 (one group for each DCT frequency)."""
     chroma_width: int = 32
     """Features of a chroma block; unsaid in the paper, which calls this network smaller: the authors' later code's."""
     manifold: int = 64
@@ -48,14 +48,14 @@ class QGACConfig:
     frequency_net: bool = True
     """Frequency network for luma; without, there is one block network alone."""
     fusion: bool = True
-    """Fuse luma's residual from all subnetworks; without, it is what the last gives."""
+    """Fuse luma's residual from all subnetworks; otherwise it is that of the last one."""
     residual: bool = False
-    """Each subnetwork of luma predicts what is to be added, in units of what quantisation takes from a frequency,
-    not of how much that varies; trains far faster than as published."""
+    """Each subnetwork of luma predicts a correction, in units of the quantisation error of a frequency rather than of
+    its standard deviation; trains far faster than as published."""
 
 
 SMALL = QGACConfig(width=64, growth=8, frequency_width=128, chroma_width=16, manifold=12, residual=True)
-"""Below a million weights."""
+"""Configuration with less than a million weights."""
 
 
 class QGAC(nn.Module):
@@ -106,7 +106,7 @@ class QGAC(nn.Module):
         self.luma = LumaNet(stages, fusion=config.fusion, residual=config.residual)
         small = (config.chroma_width, *block[1:])
         self.chroma = ChromaNet(*small) if config.channels == 3 else None
-        # About what photographs have, until training measures it.
+        # Typical values of photographs, until training measures them.
         u = torch.arange(BLOCK)
         falling = (1 + u[:, None] + u).flatten() ** -2.0
         scale = torch.tensor([400.0, 100.0, 100.0])[: config.channels]
@@ -115,7 +115,7 @@ class QGAC(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Pixels, to each side, that a restored pixel depends on so much that it shows.
+        """Radius in pixels beyond which the influence on a restored pixel is invisible.
 
         Through all layers it depends on several times as many, each time by a fifth of a fifth.
         """
@@ -157,13 +157,13 @@ class QGAC(nn.Module):
         tables: Float[Tensor, "b t 8 8"],
         size: tuple[int, int],
     ) -> Float[Tensor, "b ch h w"]:
-        """Restore from a JPEG file's own coefficients, which know more than the rounded pixels decoded from them.
+        """Restore from the coefficients of a JPEG file, which are more exact than the rounded pixels decoded from them.
 
         Parameters
         ----------
         coefficients
-            Of luma, and for colour of Cb and Cr with half as many blocks (rounded up) each way: the file's integers
-            times its quantisation steps.
+            Coefficients of luma, and for colour of Cb and Cr with half as many blocks (rounded up) each way: integers
+            of the file times its quantisation steps.
         tables
             Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma.
         size
@@ -177,10 +177,10 @@ class QGAC(nn.Module):
         (h, w), ch = size, self.config.channels
         rows, columns = -(-h // BLOCK), -(-w // BLOCK)
         expected = [(rows, columns), *((-(-rows // 2), -(-columns // 2)) for _ in range(ch - 1))]
-        found = [tuple(c.shape[1:3]) for c in coefficients]
-        if found != expected:
+        shapes = [tuple(c.shape[1:3]) for c in coefficients]
+        if shapes != expected:
             raise ValueError(
-                f"coefficients have {found} blocks, an image of {h}×{w} {expected}: "
+                f"coefficients have {shapes} blocks, an image of {h}×{w} {expected}: "
                 "give those of a grey or 4:2:0 file, or the decoded pixels"
             )
         steps = unit_tables(tables, len(coefficients[0]), ch).to(coefficients[0])
@@ -224,7 +224,7 @@ class QGAC(nn.Module):
             raise ValueError(f"images hold no whole block of {side}×{side} pixels: give larger ones")
         mean = total[0] / n
         self.mean.copy_(mean)
-        # No frequency is so rare that rounding to grey levels, 1/√12, is more than what it varies by.
+        # Floor: standard deviation of rounding to grey levels, 1/√12.
         self.std.copy_((total[1] / n - mean.square()).clamp_min(1 / 12).sqrt())
 
     def _restore(self, shown: Tensor, coefficients: list[Tensor], steps: Tensor) -> Tensor:
@@ -232,12 +232,12 @@ class QGAC(nn.Module):
         mean, std = self.mean[:, :, None, None], self.std[:, :, None, None]
         unit = self._lost(std) / std if self.config.residual else torch.ones_like(std)
         known = [(c - m) / s for c, m, s in zip(coefficients, mean, std, strict=True)]
-        found = [self.luma(known[0], steps[:, 0], unit[0]).to(known[0])]
+        residuals = [self.luma(known[0], steps[:, 0], unit[0]).to(known[0])]
         if self.chroma is not None:
-            luma = known[0] + unit[0] * found[0]
-            found += [self.chroma(k, luma, steps).to(k) for k in known[1:]]
+            luma = known[0] + unit[0] * residuals[0]
+            residuals += [self.chroma(k, luma, steps).to(k) for k in known[1:]]
         with torch.autocast(steps.device.type, enabled=False):
-            added = torch.stack([block_idct(_planes(f * s)) for f, s in zip(found, unit * std, strict=True)], 1)
+            added = torch.stack([block_idct(_planes(f * s)) for f, s in zip(residuals, unit * std, strict=True)], 1)
             levels = shown + added
             luma = (levels[:, :1] + 128) / 255
             return luma if levels.shape[1] == 1 else rgb(torch.cat((luma, levels[:, 1:] / 255 + 0.5), 1))

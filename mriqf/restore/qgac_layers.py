@@ -1,4 +1,4 @@
-"""The layers of QGAC: planes of DCT coefficients in and out, one channel a frequency, one position a block.
+"""Layers of QGAC on planes of DCT coefficients: one channel per frequency, one position per block.
 
 In this layout the paper's 8×8 convolution of stride 8 over coefficients is a product of matrices at each position.
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 FREQUENCIES = 64
 START = 0.1
-"""Scale of the last layers' weights at first: an untrained network adds nearly nothing."""
+"""Initial scale of the last layers' weights: an untrained network adds nearly nothing."""
 Conditioning = Literal["manifold", "concatenate", "none"]
 
 
@@ -30,7 +30,7 @@ class BlockLayer(nn.Module):
     manifold
         Channels inside the manifold.
     gain
-        Of the kernels at first.
+        Initial scale of the kernels.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class BlockNet(nn.Module):
 
 
 class FrequencyNet(nn.Module):
-    """Coefficients to coefficients, each frequency by itself; tables are taken and not looked at."""
+    """Coefficients to coefficients, each frequency by itself; tables are accepted and ignored."""
 
     def __init__(self, width: int, rrdbs: int, gain: float = 1.0):
         super().__init__()
@@ -144,7 +144,7 @@ class FrequencyNet(nn.Module):
 
 
 class LumaNet(nn.Module):
-    """Subnetworks one behind the other; three layers fuse the results of all, each frequency by itself.
+    """Subnetworks in series; three layers fuse the results of all, each frequency by itself.
 
     With `residual`, each gives what is to be added to what it was given, in another unit, and not that itself.
     """
@@ -167,13 +167,13 @@ class LumaNet(nn.Module):
         self, x: Float[Tensor, "b 64 i j"], tables: Float[Tensor, "b 8 8"], unit: Float[Tensor, "64 1 1"]
     ) -> Float[Tensor, "b 64 i j"]:
         """Residual of normalised luma coefficients, in `unit`, for steps in (0, 1]."""
-        found = []
+        outputs = []
         for stage in self.stages:
-            found.append(stage(x, tables))
-            x = x + unit * found[-1] if self.residual else found[-1]
+            outputs.append(stage(x, tables))
+            x = x + unit * outputs[-1] if self.residual else outputs[-1]
         if self.fusion is not None:
-            return self.fusion(concatenate(found, FREQUENCIES))
-        return torch.stack(found).sum(0) if self.residual else x
+            return self.fusion(concatenate(outputs, FREQUENCIES))
+        return torch.stack(outputs).sum(0) if self.residual else x
 
 
 class ChromaNet(nn.Module):
@@ -207,7 +207,9 @@ class ChromaNet(nn.Module):
 
 def concatenate(parts: Sequence[Float[Tensor, "b _ i j"]], groups: int) -> Float[Tensor, "b _ i j"]:
     """Channels of each group side by side, as a convolution with groups needs them."""
-    last = [p.permute(0, 2, 3, 1).unflatten(3, (groups, -1)) for p in parts]  # stays so in memory: several times faster
+    last = [
+        p.permute(0, 2, 3, 1).unflatten(3, (groups, -1)) for p in parts
+    ]  # channels last in memory: several times faster
     return torch.cat(last, 4).flatten(3).permute(0, 3, 1, 2)
 
 

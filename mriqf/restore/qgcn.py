@@ -1,4 +1,4 @@
-"""QGCN: a residual network that is told the quantisation tables and, by a second branch, what the whole image shows.
+"""QGCN: a residual network that is given the quantisation tables and global features of the image.
 
 References
 ----------
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriqf.jpeg import BLOCK
+from mriqf.restore.initial import LAST, respond_to_details
 from mriqf.restore.tables import unit_tables
 
 SIDE = 112
-"""Side of the small image that the global branch sees."""
+"""Side of the downsampled image, the input of the global branch."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class QGCNConfig:
     width: int = 64
     """Channels of the restoration branch."""
     blocks: int = 32
-    """Residual blocks before, and again behind, the place where the global features come in."""
+    """Residual blocks before, and again after, the merge of the global features."""
     global_branch: bool = True
     """Without it, the network is the paper's QCN."""
     global_width: int = 32
@@ -43,11 +44,11 @@ class QGCNConfig:
 
 
 SMALL = QGCNConfig(width=32, blocks=16, global_width=4, residual=True)
-"""Below a million weights."""
+"""Configuration with less than a million weights."""
 
 
 class QGCN(nn.Module):
-    """Compressed images in [0, 1] and their quantisation tables to restored ones of the same size, not clipped.
+    """QGCN: compressed images in [0, 1] and their quantisation tables to restored images, not clipped.
 
     With `residual`, an untrained network returns nearly its input. The paper does not say what is between the 128
     channels of local and global features and the 64 of the second group: here, a convolution; nor which rectifier the
@@ -79,11 +80,11 @@ class QGCN(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Pixels, to each side, that a restored pixel depends on, but for what `look` tells of the whole image."""
+        """Radius of the receptive field in pixels, without the global features."""
         return 8 * self.config.blocks + 8
 
     def look(self, images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b k"] | None:
-        """Features of the whole image by the global branch; None without one."""
+        """Global features of the whole image; None without a global branch."""
         if self.whole is None:
             return None
         return self.whole(functional.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True))
@@ -104,7 +105,7 @@ class QGCN(nn.Module):
             Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma; ignored if the network is
             not told them.
         seen
-            What `look` gave of the whole image, where `images` are but parts of it.
+            Global features of the whole image by `look`, if `images` are parts of it.
 
         Raises
         ------
@@ -126,11 +127,11 @@ class QGCN(nn.Module):
         x = self.up(x)
         # In full precision: bfloat16 has steps of a whole grey level near white.
         with torch.autocast(images.device.type, enabled=False):
-            found = self.last(x.to(self.last.weight.dtype))[..., :h, :w]
-        return images + found if self.config.residual else found
+            output = self.last(x.to(self.last.weight.dtype))[..., :h, :w]
+        return images + output if self.config.residual else output
 
     def _start(self) -> None:
-        """Initial weights: layers keep the size of what they are given.
+        """Initialise the weights so that layers preserve the scale of their input.
 
         From the paper's Gaussian weights (standard deviation 0.01), and from torch's own, the global branch of a small
         network gives the same numbers for every image, gets gradients of 1e-9 and less, and never wakes up.
@@ -140,11 +141,9 @@ class QGCN(nn.Module):
                 rectified = name.endswith("body.0") or name.startswith("whole")
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu" if rectified else "linear")
                 nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
-        if self.config.residual:  # what is to be added has little brightness and is small
-            with torch.no_grad():
-                kernels = self.down[0].weight[:, : self.config.channels]  # pyright: ignore[reportIndexIssue]
-                kernels.sub_(kernels.mean((2, 3), keepdim=True)).mul_(10)
-            nn.init.normal_(self.last.weight, std=3e-4)
+        if self.config.residual:
+            respond_to_details(self.down[0].weight[:, : self.config.channels])  # pyright: ignore[reportIndexIssue]
+            nn.init.normal_(self.last.weight, std=LAST)
 
 
 class _Residual(nn.Module):

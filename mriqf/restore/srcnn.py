@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mriqf.restore.initial import start_residual
 from mriqf.restore.strength import check_strength, restored
 
 
@@ -22,25 +23,25 @@ class SRCNNConfig:
     channels: int = 1
     """1 grey, 3 RGB."""
     width: int = 64
-    """Channels behind the first layer, an even number; the second has half of them."""
+    """Channels after the first layer, an even number; the second has half of them."""
     kernel: int = 1
     """Kernel of the middle layer, an odd number: 1, or 5 for the larger 9-5-5."""
     residual: bool = False
     """Predict what is added to the image rather than, as published, the image; trains far faster."""
     strength: tuple[float, ...] = ()
-    """What is found is added times this, one value for each of `mriqf.restore.strength.QUALITIES`, by the tables of the
-    image or an estimate; without any, it is added as it is, and the network is blind."""
+    """Factor of the network's correction for each of `mriqf.restore.strength.QUALITIES`, chosen by the tables of the
+    image or by an estimate; if empty, the network is blind and its correction is added unchanged."""
 
 
 class SRCNN(nn.Module):
-    """Compressed images in [0, 1] to restored ones of the same size, not clipped.
+    """SRCNN: compressed images in [0, 1] to restored images of the same size, not clipped.
 
-    With `residual`, an untrained network returns nearly its input, and its rectifiers learn a slope: others go dead.
+    With `residual`, an untrained network returns nearly its input, and its rectifiers are PReLUs: ReLUs would die.
 
     Raises
     ------
     ValueError
-        If the configuration has no network.
+        If the configuration is impossible.
     """
 
     def __init__(self, config: SRCNNConfig = SRCNNConfig()):
@@ -63,7 +64,7 @@ class SRCNN(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Pixels, to each side, that a restored pixel depends on."""
+        """Radius of the receptive field in pixels."""
         return 6 + self.config.kernel // 2
 
     def forward(
@@ -71,29 +72,12 @@ class SRCNN(nn.Module):
         images: Float[Tensor, "b ch h w"],
         tables: Float[Tensor, "b t 8 8"] | None = None,
     ) -> Float[Tensor, "b ch h w"]:
-        """Restore; tables count with a `strength` alone."""
+        """Restore images; tables are used with a `strength` only."""
         features = self.body(images)
         # In full precision: bfloat16 has steps of a whole grey level near white.
         with torch.autocast(images.device.type, enabled=False):
-            found = self.last(features.to(self.last.weight.dtype))
-        return restored(found, images, tables, self.config.residual, self.config.strength)
-
-
-def start_residual(body: nn.Sequential, last: nn.Conv2d) -> None:
-    """Initial weights of a network whose output is added to the image.
-
-    What is to be added has little brightness and is small: first kernels without mean see details alone, ten times
-    larger, and the last layer gives nearly nothing. From usual weights, features are first put out and then stay dead.
-    """
-    convolutions = [layer for layer in body if isinstance(layer, nn.Conv2d)]
-    for layer in convolutions:
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    with torch.no_grad():
-        kernels = convolutions[0].weight
-        kernels.sub_(kernels.mean((2, 3), keepdim=True)).mul_(10)
-    nn.init.normal_(last.weight, std=3e-4)
-    for layer in (*convolutions, last):
-        nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
+            output = self.last(features.to(self.last.weight.dtype))
+        return restored(output, images, tables, self.config.residual, self.config.strength)
 
 
 def _rectifier(channels: int, learned: bool) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Quantisation tables as networks take them."""
+"""Scaling of quantisation tables for networks."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -20,9 +20,9 @@ def unit_tables(tables: Float[Tensor, "b t 8 8"] | None, batch: int, channels: i
         If there are no tables, or not as many as the images have.
     """
     expected = (batch, 1 if channels == 1 else 2, 8, 8)
-    found = "missing" if tables is None else tuple(tables.shape)
-    if tables is None or found != expected:
+    shape = "missing" if tables is None else tuple(tables.shape)
+    if tables is None or shape != expected:
         raise ValueError(
-            f"tables are {found} for {batch} images of {channels} channels: give the quantisation tables, {expected}"
+            f"tables are {shape} for {batch} images of {channels} channels: give the quantisation tables, {expected}"
         )
     return tables / 255

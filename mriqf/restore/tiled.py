@@ -1,4 +1,4 @@
-"""Restoration of images of any size: in parts that overlap, with the result of the whole."""
+"""Restoration of images of any size in overlapping tiles, with the result of the whole image."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from mriqf.restore.qgcn import QGCN
 from mriqf.restore.strength import estimated_tables
 from mriqf.tiles import parts
 
-GRID = 16  # pixels of a 4:2:0 unit, and of the deepest step of the networks: all parts start on it
+GRID = 16  # pixels: multiple of the 4:2:0 unit and of the networks' strides, at which all tiles start
 
 
 @torch.inference_mode()
@@ -22,7 +22,7 @@ def restore(
     *,
     half: bool = False,
 ) -> Float[Tensor, "b ch h w"]:
-    """Restored images, not clipped; those larger than a tile in parts, so that memory does not grow with the image.
+    """Restore images, not clipped; larger ones in tiles, so that memory does not grow with the image.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def restore(
         Quantisation steps, 1–255, in natural order: of luma, and for colour of chroma. Networks that need none but know
         a strength for each quality estimate it from the pixels if there are none.
     tile
-        Side of a part, pixels, a multiple of 16; around it is seen as much as the network reaches.
+        Side of a tile in pixels, a multiple of 16; its input is larger by the receptive field of the network.
     half
-        Convolve in bfloat16, but for the layers that give pixels: half the time where the processor can.
+        Convolve in bfloat16, except the layers that return pixels: half the time if the processor supports it.
 
     Raises
     ------
@@ -52,11 +52,11 @@ def restore(
 def _in_parts(model: Any, images: Tensor, tables: Tensor | None, tile: int) -> Tensor:
     h, w = images.shape[2:]
     if tables is None and getattr(model.config, "strength", ()):
-        tables = estimated_tables(images)  # once, of the whole
+        tables = estimated_tables(images)  # of the whole image, not of each tile
     if max(h, w) <= tile:
         return model(images, tables)
     whole = {"seen": model.look(images)} if isinstance(model, QGCN) else {}
-    found = torch.empty_like(images)
+    restored = torch.empty_like(images)
     for seen, kept, place in parts((h, w), tile, model.halo, GRID):
-        found[..., *place] = model(images[..., *seen], tables, **whole)[..., *kept]
-    return found
+        restored[..., *place] = model(images[..., *seen], tables, **whole)[..., *kept]
+    return restored

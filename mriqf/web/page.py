@@ -1,4 +1,4 @@
-"""The page: markup, style, modules, runtime and network in one file, which asks nothing of any network.
+"""Page as one HTML file with style, modules, runtime and neural network, which loads nothing from a network.
 
 One file, because a browser lets a page that was opened from a disk load no other: with everything in it, the page works
 from a disk, a mail or a web server alike. Its policy forbids every connection, so that images cannot leave the machine.
@@ -7,9 +7,7 @@ from a disk, a mail or a web server alike. Its policy forbids every connection, 
 import base64
 import dataclasses
 import gzip
-import hashlib
 import html
-import json
 import re
 from importlib.resources import files
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 from mriqf import __version__
 from mriqf.calibration import Calibration
 from mriqf.calibration.calibration import REFUSED
+from mriqf.html.page import embedded_json, policy_hash
 from mriqf.html.pictures import colours
 from mriqf.predictors.base import ErrorModel
 from mriqf.predictors.unit import BEST, DOUBLING
@@ -29,7 +28,7 @@ Parameters = dict[str, Any]
 
 
 def parameters(model: ErrorModel, calibration: Calibration | None) -> Parameters:
-    """A network and its calibration as the page's script has to know them: plain JSON values."""
+    """Properties of a network and its calibration that the script of the page needs, as plain JSON values."""
     known = None
     if calibration is not None:
         known = {"nrmse": dataclasses.asdict(calibration.nrmse), "domain": dataclasses.asdict(calibration.domain)}
@@ -51,7 +50,7 @@ def parameters(model: ErrorModel, calibration: Calibration | None) -> Parameters
 
 
 def page(network: bytes, known: Parameters, runtime: Runtime) -> str:
-    """The page in HTML. The same parts give the same page.
+    """HTML page; the same arguments give the same page.
 
     Parameters
     ----------
@@ -60,17 +59,17 @@ def page(network: bytes, known: Parameters, runtime: Runtime) -> str:
     known
         Its `parameters`.
     runtime
-        The program that runs it: `read_runtime`.
+        Runtime of the network: `read_runtime`.
     """
     style, script = _part("style.css"), joined("page.js")
     policy = (
-        f"default-src 'none'; script-src '{_hash(script)}' 'wasm-unsafe-eval'; worker-src blob:; "
-        f"style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src '{policy_hash(script)}' 'wasm-unsafe-eval'; worker-src blob:; "
+        f"style-src '{policy_hash(style)}'; base-uri 'none'; form-action 'none'"
     )
     markup = _part("index.html")
     for mark, text in (
         ("%POLICY%", html.escape(policy)), ("%STYLE%", style), ("%RUNTIME%", RUNTIME),
-        ("%PARAMETERS%", _inert(json.dumps(known, allow_nan=False, separators=(",", ":")))),
+        ("%PARAMETERS%", embedded_json(known)),
         ("%WASM%", _packed(runtime.binary)), ("%NETWORK%", _packed(network)),
         ("%WORKER%", _worker(runtime)), ("%SCRIPT%", script),
     ):  # fmt: skip
@@ -79,7 +78,7 @@ def page(network: bytes, known: Parameters, runtime: Runtime) -> str:
 
 
 def joined(entry: str) -> str:
-    """A module and all that it imports as one script: each is a function that returns what it exports."""
+    """Bundle a module and its imports into one script, in which each is a function that returns its exports."""
     order: list[str] = []
 
     def visit(name: str) -> None:
@@ -95,16 +94,16 @@ def joined(entry: str) -> str:
 def _wrapped(name: str) -> str:
     text = _part(name)
     exports = ", ".join(EXPORT.findall(text))
-    text = IMPORT.sub(lambda found: f'const {{{found[1]}}} = modules["{found[2]}"];\n' if found[1] else "", text)
+    text = IMPORT.sub(lambda match: f'const {{{match[1]}}} = modules["{match[2]}"];\n' if match[1] else "", text)
     return f'modules["./{name}"] = (() => {{\n{EXPORT.sub("", text)}return {{ {exports} }};\n}})();\n'
 
 
 def _imported(name: str) -> list[str]:
-    return [found[2].removeprefix("./") for found in IMPORT.finditer(_part(name)) if found[2].startswith("./")]
+    return [match[2].removeprefix("./") for match in IMPORT.finditer(_part(name)) if match[2].startswith("./")]
 
 
 def _worker(runtime: Runtime) -> str:
-    """Script of the worker; nothing in it can end the element that it stands in."""
+    """Script of the worker, checked to hold no text that could end its HTML element."""
     text = f"{runtime.script}\n{joined('worker.js')}"
     if re.search(r"</script|<!--", text, re.IGNORECASE):
         raise ValueError("the runtime's script holds a mark of HTML: take the version that is named")
@@ -117,13 +116,3 @@ def _part(name: str) -> str:
 
 def _packed(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii")
-
-
-def _hash(text: str) -> str:
-    """As a policy names what it allows."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-
-def _inert(text: str) -> str:
-    """JSON in which nothing can end the element that it stands in."""
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

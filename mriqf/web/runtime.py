@@ -1,4 +1,4 @@
-"""The runtime that the page carries: onnxruntime-web, from an npm package that is not part of this one."""
+"""Runtime of the page: onnxruntime-web, from an npm package that is not part of mriqf."""
 
 import json
 import re
@@ -11,28 +11,28 @@ from pathlib import Path
 
 PACKAGE, VERSION = "onnxruntime-web", "1.23.2"
 RUNTIME = f"{PACKAGE} {VERSION}"
-"""The version that the page was tested with."""
+"""Package and version that the page was tested with."""
 SCRIPT, BINARY, ABOUT = "dist/ort.wasm.bundle.min.mjs", "dist/ort-wasm-simd-threaded.wasm", "package.json"
-MOST = 2**26  # bytes of one of its files
+MOST = 2**26  # bytes of a file of the package
 CURE = f"get it by `npm pack {PACKAGE}@{VERSION}`, and give that file by --runtime"
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Script and WebAssembly of the runtime."""
+    """Script and WebAssembly binary of the runtime."""
 
     script: str = field(repr=False)
-    """Defines `ort`, an object of what the module exports."""
+    """Script that defines `ort`, an object with the exports of the module."""
     binary: bytes = field(repr=False)
 
 
 def read_runtime(path: Path) -> Runtime:
-    """The runtime in an npm package: its .tgz file, or the folder that it was unpacked or installed to.
+    """Read the runtime from an npm package: its .tgz file, or the folder that it was unpacked or installed to.
 
     Raises
     ------
     ValueError
-        If that is not there, is of another version, or is damaged.
+        If it is missing, is of another version, or is damaged.
     """
     try:
         if path.is_dir():
@@ -48,7 +48,7 @@ def read_runtime(path: Path) -> Runtime:
 
 
 def fetch(folder: Path) -> Path:
-    """The package as npm's own client brings it into a folder.
+    """Download the package by npm into a folder.
 
     Raises
     ------
@@ -62,30 +62,30 @@ def fetch(folder: Path) -> Path:
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     path = folder / f"{PACKAGE}-{VERSION}.tgz"
     if ended.returncode or not path.is_file():
-        told = " ".join(ended.stderr.split())[:200] or f"status {ended.returncode}"
-        raise ValueError(f"npm does not bring {RUNTIME} ({told}): on a machine with a network, {CURE}")
+        message = " ".join(ended.stderr.split())[:200] or f"status {ended.returncode}"
+        raise ValueError(f"npm does not bring {RUNTIME} ({message}): on a machine with a network, {CURE}")
     return path
 
 
 def _runtime(path: Path, read: Callable[[str], bytes]) -> Runtime:
     about = json.loads(read(ABOUT))
-    told = f"{about.get('name')} {about.get('version')}" if isinstance(about, dict) else "something else"
-    if told != RUNTIME:
-        raise ValueError(f"{path}: is {told}, and the page is tested with {RUNTIME}: {CURE}")
+    identity = f"{about.get('name')} {about.get('version')}" if isinstance(about, dict) else "something else"
+    if identity != RUNTIME:
+        raise ValueError(f"{path}: is {identity}, and the page is tested with {RUNTIME}: {CURE}")
     return Runtime(_script(path, read(SCRIPT).decode("utf-8")), read(BINARY))
 
 
 def _script(path: Path, module: str) -> str:
-    """The module as a plain script, with its exports as one object: of a page on a disk, workers are no modules."""
+    """Module as a plain script with its exports as one object; workers of a local file cannot be modules."""
     text = re.sub(r"^//# sourceMappingURL=.*$", "", module, flags=re.MULTILINE)
-    # It has no address there; without one, it takes what it is given instead of loading anything.
+    # It has no URL there; without one, it uses the given binary instead of loading one.
     text = re.sub(r'new URL\(("[\w.-]+\.wasm"),import\.meta\.url\)\.href', r"\1", text).replace("import.meta.url", '""')
-    found = list(re.finditer(r"export\{([^}]*)\};?", text))
-    if len(found) != 1:
+    exports = list(re.finditer(r"export\{([^}]*)\};?", text))
+    if len(exports) != 1:
         raise ValueError(f"{path}: its script does not look as that of {RUNTIME} does: {CURE}")
-    pairs = re.findall(r"([\w$]+) as (\w+)", found[0][1])
+    pairs = re.findall(r"([\w$]+) as (\w+)", exports[0][1])
     named = ", ".join(f"{name}: {local}" for local, name in pairs)
-    return f"{text[: found[0].start()]}const ort = {{ {named} }};{text[found[0].end() :]}"
+    return f"{text[: exports[0].start()]}const ort = {{ {named} }};{text[exports[0].end() :]}"
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

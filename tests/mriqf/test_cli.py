@@ -16,15 +16,15 @@ from mriqf.io.bounds import named, words
 from mriqf.weights import names
 
 
-def commands(found=app, path=()):
+def commands(group=app, path=()):
     """Every command, with the words that call it."""
-    for name in found:
+    for name in group:
         if not name.startswith("-"):
-            inner = [key for key in found[name] if not key.startswith("-")]
+            inner = [key for key in group[name] if not key.startswith("-")]
             if inner:
-                yield from commands(found[name], (*path, name))
+                yield from commands(group[name], (*path, name))
             else:
-                yield (*path, name), found[name]
+                yield (*path, name), group[name]
 
 
 def sample(argument):
@@ -46,7 +46,12 @@ LISTS = [
 
 def test_lists_are_found():
     assert len(LISTS) > 40
-    assert {path[0] for path, _ in (found.values for found in LISTS)} >= {"demo", "calibrate", "study", "train"}
+    assert {path[0] for path, _ in (parameters.values for parameters in LISTS)} >= {
+        "demo",
+        "calibrate",
+        "study",
+        "train",
+    }
 
 
 @pytest.mark.parametrize(("path", "option"), LISTS)
@@ -63,13 +68,13 @@ def test_values_of_a_list_follow_its_option(path, option):
             needed += [named, sample(argument)] if named.startswith("--") else [sample(argument)]
     value = sample(next(argument for argument in arguments if argument.names[0] == option))
     given = [[option, value, value], [option, value, option, value]]
-    found = []
+    bindings = []
     for tokens in given:
         _, bound, _ = app.parse_args([*path, *needed, *tokens], print_error=False, exit_on_error=False)
-        found.append(repr(bound.arguments))
-    assert found[0] == found[1]
+        bindings.append(repr(bound.arguments))
+    assert bindings[0] == bindings[1]
     _, once, _ = app.parse_args([*path, *needed, option, value], print_error=False, exit_on_error=False)
-    assert repr(once.arguments) != found[0]
+    assert repr(once.arguments) != bindings[0]
 
 
 def test_commands_stand_in_groups(capsys):
@@ -85,12 +90,14 @@ def test_completion_is_installed(tmp_path):
     home = os.environ | {"HOME": str(tmp_path), "SHELL": "/bin/bash"}
     home.pop("XDG_DATA_HOME", None)
     command = [sys.executable, "-m", "mriqf", "--install-completion", "--shell", "bash"]
-    found = subprocess.run(command, env=home, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
+    completed = subprocess.run(command, env=home, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
     (script,) = (path for path in tmp_path.rglob("mriqf*") if path.is_file())
     complete = 'source "$1"; COMP_WORDS=(mriqf sc); COMP_CWORD=1; _mriqf; echo "${COMPREPLY[@]}"'
-    found = subprocess.run(["bash", "-c", complete, "bash", str(script)], capture_output=True, text=True, check=False)
-    assert "score" in found.stdout.split()
+    completed = subprocess.run(
+        ["bash", "-c", complete, "bash", str(script)], capture_output=True, text=True, check=False
+    )
+    assert "score" in completed.stdout.split()
 
 
 @pytest.mark.parametrize(

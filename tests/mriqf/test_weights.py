@@ -39,10 +39,10 @@ def test_read_gives_tensors_and_card(tmp_path):
     tensors = {"a": torch.arange(6).reshape(2, 3), "b": torch.ones(3).half(), "c": torch.rand(4, 3).T}
     card = {"x": [1, None, "é"], "y": {"z": 0.5}}
     weights.write(tmp_path / "a.safetensors", tensors, card)
-    found, found_card = weights.read(tmp_path / "a.safetensors")
-    assert found_card == card
-    assert found.keys() == tensors.keys()
-    assert all(torch.equal(found[k], tensors[k]) for k in tensors)
+    read, read_card = weights.read(tmp_path / "a.safetensors")
+    assert read_card == card
+    assert read.keys() == tensors.keys()
+    assert all(torch.equal(read[k], tensors[k]) for k in tensors)
 
 
 def test_write_does_not_replace(tmp_path):

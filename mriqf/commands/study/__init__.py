@@ -13,7 +13,7 @@ STUDIES = (  # command, package in mriqf.studies, help
     ("loss", "jpeg_report.loss", "The score as a loss of restorers."),
     ("restoration", "restorers.restoration", "Restorers of JPEG images."),
     ("ordering", "restorers.ordering", "Which restorer is better, at one budget."),
-    ("tuning", "selfsup", "MoDL tuned without truth, or with it."),
+    ("tuning", "selfsup", "MoDL tuned without ground truth, or with it."),
     ("opinion", "opinion", "Scores against human opinion of JPEGs."),
     ("prior", "restorers.prior", "Deep image prior on JPEG photographs."),
     ("pretext", "transfer", "Does reading JPEG first help MR?"),

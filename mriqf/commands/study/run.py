@@ -19,7 +19,7 @@ from mriqf.studies._frame.table import Table, Task
 
 
 def __getattr__(name: str) -> Callable[..., int]:
-    """Command of a study, by its name: made when it is called, so that help loads no study."""
+    """Command of a study by its name, built on access so that help loads no study."""
     if name not in PACKAGES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return command(import_module(PACKAGES[name]).STUDY)
@@ -48,18 +48,18 @@ def command(study: Study) -> Callable[..., int]:
 
 
 def carry_out(table: Table, tasks: Sequence[Task]) -> None:
-    """Measure with progress and an estimate of the time that is left, on standard error."""
-    # Where nobody watches, a line a minute is enough.
+    """Run the tasks with a progress bar on standard error."""
+    # Outside a terminal, a line a minute is enough.
     pace = 0.1 if sys.stderr.isatty() else 60
     with tqdm(total=len(tasks), desc=table.folder.name, unit="task", file=sys.stderr, mininterval=pace) as bar:
         for count in table.run(tasks):
             if bar.n == 0 and count:
-                bar.initial = count  # what earlier runs did says nothing about the speed of this one
+                bar.initial = count  # tasks of earlier runs do not count for the speed
             bar.update(count - bar.n)
 
 
 def conclude(study: Study, options: Options) -> None:
-    """Draw every figure and write `answer.md`, from files of the study alone; or write `comparison.md` of several runs.
+    """Draw all figures and write `answer.md` from the files of a study, or write `comparison.md` of several runs.
 
     The text goes to standard output too.
     """
@@ -77,5 +77,5 @@ def conclude(study: Study, options: Options) -> None:
 
 
 def _placed(options: Any) -> Any:
-    """Options with the device that `auto` stands for, where they name one."""
+    """Options with `auto` replaced by an available device, if they have a device."""
     return replace(options, device=choose_device(options.device)) if hasattr(options, "device") else options

@@ -17,7 +17,7 @@ def summary(
     weights: tuple[str, ...] = ("qf-gray", "qf-gray-cui"),
     force: bool = False,
 ) -> int:
-    """Put what the report claims beside what the studies measured: one table on standard output.
+    """Print one table of the report's claims and the measurements of the studies.
 
     Parameters
     ----------

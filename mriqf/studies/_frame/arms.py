@@ -1,4 +1,4 @@
-"""Arms of a study: networks that are trained once, kept in a folder, and found again."""
+"""Arms of a study: networks that are trained once and stored in a folder."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,8 +24,8 @@ def is_trained(path: Path, terms: Mapping[str, Any]) -> bool:
     """
     if not path.exists():
         return False
-    told = weights.read(path)[1].get("recipe", {})
-    if any(told.get(name) != value for name, value in terms.items()):
+    recipe = weights.read(path)[1].get("recipe", {})
+    if any(recipe.get(name) != value for name, value in terms.items()):
         raise ValueError(f"{path} was trained otherwise: remove it, or choose another folder")
     return True
 

@@ -21,7 +21,7 @@ class Subject:
     data: Volume | KSpace
 
     def slices(self, n: int) -> list[int]:
-        """At most `n` of its slices, evenly spaced inside the stack: its ends show little."""
+        """At most `n` of its slices, evenly spaced, without the ends of the stack, which show little."""
         count = self.data.n_slices
         if n >= count:
             return list(range(count))
@@ -165,7 +165,7 @@ def _path(
 
 
 def _called(volume: Path, folder: Path) -> str:
-    """Name of a subject: its place in the folder, without an ending; that of the folder, if it is all of it."""
+    """Name of a subject: its relative path without ending, or the name of the folder that is the whole input."""
     *outer, last = volume.relative_to(folder.parent).parts
     return "-".join((*outer[1:], Path(last).stem if volume.is_file() else last))
 

@@ -22,10 +22,10 @@ def with_interval(value: Interval, form: str = "+.2f") -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """Claim of a paper and what was measured: a line of the table of claims."""
+    """Claim of a paper and its measurement: a line of the table of claims."""
 
     name: str
-    """As A1."""
+    """Identifier, such as A1."""
     says: str
     """Statement of the paper."""
     measured: str
@@ -33,11 +33,11 @@ class Claim:
     data: str
     """Number of images and of subjects."""
     holds: bool | None
-    """None where it was not measured."""
+    """True if the claim holds; None if it was not measured."""
 
 
 def claims_table(claims: Iterable[Claim]) -> str:
-    """Markdown table, a line each."""
+    """Markdown table with a line for each claim."""
     verdict = {True: "holds", False: "**fails**", None: "not measured"}
     return markdown_table(
         ["claim", "the report says", "measured here", "data", "verdict"],

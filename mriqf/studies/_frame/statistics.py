@@ -1,4 +1,4 @@
-"""Numbers that studies draw from their tables: intervals over subjects, ridge regression."""
+"""Statistics of tables of studies: intervals over subjects, ridge regression."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 def by_group(
     statistic: Callable[..., float], groups: Sequence[Shaped[np.ndarray, " n"]], *values: Shaped[np.ndarray, " n"]
 ) -> Float[np.ndarray, " g"]:
-    """A statistic of the rows of each group, such as the correlation within each slice.
+    """Statistic of the rows of each group, such as the correlation within each slice.
 
     Parameters
     ----------

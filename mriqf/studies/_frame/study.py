@@ -25,7 +25,7 @@ class Options:
     threads: int | None = None
     """Processor threads; all if not given."""
     report: Annotated[Callable[[str], None], Parameter(parse=False)] = lambda _: None
-    """Gets lines on progress, and on what is left out."""
+    """Called with lines on progress and on omissions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +85,16 @@ class Drawing(NamedTuple):
     name: str
     """File in the folder of the study."""
     draw: Callable[[Any, Path], None]
-    """Draws what `source` holds into a file."""
+    """Function that draws the content of `source` into a file."""
     source: str = "rows.csv"
-    """A table, an .npz file of arrays, or a folder, in that of the study."""
+    """Table, .npz file of arrays, or folder, in the folder of the study."""
     drawable: Callable[[Path], object] = lambda _: True
     """False for a source that has too little to be drawn."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """Study: a function that measures, and functions of what was measured."""
+    """Study: a function that measures, and functions that report the measurements."""
 
     run: Callable[..., Measurements]
     """Yields tables, each with the tasks that fill it before the next is asked for. Takes inputs, `options` and

@@ -1,4 +1,4 @@
-"""The table of a study: one row for each measured thing, written as it is measured.
+"""Table of a study: one row for each measurement, written at once.
 
 A study is a folder: `study.json` says what is measured on what, `rows.csv` holds what was. A run that is killed at any
 moment goes on where it was; figures and answers are made from the table alone.
@@ -39,7 +39,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a study, and where they are kept.
+    """Rows of a study and their file.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Table:
         return self.folder / "rows.csv"
 
     def run(self, tasks: Sequence[Task]) -> Iterator[int]:
-        """Measure what is missing; yields how many tasks are done, those of earlier runs first.
+        """Run the tasks that are missing; yields the number of finished tasks, those of earlier runs first.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class Table:
                 yield count
 
     def _sign(self) -> None:
-        """Say what is measured here, or check that it is the same."""
+        """Write the metadata of the study, or check that those in the folder are the same."""
         path, text = self.folder / "study.json", json.dumps(self.metadata, indent=1) + "\n"
         if not path.exists():
             if self.path.exists():
@@ -96,7 +96,7 @@ class Table:
             raise ValueError(f"{self.folder} holds {_difference(stored, self.metadata)}: give that, or another folder")
 
     def _mend(self) -> set[tuple[str, ...]]:
-        """Keys of the rows that are there, after cutting off a last line that was not written whole."""
+        """Keys of the rows in the file, after removing an incomplete last line."""
         if not self.path.exists():
             return set()
         raw = self.path.read_bytes()
@@ -122,7 +122,7 @@ class Table:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep a second process out; the lock of a process that was killed is gone with it."""
+        """Lock the folder against a second process; the lock of a killed process is released."""
         try:
             import fcntl
         except ImportError:  # not on Windows
@@ -137,7 +137,7 @@ class Table:
 
 
 def read_table(path: Path) -> Columns:
-    """Columns of a table: numbers where every cell is one (NaN where it is empty), text elsewhere.
+    """Read the columns of a table: numbers if every cell is one (NaN for empty cells), else text.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def _cell(value: Value) -> str:
 
 
 def _difference(stored: str, metadata: Mapping[str, Any]) -> str:
-    """The first thing in which a folder's study is another."""
+    """Description of the first difference between the metadata of two studies."""
     try:
         old = json.loads(stored)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Twelve claims that a score without reference must live up to, each with bars fixed before the held-out run."""
+"""Benchmark of a score without reference: twelve claims, each with bars fixed before the held-out run."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -32,7 +32,7 @@ from mriqf.studies.benchmark.evidence import (
 
 PARTS = ("degraded", "recon")
 RANGE = (5, 95)
-"""Percentiles of NRMSE that its range lies between."""
+"""Percentiles that bound the range of the NRMSE."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +102,15 @@ def absolute(table: Columns) -> list[Finding]:
     findings = []
     for name, kind, part, inside in _sets(table, rows):
         data, unit = describe(part), units(part)
-        mine = {
+        selected = {
             m: Predicted(p.nrmse[inside], p.ssim[inside], p.low[inside], p.high[inside]) for m, p in expected.items()
         }
-        errors = {m: over(unit, np.mean, np.abs(p.nrmse - part["nrmse"])) for m, p in mine.items()}
+        errors = {m: over(unit, np.mean, np.abs(p.nrmse - part["nrmse"])) for m, p in selected.items()}
         measure = "other" if kind == "unseen" else f"nrmse {kind}"
         findings.append(Finding(6, measure, f"NRMSE, MAE, {name}", data, errors, rises=False, form=".4f"))
-        errors = {m: over(unit, np.mean, np.abs(p.ssim - part["ssim"])) for m, p in mine.items()}
+        errors = {m: over(unit, np.mean, np.abs(p.ssim - part["ssim"])) for m, p in selected.items()}
         findings.append(Finding(6, "ssim", f"SSIM, MAE, {name}", data, errors, rises=False, form=".3f"))
-        slopes = {m: over(unit, slope, p.nrmse, part["nrmse"]) for m, p in mine.items()}
+        slopes = {m: over(unit, slope, p.nrmse, part["nrmse"]) for m, p in selected.items()}
         findings.append(Finding(6, "slope", f"NRMSE, slope, {name}", data, slopes, form=".2f", target=1.0))
     unseen = [f for f in findings if f.what.startswith("NRMSE, MAE") and "(unseen)" in f.what]
     what = "NRMSE, MAE, mean of unseen sets"
@@ -131,8 +131,8 @@ def intervals(table: Columns) -> list[Finding]:
     inside = {m: np.where(np.isfinite(p.low), (p.low <= rows["nrmse"]) & (rows["nrmse"] <= p.high), UNKNOWN)
               for m, p in expected.items()}  # fmt: skip
     findings = []
-    for name, kind, part, mine in _sets(table, rows):
-        shares = {m: over(units(part), np.mean, x[mine].astype(float)) for m, x in inside.items()}
+    for name, kind, part, selected in _sets(table, rows):
+        shares = {m: over(units(part), np.mean, x[selected].astype(float)) for m, x in inside.items()}
         measure = {"all": "coverage", "seen": "coverage of a set", "unseen": "coverage of a set"}[kind]
         findings.append(Finding(7, measure, f"coverage, {name}", describe(part), shares, target=COVERAGE))
     subjects = group_rows([rows["dataset"], rows["subject"]])
@@ -151,7 +151,7 @@ def intervals(table: Columns) -> list[Finding]:
 
 
 def _sets(table: Columns, rows: Columns) -> list[tuple[str, str, Columns, np.ndarray]]:
-    """As `groups_of`, with which rows they are."""
+    """Groups as by `groups_of`, with the indices of their rows."""
     every = np.ones(len(rows["nrmse"]), bool)
     return [
         (name, kind, part, every if kind == "all" else rows["dataset"] == part["dataset"][0])

@@ -30,19 +30,19 @@ EVIDENCE: Sequence[Callable[[Columns], list[Finding]]] = (
     false_alarms, localises, predicts_rate, reads_jpeg, speed,
 )  # fmt: skip
 COMPARED = ("all", "seen", "unseen mean", "unseen", "pairs", "degraded")
-"""Measures in which the one on trial is compared with the best classical measure."""
+"""Measures in which the tested score is compared with the best classical measure."""
 GAPS = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, float("inf"))
 """Edges in NRMSE of the bins of claim 4's curve."""
 
 
 def findings(table: Columns) -> list[Finding]:
-    """Every figure of every claim; of a claim whose part was not measured, none."""
+    """Figures of all claims; none for a claim whose part was not measured."""
     prepared = prepare(table)
     return [finding for evidence in EVIDENCE for finding in evidence(prepared)]
 
 
 def answer(table: Columns) -> str:
-    """The whole answer."""
+    """Report in markdown."""
     prepared = prepare(table)
     everything = findings(table)
     trial = metric_names(prepared)[0]
@@ -56,10 +56,10 @@ def answer(table: Columns) -> str:
         "",
     ]
     for claim in CLAIMS:
-        mine = [f for f in everything if f.claim == claim.number]
+        selected = [f for f in everything if f.claim == claim.number]
         lines += [f"## {claim.number}. It {claim.text}", "", f"{claim.protocol[0].upper()}{claim.protocol[1:]}.", ""]
-        lines += [_table(mine, prepared) if mine else "Not measured."]
-        lines += ["", *_notes(claim, mine, prepared)]
+        lines += [_table(selected, prepared) if selected else "Not measured."]
+        lines += ["", *_notes(claim, selected, prepared)]
     lines += ["## Where the score rises", "", *_rises(prepared, trial)]
     return "\n".join(lines)
 
@@ -78,16 +78,16 @@ def _rules() -> str:
 def _summary(everything: Sequence[Finding], trial: str) -> str:
     rows = []
     for claim in CLAIMS:
-        mine = [f for f in everything if f.claim == claim.number]
-        apart = [f.separated(trial) for f in mine if f.measure in COMPARED]
+        selected = [f for f in everything if f.claim == claim.number]
+        apart = [f.separated(trial) for f in selected if f.measure in COMPARED]
         known = [a for a in apart if a is not None]
         cell = f"{sum(known)} of {len(known)}" if known else ""
-        rows.append((f"{claim.number} {claim.text}", _overall(mine, trial), cell))
+        rows.append((f"{claim.number} {claim.text}", _overall(selected, trial), cell))
     return reporting.markdown_table(("claim", "bars", "above the best classical measure, intervals apart"), rows)
 
 
 def _overall(mine: Sequence[Finding], trial: str) -> str:
-    """`holds` if every figure with a bar passes; otherwise how many of them fail, and which."""
+    """`holds` if every figure with a bar passes; otherwise the number and names of those that fail."""
     verdicts = [(f.what, f.verdict(trial)) for f in mine if f.bar is not None]
     asked = [(what, v) for what, v in verdicts if v != "not measured"]
     if not asked:
@@ -100,7 +100,7 @@ def _overall(mine: Sequence[Finding], trial: str) -> str:
 
 
 def _table(mine: Sequence[Finding], table: Columns) -> str:
-    """One line for each figure: everybody's."""
+    """Table of a claim: a line for each figure, a column for each metric."""
     trial, *others = metric_names(table)
     extra = [m for f in mine for m in f.estimates if m not in (trial, *others)]
     columns = [m for m in (*others, *dict.fromkeys(extra)) if any(m in f.estimates for f in mine)]
@@ -197,10 +197,10 @@ def rises(table: Columns, metric: str) -> list[tuple[str, float, float, float, f
         rows, _ = steps(table, part)
         for dataset in dict.fromkeys(rows["dataset"].tolist()):
             for name in dict.fromkeys(rows[column].tolist()):
-                mine = take(rows, (rows["dataset"] == dataset) & (rows[column] == name))
-                levels = np.unique(mine["level"])
-                each = [mine["level"] == level for level in levels]
-                score, error = ([known_mean(mine[c][e]) for e in each] for c in (metric, "nrmse"))
+                selected = take(rows, (rows["dataset"] == dataset) & (rows[column] == name))
+                levels = np.unique(selected["level"])
+                each = [selected["level"] == level for level in levels]
+                score, error = ([known_mean(selected[c][e]) for e in each] for c in (metric, "nrmse"))
                 for k in range(len(levels) - 1):
                     if score[k + 1] > score[k] and error[k + 1] > error[k]:
                         step = (float(levels[k]), float(levels[k + 1]))

@@ -1,4 +1,4 @@
-"""Twelve claims, how each is measured, and the bars that it must pass: fixed before the first run on these sets.
+"""Twelve claims with their protocols and bars, fixed before the first run on these sets.
 
 Where there is no bar, `None`. A set is unseen if none of its subjects is in the training part of the manifest.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bar:
-    """Bounds that a figure must meet."""
+    """Bounds of a figure."""
 
     least: float = -float("inf")
     most: float = float("inf")
@@ -30,7 +30,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Claim:
-    """One of the claims."""
+    """Claim with its protocol and bars."""
 
     number: int
     text: str
@@ -159,14 +159,14 @@ CLEAR = 0.005
 ALARM = 0.05
 """Share of clean training slices below the threshold that is reported beside the intervals (claim 8)."""
 LEAST_ERROR = 0.01
-"""NRMSE below which nobody is alarmed (claim 8)."""
+"""NRMSE below which an alarm is false (claim 8)."""
 COVERAGE = 0.90
 ANATOMIES = ("heart", "cord", "prostate")
 """Sets that show an anatomy which no weights have learned from; of the other unseen sets, contrasts may be known."""
 LEARNED = ("modl", "varnet")
-"""Reconstructions that no score is trained on (claim 2)."""
+"""Reconstruction methods that no score is trained on (claim 2)."""
 
 
 def claim(number: int) -> Claim:
-    """One of the claims by its number."""
+    """Claim by its number."""
     return CLAIMS[number - 1]

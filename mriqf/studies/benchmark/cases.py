@@ -1,4 +1,4 @@
-"""Images of the claims: degraded ones with their errors, clean ones that were changed, local flaws."""
+"""Images of the claims: degraded images with their errors, changed clean images, local degradations."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ RADII = (6, 10)  # of lesions, pixels
 
 @dataclass(frozen=True)
 class Case:
-    """A degraded image, and what is wrong with it."""
+    """Degraded image and its errors."""
 
     image: Image
     """Magnitude, any unit."""
@@ -49,7 +49,7 @@ class Case:
     pixels: Float[np.ndarray, "h w"] | None = None
     """Magnitude of the error of each pixel, after the best scaling."""
     as_is: "Case | None" = None
-    """The image as it was before it was cut to the support of its k-space; None where it fills all of it."""
+    """Image before it was cropped to the support of its k-space; None if it fills the whole k-space."""
 
 
 def magnitude(subject: Subject, index: int) -> Image:
@@ -60,7 +60,7 @@ def magnitude(subject: Subject, index: int) -> Image:
 
 
 def degraded(target: Image, family: str, level: int | float, seed: int) -> Case:
-    """A slice degraded by one of the families on whole images, none turned, cut or degraded twice.
+    """Degrade a whole slice by one of the families, without rotation, cropping or a second degradation.
 
     Image and target are compared at the resolution that the image was acquired at.
     """
@@ -70,12 +70,12 @@ def degraded(target: Image, family: str, level: int | float, seed: int) -> Case:
 
 
 def own_resolution(image: Image) -> Other:
-    """An image cut to the support of its k-space."""
+    """Crop an image to the support of its k-space."""
     return crop_to_support(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None])[0][0, 0].numpy()
 
 
 def at_own_resolution(case: Case, target: Image) -> Case:
-    """A case with image and target cut to the support of the image's k-space, and compared again there."""
+    """Crop image and target of a case to the support of the image's k-space, and compare them again."""
     image = torch.from_numpy(np.ascontiguousarray(case.image, np.float32))[None, None]
     size = support(image)
     if size == tuple(image.shape[2:]):
@@ -94,7 +94,7 @@ def reconstructed(solved: Solved) -> dict[str, Case]:
 
 
 def compare(image: Image, target: Image) -> Case:
-    """An image against its target, after the best scaling, in the object."""
+    """Compare an image with its target in the object, after the best scaling."""
     reference = torch.from_numpy(target)[None, None]
     region = metrics.object_mask(reference)
     matched = metrics.match_scale(torch.from_numpy(image)[None, None], reference, region)
@@ -125,14 +125,14 @@ def noise_share(target: Image) -> float:
 
 
 def own_noise(image: Image) -> float:
-    """Standard deviation of the noise that an image has itself, in its unit."""
+    """Standard deviation of the noise of an image, in its unit."""
     return noise_level(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None])
 
 
 def over_smoothed(
     subject: Subject, index: int, acceleration: int, lam: float, config: AccelerationConfig
 ) -> tuple[Case, float]:
-    """L1-wavelet with too strong a penalty, on the data of the first family and seed; and the effective R."""
+    """L1-wavelet reconstructions with too strong penalties, of the first family and seed, and the effective R."""
     kspace, sense, reference, crop = undersample(subject, index, config.families[0], acceleration, 0, config)
     image, target = (x[0, 0].numpy() for x in (crop(recon.l1_wavelet(kspace, sense, lam)).abs(), reference))
     return at_own_resolution(compare(image, target), target), recon.effective_acceleration(sense.mask)
@@ -183,27 +183,27 @@ CHANGES: Mapping[str, Callable[[Image, np.random.Generator], Other]] = {
 cannot be had from one measurement at the same resolution: the slice is averaged over 2×2 pixels, which halves white
 noise, and the matrix with it."""
 UNCHANGED = ("scale × 0.1", "scale × 10", "padded × 1.5", "flipped up-down", "flipped left-right", "transposed")
-"""Changes under which a score shall stay."""
+"""Changes that must not change a score."""
 NOISE: Mapping[str, float] = {"noise × 0.5": 0.5, "noise × 2": 2.0}
-"""Factors of the noise that changes bring."""
+"""Factors by which changes scale the noise."""
 
 
 def changed(image: Image, change: str, seed: int) -> Other:
-    """A clean slice after one of `CHANGES`."""
+    """Apply one of `CHANGES` to a clean slice."""
     return np.ascontiguousarray(CHANGES[change](image, np.random.default_rng(seed)), np.float32)
 
 
 @dataclass(frozen=True)
-class Flaw:
-    """An image with something wrong in one quadrant of the object."""
+class LocalDegradation:
+    """Image with a local degradation in one quadrant of the object."""
 
     image: Image
     wrong: Bool[np.ndarray, "h w"]
     inside: Bool[np.ndarray, "h w"]
 
 
-def flawed(target: Image, kind: str, quadrant: int, seed: int) -> Flaw:
-    """Something wrong in one quadrant.
+def degrade_locally(target: Image, kind: str, quadrant: int, seed: int) -> LocalDegradation:
+    """Degrade one quadrant of an image.
 
     Parameters
     ----------
@@ -225,23 +225,23 @@ def flawed(target: Image, kind: str, quadrant: int, seed: int) -> Flaw:
         disc = random_disc(inside & part, np.random.default_rng(seed))
         scale = image_scale(torch.from_numpy(target)[None, None]).item()
         lesion = LESION * scale * gaussian_filter(disc.astype(np.float32), 1.0)
-        return Flaw(target if kind == "missing lesion" else target + lesion, disc & inside, inside)
+        return LocalDegradation(target if kind == "missing lesion" else target + lesion, disc & inside, inside)
     if kind == "blur":
-        flaw = gaussian_filter(target, BLUR)
+        degraded = gaussian_filter(target, BLUR)
     else:
         simulation = simulated(target, "equispaced", ALIASING, seed)
         aliased = recon.zero_filled(simulation.kspace, simulation.sense).abs()
         reference = torch.from_numpy(target)[None, None]
-        flaw = metrics.match_scale(aliased, reference, torch.from_numpy(inside)[None, None])[0, 0].numpy()
+        degraded = metrics.match_scale(aliased, reference, torch.from_numpy(inside)[None, None])[0, 0].numpy()
     share = gaussian_filter(part.astype(np.float32), EDGE)
-    return Flaw(((1 - share) * target + share * flaw).astype(np.float32), part & inside, inside)
+    return LocalDegradation(((1 - share) * target + share * degraded).astype(np.float32), part & inside, inside)
 
 
 FLAWS = ("blur", "aliasing", "missing lesion", "invented lesion")
 
 
 def object_quadrant(inside: Bool[np.ndarray, "h w"], quadrant: int) -> Bool[np.ndarray, "h w"]:
-    """A quadrant, 0 to 3, about the centre of the object's bounding box."""
+    """Mask of a quadrant, 0 to 3, about the centre of the object's bounding box."""
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
     down, across = int(rows[0] + rows[-1] + 1) // 2, int(columns[0] + columns[-1] + 1) // 2
     y, x = np.indices(inside.shape)
@@ -249,7 +249,7 @@ def object_quadrant(inside: Bool[np.ndarray, "h w"], quadrant: int) -> Bool[np.n
 
 
 def random_disc(where: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> Bool[np.ndarray, "h w"]:
-    """A disc as large as a lesion, its centre drawn where all of it lies within, if there is such a place."""
+    """Mask of a disc with a random centre, within the region if it fits."""
     from scipy.ndimage import distance_transform_edt
 
     radius = int(rng.integers(RADII[0], RADII[1] + 1))

@@ -1,4 +1,4 @@
-"""One table of several runs of the benchmark, each with weights of its own, on the same images."""
+"""Comparison of several runs of the benchmark, with different weights on the same images."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ def read_runs(folders: Sequence[Path]) -> dict[str, Columns]:
 
 
 def _images(folder: Path) -> dict[str, Any]:
-    """All that tells which images a run is of."""
+    """Options that identify the images of a run."""
     path = folder / "study.json"
     if not path.is_file():
         raise ValueError(f"{path} does not exist: give folders of `mriqf study claims`")
@@ -45,7 +45,7 @@ def _images(folder: Path) -> dict[str, Any]:
 
 
 def comparison(runs: Mapping[str, Columns]) -> str:
-    """Every figure of the weights on trial of each run, beside the bar and the best classical measure."""
+    """Table of the figures of each run's weights, beside the bars and the best classical measures."""
     trials = {name: metric_names(table)[0] for name, table in runs.items()}
     figures = {name: {(f.claim, f.what): f for f in findings(table)} for name, table in runs.items()}
     keys = sorted({key: None for known in figures.values() for key in known}, key=lambda key: key[0])

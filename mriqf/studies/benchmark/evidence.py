@@ -1,4 +1,4 @@
-"""Metrics, sets and intervals that all claims share, from the table alone.
+"""Metrics, sets and intervals common to all claims, computed from the table.
 
 Predictors are held to their sign: a score that rises with the error counts against them. A classical measure gets the
 sign that suits it best on the very rows that it is judged on, and so looks better here than it could in use.
@@ -25,19 +25,19 @@ DRAWS = 200
 UNKNOWN = float("nan")
 LATER = ("noise",)
 """Columns that tables of earlier versions do not have."""
-LEAST = 1e-3  # of NRMSE, where its logarithm is taken
+LEAST = 1e-3  # floor of the NRMSE in logarithms
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval; no interval where there are fewer than three units to draw from."""
+    """Figure with its 95 % interval; no interval for fewer than three units of the bootstrap."""
 
     value: float
     low: float = UNKNOWN
     high: float = UNKNOWN
 
     def text(self, form: str = ".3f") -> str:
-        """For a table."""
+        """Text for a table."""
         if np.isnan(self.value):
             return "—"
         return f"{self.value:{form}}" + ("" if np.isnan(self.low) else f" [{self.low:{form}}, {self.high:{form}}]")
@@ -45,21 +45,21 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure of one claim, of every metric."""
+    """Figure of a claim for all metrics."""
 
     claim: int
     measure: str
-    """Which of the claim's bars it must pass."""
+    """Name of the claim's bar that it must pass."""
     what: str
     data: str
-    """On how many images of how many subjects."""
+    """Numbers of images and subjects."""
     estimates: dict[str, Estimate]
-    """By the metrics' columns."""
+    """Values by column of the metric."""
     rises: bool = True
-    """A larger figure is a better one."""
+    """True if larger figures are better."""
     form: str = ".3f"
     target: float | None = None
-    """Best value of the figure, where more is not better."""
+    """Best value of the figure, if neither extreme is best."""
 
     @property
     def bar(self) -> Bar | None:
@@ -86,10 +86,10 @@ class Finding:
         best = self.best_baseline()
         if best is None or metric not in self.estimates or self.target is not None:
             return None
-        mine, other = self.estimates[metric], self.estimates[best]
-        if np.isnan([mine.low, other.low]).any():
+        tested, other = self.estimates[metric], self.estimates[best]
+        if np.isnan([tested.low, other.low]).any():
             return None
-        return bool(mine.low > other.high if self.rises else mine.high < other.low)
+        return bool(tested.low > other.high if self.rises else tested.high < other.low)
 
 
 def prepare(table: Columns) -> Columns:
@@ -111,7 +111,7 @@ def prepare(table: Columns) -> Columns:
 
 
 def known_mean(values: Shaped[np.ndarray, " n"]) -> float:
-    """Mean of what is known; NaN if nothing is."""
+    """Mean without NaN; NaN if all are NaN."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else UNKNOWN
 
@@ -123,18 +123,18 @@ def metric_names(table: Columns) -> list[str]:
 
 
 def label(metric: str) -> str:
-    """Name of a metric for people."""
+    """Name of a metric in reports."""
     return metric.removeprefix("score ").replace("_", " ")
 
 
 def held_out(table: Columns, part: str) -> Columns:
-    """Rows of a part that nothing was fitted on."""
+    """Held-out rows of a part."""
     rows = where(table, part=part)
     return take(rows, rows["split"] != "train")
 
 
 def take(rows: Columns, chosen: Shaped[np.ndarray, " n"]) -> Columns:
-    """Some of the rows."""
+    """Select rows of the columns."""
     return {name: column[chosen] for name, column in rows.items()}
 
 
@@ -142,14 +142,14 @@ def units(rows: Columns) -> Shaped[np.ndarray, " n"]:
     """Units of the bootstrap: subjects, or slices where a data set has fewer than three subjects."""
     names = np.array([f"{d}/{s}" for d, s in zip(rows["dataset"], rows["subject"], strict=True)], dtype=object)
     for dataset in np.unique(rows["dataset"]):
-        mine = rows["dataset"] == dataset
-        if len(np.unique(names[mine])) < 3:
-            names[mine] = [f"{u}/{i:g}" for u, i in zip(names[mine], rows["slice"][mine], strict=True)]
+        selected = rows["dataset"] == dataset
+        if len(np.unique(names[selected])) < 3:
+            names[selected] = [f"{u}/{i:g}" for u, i in zip(names[selected], rows["slice"][selected], strict=True)]
     return names.astype(str)
 
 
 def goodness(rows: Columns, metric: str) -> Float[np.ndarray, " n"]:
-    """A metric's score, larger for better images: a predictor's as it is, a classical measure's as it suits it."""
+    """Score of a metric, larger for better images: classical measures get the sign that suits them best."""
     values = rows[metric].astype(float)
     if metric not in BASELINES:
         return values
@@ -165,7 +165,7 @@ def describe(rows: Columns, what: str = "images") -> str:
 def over(
     unit: Shaped[np.ndarray, " n"], statistic: Callable[..., float], *values: Shaped[np.ndarray, " n"]
 ) -> Estimate:
-    """A statistic of values with its interval over units; rows without a value are left out."""
+    """Statistic of values with its interval over units; rows without a value are omitted."""
     known = np.all([np.isfinite(v) for v in values], 0)
     if not known.any():
         return Estimate(UNKNOWN)
@@ -189,7 +189,7 @@ def groups_of(table: Columns, rows: Columns) -> Iterator[tuple[str, str, Columns
 
 
 Figures = dict[str, Estimate]
-"""One figure of every metric."""
+"""Figure of all metrics."""
 
 
 def mean_of_sets(figures: Sequence[Figures]) -> Figures:

@@ -1,4 +1,4 @@
-"""One page of figures of the twelve claims, from the table alone."""
+"""Page of figures of the twelve claims, drawn from the table."""
 
 import itertools
 from pathlib import Path
@@ -69,10 +69,10 @@ def _families(axes: Any, table: Columns) -> None:
 
 def _scatter(axis: Any, trial: str, rows: Columns, column: str) -> None:
     for k, name in enumerate(dict.fromkeys(rows[column].tolist())):
-        mine = where(rows, **{column: name})
+        selected = where(rows, **{column: name})
         axis.plot(
-            np.maximum(mine["nrmse"], LEAST), mine[trial], ".", markersize=3, alpha=0.7,
-            color=COLOURS[k % len(COLOURS)], label=f"{name} ({-pooled(mine, trial).value:+.2f})",
+            np.maximum(selected["nrmse"], LEAST), selected[trial], ".", markersize=3, alpha=0.7,
+            color=COLOURS[k % len(COLOURS)], label=f"{name} ({-pooled(selected, trial).value:+.2f})",
         )  # fmt: skip
     axis.set(xscale="log", xlabel="NRMSE in the object", ylabel=f"{label(trial)}, 0–100")
     what = "set" if column == "dataset" else column
@@ -82,10 +82,10 @@ def _scatter(axis: Any, trial: str, rows: Columns, column: str) -> None:
 def _methods(axis: Any, table: Columns) -> None:
     rows, trial = held_out(table, "recon"), metric_names(table)[0]
     for k, method in enumerate(dict.fromkeys(rows["method"].tolist())):
-        mine = where(rows, method=method)
-        rho = pooled(mine, trial).value
+        selected = where(rows, method=method)
+        rho = pooled(selected, trial).value
         axis.plot(
-            np.maximum(mine["nrmse"], LEAST), mine[trial], ".", markersize=3, alpha=0.6,
+            np.maximum(selected["nrmse"], LEAST), selected[trial], ".", markersize=3, alpha=0.6,
             color=METHODS.get(method, f"C{k}"), label=f"{method} ({-rho:+.2f})",
         )  # fmt: skip
     if len(rows["nrmse"]):
@@ -136,11 +136,11 @@ def _calibration(axis: Any, table: Columns) -> None:
     )
     datasets = list(dict.fromkeys(rows["dataset"].tolist()))
     for k, dataset in enumerate(datasets):
-        mine = np.flatnonzero((rows["dataset"] == dataset) & np.isfinite(expected.nrmse))
-        if not len(mine):
+        selected = np.flatnonzero((rows["dataset"] == dataset) & np.isfinite(expected.nrmse))
+        if not len(selected):
             continue
-        share = np.nanmean(inside[mine]) if np.isfinite(inside[mine]).any() else np.nan
-        few = mine[:: max(1, len(mine) * len(datasets) // DOTS)]
+        share = np.nanmean(inside[selected]) if np.isfinite(inside[selected]).any() else np.nan
+        few = selected[:: max(1, len(selected) * len(datasets) // DOTS)]
         x, true = expected.nrmse[few], np.maximum(rows["nrmse"][few], LEAST)
         axis.plot(
             x,

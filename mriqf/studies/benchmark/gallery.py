@@ -25,7 +25,7 @@ FILE = "failures.npz"
 
 
 def worst(table: Columns) -> list[tuple[dict, float, float]]:
-    """Keys of the rows whose NRMSE is most unlike the expected one, by its ratio: what is, and what was expected.
+    """Keys, true and expected NRMSE of the rows with the most extreme ratio of both.
 
     The worst underestimates come first, then the worst overestimates; of one subject and family or method only one.
     """
@@ -55,7 +55,7 @@ def worst(table: Columns) -> list[tuple[dict, float, float]]:
 def keep_failures(
     folder: Path, data: Data, config: BenchmarkConfig, metrics: Metrics, images: Path | None = None
 ) -> None:
-    """Make the images of the worst failures of a folder's table again, and keep them beside it.
+    """Recompute the images of the worst failures in a folder's table, and store them beside it.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def keep_failures(
 
 
 def _case(key: dict, subject: Subject, config: BenchmarkConfig, images: Path | None) -> cases.Case:
-    """The image of a row, once more."""
+    """Recompute the image of a row."""
     index = int(key["slice"])
     if key["part"] == "degraded":
         levels = np.arange(config.levels) / (config.levels - 1)

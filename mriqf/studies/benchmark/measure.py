@@ -1,4 +1,4 @@
-"""Rows of the claims: every image once, with its errors, every score, and every classical measure."""
+"""Rows of the benchmark: one for each image, with its errors, all scores and all classical measures."""
 
 import functools
 import zlib
@@ -24,15 +24,15 @@ from mriqf.training.degraded import FAMILIES
 T = TypeVar("T")
 
 TRAP_R = 4
-"""Where reconstructions are over-smoothed on purpose."""
+"""Sets whose reconstructions are over-smoothed on purpose."""
 SEVERE = 0.4
-"""Levels from which maps are compared with errors: of less, there is hardly any error to find."""
+"""Minimum levels at which maps are compared with errors: below them errors are too small."""
 BOTH_WAYS = ("truncation",)
-"""Families that are judged at the image's own resolution and as it is."""
+"""Families that are scored at the image's own resolution and as they are."""
 CLEAN = 40
-"""Clean slices of training subjects, about."""
+"""Approximate number of clean slices of training subjects."""
 RATES = (3, 6)
-"""R, from and to, of reconstructions whose maps are compared with errors."""
+"""Range of R of the reconstructions whose maps are compared with errors."""
 
 
 def tasks(data: Data, config: BenchmarkConfig, metrics: Metrics, images: Path | None = None) -> list[Task]:
@@ -56,7 +56,7 @@ def tasks(data: Data, config: BenchmarkConfig, metrics: Metrics, images: Path | 
     if config.levels < 2:
         raise ValueError(f"levels is {config.levels}: give 2 or more")
     test, train = ([s for s in part if _is_mr(s)] for part in (data.test, data.train))
-    # Sets take turns, so that the table of a run that was cut off has something of each.
+    # Sets alternate, so that the table of an interrupted run has rows of each.
     held = by_turns([_slices(members, config.slices) for members in sets(test)])
     few = by_turns([_spread(_slices(members, config.recon_slices), config.recon_slices) for members in sets(test)])
     per_subject = max(1, -(-config.training_slices // max(1, len(train))))
@@ -90,7 +90,7 @@ def _filled(measure: Callable[[], Any], names: Sequence[str]) -> Iterator[Mappin
 
 
 def sets(subjects: Sequence[Subject]) -> list[list[Subject]]:
-    """Subjects by the set that they are counted in."""
+    """Subjects grouped by their set."""
     members: dict[str, list[Subject]] = {}
     for subject in subjects:
         members.setdefault(subject.dataset, []).append(subject)
@@ -103,7 +103,7 @@ def _slices(members: Sequence[Subject], n: int) -> list[tuple[Subject, int]]:
 
 
 def by_turns(groups: Iterable[Iterable[T]]) -> list[T]:
-    """The first of each group, then the second of each, and so on."""
+    """Interleave groups: the first of each, then the second of each, and so on."""
     return [item for turn in zip_longest(*groups) for item in turn if item is not None]
 
 
@@ -117,12 +117,12 @@ def _spread(slices: list[tuple[Subject, int]], n: int) -> list[tuple[Subject, in
 
 
 def seed_of(*words: Value) -> int:
-    """Seed that depends on what is drawn alone."""
+    """Seed that depends on the identity of the draw only."""
     return zlib.crc32("/".join(map(str, words)).encode())
 
 
 def target_of(subject: Subject, index: int) -> Callable[[], cases.Image]:
-    """Fully sampled image of a slice, made once, when it is needed."""
+    """Fully sampled image of a slice, computed on first use."""
     return functools.cache(functools.partial(cases.magnitude, subject, index))
 
 
@@ -151,9 +151,9 @@ def _local(
                 seed = seed_of(subject.dataset, subject.name, index, kind, place)
 
                 def measure(target=target, kind=kind, place=place, seed=seed) -> Iterator[Mapping[str, Value]]:
-                    flaw = cases.flawed(target(), kind, place % cases.QUADRANTS, seed)
-                    values = metrics.apply(flaw.image)
-                    areas = {f"auroc {n}": auroc(e, flaw.wrong, flaw.inside) for n, e in values.errors.items()}
+                    local = cases.degrade_locally(target(), kind, place % cases.QUADRANTS, seed)
+                    values = metrics.apply(local.image)
+                    areas = {f"auroc {n}": auroc(e, local.wrong, local.inside) for n, e in values.errors.items()}
                     yield values.row | areas
 
                 yield Task((("local", split, subject.dataset, subject.name, index, kind, 0, place, ""),), measure)
@@ -190,8 +190,8 @@ def _recon(
     methods = find_methods(recon)
     for part, slices in (("train", fitted), (split, held)):
         for number, (subject, index) in enumerate(slices):
-            mine = replace(recon, families=turns(config.masks, number, config.masks_each))
-            for family, acceleration, seed in settings(mine):
+            rotated = replace(recon, families=turns(config.masks, number, config.masks_each))
+            for family, acceleration, seed in settings(rotated):
                 if part == "train" and seed:
                     continue
 
@@ -208,7 +208,7 @@ def _recon(
 
 
 def turns(names: Sequence[str], number: int, n: int) -> tuple[str, ...]:
-    """`n` of the names, beginning with another one for each number."""
+    """Select `n` of the names in rotation, from an offset by number."""
     return tuple(names[(number + k) % len(names)] for k in range(min(n, len(names))))
 
 
@@ -230,7 +230,7 @@ def _traps(
 def measure_case(
     case: cases.Case, metrics: Metrics, family: str, maps: bool, resolution: Resolution = "own"
 ) -> dict[str, Value]:
-    """Scores and errors of one degraded image, and, if asked for, how its maps go with its local error."""
+    """Scores and errors of one degraded image and, optionally, correlations of its maps with the local error."""
     values = metrics.apply(case.image, family, resolution)
     row: dict[str, Value] = {"nrmse": case.nrmse, "ssim": case.ssim, **values.row}
     if maps:

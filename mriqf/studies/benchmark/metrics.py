@@ -25,9 +25,9 @@ EXPECTED = (
     "nrmse_expected", "nrmse_low", "nrmse_high", "ssim_expected", "ssim_low", "ssim_high",
     "acceleration_expected", "acceleration_low", "acceleration_high", "distance", "in_domain",
 )  # fmt: skip
-"""Estimates by the first weights' calibration, given inside its domain alone."""
+"""Estimates by the calibration of the first weights, only inside its domain."""
 PLAIN_MAPS = ("intensity", "gradient")
-"""Maps that know nothing of errors, beside those of the predictors: the image and its gradient, smoothed."""
+"""Control maps that do not depend on errors: the image and its gradient, smoothed."""
 _SIGMA = 6.0  # pixels, as the local error is smoothed
 
 
@@ -38,7 +38,7 @@ class Metrics:
     weights: Mapping[str, Predictor]
     controls: Mapping[str, Predictor]
     left_out: Mapping[str, Predictor]
-    """By the family that each was not trained on."""
+    """Predictors by the family that each was not trained on."""
     calibration: Calibration | None
     """Calibration of the first weights, if they have one."""
 
@@ -83,7 +83,7 @@ class Values:
     errors: dict[str, Float[np.ndarray, "h w"]]
     """Error map by name, larger where the error is thought to be larger."""
     first: SliceScore
-    """By the first weights."""
+    """Expected errors by the first weights."""
 
 
 def read_metrics(weights: Sequence[str], controls: Sequence[str], left_out: Sequence[str]) -> Metrics:
@@ -116,7 +116,7 @@ def read_metrics(weights: Sequence[str], controls: Sequence[str], left_out: Sequ
 
 
 def error_map(model: Predictor, quality: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """Predicted local error of an error predictor; what is missing to quality 100 of any other."""
+    """Predicted local error of an error predictor; 100 minus the quality map of any other."""
     if model.unit != ERROR_UNIT:
         return 100.0 - quality.astype(np.float64)
     return error_of_score(quality.astype(np.float64))
@@ -140,7 +140,7 @@ def pearson(a: Float[np.ndarray, "h w"], b: Float[np.ndarray, "h w"], inside: Bo
 
 
 def auroc(error: Float[np.ndarray, "h w"], wrong: Bool[np.ndarray, "h w"], inside: Bool[np.ndarray, "h w"]) -> float:
-    """Chance that a pixel in the wrong part of the object has the higher value; ties count half; NaN without either.
+    """AUROC of degraded against other pixels of the object; ties count half; NaN without pixels of either kind.
 
     References
     ----------

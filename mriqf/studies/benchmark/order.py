@@ -1,4 +1,4 @@
-"""Claims 4 and 5: which of two images is the better one."""
+"""Claims 4 and 5: ranking of pairs of images."""
 
 import itertools
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from mriqf.studies.benchmark.evidence import (
 
 @dataclass(frozen=True)
 class Pairs:
-    """Two rows at a time: which ones, and how far apart their errors are."""
+    """Pairs of rows and the difference of their errors."""
 
     a: Shaped[np.ndarray, " n"]
     b: Shaped[np.ndarray, " n"]
@@ -36,13 +36,13 @@ class Pairs:
     """NRMSE of b less that of a."""
 
     def right(self, score: Float[np.ndarray, " m"], sign: Float[np.ndarray, " n"] | None = None) -> np.ndarray:
-        """1 where the score has the pair in the right order, 0 where not, or where it ties; NaN without scores."""
+        """1 if the score ranks the pair right, 0 if not or if it ties; NaN without scores."""
         moved = score[self.b] - score[self.a]
         order = -np.sign(self.gap) if sign is None else sign
         return np.where(np.isfinite(moved), (moved * order > 0).astype(float), UNKNOWN)
 
     def part(self, chosen: np.ndarray) -> "Pairs":
-        """Some of the pairs."""
+        """Select pairs."""
         return Pairs(self.a[chosen], self.b[chosen], self.gap[chosen])
 
 
@@ -56,7 +56,7 @@ def adjacent(rows: Columns, group: Sequence[str]) -> Pairs:
 
 
 def rivals(rows: Columns, group: Sequence[str]) -> Pairs:
-    """All pairs of rows of one group."""
+    """All pairs of rows within each group."""
     pairs = []
     for members in group_rows([rows[name] for name in group]):
         pairs += itertools.combinations(members.tolist(), 2)
@@ -87,13 +87,13 @@ def monotone(table: Columns) -> list[Finding]:
         column = "family" if part == "degraded" else "method"
         which = rows[column][pairs.a]
         sets = [(part, f"{part}, all", np.ones(len(which), bool))]
-        for name, _, mine in list(groups_of(table, rows))[1:]:
-            sets.append((part, f"{part}, {name}", rows["dataset"][pairs.a] == mine["dataset"][0]))
+        for name, _, selected in list(groups_of(table, rows))[1:]:
+            sets.append((part, f"{part}, {name}", rows["dataset"][pairs.a] == selected["dataset"][0]))
         sets += [("other", f"{part}, {name}", which == name) for name in dict.fromkeys(which.tolist())]
         findings += [
-            _ranked(4, measure, name, rows, pairs.part(mine), metric_names(table))
-            for measure, name, mine in sets
-            if mine.any()
+            _ranked(4, measure, name, rows, pairs.part(selected), metric_names(table))
+            for measure, name, selected in sets
+            if selected.any()
         ]
     return findings
 
@@ -113,8 +113,8 @@ def better_reconstruction(table: Columns) -> list[Finding]:
     if not len(pairs.gap):
         return []
     findings = [_ranked(5, "pairs", "all pairs", rows, pairs, names)]
-    for name, _, mine in list(groups_of(table, rows))[1:]:
-        chosen = rows["dataset"][pairs.a] == mine["dataset"][0]
+    for name, _, selected in list(groups_of(table, rows))[1:]:
+        chosen = rows["dataset"][pairs.a] == selected["dataset"][0]
         if chosen.any():
             findings.append(_ranked(5, "pairs", f"all pairs, {name}", rows, pairs.part(chosen), names))
     clear = np.abs(pairs.gap) > CLEAR

@@ -15,7 +15,7 @@ from mriqf.training.manifest import Split, content_hash, read_manifest
 from mriqf.weights import config_dict, find
 
 KEY = ("part", "split", "dataset", "subject", "slice", "family", "level", "seed", "method")
-"""`family`: of degradations or masks, a change, a flaw; `level`: severity, R, quality; `method`: of reconstruction."""
+"""`family`: degradation (whole or local), mask or change; `level`: severity, R or quality; `method`: reconstruction."""
 PARTS = ("speed", "clean", "local", "jpeg", "degraded", "recon", "traps")
 AS_IS = "as is"
 """Part of the truncated images that are judged with their empty rim of k-space; measured along with `degraded`."""
@@ -28,9 +28,9 @@ class BenchmarkConfig:
     weights: tuple[str, ...] = ("qf-mri", "qf-gray")
     """Names or paths of predictors; the claims are about the first."""
     controls: tuple[str, ...] = ()
-    """Networks that were taught nothing, such as on shuffled labels: they should fail."""
+    """Control networks, such as those trained on shuffled labels, which should fail."""
     left_out: tuple[str, ...] = ()
-    """Networks trained without one family, in files called without-<family>; each is measured on that one alone."""
+    """Networks trained without one family, in files named without-<family>; each is measured on that family only."""
     parts: tuple[str, ...] = PARTS
     """Parts to measure now, of speed, clean, local, jpeg, degraded, recon, traps; others may follow in the folder."""
     slices: int = 4
@@ -46,7 +46,7 @@ class BenchmarkConfig:
     masks: tuple[str, ...] = ("random", "equispaced", "poisson")
     """Families of sampling masks."""
     masks_each: int = 1
-    """Families that each slice gets, by turns."""
+    """Number of families of masks for each slice, in rotation."""
     methods: tuple[str, ...] = ("zero-filled", "cg-sense", "l1-wavelet", "modl")
     """Reconstructions."""
     modl: str = "modl"
@@ -54,17 +54,17 @@ class BenchmarkConfig:
     varnet: str = ""
     """Path of the weights of a VarNet, for the method ``varnet``."""
     recon_slices: int = 4
-    """Slices of each set, reconstructed and flawed: spread over its subjects."""
+    """Slices of each set for reconstruction and local degradation, spread over its subjects."""
     recon_seeds: int = 1
     """Draws of mask, coils, phase and noise for each slice."""
     flaws: int = 2
-    """Places of each local flaw in a slice, from quadrant to quadrant."""
+    """Number of places of each local degradation in a slice, from quadrant to quadrant."""
     qualities: int = 3
     """JPEG qualities of each image, range and grid."""
 
     @property
     def reconstruction(self) -> AccelerationConfig:
-        """As the study of R has it, whose kept reconstructions serve."""
+        """Configuration of the study of R, whose stored reconstructions are reused."""
         return AccelerationConfig(
             self.masks, self.accelerations, self.methods, modl=self.modl, varnet=self.varnet,
             slices=self.recon_slices, seeds=self.recon_seeds,
@@ -73,7 +73,7 @@ class BenchmarkConfig:
 
 @dataclass(frozen=True)
 class Data:
-    """Training subjects, to fit what classical measures need, and those that everything is tested on."""
+    """Training subjects, to fit the classical measures, and held-out subjects, to test all metrics."""
 
     train: tuple[Subject, ...]
     test: tuple[Subject, ...]
@@ -106,7 +106,7 @@ def read_data(paths: Sequence[str | Path], root: Path | None, split: Split = "te
 
 
 def columns(metrics: Metrics) -> tuple[str, ...]:
-    """Columns of the table, as far as they apply to an image."""
+    """Columns of the table; empty if they do not apply to an image."""
     maps = metrics.maps
     return (
         "effective_acceleration", "nrmse", "ssim", "noise", "value", "lattice", *BASELINES, *metrics.scores, *EXPECTED,
@@ -123,6 +123,6 @@ def metadata(data: Data, config: BenchmarkConfig) -> dict[str, Any]:
     calibration = beside(config.weights[0])
     if calibration is not None and calibration.is_file():
         weights[calibration.name] = content_hash(calibration)
-    # Parts may be measured one after the other: speed when nobody else is at work.
+    # Parts may be measured in separate runs: speed on an idle machine.
     options = {name: value for name, value in config_dict(config).items() if name != "parts"}
     return {"study": "claims", "config": options, "split": data.split, "data": data.hashes, "weights": weights}

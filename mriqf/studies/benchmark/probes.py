@@ -83,7 +83,7 @@ def compressed_patch(
 
 
 def speed_tasks(metrics: Metrics, split: str) -> Iterator[Task]:
-    """Milliseconds of predictor and of the whole scoring by threads, in turns; and how far scores move."""
+    """Milliseconds of the predictor and of the whole scoring by number of threads, and repeatability of scores."""
     key = ("speed", split, "phantom", "phantom", 0)
     for threads in (1, 2):
         keys = tuple((*key, what, threads, 0, name) for name in metrics.weights for what in ("predictor", "scoring"))
@@ -132,7 +132,7 @@ def moved(model: Predictor) -> dict[str, float]:
 
 
 def _timed(models: Mapping[str, Predictor], threads: int) -> Iterator[Mapping[str, Value]]:
-    """Medians of all models' times, each taken in turns so that a busy moment meets all."""
+    """Median times of all models, measured in turns so that a busy moment affects all."""
     image = phantom(1)
     unit = torch.from_numpy(image / image.max())[None]
     volume = from_array(image)

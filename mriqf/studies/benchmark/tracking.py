@@ -47,11 +47,11 @@ def within_slice(table: Columns) -> list[Finding]:
     parts += [(name, heads["method"] == name) for name in dict.fromkeys(heads["method"].tolist())]
     parts += [(name, heads["dataset"] == part["dataset"][0]) for name, _, part in list(groups_of(table, heads))[1:]]
     findings = []
-    for name, mine in parts:
-        part = take(heads, mine)
+    for name, selected in parts:
+        part = take(heads, selected)
         data, unit = describe(part, "curves"), units(part)
-        mean = {m: over(unit, np.mean, r[mine]) for m, r in rho.items()}
-        gain = {m: over(unit, np.mean, (r - rho["efc"])[mine]) for m, r in rho.items()}
+        mean = {m: over(unit, np.mean, r[selected]) for m, r in rho.items()}
+        gain = {m: over(unit, np.mean, (r - rho["efc"])[selected]) for m, r in rho.items()}
         findings += [
             Finding(1, "mean" if name == "all methods" else "other", f"mean, {name}", data, mean),
             Finding(1, "above EFC", f"mean above EFC's, {name}", data, gain),
@@ -107,22 +107,24 @@ def across_families(table: Columns) -> list[Finding]:
     for family in dict.fromkeys(as_is["family"].tolist()):
         findings += _family(table, where(as_is, family=family), f"{family} with the empty rim of k-space")
     for family in families:
-        mine = where(rows, family=family)
-        keys = [mine[name] for name in (*SLICE, "seed")]
-        unit = units(take(mine, np.array([g[0] for g in group_rows(keys)])))
+        selected = where(rows, family=family)
+        keys = [selected[name] for name in (*SLICE, "seed")]
+        unit = units(take(selected, np.array([g[0] for g in group_rows(keys)])))
         shares = {}
         for metric in names:
-            rho = -by_group(srcc, keys, goodness(mine, metric), mine["nrmse"])
+            rho = -by_group(srcc, keys, goodness(selected, metric), selected["nrmse"])
             shares[metric] = over(unit, np.mean, np.where(np.isfinite(rho), (rho > 0).astype(float), UNKNOWN))
-        findings.append(Finding(3, "sign", f"slices with the right sign, {family}", describe(mine), shares, form=".2f"))
+        findings.append(
+            Finding(3, "sign", f"slices with the right sign, {family}", describe(selected), shares, form=".2f")
+        )
     for column in (name for name in table if name.startswith("left-out ")):
         family = column.removeprefix("left-out ")
         for name, _, part in groups_of(table, rows):
-            mine = where(part, family=family)
-            if len(mine["nrmse"]) and np.isfinite(mine[column]).any():
-                mark = {names[0]: pooled(mine, column)} | {m: pooled(mine, m) for m in names[1:]}
+            selected = where(part, family=family)
+            if len(selected["nrmse"]) and np.isfinite(selected[column]).any():
+                mark = {names[0]: pooled(selected, column)} | {m: pooled(selected, m) for m in names[1:]}
                 findings.append(
-                    Finding(3, "left out", f"{family} by a network never shown it, {name}", describe(mine), mark)
+                    Finding(3, "left out", f"{family} by a network never shown it, {name}", describe(selected), mark)
                 )
     return findings
 

@@ -1,4 +1,4 @@
-"""Claims 8 to 12: false alarms, places, R, JPEG, speed."""
+"""Claims 8 to 12: false alarms, localisation, R, JPEG, speed."""
 
 import numpy as np
 
@@ -31,13 +31,13 @@ from mriqf.studies.jpeg_report.acceleration.prediction import estimators, predic
 POINTS = 100.0
 """Range of a predictor's score."""
 BARRED = ("blur", "aliasing")
-"""Local flaws that a map shall find; a lesion that is missing leaves no trace, and an invented one looks like one."""
+"""Local degradations that maps should show; missing and invented lesions leave no trace in the image."""
 ALL = "ridge on all that is said"
 CONSTANT = "constant (median R)"
 HEADS = ("nrmse_expected", "nrmse_low", "nrmse_high", "ssim_expected", "acceleration_expected", "distance")
-"""Columns that the first weights give beside the score."""
+"""Columns of the first weights beside the score."""
 CORRECT = 2
-"""Points within which a quality is read right."""
+"""Tolerance of a correct quality in points."""
 
 
 def false_alarms(table: Columns) -> list[Finding]:
@@ -63,23 +63,23 @@ def false_alarms(table: Columns) -> list[Finding]:
     cases += [("other", name, alarm, rows["family"] == name) for name in CHANGES]
     cases.append(("other", "all, by a threshold that 5 % of clean training slices lie below", below, every))
     findings = []
-    for measure, name, shares, mine in cases:
-        if mine.any() and shares:
-            part = take(rows, mine)
-            figures = {m: over(units(part), np.mean, x[mine]) for m, x in shares.items()}
+    for measure, name, shares, selected in cases:
+        if selected.any() and shares:
+            part = take(rows, selected)
+            figures = {m: over(units(part), np.mean, x[selected]) for m, x in shares.items()}
             findings.append(Finding(8, measure, f"false alarms, {name}", describe(part), figures, rises=False))
     for name in UNCHANGED:
-        mine = rows["family"] == name
-        if mine.any():
-            largest = {m: Estimate(float(np.nanmax(np.append(x[mine], -np.inf)))) for m, x in moved.items()}
+        selected = rows["family"] == name
+        if selected.any():
+            largest = {m: Estimate(float(np.nanmax(np.append(x[selected], -np.inf)))) for m, x in moved.items()}
             largest = {m: e if np.isfinite(e.value) else Estimate(UNKNOWN) for m, e in largest.items()}
             what = f"largest change of the score, {name}"
-            findings.append(Finding(8, "change", what, describe(take(rows, mine)), largest, rises=False))
+            findings.append(Finding(8, "change", what, describe(take(rows, selected)), largest, rises=False))
     return findings
 
 
 def _above_noise(table: Columns, rows: Columns) -> dict[str, np.ndarray]:
-    """1 where a metric's interval of NRMSE lies above the noise that a clean slice has itself; NaN without interval."""
+    """1 if a metric's interval of NRMSE lies above the noise of a clean slice, else 0; NaN without interval."""
     if not np.isfinite(rows["noise"].astype(float)).any():
         return {}
     own = np.maximum(rows["noise"].astype(float), LEAST_ERROR)
@@ -106,7 +106,7 @@ def _span(degraded: Columns, metric: str) -> float:
 
 
 def localises(table: Columns) -> list[Finding]:
-    """Claim 9: maps of predictors, and two that know nothing of errors; the classical measures have none."""
+    """Claim 9: maps of predictors and two control maps; the classical measures have none."""
     maps = {name: column for column in table if (name := _map_of(table, column))}
 
     def means(rows: Columns) -> dict[str, Estimate]:
@@ -115,26 +115,27 @@ def localises(table: Columns) -> list[Finding]:
     findings = []
     rows = held_out(table, "local")
     for kind in FLAWS:
-        mine = where(rows, family=kind)
-        if len(mine["subject"]):
-            areas = {m: over(units(mine), np.mean, mine[f"auroc {c[2:]}"]) for m, c in maps.items()}
+        selected = where(rows, family=kind)
+        if len(selected["subject"]):
+            areas = {m: over(units(selected), np.mean, selected[f"auroc {c[2:]}"]) for m, c in maps.items()}
             measure = "auroc" if kind in BARRED else "other"
-            findings.append(Finding(9, measure, f"AUROC, {kind}", describe(mine), areas))
+            findings.append(Finding(9, measure, f"AUROC, {kind}", describe(selected), areas))
     for part in ("degraded", "recon"):
         rows = held_out(table, part)
         rows = take(rows, np.isfinite(rows[next(iter(maps.values()))].astype(float)))
         if not len(rows["subject"]):
             continue
         what, unseen = f"r with the local error, {part}", []
-        for name, kind, mine in groups_of(table, rows):
-            finding = Finding(9, "voxel" if kind == "seen" else "other", f"{what}, {name}", describe(mine), means(mine))
+        for name, kind, selected in groups_of(table, rows):
+            measure = "voxel" if kind == "seen" else "other"
+            finding = Finding(9, measure, f"{what}, {name}", describe(selected), means(selected))
             findings.append(finding)
             unseen += [finding] if kind == "unseen" else []
         findings += unseen_mean(9, "voxel", f"{what}, mean of unseen sets", unseen)
         column = "family" if part == "degraded" else "method"
         for name in dict.fromkeys(rows[column].tolist()):
-            mine = take(rows, rows[column] == name)
-            findings.append(Finding(9, "other", f"r with the local error, {name}", describe(mine), means(mine)))
+            selected = take(rows, rows[column] == name)
+            findings.append(Finding(9, "other", f"r with the local error, {name}", describe(selected), means(selected)))
         first = metric_names(table)[0]
         for column, label in (
             ("rank r", "rank correlation with the local error"),
@@ -147,7 +148,7 @@ def localises(table: Columns) -> list[Finding]:
 
 
 def _map_of(table: Columns, column: str) -> str | None:
-    """Judge, or plain map, whose map a column of correlations belongs to."""
+    """Metric or control map of a column of correlations."""
     name = column[2:]
     if not column.startswith("r "):
         return None
@@ -197,17 +198,17 @@ def reads_jpeg(table: Columns) -> list[Finding]:
     readers = [name for name in metric_names(table) if name.startswith("score ")]
     for name in RANGES:
         for grid in GRIDS:
-            mine = where(rows, method=name, family=grid)
-            if not len(mine["subject"]):
+            selected = where(rows, method=name, family=grid)
+            if not len(selected["subject"]):
                 continue
-            data, unit = describe(mine, "patches"), units(mine)
-            error = {j: np.abs(mine[j].astype(float) - mine["level"]) for j in (*readers, "lattice")}
+            data, unit = describe(selected, "patches"), units(selected)
+            error = {j: np.abs(selected[j].astype(float) - selected["level"]) for j in (*readers, "lattice")}
             mae = {j: over(unit, np.mean, e) for j, e in error.items()}
             near = {j: over(unit, np.mean, (e <= CORRECT).astype(float)) for j, e in error.items()}
             findings.append(Finding(11, "mae", f"MAE, {name}, {grid}", data, mae, rises=False, form=".2f"))
             findings.append(Finding(11, "within 2", f"within ±{CORRECT}, {name}, {grid}", data, near))
             if grid == "aligned":
-                # The bar is the estimator's own, whoever is on trial.
+                # The bar is that of the lattice estimator, whichever metric is tested.
                 mark = {readers[0]: near["lattice"]}
                 findings.append(
                     Finding(11, f"lattice {name}", f"lattice estimator within ±{CORRECT}, {name}", data, mark)

@@ -1,4 +1,4 @@
-"""Mean score of whole data sets: does their order follow what is known of them.
+"""Mean scores of whole data sets, and their order.
 
 References
 ----------
@@ -57,7 +57,7 @@ def metadata(inputs: Inputs, config: DatasetConfig) -> dict[str, Any]:
 
 
 def tasks(inputs: Inputs, config: DatasetConfig, report: Callable[[str], None]) -> list[Task]:
-    """A task for each subject: its slices, scored as `mriqf score` does, and without the search for a JPEG lattice.
+    """Task for each subject: scores of its slices as by `mriqf score`, and without the search for a JPEG lattice.
 
     Parameters
     ----------
@@ -115,11 +115,11 @@ class Scores:
     score: Float[np.ndarray, " n"]
     network: Float[np.ndarray, " n"]
     jpeg: Float[np.ndarray, " n"]
-    """1 where the file is a JPEG."""
+    """1 if the file is a JPEG, else 0."""
     n_lattice: int
-    """Images whose pixels show a JPEG lattice."""
+    """Number of images whose pixels show a JPEG lattice."""
     n_missing: int
-    """Images that could not be scored."""
+    """Number of images that could not be scored."""
 
     @functools.cached_property
     def interval(self) -> tuple[float, float]:
@@ -128,7 +128,7 @@ class Scores:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The interval, or the mean where there are too few subjects for one."""
+        """Interval, or the mean twice for too few subjects."""
         mean = float(self.score.mean())
         return (mean, mean) if np.isnan(self.interval[0]) else self.interval
 
@@ -173,7 +173,7 @@ def datasets(columns: Columns) -> list[Scores]:
 
 
 def claims(columns: Columns) -> list[Claim]:
-    """Claim A6, as far as it can be asked: JPEG files score below lossless ones, interval below interval."""
+    """Claim A6, as far as it can be tested: JPEG files score below lossless ones, with separate intervals."""
     return _claims(datasets(columns))
 
 
@@ -260,7 +260,7 @@ def run(
     options: Flat[SplitOptions],
     config: Flat[DatasetConfig] = DatasetConfig(),
 ) -> Measurements:
-    """Score whole data sets, and put them in order.
+    """Score whole data sets, and sort them by their mean score.
 
     Grey images are scored with the grey weights, RGB images with the RGB weights, as `mriqf score` does. A file of a
     folder that cannot be read, or an image that cannot be scored, costs a line and is left out. Writes rows.csv,

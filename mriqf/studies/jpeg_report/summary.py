@@ -1,4 +1,4 @@
-"""The claims A1–A10 of the QF Predictor report in one table, from the tables of the studies.
+"""Table of the claims A1–A10 of the QF Predictor report, from the tables of the studies.
 
 References
 ----------
@@ -21,7 +21,7 @@ from mriqf.studies.jpeg_report.sampling.answer import claims as sampling_claims
 
 SIDE, REPEATS = 320, 20
 A10_BAR = 50.0
-"""Milliseconds a slice on one processor core; fixed before it was measured."""
+"""Limit of milliseconds per slice on one processor core; fixed before the measurement."""
 
 STUDIES: Mapping[str, Callable[[Path], list[Claim]]] = {
     "sampling": lambda folder: sampling_claims(
@@ -94,5 +94,5 @@ def _time(run: Callable[[], object]) -> float:
 
 
 def _is(claim: Claim, name: str) -> bool:
-    """True if a claim is a part of this one: `A5 halves` of A5, but A10 is none of A1."""
+    """True if a claim is a part of this one: `A5 halves` is one of A5, A10 is none of A1."""
     return claim.name == name or (claim.name.startswith(name) and not claim.name[len(name)].isdigit())

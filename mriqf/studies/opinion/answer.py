@@ -1,4 +1,4 @@
-"""Report: correlations of every rater, and claims B2 and B3 of QAIRN's paper.
+"""Report of the correlations of all raters, and of claims B2 and B3 of QAIRN's paper.
 
 A claim holds where 95 % intervals leave no doubt; the rules were fixed before any trained QAIRN was measured.
 
@@ -11,7 +11,6 @@ arXiv:2311.16372, table II.
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -21,52 +20,14 @@ from mriqf.studies._frame.reporting import Interval, markdown_table, with_interv
 from mriqf.studies._frame.statistics import bootstrap, group_rows
 from mriqf.studies._frame.table import Columns, where
 from mriqf.studies.opinion.measure import LATTICE, MAPS
+from mriqf.studies.opinion.published import PRINTED, Printed
 
 MEAN = 1
 """Exponent of the arithmetic mean."""
 PAPERS_MAP = 2
 """γ2, whose Minkowski mean is the paper's quality."""
 USELESS = 0.43
-"""No other map has a larger |SRCC| in the paper, which calls them significantly lower."""
-
-
-class Printed(NamedTuple):
-    """PCC, SRCC and KCC of QAIRN's γ1, γ2, γ3 on the JPEG images of a database."""
-
-    database: str
-    names: tuple[str, ...]
-    """Names of folders that hold it: letters and digits."""
-    sizes: tuple[int, ...]
-    """Images of folders that hold it all, or but for hidden references or one photograph."""
-    whole: str
-    """All its images, in words."""
-    rows: tuple[tuple[float, float, float], ...]
-
-
-PRINTED = (
-    Printed(
-        "LIVE-IQA",
-        ("live", "liveiqa", "liver2"),
-        (175, 233),
-        "175 JPEG images, and 58 undistorted ones among them",
-        ((0.099, 0.076, 0.051), (0.870, 0.879, 0.695), (0.267, 0.203, 0.135)),
-    ),
-    Printed(
-        "CSIQ",
-        ("csiq",),
-        (150,),
-        "150 JPEG images",
-        ((-0.233, -0.216, -0.148), (0.859, 0.832, 0.628), (0.446, 0.428, 0.288)),
-    ),
-    Printed(
-        "TID2013",
-        ("tid", "tid2013"),
-        (120, 125),
-        "125 JPEG images of 25 references",
-        ((0.070, 0.118, 0.084), (0.880, 0.862, 0.658), (0.073, 0.136, 0.078)),
-    ),
-)
-"""The paper's table II."""
+"""Largest |SRCC| of the other maps in the paper, which calls them significantly lower."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +36,7 @@ class Scores:
 
     rater: str
     number: int | None
-    """Number of the map, 1–3."""
+    """Number of the map, 1–3; None for other raters."""
     exponent: float | None
     score: Float[np.ndarray, " n"]
     quality: Float[np.ndarray, " n"]
@@ -85,12 +46,12 @@ class Scores:
 
     @property
     def label(self) -> str:
-        """For tables and figures."""
+        """Name in tables and figures."""
         return self.rater if self.number is None else f"{self.rater}, γ{self.number}, p = {_exponent(self.exponent)}"
 
     @functools.cached_property
     def srcc(self) -> float:
-        """Above 0 where higher scores go with better opinions."""
+        """Spearman correlation, above 0 if higher scores go with better opinions."""
         return srcc(self.score, self.quality)
 
     @functools.cached_property
@@ -136,7 +97,7 @@ class Section:
         return list(dict.fromkeys(s.rater for s in self.scores if s.number is not None))
 
     def pooled(self, rater: str, number: int) -> dict[float, Scores]:
-        """One map of a QAIRN, by the exponent."""
+        """Scores of a map of a QAIRN, by exponent."""
         return {s.exponent: s for s in self.scores if (s.rater, s.number) == (rater, number) and s.exponent is not None}
 
     def main(self) -> list[Scores]:
@@ -151,12 +112,12 @@ class Section:
 
 
 def best(pooled: dict[float, Scores]) -> Scores:
-    """The highest SRCC of the exponents; the mean's before an equal one."""
+    """Scores of the exponent with the highest SRCC; of the mean in case of a tie."""
     return max(pooled.values(), key=lambda s: (s.srcc, s.exponent == MEAN))
 
 
 def sections(columns: Columns) -> list[Section]:
-    """Each data set; images that a study under way has not finished are left out."""
+    """Section of each data set, without images that a running study has not finished."""
     by_dataset = []
     for dataset in dict.fromkeys(columns["dataset"].tolist()):
         rows = where(columns, dataset=dataset)

@@ -1,4 +1,4 @@
-"""Scores by raters of every image that people have judged: rows of a table."""
+"""Scores of images with human opinions by raters: rows of a table."""
 
 import csv
 import functools
@@ -56,19 +56,19 @@ class OpinionConfig:
 
 @dataclass(frozen=True)
 class Opinion:
-    """One image, and what people say of it."""
+    """Image and its human opinion."""
 
     dataset: str
     image: str
     path: Path
     opinion: float
-    """In the unit of the data set."""
+    """Opinion, in the unit of the data set."""
     std: float
-    """Spread of the opinion over people as the data set gives it; not a number where it does not."""
+    """Spread of the opinion over people; NaN if the data set does not give it."""
     better: Better
     """Direction of opinions: lower or higher is better."""
     reference: str
-    """Image that this one was made from; itself where that is not told."""
+    """Reference of the image; the image itself if unknown."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class Rater:
 
     name: str
     keys: tuple[tuple[Value, Value], ...]
-    """Map and exponent of each score; empty and not a number where there is none."""
+    """Map and exponent of each score; empty and NaN if there is none."""
     rate: Callable[[UInt8[Tensor, "3 h w"]], Sequence[float]]
-    """From RGB pixels to as many scores, higher is better."""
+    """Function from RGB pixels to as many scores, higher is better."""
 
 
 SCALAR = (("", math.nan),)
@@ -244,14 +244,14 @@ def lattice_rater() -> Rater:
 
 
 def seen_by(pixels: UInt8[Tensor, "3 h w"], channels: int) -> UInt8[Tensor, "ch h w"]:
-    """RGB pixels as they are, or for one channel their luma, full range, rounded to 8 bit."""
+    """RGB pixels, or for one channel their full-range luma, rounded to 8 bit."""
     if channels == 3:
         return pixels
     return (255 * ycbcr(pixels.double() / 255)[:1]).round().to(torch.uint8)
 
 
 def tasks(opinions: Opinions, raters: Sequence[Rater]) -> list[Task]:
-    """A task for each image: all raters."""
+    """Task for each image: the scores of all raters."""
     pending = []
     for image in opinions.images:
         keys = tuple((image.dataset, image.image, rater.name, *key) for rater in raters for key in rater.keys)

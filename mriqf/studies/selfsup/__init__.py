@@ -1,4 +1,4 @@
-"""MoDL without ground truth: samples held out, the score, or both, against truth, at an equal budget.
+"""MoDL trained without ground truth (held-out samples, score, or both) against supervised MoDL at an equal budget.
 
 References
 ----------
@@ -29,7 +29,7 @@ def run(
     options: Flat[ArmOptions],
     config: Flat[TuningConfig] = TuningConfig(),  # noqa: B008 (frozen)
 ) -> Measurements:
-    """Fine-tune one MoDL with truth, with held-out lines, with its own samples and with the score, and compare.
+    """Fine-tune a MoDL with ground truth, with held-out lines, with its own samples and with the score, and compare.
 
     All arms have the same start, steps and draws. Writes the weights (arms/), rows.csv, the middle of one slice
     (pictures.npz), answer.md, changes.png and pictures.png. Without a manifest, draws and answers again from these.
@@ -40,7 +40,7 @@ def run(
         Magnitude images to train on, and to measure: see data_manifests/modl-knee.toml.
     """
     root, known, folder = options.root(manifest), read_manifest(manifest), options.arms_folder
-    cases = read_cases(known, root, config)  # what is missing is told before anything is trained
+    cases = read_cases(known, root, config)  # missing files are reported before any training
     train_arms(folder, known, root, config, options.device, options.report)
     networks = load_arms(folder, config, options.device)
     yield Table(options.out, KEY, COLUMNS, metadata(folder, known, config)), tasks(cases, networks, config)

@@ -1,4 +1,4 @@
-"""Report: does tuning without truth help, and does the score add to samples that are held out?"""
+"""Report of the benefit of tuning without ground truth, and of the score beside held-out samples."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ RULE = (
 
 
 def answer(table: Columns) -> str:
-    """The figures, and what they say, markdown."""
+    """Report in markdown."""
     names = [str(table[k][0]) for k in ("predictor", "other")]
     text = [
         "# MoDL without ground truth",
@@ -70,7 +70,7 @@ def at(table: Columns, rate: int) -> Columns:
 
 
 def arms(table: Columns) -> list[Arm]:
-    """In the order of the rows: without the score, then with more and more."""
+    """Arms in the order of the rows: without the score, then with rising weights."""
     pairs = dict.fromkeys(zip(table["arm"].tolist(), table["lam"].tolist(), strict=True))
     return sorted((Arm(name, lam) for name, lam in pairs), key=lambda arm: arm.lam)
 
@@ -90,7 +90,7 @@ def change(table: Columns, name: str, arm: Arm, base: Arm) -> Interval:
 
 
 def verdict(table: Columns, arm: Arm, base: Arm) -> str:
-    """One arm against another, by the rule."""
+    """Verdict on an arm against another."""
     changes = [tuple(round(v, FIGURES[name][1]) for v in change(table, name, arm, base)) for name in ("psnr", "ssim")]
     if np.isnan([low for _, low, _ in changes]).any():
         return "too few subjects"
@@ -123,21 +123,21 @@ def _means(table: Columns) -> str:
 def _changes(table: Columns) -> str:
     lines = []
     for arm, base in comparisons(table):
-        told = [with_interval(change(table, name, arm, base), f"+.{digits}f") for name, (_, digits) in FIGURES.items()]
-        lines.append([title(arm), title(base), *told, f"**{verdict(table, arm, base)}**"])
+        cells = [with_interval(change(table, name, arm, base), f"+.{digits}f") for name, (_, digits) in FIGURES.items()]
+        lines.append([title(arm), title(base), *cells, f"**{verdict(table, arm, base)}**"])
     return markdown_table(["arm", "against", *(f"Δ {t}" for t, _ in FIGURES.values()), ""], lines)
 
 
 def _sentences(table: Columns) -> Iterator[str]:
     gain = {arm: change(table, "psnr", arm, BEGIN)[0] for arm in arms(table)}
-    told = (
+    text = (
         f"In PSNR, truth brings {gain[SUPERVISED]:+.2f} dB, held-out lines {gain[HELD_OUT]:+.2f} dB, "
         f"measured samples alone {gain[MEASURED]:+.2f} dB"
     )
     if alone := _scored(table, MEASURED):
         best = max(alone, key=gain.__getitem__)
-        told += f", and with the score beside them at most {gain[best]:+.2f} dB (λ = {best.lam:g})"
-    yield f"{told}."
+        text += f", and with the score beside them at most {gain[best]:+.2f} dB (λ = {best.lam:g})"
+    yield f"{text}."
     for base, data in ((HELD_OUT, "held-out lines"), (MEASURED, "all measured samples")):
         if scored := _scored(table, base):
             better, worse = ([a for a in scored if verdict(table, a, base) == says] for says in ("better", "worse"))

@@ -1,4 +1,4 @@
-"""Arms of the study: one MoDL, fine-tuned for as many steps with one objective or another."""
+"""Arms of the study: one MoDL, fine-tuned for equally many steps with different objectives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from recon.simulate import KNOWN_MAPS
 
 START = "start"
 NONE = "none"
-"""Instead of weights: a network that does nothing yet."""
+"""Value of `start` for a network that is initialised as the identity."""
 SEEN = 40
 """Samples from which its batch norms learn their statistics."""
 
@@ -35,9 +35,9 @@ class TuningConfig:
     lams: tuple[float, ...] = (0.1, 1.0)
     """Weights of 1 − score/100, above 0; 0 is always compared."""
     predictor: str = "qf-mri"
-    """Name or path of what scores in the loss."""
+    """Name or path of the predictor in the loss."""
     outside: str = "qf-gray"
-    """Name or path of a judge that no loss has seen."""
+    """Name or path of an independent predictor, which is in no loss."""
     steps: int = 500
     """Optimiser steps of an arm."""
     lr: float | None = None
@@ -45,15 +45,15 @@ class TuningConfig:
     pixels: int = 16384
     """Pixels of a sample: slabs of 64 rows of 256 columns, or squares of 128; wider slabs have 64 rows too."""
     seed: int = 0
-    """Seed of the network that does nothing yet, and of every draw in training."""
+    """Seed of the initial network, and of every draw in training."""
     unrolls: int = 5
-    """Unrolls of the network that does nothing yet."""
+    """Unrolls of the initial network."""
     features: int = 32
     """Features of its denoiser."""
     families: tuple[str, ...] = ("random", "equispaced")
     """Masks that are trained with and measured; these take whole lines."""
     accelerations: tuple[int, ...] = (4, 6)
-    """Measured; in training all between the lowest and the highest."""
+    """Accelerations that are measured; training draws from the lowest to the highest."""
     split: Literal["val", "test"] = "test"
     """Part of the manifest whose magnitude images are measured; no arm is chosen by them."""
     slices: int = 2
@@ -69,11 +69,11 @@ class Arm:
     name: Literal["start"] | Objective
     """`start` as it begins, or the objective of `mriqf train tune-modl`."""
     lam: float = 0.0
-    """Weight of what the score misses."""
+    """Weight of 1 − score/100."""
 
     @property
     def label(self) -> str:
-        """As in figures and names of files."""
+        """Label in figures and file names."""
         return f"{self.name}-{self.lam:g}" if self.lam else self.name
 
 
@@ -128,7 +128,7 @@ def train_arms(
     device: str = "cpu",
     report: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Train what is not trained yet; an arm that was cut off goes on from its last checkpoint.
+    """Train the missing arms; an interrupted training continues from its last checkpoint.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def train_arms(
     ValueError
         If weights in the folder were trained otherwise, or the recipe is impossible.
     """
-    # Nothing is chosen on the way, so nothing is validated.
+    # No validation: no step is selected.
     trained = replace(manifest, sources=manifest.split("train"))
     start, *others = chosen(config)
     begin = weights_path(folder, start, config)
@@ -157,9 +157,9 @@ def train_arms(
 
 
 def _write_start(path: Path, manifest: Manifest, root: Path, config: TuningConfig) -> None:
-    """A network whose denoiser gives back its input, so that its unrolls only repeat the data consistency.
+    """Write a network whose denoiser returns its input, so that its unrolls only repeat the data consistency.
 
-    Its batch norms know the statistics of measured images, as tuning leaves them alone; truth is not used.
+    Its batch norms have the statistics of measured images, since tuning does not change them; no ground truth is used.
     """
     plain = recipe(Arm("measured"), config)
     size = recon.MoDLConfig(unrolls=config.unrolls, features=config.features)

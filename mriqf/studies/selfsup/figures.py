@@ -1,4 +1,4 @@
-"""Figures, from the table and the kept pictures alone: the same input gives the same file."""
+"""Figures from the table and the stored pictures; the same input gives the same file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +43,7 @@ def draw_changes(table: Columns, path: Path) -> None:
 
 
 def draw_pictures(pictures: Mapping[str, np.ndarray], path: Path) -> None:
-    """Truth and what every arm makes of one slice, with the error below: two rows for each R, a column for each arm."""
+    """Target and reconstructions of one slice, with the errors below: two rows for each R, a column for each arm."""
     accelerations, names = (list(dict.fromkeys(name.split("/")[k] for name in pictures)) for k in (0, 1))
     figure = new_figure(1.9 * len(names), 0.3 + 3.9 * len(accelerations))
     axes = figure.subplots(2 * len(accelerations), len(names), squeeze=False)

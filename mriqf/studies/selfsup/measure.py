@@ -1,4 +1,4 @@
-"""Measurements of every arm on slices that none was trained on."""
+"""Measurements of all arms on slices of other subjects than the training's."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ class Case:
     dataset: str
     subject: int
     index: int
-    """In the file."""
+    """Index in the file."""
     image: Float[np.ndarray, "h w"] = field(repr=False)
 
 
@@ -88,7 +88,7 @@ def load_arms(folder: Path, config: TuningConfig, device: str = "cpu") -> Arms:
 
 
 def tasks(cases: Sequence[Case], arms: Arms, config: TuningConfig) -> list[Task]:
-    """One measurement a task: all arms."""
+    """Task for each measurement: all arms."""
     predictors = (load_predictor(config.predictor), load_predictor(config.outside))
     begin = "a network that does nothing yet" if config.start == NONE else Path(config.start).stem
     budget = f"{config.steps} steps of {config.pixels} pixels, from {begin}"
@@ -169,11 +169,11 @@ def _middle(image: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "i j"]:
 def _check(config: TuningConfig) -> None:
     chosen(config)
     if not config.accelerations or min(config.accelerations) <= 1 or _twice(config.accelerations):
-        told = ", ".join(map(str, config.accelerations)) or "none"
-        raise ValueError(f"accelerations are {told}: give different ones above 1")
+        text = ", ".join(map(str, config.accelerations)) or "none"
+        raise ValueError(f"accelerations are {text}: give different ones above 1")
     if not config.families or _twice(config.families) or not set(config.families) <= set(recon.masks.FAMILIES):
-        told = ", ".join(config.families) or "none"
-        raise ValueError(f"families are {told}: choose different ones among {', '.join(recon.masks.FAMILIES)}")
+        text = ", ".join(config.families) or "none"
+        raise ValueError(f"families are {text}: choose different ones among {', '.join(recon.masks.FAMILIES)}")
     if config.slices < 1 or config.seeds < 1:
         raise ValueError(f"slices is {config.slices}, seeds {config.seeds}: use 1 or more")
 

@@ -1,4 +1,4 @@
-"""Does reading JPEG first help to read MR errors? Networks that differ in nothing but what they learned from."""
+"""Transfer from JPEG quality to errors of MR images: networks that differ only in their training data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ def _sources(examples: tuple[Path, ...], validation: Path, jpeg: Path, data: Pat
     chosen = manifest.split("train")
     return Sources(
         examples=read_shards(*examples),
-        # Nothing is chosen by them: they are looked at once, when an arm is trained.
+        # They select nothing: they are evaluated once, after an arm is trained.
         held_out={name: values[:VALIDATED] for name, values in read_shards(validation).items()},
         pools=[[image for image in read_source(source, data) if min(image.shape) >= least] for source in chosen],
         shares=[source.weight for source in chosen],

@@ -1,4 +1,4 @@
-"""Report: does the JPEG pretext help, are left-out families read, do controls read nothing?"""
+"""Report of the benefit of the JPEG pretext task, of left-out families, and of controls."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ NOTHING = 0.20
 
 
 def answer(table: Columns) -> str:
-    """The figures, and what they say."""
+    """Report in markdown."""
     lines = ["# Does the JPEG pretext help MR?", "", _arms(table), "", _question(table), "", _left_out(table), ""]
     return "\n".join([*lines, _controls(table)])
 
@@ -63,7 +63,7 @@ def _arms(table: Columns) -> str:
 
 
 def _question(table: Columns) -> str:
-    said = []
+    remarks = []
     for name in datasets(table):
         chosen = where(table, dataset=name)
         for other, what in ((SCRATCH, "as many MR steps"), (TWICE, "as many steps in all")):
@@ -71,11 +71,11 @@ def _question(table: Columns) -> str:
             low, high = _interval(chosen, other)
             helps = difference > HELPS and low > 0
             verdict = "**helps**" if helps else "**hurts**" if difference < -HELPS and high < 0 else "no difference"
-            said.append(
+            remarks.append(
                 f"* {name}, against {what} from scratch: {with_interval((difference, low, high), '+.3f')}: {verdict}"
             )
     rule = f"(rule, fixed before: it helps if ρ rises by more than {HELPS} and the interval is above 0)"
-    return f"JPEG first, then MR, against MR alone {rule}:\n\n" + "\n".join(said)
+    return f"JPEG first, then MR, against MR alone {rule}:\n\n" + "\n".join(remarks)
 
 
 def _interval(table: Columns, other: str) -> tuple[float, float]:
@@ -116,15 +116,15 @@ def _left_out(table: Columns) -> str:
 
 
 def _controls(table: Columns) -> str:
-    said = []
+    remarks = []
     for arm in CONTROLS:
         each = {name: correlation(table, arm, dataset=name) for name in datasets(table)}
         if all(np.isnan(v) for v in each.values()):
             continue
         figures = ", ".join(f"{v:+.2f} on {name}" for name, v in each.items())
         near = all(abs(v) < NOTHING for v in each.values())
-        said.append(f"* {arm} labels: {figures}: {'near zero' if near else f'**not** within {NOTHING}'}")
-    return "Controls, pooled rank correlation:\n\n" + "\n".join(said) if said else "No control was trained."
+        remarks.append(f"* {arm} labels: {figures}: {'near zero' if near else f'**not** within {NOTHING}'}")
+    return "Controls, pooled rank correlation:\n\n" + "\n".join(remarks) if remarks else "No control was trained."
 
 
 def _count(table: Columns) -> int:

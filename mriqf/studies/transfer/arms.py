@@ -1,4 +1,4 @@
-"""The networks that are compared, and their training: one network, one recipe, other things to learn from."""
+"""Networks that are compared, and their training: one architecture, one recipe, different training data."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -41,9 +41,9 @@ class Config:
     pixels: int = 200_000
     """Pixels of all parts of a step."""
     left_out: tuple[str, ...] = FAMILIES
-    """Families that a network each is trained without."""
+    """Families of degradations; for each, one network is trained without it."""
     model: ErrorConfig = field(default_factory=ErrorConfig)
-    """The network of all arms."""
+    """Architecture of all arms."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Sources:
     examples: Examples
     """Degraded MR images with their errors."""
     held_out: Examples
-    """Those that validate: of other subjects."""
+    """Validation images, of other subjects."""
     pools: list[list[np.ndarray]]
     """Images that are compressed, in [0, 1], source by source; each with 16 pixels more than the largest part."""
     shares: list[float]
@@ -90,7 +90,7 @@ def recipe(arm: str, seed: int, config: Config) -> ErrorTrainConfig:
 def train_arms(
     folder: Path, config: Config, sources: Sources, device: str = "cpu", report: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Train what is not trained yet; a network that was cut off goes on from its last checkpoint.
+    """Train the missing networks; an interrupted training continues from its last checkpoint.
 
     Raises
     ------

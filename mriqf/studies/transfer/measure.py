@@ -1,4 +1,4 @@
-"""Predictions of every arm on degraded images of subjects that none has seen."""
+"""Predictions of all arms on degraded images of test subjects."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def metadata(folder: Path, config: Config, test: Path) -> dict[str, Any]:
 
 
 def tasks(folder: Path, config: Config, test: Examples) -> list[Task]:
-    """One network a task."""
+    """Task for each network."""
 
     def task(arm: str, seed: int) -> Task:
         def measure() -> Iterator[dict[str, Value]]:
@@ -43,5 +43,5 @@ def tasks(folder: Path, config: Config, test: Examples) -> list[Task]:
 
 
 def subject_of(table: dict[str, np.ndarray]) -> np.ndarray:
-    """One name for each subject: data sets number theirs alike."""
+    """Unique name of each subject, with its data set, since data sets number subjects alike."""
     return np.array([f"{d}-{s}" for d, s in zip(table["dataset"], table["subject"], strict=True)])

@@ -80,7 +80,7 @@ def test_participants_and_group(dataset, tmp_path, weights_file, capsys):
     ]  # fmt: skip
     record = json.loads((out / "sub-01/anat/sub-01_mod-T1w_quality.json").read_text())
     assert float(rows[0]["foreground_fraction"]) == pytest.approx(record["foreground_fraction"], rel=1e-5)
-    assert [found["slice"] for found in record["slices"]] == [0, 1]
+    assert [result["slice"] for result in record["slices"]] == [0, 1]
     assert rows[0]["n_slices"] == "2"
     assert [row["site"] for row in rows] == ["Oslo", "Oslo", "Rome", "Rome", "Rome"]
     assert [row["session"] for row in rows] == ["n/a", "n/a", "1", "2", "2"]

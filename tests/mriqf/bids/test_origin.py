@@ -24,7 +24,7 @@ def test_the_nearest_sidecar_counts_most(root):
     write(root / "task-x_T1w.json", ManufacturersModelName="of a task")
     write(root / "T2w.json", Manufacturer="of another contrast")
     write(root / "sub-01/ses-2/anat/sub-01_ses-2_T1w.json", MagneticFieldStrength=3, StationName="A")
-    assert Origins(root).of(META) == {
+    assert Origins(root).columns(META) == {
         "manufacturer": "S", "field_t": "3", "model": "of the session", "station": "A", "session": "2",
     }  # fmt: skip
 
@@ -34,7 +34,7 @@ def test_tables_of_scans_and_participants(root):
     (root / "sub-01/ses-2/sub-01_ses-2_scans.tsv").write_text(
         "filename\tacq_time\nanat/sub-01_ses-2_T1w.nii.gz\t2020-01-02T03:04:05\nanat/other.nii.gz\tn/a\n"
     )
-    assert Origins(root).of(META) == {"site": "Oslo", "acq_time": "2020-01-02T03:04:05", "session": "2"}
+    assert Origins(root).columns(META) == {"site": "Oslo", "acq_time": "2020-01-02T03:04:05", "session": "2"}
 
 
 def test_damage_is_passed_over_and_told(root):
@@ -42,6 +42,6 @@ def test_damage_is_passed_over_and_told(root):
     (root / "participants.tsv").write_bytes(b"\xff\xfe\x00")
     (root / "sub-01/ses-2/sub-01_ses-2_scans.tsv").write_text("no\theader\nx\ty\n")
     origins = Origins(root)
-    assert origins.of(META) == origins.of(META) == {"session": "2"}
+    assert origins.columns(META) == origins.columns(META) == {"session": "2"}
     assert set(origins.damaged) == {"T1w.json", "participants.tsv", "sub-01/ses-2/sub-01_ses-2_scans.tsv"}
     assert "has no column filename" in origins.damaged["sub-01/ses-2/sub-01_ses-2_scans.tsv"]

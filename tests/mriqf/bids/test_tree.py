@@ -37,17 +37,17 @@ FILES = (
 )
 
 
-def names(found):
-    return [scan.name for scan in found[0]]
+def names(result):
+    return [scan.name for scan in result[0]]
 
 
 def test_structural_images_are_found_by_default(tree):
     root = tree(*FILES)
-    found = find_scans(root)
-    assert names(found) == ["sub-01_T1w", "sub-02_ses-a_acq-high_T2w", "sub-02_ses-b_T1w"]
-    assert found[0][1].entities == {"sub": "02", "ses": "a", "acq": "high"}
-    assert found[0][1].relative == FILES[3]
-    assert found[1] == {"bold": 1}
+    scans = find_scans(root)
+    assert names(scans) == ["sub-01_T1w", "sub-02_ses-a_acq-high_T2w", "sub-02_ses-b_T1w"]
+    assert scans[0][1].entities == {"sub": "02", "ses": "a", "acq": "high"}
+    assert scans[0][1].relative == FILES[3]
+    assert scans[1] == {"bold": 1}
 
 
 @pytest.mark.parametrize(("chosen", "expected"), [

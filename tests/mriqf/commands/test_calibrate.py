@@ -69,8 +69,8 @@ def test_scores_are_those_of_mriqf_score(run, folder, tmp_path, error_file):
     with np.load(tmp_path / "examples" / "a.npz") as archive:
         images = archive["image"][:3, :96, :96].astype(np.float32)
     held = read(tmp_path / "b.json").held_score
-    found = mriqf.score(images[1], mriqf.load(error_file())).value
-    assert min(abs(found - s) for s in held) < 1e-3  # subject 1 is held out
+    result = mriqf.score(images[1], mriqf.load(error_file())).value
+    assert min(abs(result - s) for s in held) < 1e-3  # subject 1 is held out
 
 
 def test_accelerations_and_familiar_images(run, folder, tmp_path):

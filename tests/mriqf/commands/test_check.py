@@ -93,8 +93,8 @@ def test_lines_and_table(run, full, volume, tmp_path):
         ]  # fmt: skip
         keys = ("score", "held_out", "missing", "sure")
         np.testing.assert_allclose([float(line[k]) for k in keys], expected, atol=1e-3, rtol=1e-3)
-        found = [float(row[k]) for k in keys]
-        np.testing.assert_allclose(found, expected, rtol=1e-3)
+        result = [float(row[k]) for k in keys]
+        np.testing.assert_allclose(result, expected, rtol=1e-3)
         assert float(row["held_out_low"]) <= held.residual.item() <= float(row["held_out_high"])
         assert (row["noise"], float(row["noise_std"]), row["coil_maps"], row["lam"]) == (
             "given",
@@ -235,9 +235,9 @@ def test_the_kspace_gives_the_number_and_the_image_stands_beside_it(run, full, t
     _, alone, _, _ = run(full, *options, "--evidence", "none", "--map-dir", tmp_path / "alone")
     status, lines, _, rows = run(full, *options, "--evidence", evidence, "--map-dir", tmp_path / "maps")
     maps = [nibabel.load(tmp_path / folder / "full_quality.nii.gz").get_fdata() for folder in ("alone", "maps")]
-    assert all(found.shape == (W, H, 2) and np.isnan(found[..., 1]).all() for found in maps)
-    assert all(0 <= found[..., 0].min() < found[..., 0].max() <= 100 for found in maps)
-    assert not np.allclose(*(found[..., 0] for found in maps))
+    assert all(result.shape == (W, H, 2) and np.isnan(result[..., 1]).all() for result in maps)
+    assert all(0 <= result[..., 0].min() < result[..., 0].max() <= 100 for result in maps)
+    assert not np.allclose(*(result[..., 0] for result in maps))
     assert status == 0
     assert (alone[0]["image_score"], alone[0]["image_nrmse"], alone[0]["nrmse"]) == ("", "", "")
     assert lines[0]["image_score"] == alone[0]["score"]

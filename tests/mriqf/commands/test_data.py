@@ -125,3 +125,35 @@ def test_evidence_is_kept_and_trained_on(tiny_data, tmp_path, error_file, capsys
     assert KSpaceScorer(out).calibration is None and not out.with_suffix(".calibration.json").exists()
     assert weights.read(out)[1]["image_weights"]["name"] == "error"
     assert main([*train, "--image-weights", str(error_file())]) == 2  # there are weights
+
+
+@pytest.mark.parametrize(("command", "module", "size"), [("groups", "groups", 25), ("evidence", "evidence", 5)])
+def test_options_reach_the_generator(folder, monkeypatch, command, module, size):
+    calls = []
+    monkeypatch.setattr(
+        f"mriqf.training.{module}.shards.generate", lambda *args, **options: calls.append((args, options))
+    )
+    monkeypatch.setattr("mriqf.training.groups.shards.read_pools", lambda *args: args[1:])
+    manifest, out = folder / "m.toml", folder / "out"
+    words = [
+        "--root",
+        folder,
+        "--out",
+        out,
+        "--n",
+        2 * size + 1,
+        "--split",
+        "val",
+        "--seed",
+        7,
+        "--start",
+        1,
+        "--step",
+        2,
+    ]
+    assert main(["data", command, str(manifest), *map(str, words)]) == 0
+    (((pools, origin, *rest), options),) = calls
+    assert pools == (folder, "val")
+    assert origin["split"] == "val" and origin["learned"] == []
+    assert rest == [out, 2 * size + 1, 7]
+    assert {key: options[key] for key in ("learned", "start", "step")} == {"learned": [], "start": 1, "step": 2}

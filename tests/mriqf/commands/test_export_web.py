@@ -65,16 +65,16 @@ def test_page_is_one_file_that_connects_to_nothing(tmp_path, calibrated_file, pa
 
 def test_runtime_from_a_folder_or_an_archive(tmp_path, package):
     folder = package()
-    found = web.read_runtime(folder)
-    assert found.binary == b"binary"
-    assert found.script.strip() == 'var a=1,b="";const ort = { Tensor: a, env: b };'
+    result = web.read_runtime(folder)
+    assert result.binary == b"binary"
+    assert result.script.strip() == 'var a=1,b="";const ort = { Tensor: a, env: b };'
     with tarfile.open(tmp_path / "a.tgz", "w:gz") as archive:
         archive.add(folder, "package")
-    assert web.read_runtime(tmp_path / "a.tgz") == found
+    assert web.read_runtime(tmp_path / "a.tgz") == result
     installed = tmp_path / "there" / "node_modules"
     installed.mkdir(parents=True)
     shutil.copytree(folder, installed / "onnxruntime-web")
-    assert web.read_runtime(tmp_path / "there") == found
+    assert web.read_runtime(tmp_path / "there") == result
 
 
 def test_runtime_that_is_none(tmp_path, package, monkeypatch):
@@ -211,9 +211,9 @@ def test_page_says_what_python_says(tmp_path, browser, runtime, nrmse_file):
                 assert row["domain"] == one.expected.reason
             else:
                 assert float(row["score"]) == pytest.approx(one.value, abs=0.05)
-                found = [float(row[key]) for key in ("nrmse", "nrmse_low", "nrmse_high")]
+                result = [float(row[key]) for key in ("nrmse", "nrmse_low", "nrmse_high")]
                 wanted = [one.expected.nrmse, one.expected.nrmse_low, one.expected.nrmse_high]
-                assert found == pytest.approx(wanted, rel=5e-3)
+                assert result == pytest.approx(wanted, rel=5e-3)
                 assert row["domain"] == "ok"
     assert rows["odd.npy", "0"]["domain"].startswith("unlike calibration")
     assert len(read_scores([tmp_path / "scores.csv"])) == len(paths)  # `mriqf report` takes it
@@ -268,6 +268,6 @@ def test_page_says_what_python_says(tmp_path, browser, runtime, nrmse_file):
     drop(browser, paths["two"])
     settle(browser, "Ready. 1 scored.")
     (tmp_path / "scores.csv").unlink()
-    found = [float(row["score"]) for row in saved(browser, tmp_path)]
+    result = [float(row["score"]) for row in saved(browser, tmp_path)]
     scored = mriqf.Scorer(other, exact=True)(mriqf.read(paths["two"]))
-    assert found == pytest.approx(scored.per_slice.tolist(), abs=0.05)
+    assert result == pytest.approx(scored.per_slice.tolist(), abs=0.05)

@@ -17,7 +17,7 @@ import recon.weights
 from mriqf import weights
 from mriqf.cli import main
 from mriqf.commands.recon import PRINTED
-from mriqf.commands.recon_check import TOLD
+from mriqf.commands.recon_check import NUMBERS
 from mriqf.io import read
 from mriqf.io.partial import PartialImages
 
@@ -456,9 +456,9 @@ def test_maps_are_estimated_once_a_position(run, tmp_path, volume, monkeypatch):
     status, lines, _, written = run(tmp_path / "a.cfl")
     assert (status, seen) == (0, [1, 1])
     assert [line[1] for line in lines] == ["0", "1", "2", "3", "4", "5"] or len(lines) == 6
-    found = written["reconstruction"].reshape(2, 3, H, W)
-    np.testing.assert_allclose(found[:, 1], 1.5 * found[:, 0], rtol=1e-3, atol=1e-3)
-    assert nrmse(found[:, 0] * 1.01, volume[1]) < 0.02
+    result = written["reconstruction"].reshape(2, 3, H, W)
+    np.testing.assert_allclose(result[:, 1], 1.5 * result[:, 0], rtol=1e-3, atol=1e-3)
+    assert nrmse(result[:, 0] * 1.01, volume[1]) < 0.02
 
 
 def test_two_sets_of_maps(run, full, volume):
@@ -470,27 +470,27 @@ def test_two_sets_of_maps(run, full, volume):
 
 def test_the_error_to_expect_is_written_beside_the_image(run, full, tmp_path, capsys):
     """As `mriqf check` says it of each slice."""
-    status, lines, error, found = run(full, "--acceleration", 3, "--check")
+    status, lines, error, written = run(full, "--acceleration", 3, "--check")
     assert (status, error) == (0, "")
     assert main(["check", str(full), "--acceleration", "3", "--method", "cg-sense", "--header"]) == 0
     header, *rows = (line.split("\t") for line in capsys.readouterr().out.splitlines())
-    assert (found["check"], found["score_unit"]) == ("kspace, qf-mri", "100 - 20 log2(NRMSE / 1 %)")
-    assert found["quality_map"].shape == found["reconstruction"].shape
+    assert (written["check"], written["score_unit"]) == ("kspace, qf-mri", "100 - 20 log2(NRMSE / 1 %)")
+    assert written["quality_map"].shape == written["reconstruction"].shape
     for i, (line, texts) in enumerate(zip(lines, rows, strict=True)):
         other = dict(zip(header, texts, strict=True))
         mine = dict(zip(PRINTED, line, strict=True))
-        for key in TOLD:
+        for key in NUMBERS:
             if other[key] == "":  # a picture that the calibration does not know
-                assert mine[key] == "" and np.isnan(found[key][i])
+                assert mine[key] == "" and np.isnan(written[key][i])
             else:
                 assert float(mine[key]) == pytest.approx(float(other[key]), rel=0.02)
-                assert found[key][i] == pytest.approx(float(other[key]), rel=0.02)
-        assert 0 <= found["quality_map"][i].min() < found["quality_map"][i].max() <= 100
+                assert written[key][i] == pytest.approx(float(other[key]), rel=0.02)
+        assert 0 <= written["quality_map"][i].min() < written["quality_map"][i].max() <= 100
     _, lines, _, without = run(full, "--acceleration", 3, out=tmp_path / "without.h5")
-    assert set(found) - set(without) == {"nrmse", "nrmse_low", "nrmse_high", "score", "quality_map"} | {
+    assert set(written) - set(without) == {"nrmse", "nrmse_low", "nrmse_high", "score", "quality_map"} | {
         "check", "score_unit",
     }  # fmt: skip
-    np.testing.assert_array_equal(found["reconstruction"], without["reconstruction"])
+    np.testing.assert_array_equal(written["reconstruction"], without["reconstruction"])
     assert lines[0][5:] == [""] * 4
 
 
@@ -500,20 +500,20 @@ def test_what_is_checked_is_what_is_written(run, tmp_path, volume, options):
     mask[W - 20 :] = False
     samples = (volume[0] * mask).swapaxes(2, 3)  # phase encoding along rows
     path = save(tmp_path / "a.h5", np.concatenate([samples, 0 * samples[:1]]))
-    status, lines, _, found = run(path, *options, "--check")
+    status, lines, _, written = run(path, *options, "--check")
     assert status == 0 and len(lines) == 2
-    assert np.isfinite(found["quality_map"][:2]).all() and np.isnan(found["quality_map"][2]).all()
-    assert np.isnan(found["nrmse"][2])
+    assert np.isfinite(written["quality_map"][:2]).all() and np.isnan(written["quality_map"][2]).all()
+    assert np.isnan(written["nrmse"][2])
 
 
 def test_images_that_are_too_small_for_a_score_are_reconstructed(run, tmp_path):
     kspace = recon.simulate_kspace(
         torch.ones(1, 1, 24, 28) + 0j, recon.surface_coils(3, (24, 28), seed=0), 0.01, seed=0
     )
-    status, lines, error, found = run(save(tmp_path / "a.h5", kspace.numpy()), "--check")
+    status, lines, error, written = run(save(tmp_path / "a.h5", kspace.numpy()), "--check")
     assert status == 0
     assert "slice 0: no error to expect: " in error
-    assert lines[0][5:] == [""] * 4 and np.isnan(found["score"]).all() and found["reconstruction"].any()
+    assert lines[0][5:] == [""] * 4 and np.isnan(written["score"]).all() and written["reconstruction"].any()
 
 
 @pytest.mark.end_to_end
@@ -568,8 +568,8 @@ def test_full_disk_keeps_what_is_finished(run, tmp_path, volume, monkeypatch):
     first, last = error.splitlines()
     assert first.endswith("out.h5.partial: keeps 5 of 8 slices: the same command goes on with the others")
     assert last.endswith("out.h5: no room is left on the disk: make some")
-    status, lines, error, found = run(path)
+    status, lines, error, written = run(path)
     assert (status, [line[1] for line in lines]) == (0, ["5", "6", "7"])
-    assert nrmse(found["reconstruction"] * 1.01, np.concatenate([volume[1]] * 4)) < 0.02
+    assert nrmse(written["reconstruction"] * 1.01, np.concatenate([volume[1]] * 4)) < 0.02
     status, _, error, _ = run(path)
     assert (status, "exists" in error) == (2, True)

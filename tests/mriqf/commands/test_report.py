@@ -97,14 +97,14 @@ def test_what_is_missing_is_said(archive, tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.out.split("\t")[1:3] == ["6", "2"]
     assert printed.err.count("warning: no pictures: ") == 4
-    found = {v["name"]: v for v in embedded(moved / "r.html")["volumes"]}
-    assert (found["s0.nii.gz"]["amiss"], found["s0.nii.gz"]["href"]) == ("", "s0.nii.gz")
-    assert "has 2 slices, but slice 3 was scored" in found["s1.npy"]["amiss"]
-    assert "maps/s2_quality.nii.gz: does not exist" in found["s2.nii.gz"]["amiss"]
-    assert found["s2.nii.gz"]["pictures"][0]["map"] is None
-    assert "s3.nii.gz: does not exist" in found["s3.nii.gz"]["amiss"]
-    assert (found["s3.nii.gz"]["pictures"], found["s3.nii.gz"]["href"]) == ([], None)
-    assert "no pictures" in found["s3.nii.gz"]["flags"]
+    result = {v["name"]: v for v in embedded(moved / "r.html")["volumes"]}
+    assert (result["s0.nii.gz"]["amiss"], result["s0.nii.gz"]["href"]) == ("", "s0.nii.gz")
+    assert "has 2 slices, but slice 3 was scored" in result["s1.npy"]["amiss"]
+    assert "maps/s2_quality.nii.gz: does not exist" in result["s2.nii.gz"]["amiss"]
+    assert result["s2.nii.gz"]["pictures"][0]["map"] is None
+    assert "s3.nii.gz: does not exist" in result["s3.nii.gz"]["amiss"]
+    assert (result["s3.nii.gz"]["pictures"], result["s3.nii.gz"]["href"]) == ([], None)
+    assert "no pictures" in result["s3.nii.gz"]["flags"]
 
 
 def test_nothing_is_overwritten_unasked(archive, tmp_path, capsys):
@@ -137,15 +137,15 @@ def test_cut_off_positions_times_and_failures(calibrated_file, tmp_path, disc, m
     data = embedded(tmp_path / "r.html")
     assert [entry["name"] for entry in data["unscored"]] == ["small.npy"]
     assert "image is 20×64: smaller than 32×32" in data["unscored"][0]["reason"]
-    found = {v["name"]: v for v in data["volumes"]}
-    scored = found["series.nii.gz"]
+    result = {v["name"]: v for v in data["volumes"]}
+    scored = result["series.nii.gz"]
     assert [(s[0], s[7]) for s in scored["slices"]] == [(k, t) for t in range(2) for k in range(3)]
     assert [p["slice"] for p in scored["pictures"]] == list(range(6))
     assert [p["position"] for p in scored["pictures"]] == ["I 7.5 mm", "I 2.5 mm", "S 2.5 mm"] * 2
     assert len({p["image"] for p in scored["pictures"]}) == 6
-    assert {p["position"] for p in found["plain.npy"]["pictures"]} == {""}
+    assert {p["position"] for p in result["plain.npy"]["pictures"]} == {""}
     # The cut-off, moved so that one of the two lies below it.
-    scores = {name: v["score"] for name, v in found.items()}
+    scores = {name: v["score"] for name, v in result.items()}
     low, high = sorted(scores, key=scores.get)
     with (tmp_path / "s.csv").open(newline="") as file, (tmp_path / "moved.csv").open("w", newline="") as other:
         rows = list(csv.DictReader(file))
@@ -168,10 +168,10 @@ def test_volume_cut_along_another_axis_is_shown_so(archive, tmp_path, monkeypatc
     assert main(["score", "deep.npy", "--axis", "column", "--slices", "20:23", "--weights", weights, "--csv", "s.csv",
                  "--map-dir", "maps"]) == 0  # fmt: skip
     assert main(["report", "s.csv", "--out", "r.html"]) == 0
-    (found,) = embedded(tmp_path / "r.html")["volumes"]
-    assert found["amiss"] == ""
-    assert [s[0] for s in found["slices"]] == [20, 21, 22]
-    picture = Image.open(io.BytesIO(base64.b64decode(found["pictures"][0]["image"].partition(",")[2])))
+    (volume,) = embedded(tmp_path / "r.html")["volumes"]
+    assert volume["amiss"] == ""
+    assert [s[0] for s in volume["slices"]] == [20, 21, 22]
+    picture = Image.open(io.BytesIO(base64.b64decode(volume["pictures"][0]["image"].partition(",")[2])))
     assert np.corrcoef(np.asarray(picture.convert("L")).ravel(), values[:, :, 20].ravel())[0, 1] > 0.95
 
 

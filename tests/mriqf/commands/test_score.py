@@ -82,16 +82,16 @@ def test_tables_say_what_was_printed(run, scan, tmp_path):
         *table, whole = list(csv.DictReader(file))
     *objects, whole_object = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
     assert len(table) == len(objects) == len(rows) == 4
-    for printed, row, found in zip(rows, table, objects, strict=True):
-        assert {"input", "slice", "score", "pool", "weights", "foreground_fraction"} <= found.keys() == row.keys()
+    for printed, row, result in zip(rows, table, objects, strict=True):
+        assert {"input", "slice", "score", "pool", "weights", "foreground_fraction"} <= result.keys() == row.keys()
         assert all(row[k] == printed[k] for k in ("input", "slice", "pool", "weights"))
-        assert (found["input"], found["slice"]) == (str(scan), int(printed["slice"]))
-        assert found["pool"] == "minkowski:-2"
-        assert float(row["foreground_fraction"]) == found["foreground_fraction"]
-        assert found["low"] < found["high"]
-    for printed, row, found in zip(rows[:3], table, objects, strict=False):
-        assert float(printed["score"]) == pytest.approx(found["score"], abs=1e-4)
-        assert float(row["score"]) == found["score"]
+        assert (result["input"], result["slice"]) == (str(scan), int(printed["slice"]))
+        assert result["pool"] == "minkowski:-2"
+        assert float(row["foreground_fraction"]) == result["foreground_fraction"]
+        assert result["low"] < result["high"]
+    for printed, row, result in zip(rows[:3], table, objects, strict=False):
+        assert float(printed["score"]) == pytest.approx(result["score"], abs=1e-4)
+        assert float(row["score"]) == result["score"]
     assert objects[3]["score"] is None
     assert math.isnan(float(table[3]["score"]))
     # The volume's own row: no slice, the mean by foreground.
@@ -385,23 +385,23 @@ def test_calibrated_weights_print_the_error_to_expect(calibrated, scan, tmp_path
         table = list(csv.DictReader(file))
     result = mriqf.score(mriqf.read(scan), objects[0]["weights"])
     cut = made.cut_off(0.1)
-    for line, found, row, known in zip(lines[:3], objects, table, result.slices, strict=False):
-        assert found["domain"] == row["domain"] == "ok"
-        assert line["remark"] == ("below the cut-off" if found["score"] < cut.score else "")
-        value, low, high = (found[name] for name in ("nrmse", "nrmse_low", "nrmse_high"))
+    for line, actual, row, known in zip(lines[:3], objects, table, result.slices, strict=False):
+        assert actual["domain"] == row["domain"] == "ok"
+        assert line["remark"] == ("below the cut-off" if actual["score"] < cut.score else "")
+        value, low, high = (actual[name] for name in ("nrmse", "nrmse_low", "nrmse_high"))
         assert 0 < low <= value <= high
         printed = [float(line[name]) for name in ("nrmse", "nrmse_low", "nrmse_high")]
         assert printed == pytest.approx([value, low, high], abs=1e-4)
         assert (value, low, high) == (known.expected.nrmse, known.expected.nrmse_low, known.expected.nrmse_high)
-        assert float(row["ssim_low"]) == found["ssim_low"] <= found["ssim"] <= found["ssim_high"]
-        assert found["acceleration_low"] <= found["acceleration"] <= found["acceleration_high"]
-        assert 0 < found["distance"] <= 1
-        assert (found["cut_off"], found["limit"]) == (cut.score, 0.1)
+        assert float(row["ssim_low"]) == actual["ssim_low"] <= actual["ssim"] <= actual["ssim_high"]
+        assert actual["acceleration_low"] <= actual["acceleration"] <= actual["acceleration_high"]
+        assert 0 < actual["distance"] <= 1
+        assert (actual["cut_off"], actual["limit"]) == (cut.score, 0.1)
     assert (lines[3]["nrmse"], lines[3]["remark"]) == ("", "no foreground")
     assert (objects[3]["nrmse"], table[3]["nrmse"], objects[3]["domain"]) == (None, "", "no foreground")
     shares = [s.foreground_fraction for s in result.slices[:3]]
     mean, low, high = (
-        np.average([found[name] for found in objects[:3]], weights=shares)
+        np.average([actual[name] for actual in objects[:3]], weights=shares)
         for name in ("nrmse", "nrmse_low", "nrmse_high")
     )
     assert (whole["nrmse"], whole["nrmse_low"], whole["nrmse_high"]) == pytest.approx((mean, low, high))
@@ -426,14 +426,14 @@ def test_unknown_images_get_a_reason_and_no_number(calibrated, tmp_path, force):
     assert status == 0
     assert lines[0]["nrmse"] == ""
     assert lines[0]["remark"].startswith("unlike calibration (distance ")
-    found = json.loads((tmp_path / "a.json").read_text())
-    assert len(found) == 2
-    for row in found:
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert len(result) == 2
+    for row in result:
         assert row["nrmse"] is row["ssim_high"] is row["acceleration"] is None
         assert row["domain"] == lines[0]["remark"].removesuffix("; below the cut-off")
-    assert found[0]["distance"] > 1
-    expected = mriqf.score(mriqf.read(noise), found[0]["weights"]).value  # it is withheld, not unknown
-    for row in found:
+    assert result[0]["distance"] > 1
+    expected = mriqf.score(mriqf.read(noise), result[0]["weights"]).value  # it is withheld, not unknown
+    for row in result:
         assert row["score"] == (expected if force else None)
     assert lines[0]["score"] == (f"{expected:.4f}" if force else "")
     assert ("no score: unlike calibration (distance " in error) == (not force)

@@ -50,9 +50,9 @@ def test_study_ends_once_and_is_concluded_again_from_its_tables(study, capsys):
 def test_mistakes_are_told_in_one_line(study, capsys, change, status, message):
     words, out = study
     assert main([*words[:3], *change, "--out", str(out)]) == status
-    found = capsys.readouterr().err
-    assert re.search(message, found)
-    assert found.count("\n") == 1
+    result = capsys.readouterr().err
+    assert re.search(message, result)
+    assert result.count("\n") == 1
 
 
 def test_nothing_measured_is_told(tmp_path, capsys):

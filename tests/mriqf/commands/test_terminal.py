@@ -137,9 +137,9 @@ def test_mixed_folder(tmp_path, disc, calibrated_file, monkeypatch):
 @pytest.mark.usefixtures("long")
 def test_reader_that_goes_away_is_no_error(weights):
     command = f"{shlex.join(MRIQF)} score long.npy --weights {weights} --csv s.csv | head -2; echo ${{PIPESTATUS[0]}}"
-    found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    *lines, status = found.stdout.splitlines()
-    assert ([line.split("\t")[1] for line in lines], status, found.stderr) == (["0", "1"], "141", "")
+    completed = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    *lines, status = completed.stdout.splitlines()
+    assert ([line.split("\t")[1] for line in lines], status, completed.stderr) == (["0", "1"], "141", "")
     assert 2 <= len(rows("s.csv")) < 3000
 
 
@@ -147,9 +147,9 @@ def test_reader_that_goes_away_is_no_error(weights):
 def test_full_standard_output_is_one_line(weights):
     for tokens in (["score", "long.npy", "--weights", weights], ["weights", "list"]):
         with Path("/dev/full").open("w") as full:
-            found = subprocess.run([*MRIQF, *tokens], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-        assert found.returncode == 1, tokens
-        assert found.stderr == "mriqf: standard output: no room is left on the disk: make some\n", tokens
+            completed = subprocess.run([*MRIQF, *tokens], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert completed.returncode == 1, tokens
+        assert completed.stderr == "mriqf: standard output: no room is left on the disk: make some\n", tokens
 
 
 @pytest.mark.usefixtures("long")
@@ -160,11 +160,11 @@ def test_full_disk_keeps_whole_rows(weights):
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 
     tokens = ["score", "long.npy", "--weights", weights, "--csv", "s.csv"]
-    found = subprocess.run([*MRIQF, *tokens], capture_output=True, text=True, check=False, preexec_fn=limit)
+    completed = subprocess.run([*MRIQF, *tokens], capture_output=True, text=True, check=False, preexec_fn=limit)
     kept = rows("s.csv")
-    assert found.returncode == 1
-    assert found.stderr.count("\n") == 1
-    assert f"no room is left on the disk: make some; the {len(kept)} rows before are kept" in found.stderr
+    assert completed.returncode == 1
+    assert completed.stderr.count("\n") == 1
+    assert f"no room is left on the disk: make some; the {len(kept)} rows before are kept" in completed.stderr
     assert [row["slice"] for row in kept] == [str(k) for k in range(len(kept))]
     assert kept
 
@@ -196,12 +196,12 @@ def test_full_disk_names_the_file(tmp_path, weights, monkeypatch, tokens, file):
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 
-    found = subprocess.run([*MRIQF, *tokens], capture_output=True, text=True, check=False, preexec_fn=limit)
-    assert found.returncode == 1
-    assert found.stderr.endswith(
+    completed = subprocess.run([*MRIQF, *tokens], capture_output=True, text=True, check=False, preexec_fn=limit)
+    assert completed.returncode == 1
+    assert completed.stderr.endswith(
         f"mriqf: {file}: is larger than a file may be here: no room is left on the disk: make some\n"
     )
-    assert "Traceback" not in found.stderr
+    assert "Traceback" not in completed.stderr
     assert sorted(os.listdir()) == before  # noqa: PTH208
 
 
@@ -237,20 +237,20 @@ def test_interrupted_archive_goes_on(weights, disc):
     assert len([row for row in volumes if row["score"]]) == int(told)
     assert {row["note"] for row in volumes if not row["score"]} == {"not scored: the run was interrupted"}
     assert len(volumes) == 60
-    found = subprocess.run([*MRIQF, *tokens], capture_output=True, text=True, check=False)
-    assert (found.returncode, found.stdout) == (0, "scores\t60\t60\t0\n")
+    completed = subprocess.run([*MRIQF, *tokens], capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stdout) == (0, "scores\t60\t60\t0\n")
     after = {path.name: path.stat().st_mtime_ns for path in Path("scores").glob("*.parquet")}
     assert kept.items() <= after.items()
 
 
 @pytest.mark.usefixtures("long")
 def test_missing_folder_of_a_table_is_told_at_once(weights):
-    found = subprocess.run(
+    completed = subprocess.run(
         [*MRIQF, "score", "long.npy", "--weights", weights, "--csv", "nodir/x.csv"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr == "mriqf: nodir/x.csv: the folder nodir does not exist: create it first\n"
+    assert (completed.returncode, completed.stdout) == (1, "")
+    assert completed.stderr == "mriqf: nodir/x.csv: the folder nodir does not exist: create it first\n"
 
 
 def test_other_commands_are_aligned_too(tmp_path, disc, weights, texture, monkeypatch):

@@ -45,9 +45,9 @@ TINY = {
 @pytest.mark.parametrize("name", TINY)
 def test_trains_with_the_options_given(train, name, capsys):
     options, config = TINY[name]
-    status, found, recipe = train(name, *options.split())
+    status, result, recipe = train(name, *options.split())
     assert status == 0
-    assert found == config
+    assert result == config
     assert (recipe["steps"], recipe["batch"], recipe["worst"], recipe["best"]) == (1, 2, 10, 20)
     assert "step 1/1" in capsys.readouterr().err
     assert train(name, *options.split())[0] == 2

@@ -30,23 +30,23 @@ def embedded(text):
 class Tags(HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.found = []
+        self.all = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
+        self.all.append((tag, dict(attrs)))
 
 
 def test_names_are_data_and_nothing_else():
     plain, text = (page([volume(name, expected=Expected(reason=name))], [([], name)]) for name in ("a", HOSTILE))
-    assert Tags(text).found == Tags(plain).found
-    found = embedded(text)["volumes"][0]
-    assert (found["name"], found["amiss"], found["slices"][0][-1]) == (HOSTILE,) * 3
+    assert Tags(text).all == Tags(plain).all
+    first = embedded(text)["volumes"][0]
+    assert (first["name"], first["amiss"], first["slices"][0][-1]) == (HOSTILE,) * 3
 
 
 def test_nothing_is_loaded_and_one_script_runs():
     text = page([volume()], [([Picture(1, b"a", b"b")], "")], tables=[Path("s.csv")])
-    tags = Tags(text).found
+    tags = Tags(text).all
     policy = next(a["content"] for _, a in tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'; img-src data:;")
     assert "unsafe" not in policy

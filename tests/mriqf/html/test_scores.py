@@ -37,16 +37,16 @@ def test_csv_tabs_and_json_say_the_same(tmp_path):
     objects = [dict(zip(keys, r.split(","), strict=True)) for r in rows]
     objects[1]["score"] = None
     (tmp_path / "s.json").write_text(json.dumps(objects))
-    for found in (tabs, read_scores([tmp_path / "s.json"])):
-        assert found[0].slices[0] == plain[0].slices[0]
-        assert math.isnan(found[0].slices[1].score)
-        assert found[0].score == 50
+    for result in (tabs, read_scores([tmp_path / "s.json"])):
+        assert result[0].slices[0] == plain[0].slices[0]
+        assert math.isnan(result[0].slices[1].score)
+        assert result[0].score == 50
 
 
 def test_unit_and_resolution_are_those_of_the_table(tmp_path):
     head, more = f"{HEAD},unit,resolved", ",JPEG quality,48×64 of 64×64"
-    found = read_scores([table(tmp_path / "s.csv", row() + more, head=head)])[0]
-    assert (found.unit, found.resolved) == ("JPEG quality", "48×64 of 64×64")
+    volumes = read_scores([table(tmp_path / "s.csv", row() + more, head=head)])[0]
+    assert (volumes.unit, volumes.resolved) == ("JPEG quality", "48×64 of 64×64")
     old = read_scores([table(tmp_path / "old.csv", row())])[0]
     assert (old.unit, old.resolved) == ("", "")
     with pytest.raises(ReadError, match="unit JPEG quality and dB do not compare"):

@@ -53,9 +53,9 @@ def test_few_dates_have_no_line():
     ],
 )
 def test_dates_of_bids_and_dicom(text, iso):
-    found = read_date(text)
-    assert found is not None
-    assert found.isoformat() == iso
+    date = read_date(text)
+    assert date is not None
+    assert date.isoformat() == iso
 
 
 @pytest.mark.parametrize("text", ["", "soon", "12:30", "123000", "3.0", "2024-13-01"])
@@ -66,7 +66,7 @@ def test_what_is_no_date(text):
 def test_running_median_is_that_of_its_window():
     rng = np.random.default_rng(1)
     at, values = rng.permutation(30).astype(float), rng.normal(size=30)
-    found = running_median(at, values, 7)
+    medians = running_median(at, values, 7)
     ordered = values[np.argsort(at)]
-    assert [place for place, _ in found] == list(range(3, 27))
-    assert [value for _, value in found] == [float(np.median(ordered[k : k + 7])) for k in range(24)]
+    assert [place for place, _ in medians] == list(range(3, 27))
+    assert [value for _, value in medians] == [float(np.median(ordered[k : k + 7])) for k in range(24)]

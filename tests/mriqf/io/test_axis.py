@@ -20,23 +20,23 @@ def scan(tmp_path):
 @pytest.mark.parametrize("axis", ["slice", "row", "column", "sagittal", "coronal", "axial"])
 def test_voxels_stay_where_they_are(scan, axis):
     volume, values = scan
-    found = cut_along(volume, axis)
-    deep = found.grid[0]
-    assert found.n_slices == deep * 2
+    sliced = cut_along(volume, axis)
+    deep = sliced.grid[0]
+    assert sliced.n_slices == deep * 2
     inverse = np.linalg.inv(SAGITTAL)
     for time in range(2):
         for k in range(deep):
-            image = found.read_slice(time * deep + k)
-            assert image.shape == (1, *found.shape)
-            for row, column in ((0, 0), (found.shape[0] - 1, 1), (2, found.shape[1] - 1)):
-                place = found.affine @ [column, row, k, 1]
+            image = sliced.read_slice(time * deep + k)
+            assert image.shape == (1, *sliced.shape)
+            for row, column in ((0, 0), (sliced.shape[0] - 1, 1), (2, sliced.shape[1] - 1)):
+                place = sliced.affine @ [column, row, k, 1]
                 voxel = np.rint(inverse @ place).astype(int)[:3]
                 assert image[0, row, column] == values[(*voxel, time)]
-    normal = np.abs(np.cross(found.affine[:3, 0], found.affine[:3, 1])).argmax()
+    normal = np.abs(np.cross(sliced.affine[:3, 0], sliced.affine[:3, 1])).argmax()
     planes = {"sagittal": 0, "coronal": 1, "axial": 2, "slice": 0, "column": 1, "row": 2}
     assert normal == planes[axis]
     if axis in ("coronal", "axial"):  # superior, or anterior, is up
-        assert found.rows_up == (max(found.affine[:3, 1], key=abs) > 0)
+        assert sliced.rows_up == (max(sliced.affine[:3, 1], key=abs) > 0)
 
 
 def test_arrays_have_rows_and_columns():

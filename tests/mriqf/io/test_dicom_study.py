@@ -21,14 +21,14 @@ def export(tmp_path, disc):
     return tmp_path, images, make_export(tmp_path, images)
 
 
-def found(path):
+def sort_export(path):
     failed = {}
     return find_study(path, lambda file, reason: failed.__setitem__(str(file), reason)), failed
 
 
 def test_each_kind_is_known(export):
     root, images, numbers = export
-    series, failed = found(root)
+    series, failed = sort_export(root)
     by_kind = {numbers[int(one.name.partition("/")[2])]: one for one in series}
     assert len(numbers) == 20
     assert by_kind.keys() == {*SCORED, *SKIPPED, "cut"}
@@ -43,7 +43,7 @@ def test_each_kind_is_known(export):
 
 def test_series_hold_their_slices(export):
     root, images, numbers = export
-    series, _ = found(root)
+    series, _ = sort_export(root)
     for one in series:
         kind = numbers[int(one.name.partition("/")[2])]
         if kind not in SCORED:
@@ -59,7 +59,7 @@ def test_series_hold_their_slices(export):
 
 
 def test_about_says_sequence_and_geometry_and_no_names(export):
-    series, _ = found(export[0])
+    series, _ = sort_export(export[0])
     plain = next(one for one in series if one.about["description"] == "plain")
     about = plain.about
     assert (about["description"], about["voxel_mm"], about["images"]) == ("plain", "0.9×0.8×4", 5)
@@ -71,20 +71,20 @@ def test_about_says_sequence_and_geometry_and_no_names(export):
 def test_series_are_read_by_name(export):
     root, images, numbers = export
     mosaic = next(number for number, kind in numbers.items() if kind == "mosaic")
-    study = next(one.name for one in found(root)[0] if one.name.endswith(f"/{mosaic}"))
+    study = next(one.name for one in sort_export(root)[0] if one.name.endswith(f"/{mosaic}"))
     np.testing.assert_array_equal(read(f"{root}#{study}").read_slice(3)[0], images[3])
     with pytest.raises(ReadError, match=r"has no series 9/9: choose 1/"):
         read(f"{root}#9/9")
 
 
 def test_directory_of_pydicom():
-    series, failed = found(DIRECTORY)
+    series, failed = sort_export(DIRECTORY)
     assert not failed
     assert len(series) == 13
     assert sum(len(one.files) for one in series) == 31
     kinds = [one.kind for one in series]
     assert (kinds.count("localiser"), kinds.count("derived"), kinds.count("other")) == (6, 1, 6)
-    assert found(DIRECTORY.parent / "77654033")[0][0].reason in ("is CR, not MR", "is CT, not MR")
+    assert sort_export(DIRECTORY.parent / "77654033")[0][0].reason in ("is CR, not MR", "is CT, not MR")
 
 
 def test_directory_lists_what_is_gone(tmp_path):
@@ -106,19 +106,19 @@ def test_a_mosaic_of_a_scanner_lies_where_nibabel_puts_it(tmp_path):
     theirs, ours = wrapper_from_file(path), read(path)
     assert (*ours.shape, *ours.grid) == theirs.image_shape == (128, 128, 48)
     np.testing.assert_allclose(ours.affine[:, [1, 0, 2, 3]], np.diag([-1, -1, 1, 1]) @ theirs.affine, atol=1e-4)
-    (one,), _ = found(path)
+    (one,), _ = sort_export(path)
     assert (one.kind, one.about["images"]) == ("", 48)
 
 
 def test_a_mosaic_without_a_count_is_not_taken_apart():
     path = Path(nibabel.__file__).parent / "nicom" / "tests" / "data" / "0.dcm"
-    (one,), _ = found(path)
+    (one,), _ = sort_export(path)
     assert one.reason == "is a mosaic that does not say how its tiles lie"
     assert read(path).n_slices == 1
 
 
 def test_nothing_to_find(tmp_path):
     with pytest.raises(ReadError, match="does not exist"):
-        found(tmp_path / "absent")
+        sort_export(tmp_path / "absent")
     with pytest.raises(ReadError, match="no DICOM file is in it"):
-        found(tmp_path)
+        sort_export(tmp_path)

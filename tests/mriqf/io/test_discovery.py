@@ -1,4 +1,4 @@
-"""What is found in folders, and that everything else is named."""
+"""Search of folders for inputs, and reasons for all skipped files."""
 
 import shutil
 from pathlib import Path
@@ -46,10 +46,10 @@ def dicom(path, uid=UIDS[0], series=3, *, image=True, **attributes):
 
 
 def find(*paths, **options):
-    """Names of what is found, and the reason for what is not; nothing may be a problem."""
+    """Names of the found inputs, and reasons for skipped files; fails if there is a problem."""
     skipped = {}
-    found = find_inputs([str(path) for path in paths], pytest.fail, skipped.__setitem__, **options)
-    return list(found.values()), skipped
+    sources = find_inputs([str(path) for path in paths], pytest.fail, skipped.__setitem__, **options)
+    return list(sources.values()), skipped
 
 
 def test_volumes_below_folders(archive):
@@ -63,9 +63,9 @@ def test_volumes_below_folders(archive):
         "archive/b/d.npy",
         "archive/b/e.nii.gz",
     ]
-    found = find_inputs(["archive/c.npy", "archive", "missing.nii", str(archive / "a.npy")], problems.append)
-    assert list(found.values()) == ["archive/c.npy", *(n for n in names if n != "archive/c.npy"), "missing.nii"]
-    assert list(found) == [str(Path(name).absolute()) for name in found.values()]
+    sources = find_inputs(["archive/c.npy", "archive", "missing.nii", str(archive / "a.npy")], problems.append)
+    assert list(sources.values()) == ["archive/c.npy", *(n for n in names if n != "archive/c.npy"), "missing.nii"]
+    assert list(sources) == [str(Path(name).absolute()) for name in sources.values()]
     assert not problems
     (archive / "loop").symlink_to(archive)
     assert list(find_inputs(["archive/"], problems.append).values()) == names

@@ -37,18 +37,18 @@ def blocks(plane):
 @pytest.mark.parametrize("progressive", [False, True])
 def test_grey(texture, save, progressive):
     path = save(texture(43, 69) // 2 + 64, qtables=STEPS[:1], progressive=progressive)
-    found = read_jpeg(path)
-    assert found.sampling == "grey"
-    np.testing.assert_array_equal(found.tables, np.reshape(STEPS[:1], (1, 8, 8)))
+    jpeg = read_jpeg(path)
+    assert jpeg.sampling == "grey"
+    np.testing.assert_array_equal(jpeg.tables, np.reshape(STEPS[:1], (1, 8, 8)))
     with Image.open(path, formats=("JPEG",)) as image:
-        np.testing.assert_array_equal(found.pixels, np.asarray(image)[None])
-    assert found.coefficients is not None
-    (coefficients,) = found.coefficients
+        np.testing.assert_array_equal(jpeg.pixels, np.asarray(image)[None])
+    assert jpeg.coefficients is not None
+    (coefficients,) = jpeg.coefficients
     assert coefficients.shape == (6, 9, 8, 8)
     # Nothing is clipped in this image: but for rounding, the DCT of its pixels is that of the file.
-    decoded = blocks(found.pixels[0])
-    assert np.abs(coefficients[:5, :8] * found.tables[0] - decoded).max() < 3
-    assert np.abs(coefficients[:5, :8].swapaxes(2, 3) * found.tables[0].T - decoded).max() > 20
+    decoded = blocks(jpeg.pixels[0])
+    assert np.abs(coefficients[:5, :8] * jpeg.tables[0] - decoded).max() < 3
+    assert np.abs(coefficients[:5, :8].swapaxes(2, 3) * jpeg.tables[0].T - decoded).max() > 20
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def test_grey(texture, save, progressive):
 @pytest.mark.parametrize("progressive", [False, True])
 def test_colour(texture, save, subsampling, sampling, chroma, progressive):
     path = save(texture(40, 72, channels=3) // 2 + 64, qtables=STEPS, subsampling=subsampling, progressive=progressive)
-    found = read_jpeg(path)
-    assert found.sampling == sampling
-    np.testing.assert_array_equal(found.tables, np.reshape(STEPS, (2, 8, 8)))
-    assert found.coefficients is not None
-    assert [c.shape[:2] for c in found.coefficients[1:]] == [chroma] * 2
+    jpeg = read_jpeg(path)
+    assert jpeg.sampling == sampling
+    np.testing.assert_array_equal(jpeg.tables, np.reshape(STEPS, (2, 8, 8)))
+    assert jpeg.coefficients is not None
+    assert [c.shape[:2] for c in jpeg.coefficients[1:]] == [chroma] * 2
     with Image.open(path, formats=("JPEG",)) as image:
         image.draft("YCbCr", image.size)
         planes = np.moveaxis(np.asarray(image), -1, 0)
     for k in range(3 if sampling == "4:4:4" else 1):  # the decoder has filtered chroma of lower resolution
-        coded = found.coefficients[k][:5, :9] * found.tables[min(k, 1)]
+        coded = jpeg.coefficients[k][:5, :9] * jpeg.tables[min(k, 1)]
         assert np.abs(coded - blocks(planes[k])).max() < 3
 
 
@@ -80,17 +80,17 @@ def test_pixels_and_tables_need_no_jpeglib(texture, save, monkeypatch):
         return load(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    found = read_jpeg(path, coefficients=False)
-    assert found.coefficients is None
-    assert found.pixels.shape == (3, 16, 16)
-    assert found.tables.shape == (2, 8, 8)
+    jpeg = read_jpeg(path, coefficients=False)
+    assert jpeg.coefficients is None
+    assert jpeg.pixels.shape == (3, 16, 16)
+    assert jpeg.tables.shape == (2, 8, 8)
     with pytest.raises(ImportError, match="read_jpeg needs jpeglib for coefficients: pip install jpeglib"):
         read_jpeg(path)
 
 
 def test_one_table_for_all(texture, save):
-    found = read_jpeg(save(texture(16, 16, channels=3), qtables=STEPS[:1]), coefficients=False)
-    np.testing.assert_array_equal(found.tables, np.reshape([STEPS[0]] * 2, (2, 8, 8)))
+    jpeg = read_jpeg(save(texture(16, 16, channels=3), qtables=STEPS[:1]), coefficients=False)
+    np.testing.assert_array_equal(jpeg.tables, np.reshape([STEPS[0]] * 2, (2, 8, 8)))
 
 
 def frame(path):

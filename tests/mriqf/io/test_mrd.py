@@ -162,9 +162,9 @@ def test_noise_and_calibration_stand_beside(tmp_path):
     assert [kspace.position(i) for i in range(4)] == [0, 1, 0, 1]
     for index in range(4):
         np.testing.assert_array_equal(kspace.read_slice(index)[..., ::2], volume[index % 2, ..., ::2])
-        found = kspace.read_calibration(index)
-        np.testing.assert_array_equal(found[..., 3:8], centre[index % 2, ..., 3:8])
-        assert not found[..., :3].any()
+        calibration = kspace.read_calibration(index)
+        np.testing.assert_array_equal(calibration[..., 3:8], centre[index % 2, ..., 3:8])
+        assert not calibration[..., :3].any()
     plain = read_kspace(write(tmp_path / "b.h5", lines[6:], calibration="separate"))
     assert plain.noise is None
     few = read_kspace(write(tmp_path / "c.h5", [line(noise[:, :7], ismrmrd.ACQ_IS_NOISE_MEASUREMENT), *lines[1:]]))

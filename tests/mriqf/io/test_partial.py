@@ -34,11 +34,11 @@ def test_numbers_beside_the_images_are_unknown_until_they_are_written(tmp_path):
     with opened(path, beside=beside) as file:  # goes on
         file.write(1, np.abs(IMAGES[1]), None, {"score": 12.0})
         file.finish()
-    found = read(path)
-    np.testing.assert_array_equal(found["score"], np.array([np.nan, 12, 71.5, np.nan], np.float32))
-    np.testing.assert_array_equal(found["map"][2], [[0, 1, 2], [3, 4, 5]])
-    assert np.isnan(found["map"][[0, 1, 3]]).all() and found["map"].shape == (4, 2, 3)
-    np.testing.assert_allclose(found["reconstruction"][:3], np.abs(IMAGES[:3]), rtol=1e-6)
+    result = read(path)
+    np.testing.assert_array_equal(result["score"], np.array([np.nan, 12, 71.5, np.nan], np.float32))
+    np.testing.assert_array_equal(result["map"][2], [[0, 1, 2], [3, 4, 5]])
+    assert np.isnan(result["map"][[0, 1, 3]]).all() and result["map"].shape == (4, 2, 3)
+    np.testing.assert_allclose(result["reconstruction"][:3], np.abs(IMAGES[:3]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("keep_complex", [True, False])
@@ -49,17 +49,17 @@ def test_written_in_any_order_and_whole_in_the_end(tmp_path, keep_complex):
         write(file, 3)
         assert not (tmp_path / "a.h5").exists()
         file.finish()
-    found = read(tmp_path / "a.h5")
+    result = read(tmp_path / "a.h5")
     expected = np.where(np.array([1, 0, 1, 1])[:, None, None], IMAGES, 0)
-    np.testing.assert_array_equal(found["reconstruction"], np.abs(expected))
-    assert found["reconstruction"].dtype == np.float32
-    assert ("reconstruction_complex" in found) == keep_complex
+    np.testing.assert_array_equal(result["reconstruction"], np.abs(expected))
+    assert result["reconstruction"].dtype == np.float32
+    assert ("reconstruction_complex" in result) == keep_complex
     if keep_complex:
-        np.testing.assert_array_equal(found["reconstruction_complex"], expected)
-    np.testing.assert_array_equal(found["mask"], MASK)
-    assert found["state"].tolist() == [WRITTEN, EMPTY, WRITTEN, WRITTEN]
-    assert found["method"] == "cg-sense"
-    assert "seed" not in found
+        np.testing.assert_array_equal(result["reconstruction_complex"], expected)
+    np.testing.assert_array_equal(result["mask"], MASK)
+    assert result["state"].tolist() == [WRITTEN, EMPTY, WRITTEN, WRITTEN]
+    assert result["method"] == "cg-sense"
+    assert "seed" not in result
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 
@@ -127,6 +127,6 @@ def test_two_runs_at_once_are_refused(tmp_path):
     with opened(tmp_path / "a.h5") as file:
         write(file, 0)
         command = [sys.executable, "-c", code, str(tmp_path / "a.h5")]
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == 1
-    assert "is being written by another run" in found.stderr
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert completed.returncode == 1
+    assert "is being written by another run" in completed.stderr

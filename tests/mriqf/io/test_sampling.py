@@ -21,36 +21,36 @@ def columns(*chosen):
 
 
 def test_fully_sampled():
-    found = find(FULL)
-    assert not found.undersampled
-    assert (found.rows, found.columns) == (slice(0, 20), slice(0, 32))
-    np.testing.assert_array_equal(found.mask, np.ones(32, bool))
+    sampling = find(FULL)
+    assert not sampling.undersampled
+    assert (sampling.rows, sampling.columns) == (slice(0, 20), slice(0, 32))
+    np.testing.assert_array_equal(sampling.mask, np.ones(32, bool))
 
 
 @pytest.mark.parametrize(("first", "last"), [(3, 30), (0, 25), (6, 32)])
 def test_zeros_at_the_edges_are_padding(first, last):
     mask = columns(*range(first, last))
-    found = find(FULL * mask)
-    assert not found.undersampled
-    assert found.columns == slice(first, last)
-    np.testing.assert_array_equal(found.mask, mask)
+    sampling = find(FULL * mask)
+    assert not sampling.undersampled
+    assert sampling.columns == slice(first, last)
+    np.testing.assert_array_equal(sampling.mask, mask)
 
 
 def test_partial_echo_is_no_undersampling():
     half = FULL.copy()
     half[:, :, :6] = 0
-    found = find(half)
-    assert not found.undersampled
-    assert found.rows == slice(6, 20)
-    np.testing.assert_array_equal(found.mask, np.ones(32, bool))
+    sampling = find(half)
+    assert not sampling.undersampled
+    assert sampling.rows == slice(6, 20)
+    np.testing.assert_array_equal(sampling.mask, np.ones(32, bool))
 
 
 def test_missing_columns_are_undersampling():
     mask = columns(1, 5, 9, 13, 15, 16, 17, 21, 25, 29)
-    found = find(FULL * mask)
-    assert found.undersampled
-    np.testing.assert_array_equal(found.mask, mask)
-    assert found.columns == slice(0, 32)  # its ends are gaps like all others
+    sampling = find(FULL * mask)
+    assert sampling.undersampled
+    np.testing.assert_array_equal(sampling.mask, mask)
+    assert sampling.columns == slice(0, 32)  # its ends are gaps like all others
     padded = find(FULL * columns(9, 13, 15, 16, 17, 21))
     assert padded.undersampled
     assert padded.columns == slice(9, 22)  # longer than the gaps
@@ -58,24 +58,24 @@ def test_missing_columns_are_undersampling():
 
 def test_missing_points_are_undersampling():
     mask = RNG.random((20, 32)) < 0.5
-    found = find(FULL * mask)
-    assert found.undersampled
-    np.testing.assert_array_equal(found.mask, mask)
+    sampling = find(FULL * mask)
+    assert sampling.undersampled
+    np.testing.assert_array_equal(sampling.mask, mask)
 
 
 def test_single_zeros_are_samples():
     dotted = FULL.copy()
     dotted[..., 3, 4] = 0
-    found = find(dotted)
-    assert not found.undersampled
-    np.testing.assert_array_equal(found.mask, np.ones(32, bool))
+    sampling = find(dotted)
+    assert not sampling.undersampled
+    np.testing.assert_array_equal(sampling.mask, np.ones(32, bool))
 
 
 def test_stored_mask_holds_where_the_data_are_full():
     mask = columns(*range(0, 32, 4), 15, 16)
-    found = find(FULL, mask)
-    assert found.undersampled
-    np.testing.assert_array_equal(found.mask, mask)
+    sampling = find(FULL, mask)
+    assert sampling.undersampled
+    np.testing.assert_array_equal(sampling.mask, mask)
     padded = find(FULL * columns(*range(2, 30)), np.ones(32, bool))  # a mask that covers the padding too
     assert not padded.undersampled
     np.testing.assert_array_equal(padded.mask, columns(*range(2, 30)))
@@ -96,9 +96,9 @@ def test_mask_that_excludes_all():
 def test_slices_of_zeros_tell_nothing():
     samples = FULL.copy()
     samples[1] = 0
-    found = find_sampling(KSpace("a.h5", 3, 2, (20, 32), samples.__getitem__), range(3))
-    assert found.mask.all()
-    assert (found.undersampled, found.empty) == (False, (1,))
+    sampling = find_sampling(KSpace("a.h5", 3, 2, (20, 32), samples.__getitem__), range(3))
+    assert sampling.mask.all()
+    assert (sampling.undersampled, sampling.empty) == (False, (1,))
     with pytest.raises(ReadError, match=r"slice 1 \(2, 20, 32\) is all zeros"):
         find_sampling(KSpace("a.h5", 3, 2, (20, 32), samples.__getitem__), [1])
 
@@ -110,6 +110,6 @@ def test_what_rounding_leaves_was_not_measured(axis):
     mask = np.broadcast_to(lines[:, None] if axis == 0 else lines, (20, 32))
     samples = FULL * mask
     samples[0, 0, 1, 15] = samples[1, 1, 3, 17] = 1e-7
-    found = find_sampling(KSpace("a.h5", 3, 2, (20, 32), samples.__getitem__), range(3))
-    np.testing.assert_array_equal(np.broadcast_to(found.mask, (20, 32)), mask)
-    assert found.undersampled
+    sampling = find_sampling(KSpace("a.h5", 3, 2, (20, 32), samples.__getitem__), range(3))
+    np.testing.assert_array_equal(np.broadcast_to(sampling.mask, (20, 32)), mask)
+    assert sampling.undersampled

@@ -21,10 +21,10 @@ def check(path):
 
 @pytest.fixture
 def lines():
-    found = np.zeros(5, LINE)
-    for k, row in enumerate(found):
+    result = np.zeros(5, LINE)
+    for k, row in enumerate(result):
         row["line"] = np.arange(100 * k + 1, dtype=np.float32)
-    return found
+    return result
 
 
 @pytest.mark.parametrize(

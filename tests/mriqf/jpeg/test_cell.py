@@ -65,9 +65,9 @@ def test_incomplete_blocks_are_near(images, channels):
     truth = images(channels, (37, 45))
     cell = code(truth, tables(30, channels)[None])
     far = truth + 0.1 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(2))
-    found = project(far, cell)
-    assert found.shape == truth.shape
-    assert outside(found, cell).item() < 0.5 * outside(far, cell).item()
+    projected = project(far, cell)
+    assert projected.shape == truth.shape
+    assert outside(projected, cell).item() < 0.5 * outside(far, cell).item()
 
 
 @each_kind

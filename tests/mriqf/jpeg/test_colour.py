@@ -29,8 +29,8 @@ def test_rgb_is_the_inverse(shape):
     ],
 )
 def test_corners_of_the_cube(colour, expected):
-    found = ycbcr(torch.tensor(colour, dtype=torch.float64)[:, None, None])
-    torch.testing.assert_close(found.flatten(), torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0)
+    converted = ycbcr(torch.tensor(colour, dtype=torch.float64)[:, None, None])
+    torch.testing.assert_close(converted.flatten(), torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
 def test_levels_are_pillows(texture):
@@ -52,8 +52,8 @@ def test_limited_luma_is_rounded_from_its_definition():
     pixels = torch.randint(256, (2, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     weights = torch.tensor([65.481, 128.553, 24.966], dtype=torch.float64)
     exact = 16 + torch.einsum("bchw, c -> bhw", pixels.double() / 255, weights)[:, None]
-    found = limited_luma(pixels)
-    assert found.shape == (2, 1, 40, 40) and found.dtype == torch.uint8
-    assert (found - exact).abs().max() <= 0.5 + 1e-9
+    result = limited_luma(pixels)
+    assert result.shape == (2, 1, 40, 40) and result.dtype == torch.uint8
+    assert (result - exact).abs().max() <= 0.5 + 1e-9
     for level, luma in ((0, 16), (255, 235), (128, 126)):
         assert limited_luma(torch.full((3, 1, 1), level, dtype=torch.uint8)).item() == luma

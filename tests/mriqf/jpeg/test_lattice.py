@@ -27,16 +27,16 @@ def test_quality_is_read_back_exactly(texture, quality):
 def test_crop_hides_neither_phase_nor_quality(texture, phase, quality, size):
     image = compressed(texture(176, 176), quality)
     crop = image[8 - phase[0] :, 8 - phase[1] :][:size, :size]
-    found = lattice.estimate_quality(crop, unknown_phase=True)
-    assert (found.quality, found.phase) == (quality, phase)
+    estimate = lattice.estimate_quality(crop, unknown_phase=True)
+    assert (estimate.quality, estimate.phase) == (quality, phase)
 
 
 @pytest.mark.parametrize("grain", [1.0, 5.0, 25.0])
 def test_no_quality_where_nothing_was_compressed(texture, grain):
     image = as_unit(texture(grain=grain))
-    found = lattice.estimate_quality(image)
-    assert found.quality is None
-    assert found.evidence < lattice.EVIDENCE_THRESHOLD
+    estimate = lattice.estimate_quality(image)
+    assert estimate.quality is None
+    assert estimate.evidence < lattice.EVIDENCE_THRESHOLD
 
 
 def test_no_quality_at_any_phase(texture):

@@ -37,9 +37,9 @@ def test_any_size_in_and_an_image_out(skips, channels, start):
     model = build(skips=skips, channels=channels, start=start)
     assert len(model.skip) == (3 if skips else 0)
     for size in ((1, 1), (8, 8), (33, 41), (7, 90)):
-        found = model(noise(1, model.config.seen, *size))
-        assert found.shape == (1, channels, *size)
-        assert 0 < found.min() <= found.max() < 1
+        output = model(noise(1, model.config.seen, *size))
+        assert output.shape == (1, channels, *size)
+        assert 0 < output.min() <= output.max() < 1
 
 
 @pytest.mark.parametrize("skips", [0, 3])
@@ -65,16 +65,16 @@ def test_skips_alone_bring_detail_past_the_coarsest_scale(skips):
     with torch.no_grad():  # nothing comes up from the coarser scales
         for k in range(3):
             model.get_parameter(f"up.{k}.1.weight")[:, skips:] = 0
-    found = model(seen)
-    assert (found.std((2, 3)).max() > 1e-3) == (skips > 0)
+    output = model(seen)
+    assert (output.std((2, 3)).max() > 1e-3) == (skips > 0)
 
 
 def test_half_precision_costs_little():
     model, seen = build(), noise(1, 5, 32, 32)
     with torch.autocast("cpu", torch.bfloat16):
-        found = model(seen)
-    assert found.dtype == torch.float32
-    assert (found - model(seen)).abs().mean() < 0.02
+        output = model(seen)
+    assert output.dtype == torch.float32
+    assert (output - model(seen)).abs().mean() < 0.02
 
 
 @pytest.mark.parametrize("wrong", [{"width": 0}, {"scales": 0}, {"skips": -1}, {"noise_channels": 0}])

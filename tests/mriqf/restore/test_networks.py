@@ -81,9 +81,9 @@ def test_half_precision_costs_less_than_a_grey_level(name):
     model, image = tiny(name), smooth(1, 3, 32, 32)
     exact = model(image, tables(1, 3))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = model(image, tables(1, 3))
-    assert found.dtype == torch.float32
-    assert (found - exact).abs().max() < 1 / 255
+        output = model(image, tables(1, 3))
+    assert output.dtype == torch.float32
+    assert (output - exact).abs().max() < 1 / 255
 
 
 @pytest.mark.parametrize("name", NETWORKS)

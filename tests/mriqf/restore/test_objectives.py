@@ -34,19 +34,19 @@ def blurred(images):
 
 
 def test_kl_of_moments_is_that_of_gaussians():
-    given, found = uniform(2, 3, 8, 9), 0.2 + 0.3 * uniform(2, 3, 8, 9, seed=1)
-    p, q = (Normal(x.mean((2, 3)), (x.var((2, 3), correction=0) + ROUNDING).sqrt()) for x in (given, found))
-    assert torch.allclose(colour_kl(given, found), kl_divergence(p, q).sum(1), rtol=1e-9)
-    assert (colour_kl(given, found) > 0.1).all()
+    given, result = uniform(2, 3, 8, 9), 0.2 + 0.3 * uniform(2, 3, 8, 9, seed=1)
+    p, q = (Normal(x.mean((2, 3)), (x.var((2, 3), correction=0) + ROUNDING).sqrt()) for x in (given, result))
+    assert torch.allclose(colour_kl(given, result), kl_divergence(p, q).sum(1), rtol=1e-9)
+    assert (colour_kl(given, result) > 0.1).all()
 
 
 def test_kl_of_moments_is_zero_where_they_are_equal():
     given = uniform(1, 3, 16, 16)
-    found = normal(1, 3, 16, 16)
-    found = (found - found.mean((2, 3), keepdim=True)) / found.std((2, 3), keepdim=True, correction=0)
-    found = found * given.std((2, 3), keepdim=True, correction=0) + given.mean((2, 3), keepdim=True)
-    assert colour_kl(given, found).item() == pytest.approx(0, abs=1e-12)
-    assert colour_kl(given, found + 0.01).item() > 1e-4
+    result = normal(1, 3, 16, 16)
+    result = (result - result.mean((2, 3), keepdim=True)) / result.std((2, 3), keepdim=True, correction=0)
+    result = result * given.std((2, 3), keepdim=True, correction=0) + given.mean((2, 3), keepdim=True)
+    assert colour_kl(given, result).item() == pytest.approx(0, abs=1e-12)
+    assert colour_kl(given, result + 0.01).item() > 1e-4
 
 
 def test_kl_of_histogram_is_that_of_counts_where_levels_are_centres_of_bins():
@@ -57,8 +57,8 @@ def test_kl_of_histogram_is_that_of_counts_where_levels_are_centres_of_bins():
     p = np.diff(np.concatenate(([0], edges, [1])))
     q = 0.999 * np.bincount(levels.flatten().numpy(), minlength=64) / 256 + 0.001 / 64
     expected = np.sum(p * np.log(p / q))
-    found = colour_kl(given, (levels.double() + 0.5) / 64, "histogram")
-    assert found.item() == pytest.approx(expected, rel=1e-9)
+    divergences = colour_kl(given, (levels.double() + 0.5) / 64, "histogram")
+    assert divergences.item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_histogram_sees_shapes_that_moments_do_not():
@@ -71,24 +71,24 @@ def test_histogram_sees_shapes_that_moments_do_not():
 
 @readings
 def test_kl_does_not_see_where_pixels_are_nor_other_images(reading):
-    given, found = uniform(2, 3, 8, 8), uniform(2, 3, 8, 8, seed=1) ** 2
-    expected = colour_kl(given, found, reading)
-    assert torch.allclose(colour_kl(shuffled(given), shuffled(found, 1), reading), expected, rtol=1e-9)
-    assert torch.allclose(colour_kl(given[:1], found[:1], reading), expected[:1], rtol=1e-9)
+    given, result = uniform(2, 3, 8, 8), uniform(2, 3, 8, 8, seed=1) ** 2
+    expected = colour_kl(given, result, reading)
+    assert torch.allclose(colour_kl(shuffled(given), shuffled(result, 1), reading), expected, rtol=1e-9)
+    assert torch.allclose(colour_kl(given[:1], result[:1], reading), expected[:1], rtol=1e-9)
 
 
 @readings
 def test_gradient_of_kl(reading):
-    given, found = uniform(1, 3, 4, 5), uniform(1, 3, 4, 5, seed=1).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: colour_kl(given, x, reading, 8), (found,))
+    given, result = uniform(1, 3, 4, 5), uniform(1, 3, 4, 5, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: colour_kl(given, x, reading, 8), (result,))
 
 
 @readings
 def test_flat_channels_have_a_finite_kl_and_gradient(reading):
-    given, found = torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 8, 8), 0.51, requires_grad=True)
-    value = colour_kl(given, found, reading)
+    given, result = torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 8, 8), 0.51, requires_grad=True)
+    value = colour_kl(given, result, reading)
     value.sum().backward()
-    assert value.isfinite().all() and found.grad is not None and found.grad.isfinite().all()
+    assert value.isfinite().all() and result.grad is not None and result.grad.isfinite().all()
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -148,11 +148,11 @@ def test_expected_error_of_laplacian_coefficients():
     steps[:, 4:] = 4
     decoded = (coefficients / steps).round() * steps
     given = (block_idct(decoded)[None, None] + 128) / 255
-    found = quantisation_variance(given, steps[None, None])[0]
+    variances = quantisation_variance(given, steps[None, None])[0]
     error = (decoded - coefficients).square().mean((0, 1))
-    assert (found / error - 1).abs().max() < 0.25
-    assert (found.mean() / error.mean()).item() == pytest.approx(1, abs=0.05)
-    assert torch.allclose(found[:, 4:], torch.tensor(4**2 / 12, dtype=torch.float64), rtol=0.2)
+    assert (variances / error - 1).abs().max() < 0.25
+    assert (variances.mean() / error.mean()).item() == pytest.approx(1, abs=0.05)
+    assert torch.allclose(variances[:, 4:], torch.tensor(4**2 / 12, dtype=torch.float64), rtol=0.2)
 
 
 def photograph(side=128):
@@ -167,14 +167,14 @@ def photograph(side=128):
 def test_expected_error_of_a_jpeg(quality):
     truth = photograph()
     given = compress(truth, quality)
-    found = quantisation_variance(given, tables(quality, 1)[None])[0]
+    variances = quantisation_variance(given, tables(quality, 1)[None])[0]
     error = block_dct(255 * (given - truth)[0, 0]).square().mean((0, 1))
-    assert 0.5 < found.mean() / error.mean() < 2
+    assert 0.5 < variances.mean() / error.mean() < 2
     never = ~(block_dct(255 * given[0, 0] - 128).abs() > tables(quality, 1)[0] / 2).flatten(0, 1).any(0)
     if quality < 40:
         assert never.sum() > 10
-        assert 0.3 < found[never].mean() / error[never].mean() < 3
-        assert found[never].mean() < 0.1 * (tables(quality, 1)[0].square() / 12)[never].mean()
+        assert 0.3 < variances[never].mean() / error[never].mean() < 3
+        assert variances[never].mean() < 0.1 * (tables(quality, 1)[0].square() / 12)[never].mean()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -185,8 +185,8 @@ def test_noise_has_the_variance_it_is_drawn_for(texture, channels):
     draws = torch.cat([draw_quantisation_noise(variance, given, np.random.default_rng(k)) for k in range(20)])
     assert draws.shape == (20, *given.shape[1:])
     luma = draws if channels == 1 else ycbcr(draws)[:, :1]
-    found = block_dct(255 * luma[:, 0].double()).square().mean((0, 1, 2))
-    assert torch.allclose(found, variance[0], rtol=0.15)
+    power = block_dct(255 * luma[:, 0].double()).square().mean((0, 1, 2))
+    assert torch.allclose(power, variance[0], rtol=0.15)
     assert draws.mean().abs() < 0.1 * draws.std()
 
 

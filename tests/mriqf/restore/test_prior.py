@@ -50,17 +50,17 @@ def same(first, second):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_it_comes_near_the_image(start, skips, channels):
     model = DIPConfig(channels, 8, 2, skips, start, 4)
-    found = fit_prior(given(channels), PriorConfig(steps=60, every=30, average=0.9, model=model))
-    assert (found.step, found.stopped) == (60, "count")
-    assert [point["step"] for point in found.curve] == [30, 60]
-    assert found.curve[1]["data"] < found.curve[0]["data"] < given(channels).var()
-    assert functional.mse_loss(found.image, given(channels)) < 0.25 * given(channels).var()
+    fitted = fit_prior(given(channels), PriorConfig(steps=60, every=30, average=0.9, model=model))
+    assert (fitted.step, fitted.stopped) == (60, "count")
+    assert [point["step"] for point in fitted.curve] == [30, 60]
+    assert fitted.curve[1]["data"] < fitted.curve[0]["data"] < given(channels).var()
+    assert functional.mse_loss(fitted.image, given(channels)) < 0.25 * given(channels).var()
 
 
 @pytest.mark.parametrize("config", [TINY, SURE, replace(SURE, loss="mse", stop="sure")])
 def test_odd_sizes(config):
-    found = fit_prior(given(3, 21, 35), replace(config, steps=2), steps())
-    assert found.image.shape == (1, 3, 21, 35) and found.image.isfinite().all()
+    fitted = fit_prior(given(3, 21, 35), replace(config, steps=2), steps())
+    assert fitted.image.shape == (1, 3, 21, 35) and fitted.image.isfinite().all()
 
 
 @pytest.mark.parametrize("config", [TINY, SURE, replace(TINY, kl=0.1, reading="histogram"), replace(TINY, half=True)])
@@ -82,10 +82,10 @@ def test_a_watch_changes_nothing():
 
     expected = fit_prior(given(), TINY, score=lambda image: float(image.mean()))
     with torch.random.fork_rng(devices=[]):
-        found = fit_prior(given(), TINY, score=lambda image: float(image.mul_(1).mean()), watch=watch)
-    assert torch.equal(found.image, expected.image)
-    assert [point.pop("psnr") for point in found.curve] == [2, 4, 6, 8, 10, 12]
-    assert found.curve == expected.curve
+        fitted = fit_prior(given(), TINY, score=lambda image: float(image.mul_(1).mean()), watch=watch)
+    assert torch.equal(fitted.image, expected.image)
+    assert [point.pop("psnr") for point in fitted.curve] == [2, 4, 6, 8, 10, 12]
+    assert fitted.curve == expected.curve
 
 
 def test_outputs_are_averaged_plainly_then_with_decay():
@@ -99,26 +99,26 @@ def test_outputs_are_averaged_plainly_then_with_decay():
 
 def test_the_highest_score_after_settling_is_kept():
     scores = iter([9, 1, 3, 5, 4, 2])
-    seen, found = images_of(replace(TINY, stop="score"), score=lambda _: float(next(scores)))
-    assert (found.step, found.stopped) == (8, "count")
-    assert torch.equal(found.image, seen[8])
-    assert [point["score"] for point in found.curve] == [9, 1, 3, 5, 4, 2]
+    seen, fitted = images_of(replace(TINY, stop="score"), score=lambda _: float(next(scores)))
+    assert (fitted.step, fitted.stopped) == (8, "count")
+    assert torch.equal(fitted.image, seen[8])
+    assert [point["score"] for point in fitted.curve] == [9, 1, 3, 5, 4, 2]
 
 
 def test_a_score_that_gets_no_better_ends_the_fit():
     scores = iter([0, 1, 5, 4, 5, 9])
-    seen, found = images_of(replace(TINY, stop="score", patience=2), score=lambda _: float(next(scores)))
-    assert (found.step, found.stopped, len(found.curve)) == (6, "score", 5)
-    assert torch.equal(found.image, seen[6])
+    seen, fitted = images_of(replace(TINY, stop="score", patience=2), score=lambda _: float(next(scores)))
+    assert (fitted.step, fitted.stopped, len(fitted.curve)) == (6, "score", 5)
+    assert torch.equal(fitted.image, seen[6])
 
 
 @pytest.mark.parametrize("loss", ["mse", "sure"])
 def test_the_least_sure_is_kept(loss):
     config = replace(SURE, loss=loss, stop="sure", steps=40, lr=0.1, average=0.5, patience=100)
-    seen, found = images_of(config)
-    risks = {point["step"]: point["sure"] for point in found.curve if point["step"] >= config.settle}
-    assert found.step == min(risks, key=risks.__getitem__)
-    assert torch.equal(found.image, seen[found.step])
+    seen, fitted = images_of(config)
+    risks = {point["step"]: point["sure"] for point in fitted.curve if point["step"] >= config.settle}
+    assert fitted.step == min(risks, key=risks.__getitem__)
+    assert torch.equal(fitted.image, seen[fitted.step])
 
 
 def test_sure_tells_the_error_and_keeps_noise_out():
@@ -150,10 +150,10 @@ def test_weight_of_the_divergence(reading):
 
 
 def test_a_fit_that_diverges_keeps_what_it_had():
-    seen, found = images_of(replace(TINY, lr=1e30, every=1))
-    assert found.stopped == "diverged"
-    assert found.step == len(found.curve) < TINY.steps
-    assert torch.equal(found.image, seen[found.step]) and found.image.isfinite().all()
+    seen, fitted = images_of(replace(TINY, lr=1e30, every=1))
+    assert fitted.stopped == "diverged"
+    assert fitted.step == len(fitted.curve) < TINY.steps
+    assert torch.equal(fitted.image, seen[fitted.step]) and fitted.image.isfinite().all()
     with pytest.raises(ValueError, match="not finite before the first look: use a lower lr than 1e\\+30"):
         fit_prior(given(), replace(TINY, lr=1e30, every=10))
 

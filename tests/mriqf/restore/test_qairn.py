@@ -130,12 +130,12 @@ def test_score_is_the_minkowski_mean_of_the_gates_at_half_the_resolution(file, t
         predict_map(for_inference(model), image), 100 * weights.load(path).forward_with_maps(image)[1][1]
     )
     for pool, exponent in (("foreground", 1), ("minkowski:-2", -2)):
-        found = score(image.numpy(), path, pool=pool, mask=np.ones((48, 70)))
-        normalised = torch.from_numpy(found.slices[0].image[None])
+        result = score(image.numpy(), path, pool=pool, mask=np.ones((48, 70)))
+        normalised = torch.from_numpy(result.slices[0].image[None])
         gates = 100 * weights.load(path).forward_with_maps(normalised)[1][1]
-        assert found.value == pytest.approx(minkowski(gates[0, 0].double(), exponent).item(), rel=1e-5)
+        assert result.value == pytest.approx(minkowski(gates[0, 0].double(), exponent).item(), rel=1e-5)
         assert gates.std() > 0.1
-        assert found.slices[0].map.shape == (48, 70)
+        assert result.slices[0].map.shape == (48, 70)
 
 
 def test_command_scores_a_picture(file, texture, tmp_path, capsys):

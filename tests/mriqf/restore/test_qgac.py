@@ -82,9 +82,9 @@ def test_the_transposed_layer_is_the_adjoint_of_one_with_its_kernels():
 def test_each_image_has_the_kernels_of_its_table():
     manifold, x = layer("manifold"), uniform(1, 64, 2, 2).expand(2, -1, -1, -1)
     steps = torch.cat((tables(quality=5), tables(quality=90)))[:, 0] / 255
-    found = manifold(x, steps)
-    assert not torch.allclose(found[0], found[1], atol=1e-3)
-    assert torch.allclose(found[1:], manifold(x[1:], steps[1:]), atol=1e-6)
+    features = manifold(x, steps)
+    assert not torch.allclose(features[0], features[1], atol=1e-3)
+    assert torch.allclose(features[1:], manifold(x[1:], steps[1:]), atol=1e-6)
     ignorant = layer("none")
     assert torch.equal(*ignorant(x, steps))
 
@@ -150,13 +150,13 @@ def test_untrained_colour_comes_back_as_the_decoder_gave_it():
 def test_coefficients_of_a_file_are_those_of_its_pixels():
     model, image = build(GREY), uniform(1, 1, 27, 18)
     padded = functional.pad(image[:, 0], (0, 6, 0, 5), mode="replicate")
-    found = model.restore_coefficients([block_dct(255 * padded - 128)], tables(channels=1), (27, 18))
-    assert torch.allclose(found, model(image, tables(channels=1)), atol=1e-5)
+    restored = model.restore_coefficients([block_dct(255 * padded - 128)], tables(channels=1), (27, 18))
+    assert torch.allclose(restored, model(image, tables(channels=1)), atol=1e-5)
     model, image = build(), rgb(torch.cat((uniform(1, 1, 32, 48), torch.full((1, 2, 32, 48), 0.45)), 1))
     y, cb, cr = ycbcr(image).unbind(1)  # chroma without detail: how a decoder enlarges it does not matter
     chroma = [block_dct(255 * functional.avg_pool2d(c, 2) - 127.5) for c in (cb, cr)]
-    found = model.restore_coefficients([block_dct(255 * y - 128), *chroma], tables(), (32, 48))
-    assert torch.allclose(found, model(image, tables()), atol=1 / 32 / 255 * 2)  # libjpeg's filter rounds by a 32nd
+    restored = model.restore_coefficients([block_dct(255 * y - 128), *chroma], tables(), (32, 48))
+    assert torch.allclose(restored, model(image, tables()), atol=1 / 32 / 255 * 2)  # libjpeg's filter rounds by a 32nd
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -88,5 +88,5 @@ def test_the_global_branch_is_awake_at_first():
     # With Gaussian weights of 0.01 it gave the same for any image, and got gradients of 1e-15.
     model = QGCN(replace(SMALL, channels=1, blocks=1))
     assert model.whole is not None
-    found = model.whole(torch.rand(4, 1, 112, 112) * torch.tensor([0.1, 0.4, 0.7, 1])[:, None, None, None])
-    assert found.std(0).mean() > 1e-3
+    result = model.whole(torch.rand(4, 1, 112, 112) * torch.tensor([0.1, 0.4, 0.7, 1])[:, None, None, None])
+    assert result.std(0).mean() > 1e-3

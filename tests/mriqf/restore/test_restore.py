@@ -97,10 +97,10 @@ def test_half_precision_costs_less_than_a_grey_level(name):
     nn.init.normal_(model.last.weight, std=0.005)
     exact = model(image)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = model(image)
-    assert found.dtype == torch.float32
+        output = model(image)
+    assert output.dtype == torch.float32
     # As much as half precision of all but the last layer costs, and not one in 256 of the image.
-    assert (found - exact).abs().max() < 0.02 * (exact - image).abs().max()
+    assert (output - exact).abs().max() < 0.02 * (exact - image).abs().max()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

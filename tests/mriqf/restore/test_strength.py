@@ -71,20 +71,20 @@ def test_what_shows_no_quality_counts_as_the_middle(texture):
 
 def test_every_table_has_its_quality_and_others_the_nearest():
     known = torch.stack([tables(q, 3) for q in range(1, 101)])
-    found = table_quality(known)
-    same = torch.stack([tables(int(q), 1) for q in found])
+    qualities = table_quality(known)
+    same = torch.stack([tables(int(q), 1) for q in qualities])
     assert torch.equal(same, known[:, :1])
     assert table_quality((tables(70, 1) * 1.02)[None]).item() == pytest.approx(70, abs=1)
 
 
 def test_between_the_qualities_strength_is_on_a_straight_line():
-    found = strength_at(FALLING, torch.tensor([1.0, 5.0, 52.5, 100.0]))
-    assert found.tolist() == pytest.approx([1, 1, 0.5, 0], abs=1e-6)
+    strengths = strength_at(FALLING, torch.tensor([1.0, 5.0, 52.5, 100.0]))
+    assert strengths.tolist() == pytest.approx([1, 1, 0.5, 0], abs=1e-6)
     assert strength_at([*FALLING[:-1], 0.5], torch.tensor([99.0])).item() == pytest.approx((FALLING[-2] + 0.5) / 2)
 
 
 def test_network_that_adds_too_much_harms_without_and_not_with_strength(texture):
-    """What is found is in the right direction, and as large whatever the quality: what blind networks do."""
+    """Correction in the right direction, of equal size for all qualities, as by blind networks."""
     truth = torch.from_numpy(texture(64, 64).copy()).float()[None, None] / 255
     right = truth - compress(truth, 40)
     needed = []

@@ -119,8 +119,8 @@ def test_cut_off_and_resumed_gives_the_same_table(tmp_path, manifest, config, mo
 def test_parts_may_follow_in_the_same_folder(tmp_path, manifest, config):
     first, second = (dataclasses.replace(config, parts=(part,)) for part in ("local", "jpeg"))
     run(tmp_path / "out", manifest, first)
-    found = read_table(run(tmp_path / "out", manifest, second))
-    assert set(found["part"]) == {"local", "jpeg"}
+    result = read_table(run(tmp_path / "out", manifest, second))
+    assert set(result["part"]) == {"local", "jpeg"}
 
 
 def test_failures_are_kept_and_figures_drawn_again_are_the_same(tmp_path, manifest, config):
@@ -217,15 +217,15 @@ def test_changes_do_what_their_names_say(disc):
 @pytest.mark.parametrize("kind", cases.FLAWS)
 def test_flaws_lie_in_their_quadrant(disc, kind):
     (truth,) = disc(1, 128, 128)
-    flaw = cases.flawed(truth, kind, 3, 0)
-    assert flaw.wrong[64:, 64:].sum() == flaw.wrong.sum() > 100
-    moved = np.abs(flaw.image - truth)
+    degraded = cases.degrade_locally(truth, kind, 3, 0)
+    assert degraded.wrong[64:, 64:].sum() == degraded.wrong.sum() > 100
+    moved = np.abs(degraded.image - truth)
     if kind == "missing lesion":
         assert not moved.any()
     else:
-        assert moved[flaw.wrong].mean() > 10 * moved[:50, :50].mean()
-    again = cases.flawed(truth, kind, 3, 0)
-    np.testing.assert_array_equal(again.image, flaw.image)
+        assert moved[degraded.wrong].mean() > 10 * moved[:50, :50].mean()
+    again = cases.degrade_locally(truth, kind, 3, 0)
+    np.testing.assert_array_equal(again.image, degraded.image)
 
 
 def test_speed_rows(monkeypatch, weights_file):
@@ -347,9 +347,9 @@ def test_verdicts_follow_the_table(change, numbers):
 
 
 def test_every_classical_measure_is_in_every_row_that_it_can_be_in():
-    found = findings(synthetic())
-    assert {f.claim for f in found} == set(range(1, 13))
-    for f in found:
+    figures = findings(synthetic())
+    assert {f.claim for f in figures} == set(range(1, 13))
+    for f in figures:
         if f.measure != "refused" and (f.claim <= 8 or (f.claim == 10 and "shipped" not in f.what)):
             assert set(BASELINES) <= set(f.estimates), f.what
             assert "ridge" in f.estimates
@@ -357,11 +357,11 @@ def test_every_classical_measure_is_in_every_row_that_it_can_be_in():
 
 
 def test_subjects_are_counted_beside_figures():
-    found = {f.what: f for f in claimed(2, synthetic())}
-    assert "8 slices, 5 subjects" in found["all"].data
+    result = {f.what: f for f in claimed(2, synthetic())}
+    assert "8 slices, 5 subjects" in result["all"].data
     # Four subjects stand for themselves; of the one head, its slices do.
-    assert found["head (unseen)"].data.endswith("4 slices, 1 subject")
-    assert np.isfinite(found["head (unseen)"].estimates[TRIAL].low)
+    assert result["head (unseen)"].data.endswith("4 slices, 1 subject")
+    assert np.isfinite(result["head (unseen)"].estimates[TRIAL].low)
 
 
 def test_predictors_are_held_to_their_sign_and_classical_measures_are_not():
@@ -376,17 +376,17 @@ def test_predictors_are_held_to_their_sign_and_classical_measures_are_not():
 def test_ties_are_wrong():
     table = synthetic()
     table[TRIAL] = np.where(table["part"] == "degraded", 50.0, table[TRIAL])
-    found = claimed(4, table)[0]
-    assert found.estimates[TRIAL].value == 0
+    figures = claimed(4, table)[0]
+    assert figures.estimates[TRIAL].value == 0
 
 
 def test_coverage_and_error_are_those_of_the_calibration():
     table = synthetic()
-    found = {f.what: f for f in (*claimed(6, table), *claimed(7, table))}
-    assert found["NRMSE, MAE, all"].estimates[TRIAL].value == pytest.approx(0.001, rel=1e-6)
+    result = {f.what: f for f in (*claimed(6, table), *claimed(7, table))}
+    assert result["NRMSE, MAE, all"].estimates[TRIAL].value == pytest.approx(0.001, rel=1e-6)
     rows = where(table, part=["degraded", "recon"], split="test")
     share = ((rows["nrmse_low"] <= rows["nrmse"]) & (rows["nrmse"] <= rows["nrmse_high"])).mean()
-    assert found["coverage, all"].estimates[TRIAL].value == pytest.approx(share)
+    assert result["coverage, all"].estimates[TRIAL].value == pytest.approx(share)
     fitted = {f.what: f for f in claimed(6, synthetic(shipped=False))}
     assert 0 < fitted["NRMSE, MAE, all"].estimates[TRIAL].value < 0.01
     assert "has no calibration" in remarks(synthetic(shipped=False))[0]
@@ -481,9 +481,9 @@ def test_every_subject_of_a_set_has_a_slice(manifest, config):
 
 def test_mean_of_unseen_sets_weighs_sets_alike():
     table = synthetic()
-    found = {f.what: f for f in claimed(2, table)}
-    unseen = [f for f in found.values() if f.measure == "unseen" and "alone" not in f.what]
-    mean = found["mean of unseen sets"]
+    result = {f.what: f for f in claimed(2, table)}
+    unseen = [f for f in result.values() if f.measure == "unseen" and "alone" not in f.what]
+    mean = result["mean of unseen sets"]
     assert len(unseen) == 1
     assert mean.measure == "unseen mean"
     assert mean.estimates[TRIAL].value == pytest.approx(unseen[0].estimates[TRIAL].value)

@@ -141,17 +141,17 @@ def test_gates_are_pooled_with_every_exponent_after_one_pass(texture, channels):
     model.forward_with_maps = lambda images: calls.append("maps") or run(images)  # pyright: ignore
     rater = qairn_rater("gates", model)
     pixels = torch.from_numpy(texture(50, 67, channels=3)).permute(2, 0, 1).contiguous()
-    found = dict(zip(rater.keys, rater.rate(pixels), strict=True))
+    result = dict(zip(rater.keys, rater.rate(pixels), strict=True))
     assert calls == ["maps"]
-    assert len(found) == 3 * len(EXPONENTS)
+    assert len(result) == 3 * len(EXPONENTS)
     _, gates = run(seen_by(pixels, channels)[None].float() / 255)
     for number, gate in enumerate(gates, start=1):
         for p in EXPONENTS:
-            assert found[number, p] == pytest.approx(100 * minkowski(gate, p).item(), rel=1e-5)
-        values = [found[number, p] for p in EXPONENTS]
+            assert result[number, p] == pytest.approx(100 * minkowski(gate, p).item(), rel=1e-5)
+        values = [result[number, p] for p in EXPONENTS]
         assert (np.diff(values) > -1e-9).all() and values[0] < values[-1]  # power means grow with the exponent
     padded = torch.nn.functional.pad(seen_by(pixels, channels)[None].float() / 255, (0, 1, 0, 0), mode="replicate")
-    assert found[2, 1] == pytest.approx(QAIRNPredictor(model)(padded).mean().item(), rel=1e-4)
+    assert result[2, 1] == pytest.approx(QAIRNPredictor(model)(padded).mean().item(), rel=1e-4)
 
 
 def test_a_predictors_score_is_the_one_that_users_get(folder, untrained):
@@ -297,9 +297,9 @@ def test_references_in_the_list_are_read(folder):
     path = folder()
     text = [f"i{k},{k},,photo{k // 3}" for k in range(4)]
     (path / "scores.csv").write_text("\n".join(["image,score,std,reference", *text]))
-    found = read_opinions([path], ["mos"]).images
-    assert [o.reference for o in found] == ["photo0"] * 3 + ["photo1"]
-    assert all(np.isnan(o.std) and o.better == "lower" for o in found)
+    opinions = read_opinions([path], ["mos"]).images
+    assert [o.reference for o in opinions] == ["photo0"] * 3 + ["photo1"]
+    assert all(np.isnan(o.std) and o.better == "lower" for o in opinions)
 
 
 @pytest.mark.parametrize(
@@ -367,8 +367,8 @@ def test_weights_that_cannot_rate(qairn_file, weights_file):
         load_raters(OpinionConfig(qairn=(predictor,)))
     with pytest.raises(ValueError, match="'gates': the name is taken"):
         load_raters(OpinionConfig(qairn=(qairn_file,), predictors=(qairn_file,)))
-    found = load_raters(OpinionConfig(qairn=(qairn_file,), predictors=(predictor,)))
-    assert [r.name for r in found] == ["gates", "tiny", "tiny, map", "lattice"]
+    raters = load_raters(OpinionConfig(qairn=(qairn_file,), predictors=(predictor,)))
+    assert [r.name for r in raters] == ["gates", "tiny", "tiny, map", "lattice"]
 
 
 def test_the_card_knows_data_and_direction(folder, qairn_file):

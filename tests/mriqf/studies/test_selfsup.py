@@ -57,8 +57,8 @@ def test_arms_differ_in_objective_and_weight_alone():
     assert start == Arm(START)
     plain = dataclasses.asdict(recipe(Arm("held-out"), config))
     for arm in others:
-        found = dataclasses.asdict(recipe(arm, config))
-        assert found == plain | {"objective": arm.name, "lam": arm.lam}
+        settings = dataclasses.asdict(recipe(arm, config))
+        assert settings == plain | {"objective": arm.name, "lam": arm.lam}
     assert {(arm.name, arm.lam) for arm in others} == {
         ("supervised", 0.0), *((name, lam) for name in ("held-out", "measured") for lam in (0.0, 0.1, 1.0))
     }  # fmt: skip
@@ -95,7 +95,7 @@ def test_killed_and_started_again_gives_the_same_weights_and_table(tiny_data, tm
             raise KeyboardInterrupt
 
     config = dataclasses.replace(config, lams=())
-    found, cases = {}, read_cases(*tiny_data, config)
+    result, cases = {}, read_cases(*tiny_data, config)
     for name in ("whole", "cut"):
         folder, told = tmp_path / name / "arms", []
         if name == "cut":
@@ -112,8 +112,8 @@ def test_killed_and_started_again_gives_the_same_weights_and_table(tiny_data, tm
                 break
         for _ in table.run(work):
             pass
-        found[name] = table.path.read_bytes()
-    assert found["whole"] == found["cut"]
+        result[name] = table.path.read_bytes()
+    assert result["whole"] == result["cut"]
     assert len(read_table(tmp_path / "cut" / "rows.csv")["arm"]) == 2 * 4
 
 
@@ -208,7 +208,7 @@ def test_kspace_is_left_out_and_nothing_left_is_told(tiny_data, config):
 def rows(changes=None, n=6):
     """Rows in which the start is bad, truth best and held-out lines near it; the score pleases and harms."""
     usual = {"start": 0.0, "supervised": 3.0, "held-out": 2.5, "measured": 0.0, "held-out-1": 2.0, "measured-1": -1.0}
-    rng, found = np.random.default_rng(0), []
+    rng, result = np.random.default_rng(0), []
     base = 28 + rng.standard_normal((n, 2, 2))
     for label, gain in (usual | (changes or {})).items():
         scored = label.endswith("-1")
@@ -216,11 +216,11 @@ def rows(changes=None, n=6):
             psnr = base[subject, k, rate] + gain + 0.05 * rng.standard_normal()
             nrmse, points = 10 ** (-psnr / 20), 50 + 20 * scored
             key = ("knee", subject, k, "random", 4 + 2 * rate, 0, label.removesuffix("-1"), float(scored))
-            found.append(
+            result.append(
                 (*key, psnr, 1 - nrmse, nrmse, points, 90 - gain, nrmse, 60, 99, 0.01, "qf-mri", "qf-gray", "5 steps")
             )
-    order = rng.permutation(len(found))
-    columns = zip((*KEY, *COLUMNS), zip(*found, strict=True), strict=True)
+    order = rng.permutation(len(result))
+    columns = zip((*KEY, *COLUMNS), zip(*result, strict=True), strict=True)
     return {name: np.array(column)[order] for name, column in columns}
 
 
@@ -239,11 +239,11 @@ def test_verdicts_follow_the_table():
 
 
 def test_every_arm_is_held_against_its_own_without_score():
-    found = comparisons(where(rows(), acceleration=6))
+    compared = comparisons(where(rows(), acceleration=6))
     for name in ("held-out", "measured"):
-        assert (Arm(name, 1.0), Arm(name)) in found
-    assert (Arm("held-out"), Arm("supervised")) in found
-    assert (Arm("measured", 1.0), Arm("start")) in found
+        assert (Arm(name, 1.0), Arm(name)) in compared
+    assert (Arm("held-out"), Arm("supervised")) in compared
+    assert (Arm("measured", 1.0), Arm("start")) in compared
 
 
 def test_answer_tells_gains_and_what_pleases_without_being_better(tmp_path):
@@ -270,13 +270,13 @@ def test_pictures_show_truth_and_all_arms(tiny_data, tmp_path, config):
     config = dataclasses.replace(config, steps=1, lams=())
     train_arms(tmp_path, *tiny_data, config)
     cases, arms = read_cases(*tiny_data, config), load_arms(tmp_path, config)
-    found = pictures(cases, arms, config)
-    assert list(found) == [f"{rate}/{name}" for rate in (2, 4) for name in ("truth", *LABELS[:4])]
-    assert all(image.shape == (144, 144) and image.dtype == np.uint8 for image in found.values())
-    assert np.array_equal(found["2/truth"], found["4/truth"])
-    assert np.abs(found["4/start"].astype(int) - found["4/truth"]).mean() > 1
+    images = pictures(cases, arms, config)
+    assert list(images) == [f"{rate}/{name}" for rate in (2, 4) for name in ("truth", *LABELS[:4])]
+    assert all(image.shape == (144, 144) and image.dtype == np.uint8 for image in images.values())
+    assert np.array_equal(images["2/truth"], images["4/truth"])
+    assert np.abs(images["4/start"].astype(int) - images["4/truth"]).mean() > 1
     assert all(isinstance(model, recon.MoDL) and not model.training for model in arms.values())
-    draw_pictures(found, tmp_path / "pictures.png")
+    draw_pictures(images, tmp_path / "pictures.png")
     assert (tmp_path / "pictures.png").read_bytes().startswith(b"\x89PNG")
 
 

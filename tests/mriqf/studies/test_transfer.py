@@ -40,15 +40,15 @@ def sources(texture):
 
 @pytest.fixture(scope="module")
 def folder(sources, tmp_path_factory):
-    found = tmp_path_factory.mktemp("pretext")
-    train_arms(found, SMALL, sources)
-    return found
+    path = tmp_path_factory.mktemp("pretext")
+    train_arms(path, SMALL, sources)
+    return path
 
 
 def test_arms_differ_in_one_thing_only():
     plain = dataclasses.asdict(recipe("scratch", 0, Config()))
     recipes = {arm: dataclasses.asdict(recipe(arm, 0, Config())) for arm, _ in arms(Config())}
-    changed = {arm: {k: v for k, v in found.items() if v != plain[k]} for arm, found in recipes.items()}
+    changed = {arm: {k: v for k, v in settings.items() if v != plain[k]} for arm, settings in recipes.items()}
     assert changed["jpeg"] == changed["pretrained"] == changed["scratch"] == {}
     assert changed["scratch-twice"] == {"steps": 1600, "checkpoint_every": 1600}
     assert changed["shuffled"] == {"labels": "shuffled"}

@@ -67,7 +67,7 @@ def test_numbers():
     lines = [noise(n) for n in (1, 2, 30, 64, 97)]
     image, holes = noise(21, 34), noise(30, 25, seed=1) < 0.6
     values = noise(1001)
-    found = call(
+    result = call(
         *(["fourier:fourierLine", typed(line), typed(line[::-1])] for line in lines),
         ["fourier:fourier", typed(image), None, 21, 34],
         ["numeric:gaussian", typed(image), 21, 34, 2],
@@ -76,10 +76,10 @@ def test_numbers():
         ["numeric:interpolate", 0.3, [0.1, 0.25, 0.5], [3, 2, 0]],
         ["numeric:roundEven", 2.5],
     )
-    for line, (real, imaginary) in zip(lines, found[:5], strict=True):
+    for line, (real, imaginary) in zip(lines, result[:5], strict=True):
         expected = np.fft.fft(line + 1j * line[::-1])
         np.testing.assert_allclose(np.array(real) + 1j * np.array(imaginary), expected, atol=1e-10)
-    transformed, smooth, filled, percentiles, between, rounded = found[5:]
+    transformed, smooth, filled, percentiles, between, rounded = result[5:]
     np.testing.assert_allclose(np.array(transformed[0]) + 1j * np.array(transformed[1]), np.fft.fft2(image).ravel())
     np.testing.assert_allclose(smooth, ndimage.gaussian_filter(image, 2).ravel())
     assert filled == ndimage.binary_fill_holes(holes).astype(int).ravel().tolist()
@@ -103,9 +103,9 @@ def test_foreground_and_frames(disc):
     )  # fmt: skip
     assert masks[0] == metrics.object_mask(torch.from_numpy(raw)[None, None]).int().flatten().tolist()
     assert masks[1] == foreground_mask(image[None], 0.2).astype(int).ravel().tolist()
-    for found, given in ((masks[2], canvas), (masks[3], np.zeros((40, 50), np.float32))):
+    for result, given in ((masks[2], canvas), (masks[3], np.zeros((40, 50), np.float32))):
         rows, columns = content(given[None], 64)
-        assert found == {
+        assert result == {
             "top": rows.start, "left": columns.start,
             "height": rows.stop - rows.start, "width": columns.stop - columns.start,
         }  # fmt: skip
@@ -118,9 +118,9 @@ def test_foreground_and_frames(disc):
 def test_resolution(disc):
     (image,) = disc(1, 96, 90)
     images = [image, interpolated(image, (160, 90)), interpolated(image, (180, 200)), interpolated(image, (97, 131))]
-    found = call(*(["resolution:support", typed(one), *one.shape] for one in images))
+    result = call(*(["resolution:support", typed(one), *one.shape] for one in images))
     expected = [support(torch.from_numpy(one)[None, None]) for one in images]
-    assert list(map(tuple, found)) == expected
+    assert list(map(tuple, result)) == expected
     assert expected[0] == (96, 90)
     assert expected[2] != (180, 200)
     size, large = expected[2], np.where(images[2] < 20, 0, images[2])
@@ -157,16 +157,16 @@ def test_expected_error():
         calibration = made_calibration(5, own_width=own)
         features = np.array(calibration.domain.mean) + scale * np.arange(1, 6)
         calls.append(["calibration:expect", plain(calibration), score, features.tolist(), [0.2, 0.5], REFUSED])
-    for (own, score, _), found, made in zip(cases, call(*calls), calls, strict=True):
+    for (own, score, _), result, made in zip(cases, call(*calls), calls, strict=True):
         calibration = made_calibration(5, own_width=own)
         expected = calibration.expect(score, np.array(made[3]), (0.2, 0.5) if own else None)
         seen.add((expected.in_domain, expected.distance > 1))
-        assert found["distance"] == pytest.approx(expected.distance)
-        assert found["reason"] == expected.reason
+        assert result["distance"] == pytest.approx(expected.distance)
+        assert result["reason"] == expected.reason
         if expected.in_domain:
-            assert found["nrmse"] == pytest.approx([expected.nrmse, expected.nrmse_low, expected.nrmse_high])
+            assert result["nrmse"] == pytest.approx([expected.nrmse, expected.nrmse_low, expected.nrmse_high])
         else:
-            assert found["nrmse"] is None
+            assert result["nrmse"] is None
     assert seen == {(True, False), (True, True), (False, True)}
 
 
@@ -198,18 +198,18 @@ def test_scores(disc, error_file, nrmse_file, kind):
         weight = cell_weight(torch.from_numpy(inside[None]), model.stride)
         reading = read_errors(model, torch.from_numpy(image[None]), weight)
         quality = score_of_error(10**reading.cells)
-        found = {"log_error": reading.cells, "quality": quality, "features": reading.features}
+        result = {"log_error": reading.cells, "quality": quality, "features": reading.features}
         if reading.width is not None:
-            found["width"] = reading.width
-        outputs.append({name: typed(tensor.float().numpy()) for name, tensor in found.items()})
+            result["width"] = reading.width
+        outputs.append({name: typed(tensor.float().numpy()) for name, tensor in result.items()})
 
     given = {"count": 3, "rows": 155, "columns": 182, "slices": [typed(one) for one in raw]}
     known = web.parameters(model, calibration)
-    (found,) = call(["score", given, outputs, known])
-    assert found["resolved"] == list(size) != [155, 182]
-    assert (found["scale"]["low"], found["scale"]["high"]) == pytest.approx((scale.low, scale.high), rel=1e-5)
-    assert found["scale"]["threshold"] == pytest.approx(scale.threshold, rel=1e-4)
-    for here, there in zip(found["slices"], scored.slices, strict=True):
+    (result,) = call(["score", given, outputs, known])
+    assert result["resolved"] == list(size) != [155, 182]
+    assert (result["scale"]["low"], result["scale"]["high"]) == pytest.approx((scale.low, scale.high), rel=1e-5)
+    assert result["scale"]["threshold"] == pytest.approx(scale.threshold, rel=1e-4)
+    for here, there in zip(result["slices"], scored.slices, strict=True):
         assert here["share"] == pytest.approx(there.foreground_fraction, abs=1e-3)
         if not here["share"]:
             assert here["score"] == "NaN"
@@ -222,7 +222,7 @@ def test_scores(disc, error_file, nrmse_file, kind):
         np.testing.assert_allclose(here["image"], there.image.ravel(), atol=1e-4)
         if expected.in_domain:
             assert here["expected"]["nrmse"][1:] == pytest.approx([expected.nrmse_low, expected.nrmse_high], rel=1e-2)
-    assert any(s["expected"]["reason"] == "" for s in found["slices"])
+    assert any(s["expected"]["reason"] == "" for s in result["slices"])
 
 
 def test_files(tmp_path, disc):
@@ -245,16 +245,16 @@ def test_files(tmp_path, disc):
     Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "j.png")
     Image.fromarray(grey > 99).save(tmp_path / "k.png")
     paths = sorted(tmp_path.iterdir())
-    (found,) = call(["read", [str(path) for path in paths]])
-    assert found["failed"] == []
-    assert len(found["read"]) == len(paths) == 11
-    for volume, path in zip(found["read"], paths, strict=True):
+    (result,) = call(["read", [str(path) for path in paths]])
+    assert result["failed"] == []
+    assert len(result["read"]) == len(paths) == 11
+    for volume, path in zip(result["read"], paths, strict=True):
         expected = mriqf.read(path)
         assert (volume["count"], volume["rows"], volume["columns"]) == (expected.n_slices, *expected.shape), path
         assert volume["rowsUp"] == expected.rows_up
         for k, one in enumerate(volume["slices"]):
             np.testing.assert_allclose(one, expected.read_slice(k).ravel(), rtol=1e-5, err_msg=str(path))
-    assert found["read"][4]["pixel"] == [1, 2]
+    assert result["read"][4]["pixel"] == [1, 2]
 
 
 def dicom(path, frames, *, syntax=pydicom.uid.ExplicitVRLittleEndian, **attributes):
@@ -299,15 +299,15 @@ def test_dicom(tmp_path, disc):
     singles = ["many", "implicit", "white"]
     broken = ["packed", "mosaic", "colour", "short"]
     paths = [*sorted(series.iterdir()), *(tmp_path / f"{name}.dcm" for name in (*singles, *broken))]
-    (found,) = call(["read", [str(path) for path in paths]])
-    for volume, path in zip(found["read"], [series, *(tmp_path / f"{name}.dcm" for name in singles)], strict=True):
+    (result,) = call(["read", [str(path) for path in paths]])
+    for volume, path in zip(result["read"], [series, *(tmp_path / f"{name}.dcm" for name in singles)], strict=True):
         expected = mriqf.read(path)
         assert volume["count"] == expected.n_slices
         for k, one in enumerate(volume["slices"]):
             np.testing.assert_array_equal(one, expected.read_slice(k).ravel(), err_msg=str(path))
-    assert found["read"][0]["name"].endswith("and 3 more")
-    assert found["read"][0]["pixel"] == [1, 2]
-    reasons = {Path(one["name"]).stem: one["reason"] for one in found["failed"]}
+    assert result["read"][0]["name"].endswith("and 3 more")
+    assert result["read"][0]["pixel"] == [1, 2]
+    reasons = {Path(one["name"]).stem: one["reason"] for one in result["failed"]}
     assert reasons.keys() == set(broken)
     for name, part in zip(broken, ("gdcmconv --raw", "mosaic of slices", "is in colour", "cut short"), strict=True):
         assert part in reasons[name]
@@ -328,9 +328,9 @@ def test_files_that_cannot_be_scored(tmp_path, disc):
     (tmp_path / "a.txt").write_text("words")
     (tmp_path / "empty").write_bytes(b"")
     paths = sorted(tmp_path.iterdir())
-    (found,) = call(["read", [str(path) for path in paths]])
-    assert found["read"] == []
-    reasons = {Path(one["name"]).name: one["reason"] for one in found["failed"]}
+    (result,) = call(["read", [str(path) for path in paths]])
+    assert result["read"] == []
+    reasons = {Path(one["name"]).name: one["reason"] for one in result["failed"]}
     assert reasons.keys() == {path.name for path in paths}
     for name, part in {
         "nan.npy": "slice 0 holds NaN", "rgb.npy": "no stack of grey images", "words.npy": "pickle or a table",

@@ -1,4 +1,4 @@
-"""Report of the R study: A7, A8, the prediction of R, and where a classical metric wins."""
+"""Report of the R study: claims A7 and A8, prediction of R, comparison with classical metrics."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ CURVE = ("subject", "slice", "family", "seed")
 
 
 def curves(table: Columns) -> Columns:
-    """The rows, with the fully sampled images repeated for each family, so that each curve begins at R = 1."""
+    """Rows with the fully sampled images repeated for each family, so that each curve begins at R = 1."""
     full = table["family"] == FULL
     families = [f for f in dict.fromkeys(table["family"].tolist()) if f != FULL]
     rows = np.concatenate([np.flatnonzero(~full), *[np.flatnonzero(full) for _ in families]])
@@ -110,7 +110,7 @@ def describe(table: Columns) -> str:
 
 
 def answer(table: Columns) -> str:
-    """The whole answer as markdown."""
+    """Report in markdown."""
     parts = ["# Score against the undersampling rate R", "", describe(table), ""]
     parts += [claims_table(claims(table)), ""]
     parts += ["## Within a slice, and across slices", "", *_correlations(table), ""]

@@ -25,9 +25,9 @@ def draw_curves(table: Columns, path: Path) -> None:
     for (i, weights), (j, region) in itertools.product(enumerate(rows), enumerate(TITLES)):
         axis, score = axes[i, j], f"{weights} {region}"
         for method in dict.fromkeys(table["method"].tolist()):
-            mine = where(every, method=method)
-            nominal = np.unique(mine["acceleration"])
-            groups = [where(mine, acceleration=r) for r in nominal]
+            selected = where(every, method=method)
+            nominal = np.unique(selected["acceleration"])
+            groups = [where(selected, acceleration=r) for r in nominal]
             rate = np.array([g["effective_acceleration"].mean() for g in groups])
             mean, sd = (np.array([f(g[score]) for g in groups]) for f in (np.mean, np.std))
             (line,) = axis.plot(rate, mean, "o-", markersize=4, color=COLOURS.get(method), label=method)
@@ -61,10 +61,10 @@ def draw_errors(table: Columns, path: Path) -> None:
         axis.set_axis_off()
     for axis, weights in zip(axes, names, strict=False):
         for method in dict.fromkeys(table["method"].tolist()):
-            mine = where(table, method=method)
-            rho = within(curves(mine), f"{weights} foreground", "nrmse")[0]
+            selected = where(table, method=method)
+            rho = within(curves(selected), f"{weights} foreground", "nrmse")[0]
             axis.plot(
-                np.maximum(mine["nrmse"], LEAST), mine[f"{weights} foreground"],
+                np.maximum(selected["nrmse"], LEAST), selected[f"{weights} foreground"],
                 ".", markersize=3, alpha=0.6, color=COLOURS.get(method),
                 label=f"{method} (within a slice ρ = {rho:+.2f})",
             )  # fmt: skip

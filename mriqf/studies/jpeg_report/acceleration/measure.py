@@ -37,11 +37,11 @@ from recon.weights import load_network
 KEY = ("dataset", "subject", "slice", "family", "acceleration", "seed", "method")
 ERRORS = ("nrmse", "ssim", "psnr")
 REGIONS = ("center", "whole", "foreground", "background", "background_low")
-LOW = 50.0  # a background cell below it is what the report shows as 0.20 to 0.50
+LOW = 50.0  # limit of background cells that the report shows as 0.20 to 0.50
 FULL = "full"
-"""Family of the fully sampled data: R = 1 of every family."""
+"""Family name of the fully sampled data, which are R = 1 of all families."""
 CALIBRATION = 16
-"""Central lines that raw k-space keeps at least, which maps need."""
+"""Minimum number of central lines of raw k-space, for the estimation of coil maps."""
 
 Reconstruction = Callable[[Tensor, recon.Sense], Tensor]
 
@@ -92,7 +92,7 @@ def metadata(inputs: Inputs, config: AccelerationConfig) -> dict[str, Any]:
 
 
 def tasks(inputs: Inputs, config: AccelerationConfig, folder: Path, images: Path | None = None) -> list[Task]:
-    """One task for each undersampled slice; its rows are the methods'. The first slice's maps go into the folder.
+    """Task for each undersampled slice, with a row for each method. Maps of the first slice are stored in the folder.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ Problem = tuple[Complex[Tensor, "1 c h w"], recon.Sense, Float[Tensor, "1 1 y x"
 def undersample(
     subject: Subject, index: int, family: str, acceleration: int, seed: int, config: AccelerationConfig
 ) -> Problem:
-    """K-space of a slice, operator, true magnitude image, and how to cut images to the size that is looked at."""
+    """K-space of a slice, operator, target magnitude image, and the function that crops images."""
     seed = 1000 * index + seed
     if not isinstance(subject.data, KSpace):
         image = subject.data.read_slice(index)[0]
@@ -187,7 +187,7 @@ def reconstruct(
     methods: Mapping[str, Reconstruction],
     images: Path | None = None,
 ) -> Solved:
-    """Undersample a slice and reconstruct it by every method, or take that from the folder that keeps it.
+    """Undersample a slice and reconstruct it by every method, or read the result from the folder of reconstructions.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def reconstruct(
 
 
 def _digest(subject: Subject, config: AccelerationConfig, setting: tuple[int, str, int, int]) -> str:
-    """Hash of all that a reconstruction depends on: the measured slice itself, and what is done to it."""
+    """Hash of all that a reconstruction depends on: the slice and the settings."""
     pixels = subject.data.read_slice(setting[0])
     crop = subject.data.image_shape if isinstance(subject.data, KSpace) else None
     data = [hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest(), pixels.shape, crop]
@@ -263,7 +263,7 @@ def _measure(solve: Callable[[], Solved], models: Mapping[str, Predictor], maps:
 
 
 def score_image(image: Float32[np.ndarray, "h w"], model: Predictor, resolution: Resolution = "own") -> SliceScore:
-    """One magnitude image, any unit, scored by itself as `mriqf score` would."""
+    """Score one magnitude image, in any unit, as by `mriqf score`."""
     return Scorer(model, calibration=None, resolution=resolution).image(image)
 
 

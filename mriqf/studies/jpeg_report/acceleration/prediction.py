@@ -22,7 +22,7 @@ Fit = Callable[[Columns, Bool[np.ndarray, " n"]], Callable[[Columns], Float[np.n
 
 @dataclass(frozen=True)
 class Prediction:
-    """Errors of one estimator on subjects that it was not fitted on."""
+    """Errors of an estimator on subjects that it was not fitted on."""
 
     estimator: str
     top1: float
@@ -39,7 +39,7 @@ class Prediction:
 
 
 def enough_subjects(rows: Columns) -> bool:
-    """True if there are enough subjects to leave one out."""
+    """True if one subject can be left out."""
     return len(np.unique(rows["subject"])) > 1
 
 
@@ -81,14 +81,14 @@ def predict(rows: Columns, fit: Fit, name: str, *, leave_family: bool = False) -
     predicted = np.full(len(true), np.nan)
     for s in subjects:
         for left in families if leave_family else [None]:
-            # The fully sampled images belong to every family, so they are judged as the first one's.
-            mine = (subject == s) & (
+            # The fully sampled images belong to every family; they are counted for the first one.
+            selected = (subject == s) & (
                 True if left is None else (family == left) | ((family == FULL) & (left == families[0]))
             )
             others = (subject != s) & (family != left)
-            predicted[mine] = fit(rows, others)({k: v[mine] for k, v in rows.items()})
+            predicted[selected] = fit(rows, others)({k: v[selected] for k, v in rows.items()})
     grid = np.unique(true)
-    predicted = predicted.clip(grid[0], grid[-1])  # a line goes beyond, which no R of the study does
+    predicted = predicted.clip(grid[0], grid[-1])  # linear fits extrapolate beyond the R of the study
     correct = (grid[np.abs(predicted[:, None] - grid).argmin(1)] == true).astype(float)
     error, inverse = np.abs(predicted - true), np.abs(1 / np.maximum(predicted, 1) - 1 / true)
     return Prediction(
@@ -116,7 +116,7 @@ def _isotonic(name: str) -> Fit:
 
 
 def ridge_on(names: list[str]) -> Fit:
-    """Ridge regression on columns; what is missing is the mean of those that are fitted on."""
+    """Ridge regression on columns; missing values are replaced by the mean of the training rows."""
 
     def fit(rows: Columns, others: Bool[np.ndarray, " n"]):
         features = np.stack([rows[n] for n in names], 1)

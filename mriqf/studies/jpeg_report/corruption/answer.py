@@ -1,4 +1,4 @@
-"""Report of claim A5: does the score fall with severity, and does noise raise it."""
+"""Report of claim A5: fall of the score with severity, and rise by noise."""
 
 import functools
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ MIDDLE = N_LEVELS // 2
 
 @dataclass(frozen=True)
 class Curves:
-    """Scores of the images of one data set under one corruption: a row an image, a column a level.
+    """Scores of the images of a data set under one corruption: a row per image, a column per level.
 
     The curve of an image is the mean of those of its patches.
     """
@@ -61,7 +61,7 @@ class Curves:
 
     @property
     def falling(self) -> float:
-        """Share of adjacent pairs of levels of which the worse one has the lower score."""
+        """Fraction of adjacent pairs of levels in which the worse one has the lower score."""
         return float((np.diff(self._seen) < 0).mean())
 
     @property
@@ -263,7 +263,7 @@ def _counts(group: list[Curves]) -> str:
 
 
 def _all(holds: Iterable[bool]) -> bool | None:
-    """True if all hold; None without any."""
+    """True if all hold; None if there are none."""
     listed = list(holds)
     return all(listed) if listed else None
 

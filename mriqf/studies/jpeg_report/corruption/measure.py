@@ -1,4 +1,4 @@
-"""Cut patches, corrupt them more and more, score each.
+"""Scores of patches under corruptions of rising severity.
 
 The score of a patch is the mean of the network's map and nothing else: no foreground, no search for a JPEG lattice.
 """
@@ -51,7 +51,7 @@ UNITS = {
 N_LEVELS = 9
 
 IN_OBJECT = 0.5
-"""Share of a patch that lies in the object, at least."""
+"""Minimum fraction of a patch inside the object."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def metadata(inputs: Inputs, config: CorruptionConfig) -> dict[str, Any]:
 
 
 def tasks(inputs: Inputs, config: CorruptionConfig) -> list[Task]:
-    """A task for each image: its patches under every corruption at every level.
+    """Task for each image: its patches under all corruptions at all levels.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def _measure(
 
 
 def place(foreground: Bool[np.ndarray, "h w"], side: int, rng: np.random.Generator) -> tuple[int, int]:
-    """First row and column of a random square with at least half its pixels in the object; the fullest, failing that.
+    """First row and column of a random square with at least half its pixels in the object, else of the fullest one.
 
     Parameters
     ----------
@@ -163,14 +163,14 @@ def place(foreground: Bool[np.ndarray, "h w"], side: int, rng: np.random.Generat
 
 
 def luma(rgb: Float32[np.ndarray, "3 h w"]) -> Float32[np.ndarray, "1 h w"]:
-    """Luma of BT.601, full range, as JPEG takes it."""
+    """Full-range luma of BT.601, as in JPEG."""
     return np.einsum("c, chw -> hw", np.array([0.299, 0.587, 0.114], np.float32), rgb)[None]
 
 
 def corrupt(
     patch: Float32[np.ndarray, "ch h w"], name: str, value: int | float, seed: int
 ) -> Float32[np.ndarray, "ch h w"]:
-    """A patch in [0, 1], corrupted; of one seed the same noise, only stronger.
+    """Corrupt a patch in [0, 1]; at equal seed, levels differ in the strength of the noise only.
 
     Rounded to 8 bit for the JPEGs alone. Salt and pepper are white and black pixels in equal parts, in all channels.
 
@@ -217,6 +217,6 @@ def _jpeg2000(picture: np.ndarray, ratio: int | float) -> np.ndarray:
 
 
 def _psnr(corrupted: np.ndarray, clean: np.ndarray) -> float:
-    """In decibels, peak 1; NaN where nothing changed."""
+    """PSNR in decibels, peak 1; NaN if nothing changed."""
     error = float(np.square(corrupted - clean, dtype=np.float64).mean())
     return -10 * float(np.log10(error)) if error > 0 else float("nan")

@@ -1,4 +1,4 @@
-"""Claim A9, from the table alone: effect of the score as a loss, shift of colours, and of further settings."""
+"""Report of claim A9: effect of the score as a loss on images and colours, and of further settings."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -176,7 +176,7 @@ def _against_control(table: Columns, name: str, lam: float) -> Interval:
 
 
 def _few(changes: Iterable[Sequence[Interval]]) -> bool:
-    """True if there are too few subjects for an interval, or nothing to compare."""
+    """True for too few subjects for an interval, or nothing to compare."""
     lows = [low for intervals in changes for _, low, _ in intervals]
     return not lows or bool(np.isnan(lows).any())
 
@@ -222,7 +222,7 @@ def _sentences(table: Columns) -> list[str]:
 
 
 def _side(value: Interval, name: str) -> int:
-    """1 where the interval lies above 0, −1 below, as far as it is printed; 0 otherwise."""
+    """1 if the interval, as printed, lies above 0, −1 if below, else 0."""
     _, low, high = (round(v, FIGURES[name][1]) for v in value)
     return int(low > 0) - int(high < 0)
 

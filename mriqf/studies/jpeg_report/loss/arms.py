@@ -1,4 +1,4 @@
-"""The restorers that the study compares: a shipped one, and what fine-tuning by the score makes of it."""
+"""Restorers that the study compares: a shipped one, and its fine-tunings by the score."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +19,9 @@ Kind = Literal["grey", "rgb"]
 CHANNELS: dict[Kind, int] = {"grey": 1, "rgb": 3}
 
 START = "start"
-"""The arm that is not fine-tuned."""
+"""Arm that is not fine-tuned."""
 INPUT, OWN = "input", "own"
-"""Reference that an arm is held to: its own input, as in the report, or what the network gave before."""
+"""Reference of the data term: the input, as in the report, or the output before fine-tuning."""
 OWN_OUTPUT = {"consistency": 0.0, "anchor": 1.0}
 
 
@@ -34,7 +34,7 @@ class Guard:
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the recipe."""
     only: Kind | None = None
-    """Kind of images that it exists for; both if not given."""
+    """Kind of images that it applies to; both if not given."""
 
 
 GUARDS = (
@@ -50,7 +50,7 @@ GUARDS = (
         OWN_OUTPUT | {"cell": 10.0, "colour": 10.0, "variants": 3},
     ),
 )  # fmt: skip
-"""Each changes the report's set-up at one weight of the score."""
+"""Guards: each changes the report's set-up at one weight of the score."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class LossConfig:
     lams: tuple[float, ...] = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)
     """Weights of 1 − score/100 beside the mean absolute difference of output and input; 0 is the control."""
     own_lams: tuple[float, ...] = (0.003, 0.03, 0.3)
-    """The same beside the difference of the output and what the network gave before it was fine-tuned."""
+    """The same weights beside the difference between the outputs after and before fine-tuning."""
     guards: tuple[str, ...] = tuple(guard.name for guard in GUARDS)
-    """Guards that are tried, each alone."""
+    """Guards, each measured alone."""
     guard_lam: float = 0.03
     """Weight of 1 − score/100 with the guards."""
     gray_judge: str = "qf-mri"
-    """Name or path of what judges grey images, beside the predictor that is trained with."""
+    """Name or path of the independent predictor that scores grey images, beside the one in the loss."""
     rgb_judge: str = "qairn-rgb"
-    """The same for RGB images."""
+    """Name or path of the independent predictor for RGB images."""
     steps: int = 300
     """Optimiser steps of each fine-tuning."""
     lr: float = 3e-4
@@ -108,11 +108,11 @@ class Arm:
     kind: Kind
     network: str
     name: str
-    """`START`, `INPUT`, `OWN`, or a guard's."""
+    """`START`, `INPUT`, `OWN`, or the name of a guard."""
     lam: float
-    """Weight of the score; NaN of what is not fine-tuned."""
+    """Weight of the score; NaN if not fine-tuned."""
     recipe: PerceptualConfig | None = None
-    """Nothing of what is not fine-tuned."""
+    """Recipe of the fine-tuning; None if not fine-tuned."""
 
     @property
     def start(self) -> str:
@@ -127,7 +127,7 @@ class Arm:
 
 
 def arms(parts: Sequence[Part], config: LossConfig) -> list[Arm]:
-    """All restorers, in the order of training.
+    """Arms in the order of training.
 
     Raises
     ------
@@ -183,7 +183,7 @@ def read_parts(paths: Sequence[Path], root: Path, config: LossConfig, split: Spl
 def train_arms(
     folder: Path, parts: Sequence[Part], root: Path, config: LossConfig, report: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Fine-tune what is missing, and keep it in `folder`; a run that was cut off goes on from its last checkpoint.
+    """Fine-tune the missing arms and store them in `folder`; an interrupted run continues from its last checkpoint.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def load_arms(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[A
 
 
 def judge_name(kind: Kind, config: LossConfig) -> str:
-    """Name of the independent judge of images of one kind."""
+    """Name of the independent predictor for images of one kind."""
     return config.gray_judge if kind == "grey" else config.rgb_judge
 
 

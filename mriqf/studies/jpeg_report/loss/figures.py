@@ -1,4 +1,4 @@
-"""Figures, from the table and the kept pictures alone: the same input gives the same file."""
+"""Figures from the table and the stored pictures; the same input gives the same file."""
 
 from collections.abc import Mapping
 from pathlib import Path

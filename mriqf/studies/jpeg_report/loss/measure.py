@@ -1,4 +1,4 @@
-"""Measurements of each arm on compressed test images, as the 8-bit pictures that a file would hold."""
+"""Measurements of each arm on compressed test images, rounded to 8 bit."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ Arms = Mapping[Arm, Network]
 
 
 def tasks(parts: Sequence[Part], arms: Arms, config: LossConfig) -> list[Task]:
-    """One image a task: as JPEG, and as every arm restores it, at every quality."""
+    """Task for each image: JPEG and all arms at all qualities."""
     pending = []
     for part in parts:
         scores = QFLoss(USUAL[CHANNELS[part.kind]]), QFLoss(judge_name(part.kind, config))
@@ -72,7 +72,7 @@ def describe(
     qualities: Sequence[int],
     scores: tuple[QFLoss, QFLoss],
 ) -> Iterator[dict[str, Value]]:
-    """Figures of each image: PSNR and SSIM (of luma; in the object of grey images), PSNR-B, scores, and what changed.
+    """Figures of each image: PSNR and SSIM (of luma; in the object of grey images), PSNR-B, scores and changes.
 
     A pixel counts as changed if one of its channels is more than one grey level from the JPEG image.
 

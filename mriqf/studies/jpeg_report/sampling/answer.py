@@ -1,4 +1,4 @@
-"""The answer, from the tables alone: what of claims A1–A4 holds, and what the field of view costs.
+"""Report of claims A1–A4 and of the cost of a smaller field of view.
 
 A claim holds if its 95 % interval over subjects leaves no doubt: rules and thresholds were fixed before the first run.
 """
@@ -24,7 +24,7 @@ GRID_RATIO = 2.0  # A4 holds if grid energy at quality 10 is this many times tha
 
 
 def answer(predictions: Columns, grid: Columns) -> str:
-    """All tables and verdicts, as markdown."""
+    """Report in markdown: tables and verdicts."""
     arms = measured(predictions)
     subjects = len(np.unique(predictions["subject"]))
     n = len(where(predictions, arm=arms[0])["score"])
@@ -108,7 +108,7 @@ def confusion(predictions: Columns) -> np.ndarray:
 
 
 def claims(predictions: Columns, grid: Columns) -> list[Claim]:
-    """Claims A1–A4; one holds if its interval leaves no doubt, A4 if the ratio is reached."""
+    """Claims A1–A4; a claim holds if its interval is conclusive, A4 if the ratio is reached."""
     return [_a1(predictions), _a2(predictions), _a3(predictions), _a4(grid)]
 
 

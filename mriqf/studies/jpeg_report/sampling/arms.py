@@ -1,4 +1,4 @@
-"""The networks that the study compares, and their training: equal in all but what an arm is about."""
+"""Networks that the study compares, and their training; arms differ in one property each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ ARMS: dict[Arm, tuple[Distribution, Literal["regression", "classes"], Arch]] = {
     "fov24": ("neglog", "regression", "cui-fov24"),
 }
 FIELDS: dict[Arm, int] = {"fov11": 11, "fov13": 13, "fov16": 16, "fov24": 24, "neglog": 34}
-"""Arms that differ in their receptive field alone, and its side in pixels."""
+"""Arms that differ only in their receptive field, with its side in pixels."""
 
 # As the report trains: patches are cut and compressed, nothing else. Uncompressed ones would be another distribution.
 PLAIN = Augmentation(**dict.fromkeys(Augmentation.__dataclass_fields__, 0.0))
@@ -41,7 +41,7 @@ class Config:
     arms: tuple[Arm, ...] = get_args(Arm)
     """Networks: three distributions of drawn qualities, classes instead of regression, four smaller fields of view."""
     seeds: tuple[int, ...] = (0,)
-    """Each arm is trained once with each."""
+    """Seeds; each arm is trained once with each."""
     steps: int = 3600
     """Optimiser steps."""
     batch: int = 16
@@ -76,7 +76,7 @@ def weights_path(folder: Path, arm: Arm, seed: int) -> Path:
 
 
 def curve_table(folder: Path, manifest: Manifest, config: Config) -> Table:
-    """Training curves; the rows of an arm are there once it is trained, its checkpoints until then."""
+    """Table of training curves; an arm has rows once it is trained, and checkpoints until then."""
     recipes = {arm: weights.config_dict(recipe(arm, config.seeds[0], config)) for arm in config.arms}
     terms = {"study": "sampling", "seeds": list(config.seeds), "recipes": recipes, "data": {"train": manifest.sha256}}
     return Table(folder / "curves", CURVE_KEY, CURVE_COLUMNS, terms)
@@ -85,7 +85,7 @@ def curve_table(folder: Path, manifest: Manifest, config: Config) -> Table:
 def curve_tasks(
     folder: Path, manifest: Manifest, root: Path, config: Config, report: Callable[[str], None] = lambda _: None
 ) -> list[Task]:
-    """One training a task: minutes, but it goes on from its last checkpoint."""
+    """Task for each training, which takes minutes and continues from its last checkpoint."""
     points = [*range(config.checkpoint_every, config.steps, config.checkpoint_every), config.steps]
 
     def task(arm: Arm, seed: int) -> Task:

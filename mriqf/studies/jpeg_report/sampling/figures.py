@@ -1,4 +1,4 @@
-"""Figures, each from a table (or the kept features) alone: the same input gives the same file."""
+"""Figures from the tables and the stored features; the same input gives the same file."""
 
 from collections.abc import Mapping
 from pathlib import Path

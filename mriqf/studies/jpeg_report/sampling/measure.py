@@ -1,4 +1,4 @@
-"""Predictions of the trained arms on test subjects: qualities of patches, and how they follow the 8×8 grid."""
+"""Predictions of the trained arms on test subjects: qualities of patches, and dependence on the 8×8 grid."""
 
 import zlib
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ SHOWN_ARMS: tuple[Arm, ...] = ("uniform", "neglog", "fov13", "fov16")
 
 
 def prediction_tasks(inputs: Inputs, models: Models, config: Config) -> list[Task]:
-    """One slice a task: a patch for each quality, the same patches for all arms."""
+    """Task for each slice: a patch for each quality, the same patches for all arms."""
     qualities = np.unique(np.linspace(1, 100, config.qualities).round().astype(int))
 
     def task(subject: Subject, index: int) -> Task:
@@ -57,7 +57,7 @@ def prediction_tasks(inputs: Inputs, models: Models, config: Config) -> list[Tas
 
 
 def grid_tasks(inputs: Inputs, models: Models, config: Config) -> list[Task]:
-    """One slice a task: one window under all phases of the grid, the same for all arms."""
+    """Task for each slice: one window at all phases of the grid, the same for all arms."""
     settings = [*((str(q), phase) for q in GRID_QUALITIES for phase in range(8)), (NONE, 0)]
 
     def task(subject: Subject, index: int) -> Task:
@@ -99,7 +99,7 @@ def activations(inputs: Inputs, models: Models) -> dict[str, np.ndarray]:
 def move_grid(
     image: UInt8[np.ndarray, "h w"], corner: tuple[int, int], compression: str, phase: int
 ) -> UInt8[np.ndarray, "n n"]:
-    """A window compressed on a grid that begins `phase` pixels above and left of it; what it shows does not move."""
+    """Compress a window on a grid that begins `phase` pixels above and left of it; the content does not move."""
     if compression == NONE:
         phase = 0
     y, x = (c - phase for c in corner)
@@ -111,14 +111,14 @@ def move_grid(
 
 @torch.inference_mode()
 def last_features(model: QFPredictor, images: Float[Tensor, "b 1 n n"]) -> Float32[np.ndarray, "b i j"]:
-    """Mean magnitude of the last features, those that the score is one convolution of, without the window's rim."""
+    """Mean magnitude of the penultimate features, without the window's rim."""
     rim = RIM // model.stride
     features = torch.cat([model.body(model.stem(part)).abs().mean(1) for part in images.split(AT_ONCE)])
     return features[:, rim:-rim, rim:-rim].numpy()
 
 
 def grid_energy(features: Float[np.ndarray, "n n"], stride: int) -> tuple[float, float]:
-    """Spectral energy at multiples of 1/8 per pixel: its share of all, and how far it stands out, 1 if it does not.
+    """Spectral energy at multiples of 1/8 per pixel: fraction of the total, and ratio to neighbouring frequencies.
 
     The share also grows when features become rougher. Peaks are measured against the eight frequencies around each.
     The mean is left out of both.
@@ -133,7 +133,7 @@ def grid_energy(features: Float[np.ndarray, "n n"], stride: int) -> tuple[float,
 
 
 def pattern(features: Float[np.ndarray, "i j"], stride: int) -> Float[np.ndarray, "p p"]:
-    """Mean over the blocks of 8×8 pixels: what repeats with the grid."""
+    """Mean over the blocks of 8×8 pixels: the part that repeats with the grid."""
     period = 8 // stride
     rows, columns = (n // period for n in features.shape)
     return features.reshape(rows, period, columns, period).mean((0, 2), dtype=np.float64)
@@ -142,7 +142,7 @@ def pattern(features: Float[np.ndarray, "i j"], stride: int) -> Float[np.ndarray
 def follow(
     still: Float[np.ndarray, "p p"], moved: Float[np.ndarray, "p p"], phase: int, stride: int
 ) -> dict[str, float]:
-    """Correlation of what repeats under a moved grid with what repeats under the first one, moved along, and not.
+    """Correlation of the repeating patterns under a moved grid and the first one, with and without shifting the latter.
 
     NaN unless the grid was moved by whole cells.
     """

@@ -23,7 +23,7 @@ def run(
     options: Flat[ArmOptions],
     config: Flat[OrderingConfig] = OrderingConfig(),  # noqa: B008 (frozen)
 ) -> Measurements:
-    """Train small QGCN, QGAC and QAIRN, each whole and with one thing changed, and ask which claims hold.
+    """Train small QGCN, QGAC and QAIRN, complete and with one change each, and test which claims hold.
 
     All have the same steps, batch, patches and seeds. Writes the weights (arms/), rows.csv, answer.md and gains.png.
     Without a manifest, draws and answers again from the table.
@@ -34,7 +34,7 @@ def run(
         Images to train on, and photographs to measure: see data_manifests/restore-gray.toml.
     """
     root, known, folder = options.root(manifest), read_manifest(manifest), options.arms_folder
-    subjects = photographs(known, root, config)  # what is missing is told before anything is trained
+    subjects = photographs(known, root, config)  # missing files are reported before any training
     train_arms(folder, known, root, config, options.device, options.report)
     networks = load_arms(folder, config, options.device)
     yield Table(options.out, KEY, COLUMNS, metadata(folder, known, config)), tasks(subjects, networks, config)

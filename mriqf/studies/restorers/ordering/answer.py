@@ -1,4 +1,4 @@
-"""Gains of every arm, and of every claim whether it holds."""
+"""Report of the gains of all arms, and of the claims."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ RULE = (
 
 
 def answer(table: Columns) -> str:
-    """The figures, and what they say."""
+    """Report in markdown."""
     n, n_seeds = count(table), len(np.unique(table["seed"]))
     seeds = "one seed was trained" if n_seeds == 1 else f"what each of {n_seeds} seeds gives stands in brackets"
     return "\n".join(
@@ -42,13 +42,13 @@ def count(table: Columns) -> int:
 
 
 def measured(table: Columns) -> list[Arm]:
-    """Arms that are in the table."""
+    """Arms in the table."""
     known = set(table["arm"].tolist())
     return [arm for arm in ARMS if arm.name in known]
 
 
 def qualities(table: Columns) -> list[int]:
-    """From the lowest."""
+    """Qualities, rising."""
     return sorted({int(q) for q in table["quality"]})
 
 
@@ -71,8 +71,8 @@ def _claims(table: Columns) -> str:
     rows = []
     for claim in CLAIMS:
         verdict, results = judge(claim, table)
-        told = "<br>".join(_told(c, r) for c, r in zip(claim.comparisons, results, strict=True) if len(r.seeds))
-        rows.append([claim.name, claim.says, told, f"**{verdict}**"])
+        text = "<br>".join(_told(c, r) for c, r in zip(claim.comparisons, results, strict=True) if len(r.seeds))
+        rows.append([claim.name, claim.says, text, f"**{verdict}**"])
     return markdown_table(["claim", "as the paper says it", "measured, dB", "verdict"], rows)
 
 

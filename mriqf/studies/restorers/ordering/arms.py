@@ -1,4 +1,4 @@
-"""The networks that are compared, and their training: one recipe, and one thing changed in each."""
+"""Networks that are compared, and their training by one recipe; each differs in one property."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,14 +26,14 @@ SMALL: dict[Family, tuple[Callable[[Any], nn.Module], Any]] = {
 
 @dataclass(frozen=True)
 class Arm:
-    """A network in which one thing is changed; nothing makes up for what it lacks."""
+    """Network with one change, without compensation for the lost parameters."""
 
     name: str
     family: Family
     changed: str = ""
     """The change in words; empty for the first of a family."""
     model: Mapping[str, Any] = field(default_factory=dict)
-    """The same as fields of its configuration."""
+    """The change as fields of its configuration."""
     quality: int | None = None
     """The only JPEG quality that it is trained for; all if not given."""
 
@@ -53,7 +53,7 @@ ARMS = (
     Arm("qairn", "qairn"),
     Arm("qairn-added", "qairn", "skips added, not gated", {"attention": False}),
 )
-"""In the order of training; the first of a family is changed in nothing."""
+"""Arms in the order of training; the first of a family is unchanged."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class OrderingConfig:
     only: tuple[Family, ...] = ()
     """Families that are compared: qgcn, qgac, qairn; all if not given."""
     seeds: tuple[int, ...] = (0,)
-    """Every arm is trained once with each."""
+    """Seeds; each arm is trained once with each."""
     steps: int = 1500
     """Optimiser steps of an arm."""
     lr: float = 1e-3
@@ -126,7 +126,7 @@ def train_arms(
     device: str = "cpu",
     report: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Train what is not trained yet; a network that was cut off goes on from its last checkpoint.
+    """Train the missing networks; an interrupted training continues from its last checkpoint.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def train_arms(
     ValueError
         If weights in the folder were trained otherwise, or the recipe is impossible.
     """
-    # Nothing is chosen on the way, so nothing is validated.
+    # No validation: no step is selected.
     trained = replace(manifest, sources=manifest.split("train"))
     for arm, seed in chosen(config):
         path, wanted, model = weights_path(folder, arm, seed), recipe(arm, seed, config), model_config(arm, config)

@@ -17,18 +17,18 @@ FLAT = (*LOW, 50)
 COST = 0.5
 """Decibels that gated skips may cost."""
 SPREAD = 0.6
-"""Decibels between the largest and the smallest mean gain of one that is flat over qualities."""
+"""Maximum range, in decibels, of mean gains that count as flat over qualities."""
 MUCH = 0.5
-"""Decibels by which one is far better than another; the paper's are 1.4."""
+"""Decibels by which an arm counts as far better than another; 1.4 in the paper."""
 NOTHING = 0.1
-"""Decibels of gain below which nothing was added."""
+"""Gain in decibels that counts as none."""
 VANISHED = 1 / 3
 """Share of the gain at quality 10 below which a gain has vanished."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure of the gains of some arms at some qualities, which shall lie on one side of a bar."""
+    """Figure of the gains of some arms at some qualities, and the bar that it is compared with."""
 
     says: str
     cells: tuple[tuple[str, int], ...]
@@ -37,12 +37,12 @@ class Comparison:
     """Function of gains in PSNR over JPEG, dB, `(n,)` for each cell, photographs in the same order."""
     bar: float = 0.0
     above: bool = True
-    """Which side of the bar it shall lie on."""
+    """Side of the bar on which it must lie."""
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Claim of a paper, and the comparisons that must all come out as it says."""
+    """Claim of a paper, and the comparisons that must all agree with it."""
 
     name: str
     says: str
@@ -58,7 +58,7 @@ class Judged:
     """Lower end of the 95 % interval over photographs, which all arms share; NaN for less than three."""
     high: float
     seeds: tuple[float, ...]
-    """The figure of each seed alone."""
+    """Figure of each seed."""
     verdict: Verdict
 
 
@@ -71,7 +71,7 @@ def gains(table: Columns, arm: str, quality: int) -> Float[np.ndarray, "s n"]:
 
 
 def compare(comparison: Comparison, table: Columns) -> Judged:
-    """The figure of the gains' means over seeds, and on which side of the bar its interval lies."""
+    """Figure of the mean gains over seeds, and the side of the bar on which its interval lies."""
     cells = [gains(table, *cell) for cell in comparison.cells]
     if not all(cell.size for cell in cells):
         return Judged(np.nan, np.nan, np.nan, (), "not measured")
@@ -140,7 +140,7 @@ CLAIMS = (
     Hypothesis(
         "B1",
         "Gated skips cost at most 0.5 dB (colour at quality 10: QAIRN 27.25, FBCNN, whose trunk it has, 27.77)",
-        # Where nothing is gained, nothing can be lost.
+        # Without a gain there is none to lose.
         (_better("qairn", "qairn-added", bar=-COST), _gains("qairn", 10, NOTHING)),
     ),
     Hypothesis(

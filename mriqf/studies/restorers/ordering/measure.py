@@ -69,7 +69,7 @@ def photographs(manifest: Manifest, root: Path, config: OrderingConfig) -> list[
 
 
 def tasks(subjects: Sequence[Subject], arms: Arms, config: OrderingConfig) -> list[Task]:
-    """One photograph a task: all qualities by all arms."""
+    """Task for each photograph: all qualities by all arms."""
 
     def task(subject: Subject) -> Task:
         keys = [(subject.dataset, subject.name, quality, *arm) for quality in config.qualities for arm in arms]
@@ -93,7 +93,7 @@ def _measure(subject: Subject, arms: Arms, config: OrderingConfig) -> Iterator[d
     budget = f"{config.steps} steps of {config.batch} patches of {config.patch}×{config.patch} in {kind}"
     jpeg = float("nan")
     for row in measure(FBCNN, [image], config.qualities, restorers, config.channels == 3):
-        if row.method == JPEG:  # the first of each quality
+        if row.method == JPEG:  # first row of each quality
             jpeg = row.psnr
         else:
             yield {"psnr": row.psnr, "jpeg": jpeg, "parameters": sizes[row.method], "budget": budget}

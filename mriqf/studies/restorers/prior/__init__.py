@@ -1,4 +1,4 @@
-"""Deep image prior on JPEG photographs: what the colour term and SURE bring, where fits are stopped, what they take."""
+"""Deep image prior on JPEG photographs: benefit of the colour term and SURE, stopping of fits, computing time."""
 
 from pathlib import Path
 
@@ -21,9 +21,9 @@ def run(
     options: Flat[SplitOptions],
     config: Flat[PriorStudyConfig] = PriorStudyConfig(),  # noqa: B008 (frozen)
 ) -> Measurements:
-    """Fit deep image priors to compressed photographs, with the colour term and SURE, and watch what they reach.
+    """Fit deep image priors to compressed photographs, with the colour term and SURE, and measure them during the fit.
 
-    Each arm is fitted once to each photograph, and measured against the truth while it is. Writes rows.csv, answer.md,
+    Each arm is fitted once to each photograph, and measured against it during the fit. Writes rows.csv, answer.md,
     curves.png, sweep.png, pictures/ and pictures.png; without inputs, draws and answers again from the table.
 
     Parameters

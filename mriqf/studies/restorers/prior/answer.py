@@ -1,4 +1,4 @@
-"""Report: gains over JPEG by each way to stop, claims E1 to E3, and the time of a fit.
+"""Report of gains over JPEG by each stopping rule, of claims E1 to E3, and of the time of a fit.
 
 The poster prints no numbers: its experiments were turned into claims, whose bars stand here, before any was measured.
 
@@ -21,7 +21,7 @@ from mriqf.studies.restorers.prior.measure import ARMS, MAIN, SWEEP, SWEPT, TIME
 from mriqf.studies.restorers.restoration.protocols import JPEG
 
 WORTH = 0.05
-"""Decibels of chroma PSNR that the colour term must bring, or the poster's idea is dropped."""
+"""Minimum gain in chroma PSNR, in decibels, by the colour term, for claims E1 and E2."""
 FALL = 0.1
 """Decibels of PSNR from the peak to the last step above which a fit went too far."""
 SETTLE = PriorConfig().settle
@@ -33,18 +33,18 @@ Paired = Float[np.ndarray, " n"]
 
 @dataclass(frozen=True)
 class Curves:
-    """One arm on all photographs: what was measured at each look, photographs by looks."""
+    """Measurements of an arm, (photographs, evaluations)."""
 
     arm: Arm
     steps: Int[np.ndarray, " t"]
     fixed: int
-    """Index of the look at the fixed stop."""
+    """Index of the evaluation at the fixed stop."""
     rows: dict[str, Float[np.ndarray, "n t"]]
     jpeg: dict[str, Float[np.ndarray, " n"]]
-    """The same figures of JPEG, in the same order of photographs."""
+    """Figures of JPEG, in the same order of photographs."""
 
     def gain(self, name: str) -> Float[np.ndarray, "n t"]:
-        """A figure less that of JPEG."""
+        """Difference of a figure from that of JPEG."""
         return self.rows[name] - self.jpeg[name][:, None]
 
     def stopped(self, name: str, rule: str) -> Paired | None:
@@ -62,7 +62,7 @@ class Curves:
 
 
 def _settled(values: Float[np.ndarray, "n t"], steps: Int[np.ndarray, " t"]) -> Int[np.ndarray, " n"] | None:
-    """Look with the largest value once SURE and score may choose, as `fit_prior` does without patience."""
+    """Evaluation with the largest value from `SETTLE` on, as chosen by `fit_prior` without patience."""
     if np.isnan(values).any():
         return None
     early: Bool[np.ndarray, " t"] = steps < min(SETTLE, steps[-1])
@@ -76,11 +76,11 @@ STOPS: dict[str, Callable[[Curves, str], Int[np.ndarray, " n"] | None]] = {
     "score": lambda c, _: _settled(c.rows["score"], c.steps),
     "last": lambda c, name: np.full(len(c.rows[name]), len(c.steps) - 1),
 }
-"""Which look is kept. The peak is that of the figure itself, which only the truth tells."""
+"""Stopping rules; the peak of the figure itself needs the original."""
 
 
 def curves(columns: Columns) -> dict[str, Curves]:
-    """All arms; photographs that a study under way has not finished are left out.
+    """Measurements of all arms, without photographs that a running study has not finished.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def curves(columns: Columns) -> dict[str, Curves]:
 
 
 def sweep(columns: Columns, arm: str, name: str) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "n k"]]:
-    """Each λ of an arm, and by it what each swept photograph gains at the fixed stop over a fit without the term."""
+    """Gain of each photograph of the sweep at the fixed stop over a fit without the term, by λ."""
     at_stop = {key: column[columns["step"] == columns["fixed"]] for key, column in columns.items()}
     plain = where(at_stop, part=MAIN, arm="dip")
     known = {image: float(value) for image, value in zip(plain["image"], plain[name], strict=True)}
@@ -267,7 +267,7 @@ def _by_side(rows: Columns) -> dict[float, float]:
 
 
 def _growth(timed: dict[float, float]) -> str:
-    """Power of the number of pixels that fits best, by least squares of logarithms."""
+    """Exponent of a power law of time over number of pixels, by least squares of logarithms."""
     if len(timed) < 2:
         return ""
     pixels, seconds = 2 * np.log(list(timed)), np.log(list(timed.values()))

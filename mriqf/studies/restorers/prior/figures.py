@@ -1,4 +1,4 @@
-"""Figures of priors: PSNR while they are fitted, over λ, and what they show at the fixed stop."""
+"""Figures of priors: PSNR during the fit and over λ, and images at the fixed stop."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Measurements of priors on compressed photographs while they are fitted: rows of a table, and pictures."""
+"""Measurements of priors during fits to compressed photographs: rows of a table, and pictures."""
 
 import functools
 import math
@@ -42,7 +42,7 @@ Pair = tuple[Float[Tensor, "1 3 h w"], Float[Tensor, "1 3 h w"]]
 
 @dataclass(frozen=True)
 class Arm:
-    """Objective and input of a fit; all else is the same."""
+    """Objective and input of a fit, in which arms differ."""
 
     name: str
     label: str
@@ -52,7 +52,7 @@ class Arm:
     """Form of the colour term; None without it."""
 
     def lam(self, config: "PriorStudyConfig") -> float:
-        """λ where it is not swept."""
+        """λ outside the sweep."""
         return {None: 0.0, "moments": config.lam, "histogram": config.lam_histogram}[self.reading]
 
 
@@ -85,7 +85,7 @@ class PriorStudyConfig:
     steps: int = 1000
     """Steps of each fit."""
     every: int = 50
-    """Steps between looks, each a row of the table."""
+    """Steps between evaluations, each a row of the table."""
     fixed: int = 500
     """Step at which a fit is stopped by count: one for all arms, set before."""
     lam: float = 0.03
@@ -115,7 +115,7 @@ def metadata(inputs: Inputs, config: PriorStudyConfig) -> dict[str, Any]:
 
 
 def photographs(inputs: Inputs, config: PriorStudyConfig) -> tuple[Subject, ...]:
-    """The photographs, once it is known that the study can be carried out on them.
+    """Read the photographs, after a check that they suit the study.
 
     Raises
     ------
@@ -229,13 +229,13 @@ def _fit(
 
 
 def _time(arm: Arm, side: int, config: PriorStudyConfig) -> Iterator[dict[str, Value]]:
-    """Seconds of steps alone; what is in the image does not matter."""
+    """Seconds per step, independent of the content of the image."""
     given = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(side)).to(config.device)
     steps = tables(config.quality, 3)[None].to(config.device)
     marks: list[float] = []
 
     def watch(_: int, image: Tensor) -> dict[str, int | float]:
-        image.cpu()  # a GPU is waited for
+        image.cpu()  # waits for a GPU
         marks.append(time.perf_counter())
         return {}
 

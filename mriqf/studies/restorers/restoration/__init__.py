@@ -1,4 +1,4 @@
-"""Restoration of JPEG images, measured as the papers do it: three protocols whose figures must not be mixed."""
+"""Restoration of JPEG images, measured by three protocols of papers, whose figures must not be mixed."""
 
 from pathlib import Path
 

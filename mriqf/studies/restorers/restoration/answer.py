@@ -1,4 +1,4 @@
-"""Report on restorers: the papers' rows, gains over JPEG, and how even the gain is over qualities."""
+"""Report on restorers: rows of the papers, gains over JPEG, and evenness of the gain over qualities."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ class Section:
 
     @property
     def qualities(self) -> list[int]:
-        """From the lowest."""
+        """Qualities, rising."""
         return sorted({int(q) for q in self.rows["quality"]})
 
     @property
     def methods(self) -> list[str]:
-        """JPEG first."""
+        """Methods, JPEG first."""
         return [str(m) for m in dict.fromkeys(self.rows["method"].tolist())]
 
     @property
@@ -44,12 +44,12 @@ class Section:
         return where(self.rows, method=method)
 
     def figures(self, method: str, quality: int, name: str) -> Float[np.ndarray, " n"]:
-        """One figure of every image, images in order."""
+        """Figure of each image, in the order of images."""
         chosen = where(self.rows, method=method, quality=quality)
         return chosen[name][np.argsort(chosen["image"])]
 
     def means(self, method: str, quality: int) -> Means:
-        """Over the images."""
+        """Mean over the images."""
         return Means(*(float(self.figures(method, quality, name).mean()) for name in Means._fields))
 
     def gains(self, method: str, quality: int) -> Float[np.ndarray, " n"]:

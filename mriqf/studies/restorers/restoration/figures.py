@@ -47,8 +47,8 @@ def draw_pictures(pictures: Mapping[str, UInt8[np.ndarray, "_ _ _"]], path: Path
         for ax, (method, picture) in zip(axes, row.items(), strict=False):
             ax.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             error = np.square(picture.astype(float) - row[TRUTH]).mean()
-            told = f"\n{10 * np.log10(255**2 / error):.2f} dB" if error > 0 else "\n"
-            ax.set_title(("JPEG" if method == JPEG else method) + told, fontsize=9)
+            text = f"\n{10 * np.log10(255**2 / error):.2f} dB" if error > 0 else "\n"
+            ax.set_title(("JPEG" if method == JPEG else method) + text, fontsize=9)
             ax.set(xticks=[], yticks=[])
         axes[0].set_ylabel(kind, fontsize=9)
     figure.savefig(path, dpi=110, format="png")

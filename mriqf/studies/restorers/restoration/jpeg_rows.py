@@ -1,4 +1,4 @@
-"""Rows of a restoration table: means over images, and what papers print for JPEG itself on LIVE1, to compare with."""
+"""Rows of a restoration table: means over images, and the papers' figures of JPEG on LIVE1 for comparison."""
 
 from collections.abc import Iterable
 from statistics import fmean

@@ -28,7 +28,7 @@ from mriqf.jpeg.colour import limited_luma
 from mriqf.metrics.jpeg import psnr, psnr_b, ssim_gaussian, ssim_uniform
 
 Restorer = Callable[[Float[Tensor, "b ch h w"], Float[Tensor, "b t 8 8"]], Float[Tensor, "b ch h w"]]
-"""From decoded images in [0, 1] and their quantisation tables to restored images of the same size."""
+"""Function from decoded images in [0, 1] and their quantisation tables to restored images of the same size."""
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 
@@ -90,7 +90,7 @@ PROTOCOLS = {protocol.name: protocol for protocol in (FBCNN, QGAC, QGCN)}
 
 @dataclass(frozen=True)
 class Measured:
-    """One image at one quality, as it was decoded or as a method restored it."""
+    """Figures of an image at one quality, decoded or restored."""
 
     image: str
     quality: int
@@ -102,7 +102,7 @@ class Measured:
     psnr_b: float
     """Decibels."""
     seconds: float = math.nan
-    """That the method took; not a number for JPEG."""
+    """Seconds of the method; NaN for JPEG."""
 
 
 def measure(

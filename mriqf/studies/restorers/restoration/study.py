@@ -37,9 +37,9 @@ class RestorationConfig:
     """Weights, qualities and protocols of the study."""
 
     protocol: Literal["fbcnn", "qgac", "qgcn"] = "fbcnn"
-    """Whose way to compress, decode and compare: figures of one are no figures of another."""
+    """Protocol of compression, decoding and comparison; figures of different protocols do not compare."""
     weights: tuple[str, ...] = ()
-    """Names or paths of restorers, each for the rows of its channels; none measures JPEG alone."""
+    """Names or paths of restorers, each for the rows of its channels; JPEG alone if empty."""
     qualities: tuple[int, ...] = (10, 20, 30, 40)
     """JPEG qualities, 1–100."""
     only: Kind | None = None
@@ -103,7 +103,7 @@ def tasks(inputs: Inputs, methods: Mapping[Kind, Mapping[str, Network]], config:
 
 
 def check_qualities(qualities: Sequence[int]) -> None:
-    """Raise ValueError unless they are different JPEG qualities, at least one."""
+    """Raise ValueError unless the qualities are distinct JPEG qualities, at least one."""
     if not qualities or len(set(qualities)) < len(qualities) or not all(1 <= q <= 100 for q in qualities):
         raise ValueError(f"qualities are {', '.join(map(str, qualities)) or 'none'}: give different ones, 1 to 100")
 
@@ -130,7 +130,7 @@ def _measure(
 def pictures(
     inputs: Inputs, methods: Mapping[Kind, Mapping[str, Network]], config: RestorationConfig
 ) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
-    """A part of the first photograph at the lowest quality, there where JPEG does most harm.
+    """Part of the first photograph at the lowest quality, where the error of JPEG is largest.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def pictures(
 
 
 def channels(subject: Subject) -> int:
-    """1 or 3, by the head of a photograph's file.
+    """Number of channels, 1 or 3, by the header of a photograph's file.
 
     Raises
     ------
@@ -193,6 +193,6 @@ def _opened(subject: Subject) -> Iterator[Image.Image]:
 
 
 def restorer(model: Network, half: bool) -> Restorer:
-    """A network as protocols call one: images and tables in, images out, on the processor."""
+    """Wrap a network as a `Restorer`: images and tables in, images out, on the CPU."""
     where = next(model.parameters()).device
     return lambda images, steps: restore(model, images.to(where), steps.to(where), half=half).cpu()

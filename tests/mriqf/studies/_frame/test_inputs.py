@@ -17,14 +17,14 @@ def photos(tmp_path, texture):
 
 def test_a_file_is_a_subject_and_a_folder_a_data_set(tmp_path, photos, disc):
     np.save(tmp_path / "knee.npy", disc(7))
-    found = read_inputs([tmp_path / "knee.npy", photos])
-    assert [(s.dataset, s.name) for s in found.subjects] == [
+    inputs = read_inputs([tmp_path / "knee.npy", photos])
+    assert [(s.dataset, s.name) for s in inputs.subjects] == [
         ("knee", "knee"), *(("photos", f"p{k}") for k in range(5))
     ]  # fmt: skip
-    assert found.subjects[1].data.channels == 3
-    assert found.subjects[0].slices(3) == [2, 3, 4]
-    assert found.subjects[0].slices(99) == list(range(7))
-    assert set(found.hashes) == {"knee.npy", "photos"}
+    assert inputs.subjects[1].data.channels == 3
+    assert inputs.subjects[0].slices(3) == [2, 3, 4]
+    assert inputs.subjects[0].slices(99) == list(range(7))
+    assert set(inputs.hashes) == {"knee.npy", "photos"}
 
 
 def test_hashes_follow_the_content(tmp_path, disc):
@@ -37,10 +37,10 @@ def test_hashes_follow_the_content(tmp_path, disc):
 
 def test_a_manifest_gives_one_split_subject_by_subject(tiny_data):
     manifest, root = tiny_data
-    found = read_inputs([root / "tiny.toml"], root, split="train")
-    assert [s.name for s in found.subjects] == ["scans-0", "scans-1"]
-    assert [s.data.n_slices for s in found.subjects] == [2, 2]
-    assert found.hashes == {"tiny.toml": manifest.sha256}
+    inputs = read_inputs([root / "tiny.toml"], root, split="train")
+    assert [s.name for s in inputs.subjects] == ["scans-0", "scans-1"]
+    assert [s.data.n_slices for s in inputs.subjects] == [2, 2]
+    assert inputs.hashes == {"tiny.toml": manifest.sha256}
     with pytest.raises(ValueError, match="--data"):
         read_inputs([root / "tiny.toml"])
 
@@ -94,8 +94,8 @@ def test_a_manifest_names_sets_and_joins_the_files_of_a_subject(tmp_path, disc):
         sha256 = content_hash(tmp_path / f"{path}.npz")
         lines.append(f'[[source]]\npath = "{path}.npz"\nsplit = "test"\nsha256 = "{sha256}"\n{more}')
     (tmp_path / "sets.toml").write_text("\n".join(lines))
-    found = read_inputs([tmp_path / "sets.toml"], tmp_path, kspace=True).subjects
-    cord, low = sorted(found, key=lambda s: s.dataset)
+    inputs = read_inputs([tmp_path / "sets.toml"], tmp_path, kspace=True).subjects
+    cord, low = sorted(inputs, key=lambda s: s.dataset)
     assert (cord.dataset, cord.name, cord.data.n_slices) == ("cord", "a", 5)
     np.testing.assert_array_equal(cord.data.read_slice(2)[0], disc(3, seed=1)[0])
     assert isinstance(low.data, KSpace)

@@ -26,12 +26,12 @@ def tasks(calls, stop=None):
 
 def test_rows_are_what_was_measured(tmp_path):
     assert list(table(tmp_path).run(tasks([]))) == [0, 1, 2, 3, 4]
-    found = read_table(tmp_path / "rows.csv")
-    assert found["name"].tolist() == ["x", "y"] * 4
-    np.testing.assert_allclose(found["square"][::2], np.arange(4) ** 2 / 3, rtol=1e-8)
-    assert np.isnan(found["square"][1::2]).all()
-    assert found["note"][1] == "b, c"
-    assert all("torch" in v for v in found["versions"])
+    columns = read_table(tmp_path / "rows.csv")
+    assert columns["name"].tolist() == ["x", "y"] * 4
+    np.testing.assert_allclose(columns["square"][::2], np.arange(4) ** 2 / 3, rtol=1e-8)
+    assert np.isnan(columns["square"][1::2]).all()
+    assert columns["note"][1] == "b, c"
+    assert all("torch" in v for v in columns["versions"])
     assert json.loads((tmp_path / "study.json").read_text()) == CARD
 
 
@@ -95,8 +95,8 @@ def test_a_task_that_gives_too_few_rows_is_an_error(tmp_path):
 
 def test_where_selects_rows(tmp_path):
     list(table(tmp_path).run(tasks([])))
-    found = where(read_table(tmp_path / "rows.csv"), name="x", n=[1, 3])
-    np.testing.assert_allclose(found["square"], [1 / 3, 3], rtol=1e-8)
+    columns = where(read_table(tmp_path / "rows.csv"), name="x", n=[1, 3])
+    np.testing.assert_allclose(columns["square"], [1 / 3, 3], rtol=1e-8)
 
 
 def test_missing_table_says_what_to_do(tmp_path):

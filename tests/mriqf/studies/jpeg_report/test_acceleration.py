@@ -77,15 +77,15 @@ def synthetic(sign=-1, noise=0.0, subjects=4, background=0.0):
 
 
 def test_rows_are_those_of_the_plan(tmp_path, knees, config):
-    found = read_table(run(tmp_path / "out", knees, config))
+    result = read_table(run(tmp_path / "out", knees, config))
     # Three subjects; R = 1 once, R = 2 and 4 for two families; two methods.
-    assert len(found["subject"]) == 3 * (1 + 2 * 2) * 2
-    assert set(found["family"][found["acceleration"] == 1]) == {FULL}
-    full, far = found["acceleration"] == 1, (found["acceleration"] == 4) & (found["family"] == "random")
-    assert found["nrmse"][full].max() < found["nrmse"][far].min()
-    np.testing.assert_allclose(found["effective_acceleration"][far], 4, rtol=0.02)
+    assert len(result["subject"]) == 3 * (1 + 2 * 2) * 2
+    assert set(result["family"][result["acceleration"] == 1]) == {FULL}
+    full, far = result["acceleration"] == 1, (result["acceleration"] == 4) & (result["family"] == "random")
+    assert result["nrmse"][full].max() < result["nrmse"][far].min()
+    np.testing.assert_allclose(result["effective_acceleration"][far], 4, rtol=0.02)
     for region in ("center", "whole", "foreground"):
-        assert np.isfinite(found[f"tiny {region}"]).all()
+        assert np.isfinite(result[f"tiny {region}"]).all()
     assert sorted(p.name for p in (tmp_path / "out").glob("maps-*.npz")) == ["maps-1.npz", "maps-2.npz", "maps-4.npz"]
 
 
@@ -131,10 +131,10 @@ def test_raw_data_are_taken_as_they_are(tmp_path, disc, config):
     image = torch.from_numpy(disc(1, 64, 64)).to(torch.complex64)[None]
     csm = recon.birdcage(4, (64, 64))
     np.save(tmp_path / "raw.npy", recon.simulate_kspace(image, csm, 0.1, 0).numpy())
-    found = read_table(run(tmp_path / "out", [tmp_path / "raw.npy"], config))
-    full = found["acceleration"] == 1
-    assert found["nrmse"][full & (found["method"] == "zero-filled")].max() < 1e-3
-    assert found["nrmse"][~full].min() > 1e-3
+    result = read_table(run(tmp_path / "out", [tmp_path / "raw.npy"], config))
+    full = result["acceleration"] == 1
+    assert result["nrmse"][full & (result["method"] == "zero-filled")].max() < 1e-3
+    assert result["nrmse"][~full].min() > 1e-3
 
 
 def test_raw_data_are_looked_at_where_the_image_is(tmp_path, disc, config):
@@ -195,11 +195,11 @@ def test_verdict_on_the_background_follows_the_table(background, holds):
 
 
 def test_curves_begin_fully_sampled_for_every_family():
-    found = curves(synthetic())
-    assert FULL not in found["family"]
+    curve_of = curves(synthetic())
+    assert FULL not in curve_of["family"]
     for family in ("random", "poisson"):
-        mine = (found["family"] == family) & (found["subject"] == "s0") & (found["slice"] == 0)
-        assert sorted(found["acceleration"][mine]) == [1, 2, 4, 8]
+        mine = (curve_of["family"] == family) & (curve_of["subject"] == "s0") & (curve_of["slice"] == 0)
+        assert sorted(curve_of["acceleration"][mine]) == [1, 2, 4, 8]
 
 
 def test_spread_is_among_slices_and_not_among_rates():
@@ -231,8 +231,8 @@ def test_nothing_of_the_subject_itself_is_fitted_on():
     codes = np.unique(table["subject"], return_inverse=True)[1]
     table["acceleration"] = 1.0 + codes
     table["w center"] = 10.0 * codes
-    found = predict(table, estimators(["w center"])["isotonic on w center"], "x")
-    assert found.top1 == 0
+    result = predict(table, estimators(["w center"])["isotonic on w center"], "x")
+    assert result.top1 == 0
 
 
 def test_one_subject_or_one_family_cannot_be_left_out():

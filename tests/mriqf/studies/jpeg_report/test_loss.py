@@ -80,16 +80,16 @@ def carry_out(folder, study, stop=None):
     manifests, root, config = study
     parts = read_parts(manifests, root, config)
     train_arms(folder, parts, root, config)
-    found = load_arms(folder, parts, config)
+    networks = load_arms(folder, parts, config)
     table = Table(folder, KEY, COLUMNS, metadata(folder, parts, config))
-    for count in table.run(tasks(parts, found, config)):
+    for count in table.run(tasks(parts, networks, config)):
         if count == stop:
             break
-    return table.path, parts, found
+    return table.path, parts, networks
 
 
 def test_every_arm_is_measured_on_every_image(tmp_path, study):
-    path, parts, found = carry_out(tmp_path / "out", study)
+    path, parts, result = carry_out(tmp_path / "out", study)
     columns = read_table(path)
     # JPEG, start, two held to the input, one to its own output, the judge's, and in RGB colour's.
     assert len(columns["psnr"]) == 2 * (1 * 6 + 2 * 7)  # qualities; a slice and two photographs
@@ -106,7 +106,7 @@ def test_every_arm_is_measured_on_every_image(tmp_path, study):
     assert row["psnr"] == pytest.approx(metrics.psnr(given, truth, metrics.object_mask(truth)).item(), abs=1e-4)
     for name, scorer in (("score", "qf-gray"), ("judge", "judge-gray")):
         assert row[name] == pytest.approx(100 * (1 - QFLoss(scorer)(given).item()), abs=1e-3)
-    (tuned,) = [model for arm, model in found.items() if (arm.kind, arm.name, arm.lam) == ("grey", "input", 0.5)]
+    (tuned,) = [model for arm, model in result.items() if (arm.kind, arm.name, arm.lam) == ("grey", "input", 0.5)]
     image = tuned(given).clamp(0, 1)
     row = where(columns, kind="grey", arm="input", lam=0.5, quality=10)
     assert row["psnr"] == pytest.approx(metrics.psnr(image, truth, metrics.object_mask(truth)).item(), abs=0.1)
@@ -139,8 +139,8 @@ def test_killed_and_resumed_gives_the_same_table(tmp_path, study):
 
 
 def test_figures_are_the_same_when_they_are_drawn_again(tmp_path, study):
-    path, parts, found = carry_out(tmp_path / "out", study)
-    shown = pictures(parts, found, study[2])
+    path, parts, result = carry_out(tmp_path / "out", study)
+    shown = pictures(parts, result, study[2])
     names = ["truth", "jpeg", "start", "input 0", "input 0.5", "own 0.5", "judge 0.2"]
     assert [n.split("/")[-1] for n in shown] == [*names, *2 * [*names[:-1], "judge 0.2", "colour 0.2"]]
     assert shown["rgb/arcnn/test0/truth"].shape == (64, 80, 3)
@@ -156,21 +156,21 @@ def test_each_guard_changes_the_reports_setup_in_what_it_says(study):
     manifests, root, config = study
     parts = read_parts(manifests, root, config)
     config = replace(config, guards=LossConfig().guards)
-    found = {(arm.kind, arm.name, arm.lam): arm.recipe for arm in arms(parts, config)}
-    plain = replace(found["rgb", "input", 0.5], lam=0.2)
+    result = {(arm.kind, arm.name, arm.lam): arm.recipe for arm in arms(parts, config)}
+    plain = replace(result["rgb", "input", 0.5], lam=0.2)
     for guard in GUARDS:
         kind = guard.only or "grey"
-        recipe = found[kind, guard.name, 0.2]
+        recipe = result[kind, guard.name, 0.2]
         given = {n: v for n, v in guard.changes.items() if n not in ("colour", "judge") or kind == "rgb"}
         assert all(getattr(recipe, name) == value for name, value in given.items() if name != "judge")
-        base = plain if kind == "rgb" else replace(found["grey", "input", 0.5], lam=0.2)
+        base = plain if kind == "rgb" else replace(result["grey", "input", 0.5], lam=0.2)
         changed = {n for n in vars(recipe) if getattr(recipe, n) != getattr(base, n)}
         assert changed == (
             set(guard.changes) | ({"checkpoint_every", "judge"} if "judge" in guard.changes else set())
         ) - ({"colour"} if kind == "grey" else set())
-    assert ("grey", "colour", 0.2) not in found
-    assert found["rgb", "own", 0.5].anchor == 1
-    assert found["rgb", "own", 0.5].consistency == 0
+    assert ("grey", "colour", 0.2) not in result
+    assert result["rgb", "own", 0.5].anchor == 1
+    assert result["rgb", "own", 0.5].consistency == 0
 
 
 def test_a_change_is_more_than_a_grey_level_and_a_dot_is_more_than_24(untrained):
@@ -180,13 +180,13 @@ def test_a_change_is_more_than_a_grey_level_and_a_dot_is_more_than_24(untrained)
     image = truth.clone()
     image[:, 0, :16] += 1 / 255
     image[:, 2, 16:32] -= 2 / 255
-    (found,) = describe(image, truth, truth, [90], (predictor, predictor))
-    assert (found["changed"], found["dots"]) == (0.25, 0)
+    (figures,) = describe(image, truth, truth, [90], (predictor, predictor))
+    assert (figures["changed"], figures["dots"]) == (0.25, 0)
     image[:, 2, :8] += 60 / 255  # Cb rises by half of it
-    (found,) = describe(image, truth, truth, [90], (predictor, predictor))
-    assert found["dots"] == 0.125
-    assert found["outside"] > 0
-    assert found["score"] == found["judge"]
+    (figures,) = describe(image, truth, truth, [90], (predictor, predictor))
+    assert figures["dots"] == 0.125
+    assert figures["outside"] > 0
+    assert figures["score"] == figures["judge"]
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -60,10 +60,12 @@ def test_arms_differ_in_one_thing_only():
     plain = dataclasses.asdict(recipe("neglog", 3, Config()))
     changed = {}
     for arm in ARMS:
-        found = dataclasses.asdict(recipe(arm, 3, Config()))
-        assert found["seed"] == 3
-        changed[arm] = {name for name in found if found[name] != plain[name]}
-        changed[arm] |= {name for name in found["model"] if found["model"][name] != plain["model"][name]} - {"width"}
+        settings = dataclasses.asdict(recipe(arm, 3, Config()))
+        assert settings["seed"] == 3
+        changed[arm] = {name for name in settings if settings[name] != plain[name]}
+        changed[arm] |= {name for name in settings["model"] if settings["model"][name] != plain["model"][name]} - {
+            "width"
+        }
     assert changed.pop("neglog") == set()
     assert changed == {
         "uniform": {"law"}, "log": {"law"}, "classes": {"model", "head", "lr"},
@@ -113,8 +115,8 @@ def test_killed_training_ends_with_the_same_curves_and_weights(tiny_data, tmp_pa
 def test_weights_of_another_training_are_refused(tiny_data, tmp_path, weights_file):
     path = weights_path(tmp_path, "neglog", 0)
     path.parent.mkdir()
-    tensors, found = weights.read(weights_file(arch="cui"))
-    weights.write(path, tensors, found | {"recipe": {}, "curve": []})
+    tensors, result = weights.read(weights_file(arch="cui"))
+    weights.write(path, tensors, result | {"recipe": {}, "curve": []})
     with pytest.raises(ValueError, match=r"neglog-0\.safetensors was trained otherwise: remove it, or"):
         curve_tasks(tmp_path, *tiny_data, TINY)[0].measure()
 
@@ -182,17 +184,17 @@ def test_grid_stands_out_where_there_is_one_and_not_where_features_are_rough(str
     rough = rng.standard_normal((40, side, side))
     smooth = gaussian_filter(rough, (0, 1, 1), mode="wrap")
     tile = np.tile(rng.standard_normal((period, period)), (side // period, side // period))
-    for found in (rough, smooth):
-        assert np.mean([grid_energy(f, stride)[1] for f in found]) < 1.4
+    for result in (rough, smooth):
+        assert np.mean([grid_energy(f, stride)[1] for f in result]) < 1.4
     assert grid_energy(tile + rough[0], stride)[1] > 10
 
 
 def test_what_repeats_is_followed():
     still = np.random.default_rng(0).random((8, 8))
     moved = np.roll(still, (-3, -3), (0, 1))  # the grid begins 3 pixels earlier
-    found = follow(still, moved, 3, 1)
-    assert found["moved"] == pytest.approx(1)
-    assert found["stayed"] < 0.7
+    correlations = follow(still, moved, 3, 1)
+    assert correlations["moved"] == pytest.approx(1)
+    assert correlations["stayed"] < 0.7
     assert follow(still, still, 3, 1)["stayed"] == pytest.approx(1)
     assert follow(np.ones((2, 2)), still[:2, :2], 4, 4) == {"moved": 0.0, "stayed": 0.0}
     for phase, stride in ((0, 1), (3, 4)):

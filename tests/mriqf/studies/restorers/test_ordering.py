@@ -105,11 +105,11 @@ def test_every_arm_is_trained_as_it_is_called(data, tmp_path, family, channels):
     config = dataclasses.replace(CONFIG, only=(family,), channels=channels, steps=1)
     train_arms(tmp_path, *data, config)
     for arm, seed in chosen(config):
-        model, found = weights.load(weights_path(tmp_path, arm, seed)), weights.read(weights_path(tmp_path, arm, seed))
+        model, result = weights.load(weights_path(tmp_path, arm, seed)), weights.read(weights_path(tmp_path, arm, seed))
         assert isinstance(model, SMALL[arm.family][0])
         assert model.config == dataclasses.replace(TINY[arm.family], channels=channels, **arm.model)
-        assert (found[1]["recipe"]["worst"], found[1]["recipe"]["best"]) == (arm.quality or 5, arm.quality or 95)
-        assert found[1]["manifest"]["sha256"] == data[0].sha256
+        assert (result[1]["recipe"]["worst"], result[1]["recipe"]["best"]) == (arm.quality or 5, arm.quality or 95)
+        assert result[1]["manifest"]["sha256"] == data[0].sha256
 
 
 def test_killed_and_started_again_gives_the_same_weights_and_table(data, tmp_path):
@@ -120,7 +120,7 @@ def test_killed_and_started_again_gives_the_same_weights_and_table(data, tmp_pat
         if line.startswith("qairn-added-0: step 2/"):
             raise KeyboardInterrupt
 
-    found = {}
+    result = {}
     for name in ("whole", "cut"):
         folder = tmp_path / name / "arms"
         if name == "cut":
@@ -137,8 +137,8 @@ def test_killed_and_started_again_gives_the_same_weights_and_table(data, tmp_pat
                 break
         for _ in table.run(work):
             pass
-        found[name] = table.path.read_bytes()
-    assert found["whole"] == found["cut"]
+        result[name] = table.path.read_bytes()
+    assert result["whole"] == result["cut"]
     assert len(read_table(tmp_path / "cut" / "rows.csv")["arm"]) == 3 * 2 * 2
 
 
@@ -257,8 +257,8 @@ def test_verdicts_follow_the_table(name, change, says):
 
 def test_verdicts_need_three_photographs_and_what_is_compared():
     assert set(verdicts(table(TRUE, n=2)).values()) == {"undecided"}
-    found = verdicts(table(TRUE, arms=[arm for arm in ARMS if arm.family == "qgac"]))
-    assert {name for name, verdict in found.items() if verdict == "not measured"} == {"B1", "C1", "C2", "C3"}
+    verdict_of = verdicts(table(TRUE, arms=[arm for arm in ARMS if arm.family == "qgac"]))
+    assert {name for name, verdict in verdict_of.items() if verdict == "not measured"} == {"B1", "C1", "C2", "C3"}
 
 
 def test_differences_are_paired_by_photograph():

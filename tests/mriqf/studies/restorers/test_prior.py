@@ -105,13 +105,13 @@ def test_rows_are_those_of_one_fit_at_each_look(folder, config, tmp_path, monkey
     assert row["chroma"] == pytest.approx(psnr(ycbcr(given)[:, 1:], ycbcr(truth)[:, 1:]).item(), abs=1e-5)
     recipe = PriorConfig(steps=4, every=2, loss="sure", seed=main_fits[0].seed, model=DIPConfig(width=2, start="image"))
     seen = {}
-    found = fit_prior(given, recipe, tables(10, 3)[None], watch=lambda k, x: seen.update({k: figures(x, truth)}) or {})
+    fitted = fit_prior(given, recipe, tables(10, 3)[None], watch=lambda k, x: seen.update({k: figures(x, truth)}) or {})
     rows = where_one(columns, "sure")
     assert rows["step"].tolist() == [2, 4]
     for name in ("psnr", "chroma", "ssim", "psnr_b"):
         np.testing.assert_allclose(rows[name], [seen[2][name], seen[4][name]], rtol=1e-7)
     for name in ("loss", "sure"):
-        np.testing.assert_allclose(rows[name], [point[name] for point in found.curve], rtol=1e-7)
+        np.testing.assert_allclose(rows[name], [point[name] for point in fitted.curve], rtol=1e-7)
     assert (np.diff(rows["seconds"]) > 0).all() and np.isfinite(rows["score"]).all()
     assert np.isnan(where_one(columns, "dip")["sure"]).all()
     with Image.open(tmp_path / "out" / "pictures" / "0-sure.png") as image:  # as it was at the fixed stop
@@ -167,8 +167,8 @@ def columns_of(psnrs, chromas=None, lams=None, n=8, sure=None, score=None) -> Co
             rows[-1] = (*rows[-1][:2], side, *rows[-1][3:])
     head = [*KEY, *COLUMNS]
     text = ("part", "image", "arm")
-    found = zip(head, zip(*rows, strict=True), strict=True)
-    return {name: np.array(cells, None if name in text else float) for name, cells in found}
+    result = zip(head, zip(*rows, strict=True), strict=True)
+    return {name: np.array(cells, None if name in text else float) for name, cells in result}
 
 
 FLAT = {"dip": (1, 1, 1, 1)}
@@ -219,11 +219,11 @@ def test_e3_is_the_fall_from_the_peak(end, verdict):
 
 def test_each_rule_stops_where_it_says():
     columns = columns_of({"dip": (1, 2, 4, 3)}, sure=(4, 3, 1, 2), score=(8, 1, 2, 3))
-    found = curves(columns)
-    noise = found["dip"].gain("psnr")[:, 0] - 1
+    curve_of = curves(columns)
+    noise = curve_of["dip"].gain("psnr")[:, 0] - 1
     for arm, expected in (("sure", (4, 2, 4, 1, 3)), ("dip", (4, 2, None, 1, 3))):
         for rule, value in zip(("peak", "fixed", "SURE", "score", "last"), expected, strict=True):
-            gain = found[arm].stopped("psnr", rule)
+            gain = curve_of[arm].stopped("psnr", rule)
             assert (gain is None) == (value is None)
             if gain is not None:
                 np.testing.assert_allclose(gain, value + noise)

@@ -58,12 +58,12 @@ def test_rows_of_jpeg_are_the_protocols_definitions(photographs):
         ),
     }
     for protocol, (code, ssim, blocking) in expected.items():
-        found = by_key(measure(protocol, photographs, [10, 40], {}))
-        assert list(found) == [(n, q, "jpeg") for n, _ in photographs for q in (10, 40)]
+        figures = by_key(measure(protocol, photographs, [10, 40], {}))
+        assert list(figures) == [(n, q, "jpeg") for n, _ in photographs for q in (10, 40)]
         for name, pixels in photographs:
             truth = pixels[None].float() / 255
             decoded = code(truth, 40)
-            row = found[name, 40, "jpeg"]
+            row = figures[name, 40, "jpeg"]
             assert row.psnr == pytest.approx(psnr(decoded, truth).item())
             assert row.ssim == pytest.approx(ssim(decoded, truth).item())
             assert row.psnr_b == pytest.approx(psnr_b(decoded, truth, blocking).item())
@@ -74,8 +74,8 @@ def test_grey_is_limited_luma_and_libjpeg_in_all(photographs):
     for name, pixels in photographs:
         truth = limited_luma(pixels[None]).float() / 255
         decoded = compress(truth, 20)
-        for protocol, found in zip(PROTOCOLS.values(), rows, strict=True):
-            row = found[name, 20, "jpeg"]
+        for protocol, result in zip(PROTOCOLS.values(), rows, strict=True):
+            row = result[name, 20, "jpeg"]
             assert row.psnr == pytest.approx(psnr(decoded, truth).item())
             assert row.psnr_b == pytest.approx(psnr_b(decoded, truth).item())
             ssim = ssim_gaussian if protocol is FBCNN else ssim_uniform
@@ -94,23 +94,23 @@ def test_restorers_get_what_was_decoded_and_its_tables(photographs, colour):
         return images + 0.2
 
     truths = [QGAC.reference(p[None], colour) for _, p in photographs for _ in range(2)]
-    found = by_key(measure(QGAC, photographs, [10, 60], {"oracle": oracle, "worse": worse}, colour))
+    result = by_key(measure(QGAC, photographs, [10, 60], {"oracle": oracle, "worse": worse}, colour))
     n_channels = 3 if colour else 1
-    assert len(found) == 12
+    assert len(result) == 12
     for (images, steps), quality, truth in zip(seen, [10, 60] * 2, truths, strict=True):
         assert torch.equal(steps, quantisation(quality, n_channels)[None])
         assert torch.equal(images, QGAC.decoded(truth, quality))
     for name, _ in photographs:
         for quality in (10, 60):
-            figures = [found[name, quality, m] for m in ("oracle", "jpeg", "worse")]
+            figures = [result[name, quality, m] for m in ("oracle", "jpeg", "worse")]
             assert figures[0].psnr == np.inf and figures[0].ssim == pytest.approx(1)
             assert figures[1].psnr > figures[2].psnr
 
 
 def test_restored_images_are_those_of_an_8_bit_file(photographs):
     (row,) = measure(FBCNN, photographs[:1], [30], {})
-    found = by_key(measure(FBCNN, photographs[:1], [30], {"shifted": lambda x, _: x + 0.3 / 255}))
-    assert dataclasses.astuple(found["a", 30, "shifted"])[3:6] == pytest.approx(dataclasses.astuple(row)[3:6])
+    figures = by_key(measure(FBCNN, photographs[:1], [30], {"shifted": lambda x, _: x + 0.3 / 255}))
+    assert dataclasses.astuple(figures["a", 30, "shifted"])[3:6] == pytest.approx(dataclasses.astuple(row)[3:6])
     far = by_key(
         measure(
             FBCNN,
@@ -133,9 +133,9 @@ def test_means_are_over_images():
     rows = [
         Measured(i, q, m, k, k / 10, -k) for i, k in (("a", 1.0), ("b", 3.0)) for q in (10, 20) for m in ("jpeg", "x")
     ]
-    found = means(rows)
-    assert list(found) == [("jpeg", 10), ("x", 10), ("jpeg", 20), ("x", 20)]
-    assert all(m == pytest.approx((2, 0.2, -2)) for m in found.values())
+    averages = means(rows)
+    assert list(averages) == [("jpeg", 10), ("x", 10), ("jpeg", 20), ("x", 20)]
+    assert all(m == pytest.approx((2, 0.2, -2)) for m in averages.values())
 
 
 def test_printed_rows_get_better_with_quality():
@@ -190,13 +190,13 @@ def restorer(tmp_path):
 def test_each_weights_meet_the_images_of_their_channels(folder, restorer):
     config = RestorationConfig("qgac", (restorer("a", 1), restorer("b", 3), restorer("c", 3)), (30, 10))
     inputs, methods = read_inputs([folder]), load_methods(config)
-    found = tasks(inputs, methods, config)
-    keys = [key for task in found for key in task.keys]
+    result = tasks(inputs, methods, config)
+    keys = [key for task in result for key in task.keys]
     assert len(set(keys)) == len(keys) == 4 * 2 * 2 + 3 * 2 * 3
     assert {k[4] for k in keys if k[2] == "grey"} == {"jpeg", "a"}
     assert {k[4] for k in keys if k[2] == "colour"} == {"jpeg", "b", "c"}
     assert {k[1] for k in keys if k[2] == "colour"} == {"0", "1", "2"}
-    rows = dict(zip(found[1].keys, found[1].measure(), strict=True))  # the first photograph's colours
+    rows = dict(zip(result[1].keys, result[1].measure(), strict=True))  # the first photograph's colours
     image = read_photograph(inputs.subjects[0])
     network = weights.load(config.weights[1])
     known = by_key(measure(QGAC, [("0", image)], (30, 10), {"b": lambda x, _: network(x)}))
@@ -215,12 +215,12 @@ def test_pictures_are_where_jpeg_does_most_harm(tmp_path, texture, restorer):
     (tmp_path / "one").mkdir()
     Image.fromarray(smooth).save(tmp_path / "one" / "a.png")
     config = RestorationConfig(weights=(restorer("a", 3),), qualities=(40, 10))
-    found = pictures(read_inputs([tmp_path / "one"]), load_methods(config), config)
+    images = pictures(read_inputs([tmp_path / "one"]), load_methods(config), config)
     shown = {"grey": ("truth", "jpeg"), "colour": ("truth", "jpeg", "a")}
-    assert list(found) == [f"{kind}, quality 10/{name}" for kind, names in shown.items() for name in names]
-    np.testing.assert_array_equal(found["colour, quality 10/truth"], smooth[16:144, 240:368])
+    assert list(images) == [f"{kind}, quality 10/{name}" for kind, names in shown.items() for name in names]
+    np.testing.assert_array_equal(images["colour, quality 10/truth"], smooth[16:144, 240:368])
     decoded = compress_pixels(smooth, 10)
-    np.testing.assert_array_equal(found["colour, quality 10/jpeg"], decoded[16:144, 240:368])
+    np.testing.assert_array_equal(images["colour, quality 10/jpeg"], decoded[16:144, 240:368])
 
 
 @pytest.mark.parametrize(
