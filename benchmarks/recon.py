@@ -29,9 +29,9 @@ import recon.coils
 import recon.methods
 from benchmarks.speed import alternate, run
 from mriqf.weights import load
+from recon.coils import virtual_coils
 from recon.scale import image_scale
 from recon.simulate import Problem, measure
-from recon.virtual import virtual_coils
 from recon.wavelets import wavelet
 
 LAM = 0.05

@@ -69,7 +69,7 @@ class UNetDenoiser(nn.Module):
         image
             Any unit.
         unroll
-            Which one this is, from 0; later ones than there are gains for take the last.
+            Number of the unroll, from 0; those beyond the number of gains take the last.
         log_acceleration
             Natural logarithm of each sample's effective acceleration; 0 if not given.
 

@@ -64,7 +64,7 @@ class Sense(nn.Module):
         self.n_sets = csm.shape[1] if csm.ndim == 5 else 1
         """Images that a sample has, one for each set of maps."""
         pattern = torch.fft.ifftshift(plane[..., :1, :] if self.separable else plane, dim=(-2, -1))
-        n = csm.shape[-1] if self.separable else csm.shape[-2:].numel()  # of the transforms, which are left unscaled
+        n = csm.shape[-1] if self.separable else csm.shape[-2:].numel()  # norm of the unscaled transforms
         self.register_buffer("_pattern", pattern.to(csm.dtype) / n, persistent=False)
         self.register_buffer("_conj", csm.conj().resolve_conj(), persistent=False)
 

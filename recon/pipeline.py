@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Bool, Complex
 from torch import Tensor
 
-from recon.coils import central, principal_coils, require_kspace, whitening
-from recon.espirit import espirit
+from recon.coils import central, espirit, principal_coils, require_kspace, whitening
 from recon.methods import Method, Reconstruction, choose
 from recon.operator import Sense
 from recon.partial_fourier import PartialFourier, fill, missing_side

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from recon import coils, masks
-from recon.espirit import espirit
+from recon.coils import espirit
 from recon.fourier import fft2c
 from recon.operator import Sense
 from recon.scale import image_scale
@@ -185,7 +185,7 @@ def _inexact(csm: Complex[Tensor, "b c h w"], rng: np.random.Generator) -> Compl
     """Coil maps with smooth errors of magnitude and phase, normalised again."""
     shape, std = (csm.shape[2], csm.shape[3]), rng.uniform(0.02, 0.12)
     errors = [coils.smooth_phase(shape, _seed(rng), std, int(rng.integers(3, 7))) - 1 for _ in range(2 * csm.shape[1])]
-    error = torch.cat(errors, 1).unflatten(1, (2, -1))  # of the phase, and turned by a quarter of the magnitude
+    error = torch.cat(errors, 1).unflatten(1, (2, -1))  # of phase and, after a quarter turn, of magnitude
     wrong = csm * (1 + error[:, 0] + 1j * error[:, 1])
     return wrong / coils.rss(wrong)
 

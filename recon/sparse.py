@@ -9,9 +9,9 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from recon.arrays import as_tensor
+from recon.coils import virtual_coils
 from recon.operator import Sense
 from recon.scale import image_scale
-from recon.virtual import virtual_coils
 from recon.wavelets import wavelet as transform
 
 

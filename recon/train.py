@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
+from recon.coils import virtual_coils
 from recon.modl import MoDL, MoDLConfig
 from recon.simulate import Problem, SimulationConfig, simulate
 from recon.varnet import VarNet, VarNetConfig
-from recon.virtual import virtual_coils
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from jaxtyping import Complex
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pad, pixel_shuffle, pixel_unshuffle
 
+from recon.coils import virtual_coils
 from recon.operator import Sense
 from recon.scale import image_scale
-from recon.virtual import virtual_coils
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ FUNCTIONS = {
     "effective_acceleration": lambda d: torch.tensor(recon.effective_acceleration(d.m)),
     "forward": lambda d: sense(d.m, d.c)(d.k[:, :1]),
     "gram": lambda d: sense(d.m, d.c).gram(d.k[:, :1]),
-    "virtual_coils": lambda d: recon.virtual.virtual_coils(sense(d.m, d.c)).gram(d.k[:, :1]),
+    "virtual_coils": lambda d: recon.coils.virtual_coils(sense(d.m, d.c)).gram(d.k[:, :1]),
     "factorise": lambda d: recon.cholesky.factorise(sense(d.m if d.m.ndim == 1 else d.m[0], d.c), 0.1)(d.k[:, :1]),
     "data_consistency": lambda d: recon.data_consistency(
         sense(d.m, d.c), d.k[:, :1], d.k[:, 1:2], torch.full_like(d.k[0, 0, 0, 0].real, 0.1)
