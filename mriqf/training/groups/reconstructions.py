@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 import recon
-from mriqf.training.groups.scanner import geometric, seed
+from mriqf.training.draws import draw_seed, geometric
 from recon.simulate import varied_disc
 
 RECONSTRUCTIONS = ("zero-filled", "cg-sense", "l1-wavelet", "total-variation", "learned")
@@ -60,7 +60,7 @@ def draw_mask(shape: tuple[int, int], acceleration: float, rng: np.random.Genera
     w = shape[1]
     family = str(rng.choice(["random", "equispaced", "gaussian", "poisson"], p=[0.32, 0.36, 0.12, 0.2]))
     if family == "poisson":
-        disc = varied_disc((256, 256), acceleration, rng)  # of one size, since they are slow to draw
+        disc = varied_disc((256, 256), acceleration, rng)  # one size for all, since discs are slow to draw
         return _centred(disc, shape)[None, None]
     if family == "equispaced":
         acceleration = max(round(acceleration), 1)
@@ -68,7 +68,7 @@ def draw_mask(shape: tuple[int, int], acceleration: float, rng: np.random.Genera
     fraction = min(lines / w, 0.8 / acceleration)
     if family != "equispaced":
         fraction = max(fraction, 4 / w)
-    mask = recon.masks.draw(family, shape, acceleration, min(fraction, 1 / acceleration), seed(rng))
+    mask = recon.masks.draw(family, shape, acceleration, min(fraction, 1 / acceleration), draw_seed(rng))
     return mask[None, None, None]
 
 
