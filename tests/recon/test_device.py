@@ -84,12 +84,12 @@ def test_functions(name, mask):
     function = FUNCTIONS[name]
     expected = function(SimpleNamespace(k=KSPACE, m=mask, c=CSM, n=NOISE))
     with FakeDevice():
-        found = function(SimpleNamespace(k=remote(KSPACE), m=remote(mask), c=remote(CSM), n=remote(NOISE)))
-    if isinstance(found, Remote):
-        found = found.inner
+        result = function(SimpleNamespace(k=remote(KSPACE), m=remote(mask), c=remote(CSM), n=remote(NOISE)))
+    if isinstance(result, Remote):
+        result = result.inner
     else:
         assert name in ("calibration_region", "effective_acceleration", "missing_side")  # numbers
-    assert relative_error(found.to(torch.complex64), expected.to(torch.complex64)) < 1e-3
+    assert relative_error(result.to(torch.complex64), expected.to(torch.complex64)) < 1e-3
 
 
 @pytest.mark.parametrize("mask", [COLUMNS, POINTS], ids=["columns", "points"])
@@ -98,8 +98,8 @@ def test_networks(number, mask):
     network = list(networks())[number]
     expected = recon.reconstruct(KSPACE, mask, network)
     with FakeDevice():
-        found = recon.reconstruct(remote(KSPACE), remote(mask), remote(network))
-    assert relative_error(found.inner, expected) < 1e-3
+        result = recon.reconstruct(remote(KSPACE), remote(mask), remote(network))
+    assert relative_error(result.inner, expected) < 1e-3
 
 
 def test_the_device_tells_copies():
