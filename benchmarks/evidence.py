@@ -251,13 +251,13 @@ def summary(rows: list[dict[str, str]]) -> None:
 
 
 def _merits(values: dict[str, np.ndarray], name: str) -> list[str]:
-    told, truth = values[name], values["nrmse"]
+    predicted, truth = values[name], values["nrmse"]
     inside = (values[f"{name}_low"] <= truth) & (truth <= values[f"{name}_high"])
     answered = np.isfinite(values[f"{name}_low"])
-    under = int(((truth > 0.10) & (told < 0.05)).sum())
+    under = int(((truth > 0.10) & (predicted < 0.05)).sum())
     maps = np.nanmedian(values[f"{name.partition('_')[0]}_map"]), np.nanmedian(values["spread_map"])
     return [
-        f"{srcc(told, truth):.2f}", f"{np.nanmean(np.abs(told - truth)):.3f}",
+        f"{srcc(predicted, truth):.2f}", f"{np.nanmean(np.abs(predicted - truth)):.3f}",
         f"{inside[answered].mean():.2f}" if answered.any() else "", f"{answered.mean():.2f}",
         f"{under} of {(truth > 0.10).sum()}", *(f"{r:.2f}" for r in maps),
     ]  # fmt: skip

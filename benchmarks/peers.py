@@ -187,14 +187,14 @@ def report(rows: Columns, scores: Columns, judged: dict[str, Any]) -> str:
 
 def of_set(rows: Columns, score: np.ndarray, name: str) -> float:
     """ρ over all images of a set."""
-    mine = rows["dataset"] == name
-    return -srcc(score[mine], rows["nrmse"][mine])
+    members = rows["dataset"] == name
+    return -srcc(score[members], rows["nrmse"][members])
 
 
 def inside(rows: Columns, score: np.ndarray, name: str) -> float:
     """Mean over a set's slices of ρ within each."""
-    mine = rows["dataset"] == name
-    rho = -by_group(srcc, [rows["slice"][mine]], score[mine], rows["nrmse"][mine])
+    members = rows["dataset"] == name
+    rho = -by_group(srcc, [rows["slice"][members]], score[members], rows["nrmse"][members])
     return float(rho[np.isfinite(rho)].mean()) if np.isfinite(rho).any() else float("nan")
 
 

@@ -107,7 +107,7 @@ class Residual(nn.Module):
         nn.init.normal_(self.second.weight, std=0.1 / (3 * width**0.5))
 
     def forward(self, x: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
-        """Return the features, changed."""
+        """Return the features after both convolutions."""
         return x + self.second(relu(self.first(x)))
 
 

@@ -89,7 +89,7 @@ class Sense(nn.Module):
         return self._combined(ifft2c(self.mask * kspace))
 
     def gram(self, image: Complex[Tensor, "b m h w"]) -> Complex[Tensor, "b m h w"]:
-        """Return AᴴA of an image: what sampling and coils leave of it.
+        """Return AᴴA of an image: the image as sampling and coils change it.
 
         Sooner than ``adjoint(forward(image))``: filtering with a mask is a circular convolution, which commutes with
         the shifts that centre the transforms, and of a mask of columns the transforms along columns cancel.

@@ -215,7 +215,7 @@ def _sets(csm: Tensor) -> int:
 
 
 def _chosen(coils: Coils, part: Tensor) -> Coils:
-    """Those of some slices; one is for all."""
+    """Maps or masks of some slices; one alone serves all."""
     csm, mixing = coils.csm, coils.mixing
     return Coils(
         csm if len(csm) == 1 else csm[part], mixing if mixing is None or len(mixing) == 1 else mixing[part]

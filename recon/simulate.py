@@ -22,7 +22,7 @@ class SimulationConfig:
     """Distribution of the problems drawn from images; ranges are uniform unless said otherwise."""
 
     families: tuple[str, ...] = ("random", "random", "equispaced", "equispaced", "gaussian", "poisson")
-    """Families of masks, each as likely as often it stands here."""
+    """Families of masks, drawn with equal probability; repeat one to draw it more often."""
     acceleration: tuple[float, float] = (1.0, 10.0)
     """Nominal acceleration, its logarithm uniform; whole numbers for equispaced masks."""
     center: tuple[float, float] = (0.2, 0.45)
@@ -56,7 +56,7 @@ KNOWN_MAPS = SimulationConfig(
 
 @dataclass(frozen=True)
 class Problem:
-    """A batch of simulated measurements and the images that they are of."""
+    """A batch of simulated measurements and their images."""
 
     kspace: Complex[Tensor, "b c h w"]
     sense: Sense
@@ -101,14 +101,14 @@ def simulate(
     csm = _maps((h, w), rng, config)
     noise_std = float(np.exp(rng.uniform(*np.log(config.noise_std))))
     mask = torch.stack([_mask(family, shape, rng, config) for _ in range(n)])
-    fate = rng.random() if csm.shape[1] > 1 else 1.0  # one coil's map is known
+    chance = rng.random() if csm.shape[1] > 1 else 1.0  # one coil's map is known
     known = csm
-    if fate < config.estimated:
+    if chance < config.estimated:
         n_calib = int(rng.integers(7, 25))
         known = _estimated(csm * target, n_calib, noise_std, rng)
-    elif fate < config.estimated + config.inexact:
+    elif chance < config.estimated + config.inexact:
         known = _inexact(csm, rng)
-    if fate >= config.estimated and rng.random() < config.support:
+    if chance >= config.estimated and rng.random() < config.support:
         object_ = avg_pool2d(target.abs(), 9, stride=1, padding=4) > 0.1
         csm, known, target = csm * object_, known * object_, target * object_
     corners = [_corner(image, shape, rng) for image in known.abs().amax(1) * target.abs()[:, 0]]

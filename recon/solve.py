@@ -13,7 +13,7 @@ from recon.operator import Sense
 
 
 class NotConverged(UserWarning):
-    """A solver used up its iterations; its last iterate was returned all the same."""
+    """A solver reached its limit of iterations; its last iterate was returned."""
 
 
 @torch.no_grad()

@@ -160,7 +160,7 @@ def _norms(x: Tensor) -> Tensor:
 
 
 def _shrink(x: Tensor, threshold: float) -> Tensor:
-    """Lessen magnitudes by a threshold."""
+    """Soft thresholding of magnitudes."""
     magnitude = x.abs()
     return x * ((magnitude - threshold).clamp_min(0) / magnitude.clamp_min(1e-30))
 

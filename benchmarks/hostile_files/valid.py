@@ -94,7 +94,7 @@ def tiff(path: Path, **options) -> Path:
 def dicom(path: Path, source: str = "MR_small.dcm", **attributes) -> Path:
     dataset = pydicom.dcmread(pydicom.data.get_testdata_file(source))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that no DICOM may have
+        warnings.simplefilter("ignore")  # about values that no DICOM may have
         for keyword, value in attributes.items():
             setattr(dataset, keyword, value)
         dataset.save_as(path)

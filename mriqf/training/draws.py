@@ -1,10 +1,10 @@
-"""Random draws that both kinds of degraded images share (`degraded`, single examples; `groups`, many of one target)."""
+"""Random draws that both kinds of degraded images share: `degraded`, single ones, and `groups`, many of a target."""
 
 import math
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 import recon
@@ -61,3 +61,11 @@ def jpeg_quality(level: int | float) -> int:
     """JPEG quality of a severity, 0 to 1: libjpeg's tables become coarser evenly in the logarithm."""
     coarseness = geometric(level, 0.04, 10.0)  # relative to the tables of quality 50
     return round(100 - 50 * coarseness if coarseness < 1 else 50 / coarseness)
+
+
+def stopped_cg(
+    kspace: Complex[Tensor, "b c h w"], sense: recon.Sense, lam: float, n_iter: int
+) -> Complex[Tensor, "b m h w"]:
+    """CG-SENSE after a number of iterations, converged or not."""
+    start = sense.adjoint(kspace)
+    return recon.cg(lambda x: sense.gram(x) + lam * x, start, n_iter, separate=sense.separate, warn=False)

@@ -303,8 +303,8 @@ def _check(config: PerceptualConfig, channels: int) -> None:
         raise ValueError(f"batch is {config.batch}, most {config.most}: use 1 or more of each")
     given = {name: getattr(config, name) for name in ("lam", "consistency", "anchor", "cell", "colour")}
     if min(given.values()) < 0 or not any(given.values()):
-        told = ", ".join(f"{name} {value}" for name, value in given.items())
-        raise ValueError(f"weights are {told}: use 0 or more, and not 0 everywhere")
+        listed = ", ".join(f"{name} {value}" for name, value in given.items())
+        raise ValueError(f"weights are {listed}: use 0 or more, and not 0 everywhere")
     if config.colour and channels == 1:
         raise ValueError(f"colour is {config.colour}, but the restorer is grey: leave it out, or start from an RGB one")
 

@@ -18,7 +18,16 @@ from mriqf import degrade, metrics
 from mriqf.scoring.scale import normalise, percentile_scale
 from mriqf.training.degraded.targets import resample
 from mriqf.training.degraded.targets import vary as vary_target
-from mriqf.training.draws import blur_widths, draw_seed, geometric, ghost_phase, jpeg_quality, motion_path, noise_gain
+from mriqf.training.draws import (
+    blur_widths,
+    draw_seed,
+    geometric,
+    ghost_phase,
+    jpeg_quality,
+    motion_path,
+    noise_gain,
+    stopped_cg,
+)
 from mriqf.training.scanner import Scanner
 from recon.coils import calibration_size
 from recon.scale import image_scale
@@ -123,8 +132,8 @@ def draw(
     degraded, acceleration = _degrade(image, family, level, scanner, rng)
     if vary and rng.random() < _MIXED:
         second = rng.choice([name for name in FAMILIES[3:] if name != family])
-        quiet = replace(scanner, noise_std=0.0, rss=False)
-        degraded, _ = _degrade(degraded / image_scale(degraded), str(second), rng.uniform(0, 0.4), quiet, rng)
+        noiseless = replace(scanner, noise_std=0.0, rss=False)
+        degraded, _ = _degrade(degraded / image_scale(degraded), str(second), rng.uniform(0, 0.4), noiseless, rng)
     if vary and rng.random() < _RESAMPLED:
         factor = rng.uniform(0.75, 1.3)
         degraded, image, inside = (resample(x.float(), factor) for x in (degraded, image, inside))
@@ -236,8 +245,7 @@ def _reconstruct(
     sense = recon.Sense(mask, csm)
     if family == "cg-sense":
         lam, n_iter = geometric(rng.random(), 1e-4, 3e-2), int(rng.integers(5, 21))
-        start = sense.adjoint(kspace)
-        image = recon.cg(lambda x: sense.gram(x) + lam * x, start, n_iter, separate=sense.separate, warn=False)
+        image = stopped_cg(kspace, sense, lam, n_iter)
     elif family == "l1-wavelet":
         image = recon.l1_wavelet(kspace, sense, geometric(rng.random(), 1e-3, 5e-2), max_iter=40)
     else:
