@@ -24,7 +24,7 @@ LADDER = ["--rgb-weights", "qairn-rgb", "--rgb-weights", "qf-rgb", "--empty-gray
 
 
 def parts(data: Path, out: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
-    """Name, what it is of, and its commands, one after the other."""
+    """Name, subject and commands of each part, in order."""
     mri, photo, manifests = str(data / "mri"), data / "photo", HERE / "data_manifests"
     live1, kodak = str(photo / "live1"), str(photo / "kodak")
 
@@ -38,7 +38,7 @@ def parts(data: Path, out: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
         return [[*MRIQF, "study", name, *options, "--out", own(folder or name)]]
 
     yield "accuracy", "quality of JPEG images", [[*PYTHON, "benchmarks.accuracy", "--data", str(data)]]
-    yield "invariance", "what must not move a score", [[*PYTHON, "benchmarks.invariance", "--data", str(data)]]
+    yield "invariance", "changes that must not move a score", [[*PYTHON, "benchmarks.invariance", "--data", str(data)]]
     yield "speed", "scoring", [[*PYTHON, "benchmarks.speed"]]
     yield "recon", "reconstruction: time", [[*PYTHON, "benchmarks.recon"]]
     lams = own("lams.tsv")
@@ -47,7 +47,7 @@ def parts(data: Path, out: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
         [*PYTHON, "benchmarks.recon_quality", mri, "--lams", lams, "--out", own("recon-quality.tsv")],
     ]  # fmt: skip
     knees = ["--sets", "knee_stanford", "--families", "random", "equispaced", "poisson", "--methods", *KNEE]
-    yield "evidence", "what the data say", [
+    yield "evidence", "errors from k-space", [
         [*PYTHON, "benchmarks.evidence", str(data), "--out", own("evidence.tsv"), "--folds", "2", *knees],
         [*PYTHON, "benchmarks.evidence", str(data), "--out", own("evidence-real.tsv"), "--folds", "2"],
     ]  # fmt: skip

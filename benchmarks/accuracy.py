@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def measure(images: list[np.ndarray], source: Source, models: dict[str, Predictor], n: int) -> dict:
-    """Pairs (quality, error) for each (what, model)."""
+    """Pairs (quality, error) for each kind of image and model."""
     rng = np.random.default_rng(20)
     errors = defaultdict(list)
     quick = {name: for_inference(model) for name, model in models.items()}

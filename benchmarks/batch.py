@@ -78,9 +78,9 @@ class Run:
     rate: float
     """Volumes a second, once all workers have begun."""
     cost: float
-    """Seconds of a processor that a volume takes: of a worker."""
+    """Processor seconds of a worker for a volume."""
     sending: float
-    """The same of the command itself, with Dask's scheduler, without keeping what comes."""
+    """Processor seconds of the command itself, with Dask's scheduler, without writing results."""
 
 
 def steady(paths: list[str], weights: str, count: int, slices: int) -> Run:
@@ -195,7 +195,7 @@ def _parts(folder: Path) -> dict[str, int]:
 
 
 def _used() -> tuple[float, float, float]:
-    """Seconds of a processor, and MiB that this process has now, and had at most."""
+    """Processor seconds, and current and peak memory of this process in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return time.process_time(), pages * resource.getpagesize() / 2**20, peak

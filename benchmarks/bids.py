@@ -1,4 +1,4 @@
-"""A large BIDS dataset with damaged scans, killed in the middle and continued: is each scan accounted for?
+"""A large BIDS dataset with damaged scans, killed in the middle and continued: count of the scans accounted for.
 
     python -m benchmarks.bids FOLDER [--scans 5000]
 
@@ -36,7 +36,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 def main() -> None:
-    """Make the dataset, run the command three times, print what came out."""
+    """Make the dataset, run the command three times, print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scans", type=int, default=5000)

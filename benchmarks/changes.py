@@ -1,4 +1,4 @@
-"""Changes of a magnitude image that say nothing of its quality: interpolation, mirrors, turns, shifts, shading."""
+"""Changes of a magnitude image that leave its quality as it is: interpolation, flips, rotations, shifts, shading."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ Image = Float32[np.ndarray, "h w"]
 
 
 def zero_filled(image: Image, down: float, across: float) -> Image:
-    """On a finer grid, by an empty rim of k-space, as scanners interpolate."""
+    """Interpolate to a finer grid by zero-filling k-space, as scanners do."""
     h, w = image.shape
     size = max(2 * round(h * down / 2), h), max(2 * round(w * across / 2), w)
     spectrum = np.zeros(size, complex)
@@ -20,37 +20,37 @@ def zero_filled(image: Image, down: float, across: float) -> Image:
 
 
 def middle(image: Image) -> tuple[slice, slice]:
-    """Central half of the field of view in both directions."""
+    """Slices of the central half of the field of view."""
     return tuple(slice(n // 4, n // 4 + n // 2) for n in image.shape)  # pyright: ignore[reportReturnType]
 
 
 def padded(image: Image) -> Image:
-    """On an empty canvas of twice the size, not in its middle."""
+    """Place off-centre on an empty canvas of twice the size."""
     return np.pad(image, [(n // 3, n - n // 3) for n in image.shape])
 
 
 def shifted(image: Image, down: float, across: float) -> Image:
-    """By parts of a pixel, in k-space."""
+    """Shift by parts of a pixel, in k-space."""
     h, w = image.shape
     phase = np.exp(-2j * np.pi * (down * np.fft.fftfreq(h)[:, None] + across * np.fft.fftfreq(w)))
     return np.abs(np.fft.ifft2(np.fft.fft2(image.astype(np.float64)) * phase)).astype(np.float32)
 
 
 def turned(image: Image, degrees: float) -> Image:
-    """By splines of order five."""
+    """Rotate with splines of order five."""
     from scipy.ndimage import rotate
 
     return np.clip(rotate(image.astype(np.float64), degrees, reshape=False, order=5), 0, None).astype(np.float32)
 
 
 def rounded(image: Image, bits: int) -> Image:
-    """In as many bits."""
+    """Quantise to a number of bits."""
     top = 2**bits - 1
     return np.round(image * (top / image.max())).astype(np.float32)
 
 
 def shaded(image: Image) -> Image:
-    """By a smooth field of 0.7 to 1.4, as of a surface coil."""
+    """Multiply by a smooth field of 0.7 to 1.4, as of a surface coil."""
     h, w = image.shape
     wave = np.cos(np.pi * np.linspace(0, 1, h))[:, None] + np.cos(np.pi * np.linspace(0, 1, w))
     return (image * np.sqrt(0.7 * 1.4) * np.sqrt(2) ** (wave / 2)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What do the data say of a reconstruction, beside what its image says?
+"""Estimates of a reconstruction's error from its k-space, beside those from its image alone.
 
     python -m benchmarks.evidence DATA --out rows.tsv [--sets …] [--methods …] [--folds 2] [--evidence WEIGHTS]
     python -m benchmarks.evidence DATA --out rows.tsv --sets --anatomies 2
@@ -45,6 +45,7 @@ from mriqf.training.groups.labels import cell_errors
 from recon import given
 from recon.evidence import CHANNELS, FINDINGS, gather
 from recon.pipeline import estimate_coils, prepare
+from recon.scale import magnitude
 from recon.simulate import measure
 from recon.validate import risk
 
@@ -98,8 +99,8 @@ def main() -> None:
                 method = known[name]
                 if stand_in is not None:
                     method = given.anchored(method(sense.mask * kspace, sense), kspace, sense, stand_in)
-                found = figures(method, kspace, sense, truth, options.folds, scorer, by_kspace)
-                _append(options.out, (*key, name), found)
+                row = figures(method, kspace, sense, truth, options.folds, scorer, by_kspace)
+                _append(options.out, (*key, name), row)
     summary(_rows(options.out))
 
 
@@ -159,22 +160,22 @@ def figures(
     once = time.perf_counter() - start
     evidence = gather(method, kspace, sense, image)
     seconds = time.perf_counter() - start
-    magnitude = torch.linalg.vector_norm(image, dim=1, keepdim=True)
-    seen = scorer.image(magnitude[0, 0].numpy())
-    reading = read_image(seen)
-    found: dict[str, float | str] = dict.fromkeys(COLUMNS[len(KEY) :], float("nan"))
-    found |= {"domain": "", "image_nrmse": float("nan") if seen.error is None else seen.error}
-    if seen.expected is not None and seen.expected.nrmse is not None:
-        found |= _told("image_nrmse", seen.expected)
+    shown = magnitude(image)
+    scored = scorer.image(shown[0, 0].numpy())
+    reading = read_image(scored)
+    row: dict[str, float | str] = dict.fromkeys(COLUMNS[len(KEY) :], float("nan"))
+    row |= {"domain": "", "image_nrmse": float("nan") if scored.error is None else scored.error}
+    if scored.expected is not None and scored.expected.nrmse is not None:
+        row |= _interval("image_nrmse", scored.expected)
     cells = [10 ** reading.cells[0, 0], evidence.channels.new_zeros(reading.cells.shape[2:])]
     if by_kspace is not None:
         known = reading if by_kspace.knows(scorer.predictor) else reading.withheld()
         better = by_kspace(evidence.findings[0], evidence.channels[0], known)
-        found |= {"kspace_nrmse": better.error, "domain": "" if better.expected is None else better.expected.reason}
+        row |= {"kspace_nrmse": better.error, "domain": "" if better.expected is None else better.expected.reason}
         cells[1] = better.cells
         if better.expected is not None and better.expected.nrmse is not None:
-            found |= _told("kspace_nrmse", better.expected)
-    found |= {"seconds": seconds, "seconds_once": once}
+            row |= _interval("kspace_nrmse", better.expected)
+    row |= {"seconds": seconds, "seconds_once": once}
 
     checked = dict.fromkeys(("noise_std", "sure", "held_out", "held_out_noiseless", "missing"), float("nan"))
     with contextlib.suppress(ValueError):  # too little in the corners, or too few lines
@@ -193,12 +194,12 @@ def figures(
         checked |= {"held_out": plain.residual.item(), "held_out_noiseless": noiseless.residual.item()}
         checked["missing"] = noiseless.missing.item()
     region = metrics.object_mask(truth)
-    matched = metrics.match_scale(magnitude, truth, region)
+    matched = metrics.match_scale(shown, truth, region)
     square = (matched - truth).square() / truth[region].square().mean()
     spread = evidence.channels[:, [CHANNELS.index("spread")]].square()
     for name, map_of in zip(MAPS, (*cells, cell_errors(spread, region).clamp_min(0).sqrt()), strict=True):
-        found[name] = _follows(map_of, cell_errors(square, region))
-    return found | checked | {
+        row[name] = _map_correlation(map_of, cell_errors(square, region))
+    return row | checked | {
         "effective_acceleration": recon.effective_acceleration(sense.mask),
         "nrmse": metrics.nrmse(matched, truth, region).item(),
         "total": float(np.hypot(checked["sure"], checked["missing"])),
@@ -206,12 +207,12 @@ def figures(
     }  # fmt: skip
 
 
-def _told(name: str, expected: mriqf.calibration.Expected) -> dict[str, float | str]:
+def _interval(name: str, expected: mriqf.calibration.Expected) -> dict[str, float | str]:
     ends = {"": expected.nrmse, "_low": expected.nrmse_low, "_high": expected.nrmse_high}
     return {name + end: float(value) for end, value in ends.items() if value is not None}
 
 
-def _follows(cells: Tensor, true: Tensor) -> float:
+def _map_correlation(cells: Tensor, true: Tensor) -> float:
     """Correlation of logarithms over cells of the object."""
     known = true >= 0
     return pcc(*(x[known].clamp_min(1e-8).double().log().numpy() for x in (cells.square(), true)))
@@ -230,10 +231,10 @@ def summary(rows: list[dict[str, str]]) -> None:
         of_method = [srcc(value[text["method"] == m], truth[text["method"] == m]) for m in methods]
         between = by_group(srcc, [text[k] for k in KEY[:4]], value, truth)
         over_r = by_group(srcc, [text[k] for k in ("data", "slice", "family", "method")], value, truth)
-        found = [srcc(value, truth), *of_method, _mean(between), _mean(over_r)]
+        correlations = [srcc(value, truth), *of_method, _mean(between), _mean(over_r)]
         means_error = name in ("missing", "sure", "total", IMAGE, KSPACE)
         ratio = f"{np.nanmedian(value / truth):.2f}" if means_error else ""
-        print(name, *(f"{rho:.2f}" for rho in found), ratio, sep="\t")
+        print(name, *(f"{rho:.2f}" for rho in correlations), ratio, sep="\t")
     print()
     names = ("rho", "MAE", "within interval", "answered", "above 10 %, told below 5 %", "map r", "spread's map r")
     print("of", "n", "predictor", *names, sep="\t")
@@ -250,20 +251,20 @@ def summary(rows: list[dict[str, str]]) -> None:
 
 
 def _merits(values: dict[str, np.ndarray], name: str) -> list[str]:
-    told, truth = values[name], values["nrmse"]
+    predicted, truth = values[name], values["nrmse"]
     inside = (values[f"{name}_low"] <= truth) & (truth <= values[f"{name}_high"])
     answered = np.isfinite(values[f"{name}_low"])
-    under = int(((truth > 0.10) & (told < 0.05)).sum())
+    under = int(((truth > 0.10) & (predicted < 0.05)).sum())
     maps = np.nanmedian(values[f"{name.partition('_')[0]}_map"]), np.nanmedian(values["spread_map"])
     return [
-        f"{srcc(told, truth):.2f}", f"{np.nanmean(np.abs(told - truth)):.3f}",
+        f"{srcc(predicted, truth):.2f}", f"{np.nanmean(np.abs(predicted - truth)):.3f}",
         f"{inside[answered].mean():.2f}" if answered.any() else "", f"{answered.mean():.2f}",
         f"{under} of {(truth > 0.10).sum()}", *(f"{r:.2f}" for r in maps),
     ]  # fmt: skip
 
 
 def _mean(values: np.ndarray) -> float:
-    """Of the groups that have enough rows."""
+    """Mean of the groups that have enough rows."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")
 
@@ -275,13 +276,13 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def _append(path: Path, key: tuple[str, ...], found: dict[str, float | str]) -> None:
+def _append(path: Path, key: tuple[str, ...], row: dict[str, float | str]) -> None:
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         if new:
             writer.writerow(COLUMNS)
-        texts = (found[k] for k in COLUMNS[len(key) :])
+        texts = (row[k] for k in COLUMNS[len(key) :])
         writer.writerow([*key, *(v if isinstance(v, str) else f"{v:.6g}" for v in texts)])
 
 

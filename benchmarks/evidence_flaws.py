@@ -1,4 +1,4 @@
-"""Do the maps of the k-space predictor show what an image alone cannot betray?
+"""Detection of local errors by the maps of the k-space predictor, beside maps of the image alone.
 
     python -m benchmarks.evidence_flaws DATA --out rows.tsv [--sets …] [--anatomies 1] [--methods …]
 
@@ -28,7 +28,7 @@ from mriqf.scoring.evidence import KSpaceScorer, choose, read_image
 from mriqf.studies.benchmark.cases import BLUR, EDGE, FLAWS, LESION, QUADRANTS, object_quadrant, random_disc
 from mriqf.studies.benchmark.metrics import auroc
 from recon.evidence import CHANNELS, gather
-from recon.scale import image_scale
+from recon.scale import image_scale, magnitude
 
 KEY = ("data", "slice", "family", "acceleration", "method", "flaw", "quadrant")
 MAPS = ("k-space", "image alone", "inconsistency", "held_out", "spread")
@@ -67,8 +67,8 @@ def main() -> None:
                         quadrant = (index + number) % QUADRANTS
                         key = tuple(map(str, (data, index, family, acceleration, name, flaw, quadrant)))
                         if key not in done:
-                            found = areas(method, kspace, sense, truth, flaw, quadrant, scorer, by_kspace)
-                            _append(options.out, key, found)
+                            auroc_of = areas(method, kspace, sense, truth, flaw, quadrant, scorer, by_kspace)
+                            _append(options.out, key, auroc_of)
     summary(real_kspace.rows(options.out))
 
 
@@ -92,9 +92,9 @@ def areas(
     if flaw.endswith("lesion"):
         wrong = random_disc(wrong, np.random.default_rng(quadrant)) & inside
         spot = torch.from_numpy(gaussian_filter(wrong.astype(np.float32), 1.0))
-        magnitude = torch.linalg.vector_norm(image, dim=1, keepdim=True)
-        turn = image / magnitude.clamp_min(1e-12)  # over sets of maps, in proportion
-        lesion = LESION * image_scale(magnitude) * spot * turn
+        size = magnitude(image)
+        phase = image / size.clamp_min(1e-12)  # over sets of maps, in proportion
+        lesion = LESION * image_scale(size) * spot * phase
         if flaw == "missing lesion":
             kspace = kspace + sense(lesion)
             lesion = -lesion
@@ -105,25 +105,25 @@ def areas(
         share = torch.from_numpy(gaussian_filter(wrong.astype(np.float32), EDGE))
 
         def altered(y: Tensor, operator: recon.Sense) -> Tensor:
-            found = method(y, operator)
+            image = method(y, operator)
             if flaw == "blur":
-                parts = [gaussian_filter(part.numpy(), (0, 0, BLUR, BLUR)) for part in (found.real, found.imag)]
+                parts = [gaussian_filter(part.numpy(), (0, 0, BLUR, BLUR)) for part in (image.real, image.imag)]
                 other = torch.complex(*map(torch.from_numpy, parts))
             else:
                 other = recon.zero_filled(y, operator)
-                other = other * (found.abs().square().sum() / other.abs().square().sum().clamp_min(1e-30)).sqrt()
-            return found + share * (other - found)
+                other = other * (image.abs().square().sum() / other.abs().square().sum().clamp_min(1e-30)).sqrt()
+            return image + share * (other - image)
 
-    seen = gather(altered, kspace, sense)
-    pixels = torch.linalg.vector_norm(seen.image, dim=1)[0].numpy()
+    gathered = gather(altered, kspace, sense)
+    pixels = magnitude(gathered.image)[0, 0].numpy()
     alone = scorer.image(pixels)
     reading = read_image(alone)
-    told = by_kspace(
-        seen.findings[0], seen.channels[0], reading if by_kspace.knows(scorer.predictor) else reading.withheld()
+    informed = by_kspace(
+        gathered.findings[0], gathered.channels[0], reading if by_kspace.knows(scorer.predictor) else reading.withheld()
     )
-    local = {name: seen.channels[0, CHANNELS.index(name)].numpy() for name in MAPS[2:]}
+    local = {name: gathered.channels[0, CHANNELS.index(name)].numpy() for name in MAPS[2:]}
     smooth = {name: gaussian_filter(channel, 4.0) for name, channel in local.items()}
-    maps = {"k-space": error_of_score(told.map), "image alone": error_of_score(alone.map)} | smooth
+    maps = {"k-space": error_of_score(informed.map), "image alone": error_of_score(alone.map)} | smooth
     return {name: auroc(maps[name], wrong, inside) for name in MAPS}
 
 
@@ -137,13 +137,13 @@ def summary(rows: list[dict[str, str]]) -> None:
             print(flaw, method, len(part), *(f"{mean:.2f}" for mean in means), sep="\t")
 
 
-def _append(path: Path, key: tuple[str, ...], found: dict[str, float]) -> None:
+def _append(path: Path, key: tuple[str, ...], auroc_of: dict[str, float]) -> None:
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         if new:
             writer.writerow((*KEY, *MAPS))
-        writer.writerow([*key, *(f"{found[name]:.4f}" for name in MAPS)])
+        writer.writerow([*key, *(f"{auroc_of[name]:.4f}" for name in MAPS)])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     pip install atheris
     python -m benchmarks.fuzz NAME [--seconds 60]
 
-NAME is a file of `benchmarks/hostile_files.py`, such as one.nii, whose reader is tried; without it, all are listed.
+NAME is a file of `benchmarks/hostile_files`, such as one.nii, whose reader is tried; without it, all are listed.
 Unreadable files must be refused by one line. `benchmarks.hostile` damages files of all formats at random.
 """
 

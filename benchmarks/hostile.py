@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.hostile_files import COMMANDS, CRAFTED, DAMAGES, IMAGES, KSPACE, OTHERS, RAW, STACK, damage
 
-SECONDS = 10  # of a processor
+SECONDS = 10  # processor time that a file may take
 PATIENCE = 60  # on a machine that others use as well
 ROOM = 6 * 2**30  # bytes of address space above those of an idle worker
 COLUMNS = ("files", "read", "refused", "with other lines", "crash", f"> {SECONDS} s", "peak MiB", "peak s")
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40, help="damages of each kind to a file of each format")
     parser.add_argument("--only", default="", help="kinds of damage whose name begins like this")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--verbose", action="store_true", help="say what became of every file")
+    parser.add_argument("--verbose", action="store_true", help="print the outcome of every file")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -134,7 +134,7 @@ class Worker:
         """End the process."""
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()  # which closes its pipes
+            self._process.communicate()  # closes its pipes
         self._process = None
 
     def _start(self) -> None:
@@ -142,7 +142,10 @@ class Worker:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         np.save(self._folder / "good.npy", STACK[:1])
         np.save(self._folder / "kspace.npy", KSPACE[0])
-        for command, name in (("score", "good.npy"), ("recon", "kspace.npy")):  # what is imported is no file's fault
+        for command, name in (
+            ("score", "good.npy"),
+            ("recon", "kspace.npy"),
+        ):  # so that no file pays for imports
             if self._ask(arguments(command, self._folder / name, self._folder), 300) is None:
                 raise RuntimeError("a worker reads no file at all")
 
@@ -157,7 +160,7 @@ class Worker:
 
 
 def classify(result: dict) -> str:
-    """In which column a file is counted."""
+    """Column that a file is counted in."""
     if result["raised"]:
         return "crash"
     if result["seconds"] > SECONDS:
@@ -177,7 +180,7 @@ def work() -> None:
     os.dup2(nothing, 1)
     limited = False
     with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)  # of Python and of C
+        os.dup2(said.fileno(), 2)  # standard error of Python and of C
         for number, line in enumerate(sys.stdin):
             if number == 2 and not limited:
                 used = 4096 * int(Path("/proc/self/statm").read_text().split()[0])

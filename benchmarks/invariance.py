@@ -1,4 +1,4 @@
-"""Change of the score under changes that say nothing of quality.
+"""Change of the score under changes of an image that leave its quality as it is.
 
     python -m benchmarks.invariance [FILE …] [--data FOLDER] [--weights NAME …] [--flips] [--device cuda]
 
@@ -56,8 +56,8 @@ def main() -> None:
     for name, model in models.items():
         for row in sorted(harmless(images, Scorer(model, calibration=None, flips=options.flips)), reverse=True):
             holds = row.median <= MEDIAN and row.largest <= LARGEST
-            told = f"{row.median:.2f}\t{row.largest:.2f}\t{row.where}\t{row.before:.1f} to {row.after:.1f}"
-            print(f"{name}\t{'holds' if holds else 'FAILS'}\t{row.change}\t{row.kind}\t{told}", flush=True)
+            values = f"{row.median:.2f}\t{row.largest:.2f}\t{row.where}\t{row.before:.1f} to {row.after:.1f}"
+            print(f"{name}\t{'holds' if holds else 'FAILS'}\t{row.change}\t{row.kind}\t{values}", flush=True)
     # An untouched image reads close to 100 whatever is done to it: a compressed one shows more.
     stacks |= {f"{name}, JPEG 50": compressed(stack) for name, stack in stacks.items()}
     print(f"weights\tno slice by more than {BAR}\tchange\tlargest, points\tof")

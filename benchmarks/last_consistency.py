@@ -1,4 +1,4 @@
-"""Which weight should the image of a network have in one more data consistency, at which noise?
+"""Weight of a network's image in one more data consistency, by level of noise.
 
     python -m benchmarks.last_consistency DATA [--weights modl]
 

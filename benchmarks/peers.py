@@ -71,19 +71,20 @@ def main() -> None:
 
 
 def images(data: Path, folder: Path, n_slices: int, n_levels: int) -> Columns:
-    """What each image is, and its NRMSE; a run that was cut off goes on with the slices that the folder lacks."""
+    """Columns of the images, with their NRMSE; an interrupted run resumes with the slices that the folder lacks."""
     folder.mkdir(parents=True, exist_ok=True)
     plan = f"{n_slices} slices, {n_levels} levels\n"
     if (folder / PLAN).exists() and (kept := (folder / PLAN).read_text(encoding="utf-8")) != plan:
         raise ValueError(f"{folder} has images of other options ({kept.strip()}): give another folder with --images")
     (folder / PLAN).write_text(plan, encoding="utf-8")
     if not (folder / FITTED).exists():  # the last that is made
-        found = read_data([MANIFEST], data)
-        chosen = [pair for members in sets([s for s in found.test if is_mr(s)]) for pair in slices(members, n_slices)]
+        subjects = read_data([MANIFEST], data)
+        tested = sets([subject for subject in subjects.test if is_mr(subject)])
+        chosen = [pair for members in tested for pair in slices(members, n_slices)]
         for number, (subject, index) in enumerate(chosen):
             if not (path := folder / f"slice-{number:03}.npz").exists():
                 write(path, degraded_slice(subject, index, np.linspace(0, 1, n_levels).tolist()))
-        write(folder / FITTED, pristine(found, data))
+        write(folder / FITTED, pristine(subjects, data))
     parts = [np.load(path, allow_pickle=False) for path in sorted(folder.glob(SLICES))]
     return {name: np.concatenate([np.broadcast_to(p[name], p["nrmse"].shape) for p in parts]) for name in COLUMNS}
 
@@ -96,30 +97,30 @@ def degraded_slice(subject: Subject, index: int, levels: Sequence[float]) -> Col
         for family in FAMILIES
         for level in levels
     ]
-    found = {"dataset": np.array(subject.dataset), "slice": np.array(f"{subject.name}/{index}")}
-    found["nrmse"] = np.array([case.nrmse for case in cases])
-    found |= {f"raw {k:03}": case.image for k, case in enumerate(cases)}
-    return found | {f"unit {k:03}": unit(case.image) for k, case in enumerate(cases)}
+    columns = {"dataset": np.array(subject.dataset), "slice": np.array(f"{subject.name}/{index}")}
+    columns["nrmse"] = np.array([case.nrmse for case in cases])
+    columns |= {f"raw {k:03}": case.image for k, case in enumerate(cases)}
+    return columns | {f"unit {k:03}": unit(case.image) for k, case in enumerate(cases)}
 
 
 def is_mr(subject: Subject) -> bool:
-    """Whether it is no photograph."""
+    """True unless the subject is a photograph."""
     return getattr(subject.data, "channels", 1) == 1
 
 
 def slices(members: Sequence[Subject], n: int) -> list[tuple[Subject, int]]:
-    """So many slices of all subjects together, in the middle of each that is chosen where one is enough."""
+    """Choose `n` slices of all subjects together: the middle one of each where one is enough."""
     chosen = spread(range(len(members)), n)
     return [(members[k], index) for k in chosen for index in members[k].slices(max(1, n // len(chosen)))]
 
 
 def pristine(data: Data, root: Path) -> dict[str, np.ndarray]:
     """Images that NIQE is fitted to: fully sampled slices of training subjects, photographs in grey."""
-    found = {f"mr {s.name}/{k}": unit(magnitude(s, k)) for s, k in slices(list(data.train), PRISTINE)}
+    fitted = {f"mr {s.name}/{k}": unit(magnitude(s, k)) for s, k in slices(list(data.train), PRISTINE)}
     for subject in read_inputs([root / "photo" / "kodak"]).subjects[:PRISTINE]:
         rgb = subject.data.read_slice(0).astype(np.float32)
-        found[f"photo {subject.name}"] = rgb.mean(0) / (1.0 if rgb.max() <= 1 else 255.0)
-    return found
+        fitted[f"photo {subject.name}"] = rgb.mean(0) / (1.0 if rgb.max() <= 1 else 255.0)
+    return fitted
 
 
 def unit(image: np.ndarray) -> np.ndarray:
@@ -129,13 +130,13 @@ def unit(image: np.ndarray) -> np.ndarray:
 
 
 def write(path: Path, arrays: Columns) -> None:
-    """All of them, or no file."""
+    """Write all arrays, or no file."""
     with atomic_path(path) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
 
 
 def peers(python: str, folder: Path) -> dict[str, Any]:
-    """What the peers say of the images, from their interpreter or as it is kept."""
+    """Scores by the peers, from their interpreter or as stored."""
     if not (folder / JUDGED).exists():
         with atomic_path(folder / JUDGED) as temporary:
             files = [folder / FITTED, temporary, *sorted(folder.glob(SLICES))]
@@ -186,14 +187,14 @@ def report(rows: Columns, scores: Columns, judged: dict[str, Any]) -> str:
 
 def of_set(rows: Columns, score: np.ndarray, name: str) -> float:
     """ρ over all images of a set."""
-    mine = rows["dataset"] == name
-    return -srcc(score[mine], rows["nrmse"][mine])
+    members = rows["dataset"] == name
+    return -srcc(score[members], rows["nrmse"][members])
 
 
 def inside(rows: Columns, score: np.ndarray, name: str) -> float:
     """Mean over a set's slices of ρ within each."""
-    mine = rows["dataset"] == name
-    rho = -by_group(srcc, [rows["slice"][mine]], score[mine], rows["nrmse"][mine])
+    members = rows["dataset"] == name
+    rho = -by_group(srcc, [rows["slice"][members]], score[members], rows["nrmse"][members])
     return float(rho[np.isfinite(rho)].mean()) if np.isfinite(rho).any() else float("nan")
 
 

@@ -22,7 +22,7 @@ Metric = Callable[[Tensor], Tensor]
 DEEPINV = {"SharpnessIndex": "sharpness index", "BlurStrength": "blur strength", "BRISQUE": "BRISQUE", "NIQE": "NIQE"}
 PYIQA = ("brisque", "niqe", "piqe")
 FITS = {"photo": "photographs", "mr": "MR images"}
-GREY_LEVELS = 255.0  # what NIQE's authors, and so deepinv by default, count in
+GREY_LEVELS = 255.0  # scale of NIQE's authors, and so deepinv's default
 
 
 def main(fitted: Path, out: Path, *images: Path) -> None:
@@ -35,7 +35,7 @@ def main(fitted: Path, out: Path, *images: Path) -> None:
     for name, make in makers(pristine).items():
         try:
             metrics[name] = make()
-        except Exception as error:  # of whatever kind: that this metric cannot be had is a result
+        except Exception as error:  # any kind: the absence of a metric is a result
             missing[name] = " ".join(f"{type(error).__name__}: {error}".split())
     scores: dict[str, list[float | None]] = {name: [] for name in metrics}
     for path in images:
@@ -50,14 +50,14 @@ def main(fitted: Path, out: Path, *images: Path) -> None:
 
 def makers(pristine: dict[str, list[np.ndarray]]) -> dict[str, Callable[[], Any]]:
     """Makers of the metrics, by name, as their packages have them by default."""
-    found: dict[str, Callable[[], Any]] = {}
+    make: dict[str, Callable[[], Any]] = {}
     for name, words in DEEPINV.items():
-        found[f"{words}, deepinv"] = lambda name=name: getattr(importlib.import_module("deepinv").metric, name)()
+        make[f"{words}, deepinv"] = lambda name=name: getattr(importlib.import_module("deepinv").metric, name)()
     for name in PYIQA:
-        found[f"{name.upper()}, pyiqa"] = lambda name=name: importlib.import_module("pyiqa").create_metric(name)
+        make[f"{name.upper()}, pyiqa"] = lambda name=name: importlib.import_module("pyiqa").create_metric(name)
     for kind, words in FITS.items():
-        found[f"NIQE of {words}, deepinv"] = lambda kind=kind: fit(pristine[kind])
-    return found
+        make[f"NIQE of {words}, deepinv"] = lambda kind=kind: fit(pristine[kind])
+    return make
 
 
 def fit(images: list[np.ndarray]) -> Any:
@@ -72,14 +72,14 @@ def value(metric: Any, image: Tensor) -> float | None:
     """Score, larger is better; None where the metric refuses the image or is not finite."""
     grey = GREY_LEVELS if type(metric).__name__ == "NIQE" else 1.0
     try:
-        found = float(metric(image * grey))
+        score = float(metric(image * grey))
     except (RuntimeError, ValueError, AssertionError):
         return None
-    return (-found if metric.lower_better else found) if np.isfinite(found) else None
+    return (-score if metric.lower_better else score) if np.isfinite(score) else None
 
 
 def version(name: str) -> str:
-    """Of a package; why not, if it cannot be imported."""
+    """Version of a package, or the reason why it cannot be imported."""
     try:
         return str(importlib.import_module(name).__version__)
     except Exception as error:

@@ -62,7 +62,7 @@ def run(side: int, rounds: int) -> dict[str, tuple[float, int]]:
 
 
 def peers() -> Iterator[tuple[str, nn.Module]]:
-    """Other people's networks, where they can be had."""
+    """Networks of other packages, where installed."""
     import importlib
 
     for name, options in PEERS.items():

@@ -1,4 +1,4 @@
-"""Which weight of l1_wavelet is best? Prints NRMSE by mask, acceleration and weight, as a TSV table.
+"""NRMSE of l1_wavelet by mask, acceleration and weight, as a TSV table, to choose the weight.
 
     python -m benchmarks.tune_l1_wavelet FOLDER [--noise STD]
 
@@ -15,7 +15,7 @@ import numpy as np
 from recon import effective_acceleration, l1_wavelet, zero_filled
 from recon.simulate import measure
 
-SUBJECTS = (1, 5, 9)  # of 0-9; 12-15 are for testing
+SUBJECTS = (1, 5, 9)  # training subjects are 0-9; 12-15 are for testing
 FAMILIES = ("random", "equispaced", "poisson")
 ACCELERATIONS = (2, 4, 6, 8)
 LAMS = (0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02)

@@ -1,4 +1,4 @@
-"""How soon the page of `mriqf export-web` is ready, and how long a slice takes in it and in Python, both on one core.
+"""Start-up time of the page of `mriqf export-web`, and time of a slice there and in Python, both on one core.
 
     python -m benchmarks.web_page SITE [--slices 8]
 

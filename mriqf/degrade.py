@@ -15,7 +15,7 @@ from torch.nn.functional import conv2d, grid_sample, interpolate, pad
 from mriqf.jpeg import BLOCK, compress
 
 _AXES = (-2, -1)
-_REST = 0.04  # of the columns, at the centre, that random motion leaves at rest: the image keeps its place
+_REST = 0.04  # central part of the columns without random motion: the image keeps its place
 
 
 def noise(kspace: Complex[Tensor, "b c h w"], std: int | float, seed: int) -> Complex[Tensor, "b c h w"]:
@@ -81,11 +81,10 @@ def truncate(
 def motion(
     kspace: Complex[Tensor, "b c h w"], shift: Float[Tensor, "w 2"], rotation: Float[Tensor, " w"] | None = None
 ) -> Complex[Tensor, "b c h w"]:
-    """K-space of an object that lay elsewhere at each phase-encoding column: first turned, then shifted.
+    """K-space of an object that moves between phase-encoding columns: first rotated, then shifted.
 
     Shifts are exact, as ramps of the phase. Each distinct angle costs an interpolation (bicubic) of the coil images, so
-    rotations should be constant over many columns. What leaves the field of view is lost by turning, and wraps by
-    shifting.
+    rotations should be constant over many columns. Rotation loses what leaves the field of view; shifts wrap it around.
 
     Parameters
     ----------
@@ -152,8 +151,8 @@ def random_motion(
     poses[period[w // 2]] = 0
     path = poses[period]
     path[np.abs(column - w // 2) <= _REST * w / 2] = 0
-    found = torch.from_numpy(path.astype(np.float32))
-    return found[:, :2], found[:, 2]
+    motion_path = torch.from_numpy(path.astype(np.float32))
+    return motion_path[:, :2], motion_path[:, 2]
 
 
 def ghost(
@@ -166,9 +165,9 @@ def ghost(
     kspace
         Any unit.
     amplitude
-        Of the copy, relative to the image, 0 or more.
+        Amplitude of the copy, relative to the image, 0 or more.
     phase
-        Of the copy, radians; a quarter turn stands for a phase error between odd and even echoes.
+        Phase of the copy, radians; a quarter turn stands for a phase error between odd and even echoes.
 
     Raises
     ------
@@ -226,7 +225,7 @@ def oversmooth(image: Float[Tensor, "b 1 h w"], weight: int | float, n_iter: int
     image
         Any unit.
     weight
-        Of the total variation, 0 or more, in the unit of the image.
+        Weight of the total variation, 0 or more, in the unit of the image.
     n_iter
         Iterations of Chambolle's projection; edges are in place after tens, large flat parts after hundreds.
 
@@ -284,8 +283,8 @@ def shrink(image: Float[Tensor, "b 1 h w"], threshold: int | float, wavelet: str
     levels = max(min(pywt.dwt_max_level(min(h, w), wavelet), 4), 1)
     smooth, *details = pywt.wavedec2(image.cpu().numpy(), wavelet, mode="periodization", level=levels)
     shrunk = [tuple(np.sign(d) * np.maximum(np.abs(d) - threshold, 0) for d in triple) for triple in details]
-    found = pywt.waverec2([smooth, *shrunk], wavelet, mode="periodization")[..., :h, :w]
-    return torch.from_numpy(np.ascontiguousarray(found)).to(image)
+    smoothed = pywt.waverec2([smooth, *shrunk], wavelet, mode="periodization")[..., :h, :w]
+    return torch.from_numpy(np.ascontiguousarray(smoothed)).to(image)
 
 
 def jpeg(

@@ -1,6 +1,6 @@
-"""The score as a loss: what a frozen predictor finds missing, with a gradient.
+"""The score as a differentiable loss.
 
-A network that is trained to please a predictor learns to please it, by means that are not quality: keep the data in
+A network that is trained on a predictor alone learns to exploit it, by means that are not quality: keep the data in
 the loss, and judge the result by another score.
 """
 
@@ -63,23 +63,23 @@ class QFLoss(nn.Module):
     def __init__(self, predictors: str | Path | nn.Module | Sequence = "qf-mri", variants: int = 0):
         super().__init__()
         several = predictors if isinstance(predictors, (list, tuple)) else [predictors]
-        found: list[Predictor] = [
+        loaded: list[Predictor] = [
             load_predictor(p) if isinstance(p, (str, Path)) else copy.deepcopy(p)  # pyright: ignore[reportAssignmentType]
             for p in several
         ]
-        channels = {model.config.channels for model in found}
+        channels = {model.config.channels for model in loaded}
         if len(channels) != 1:
-            names = ", ".join(f"{m.name} {m.config.channels}" for m in found) or "none"
+            names = ", ".join(f"{m.name} {m.config.channels}" for m in loaded) or "none"
             raise ValueError(f"predictors with channels: {names}: give one, or several that take as many channels")
         if variants < 0:
             raise ValueError(f"variants is {variants}: use 0 (the images as they are) or more")
         self.channels = channels.pop()
         self.variants = variants
-        self.predictors = nn.ModuleList(found)
+        self.predictors = nn.ModuleList(loaded)
         self.requires_grad_(False).train()
 
     def train(self, mode: bool = True) -> "QFLoss":  # noqa: ARG002 (predictors are not trained)
-        """Whatever the mode: predictors stay in evaluation mode."""
+        """Do nothing: predictors stay in evaluation mode."""
         return super().train(False)
 
     def forward(
@@ -99,7 +99,7 @@ class QFLoss(nn.Module):
             The object. If not given, that of each grey image as scoring finds it, and all of RGB images. An image
             without foreground counts nothing.
         seed
-            Of the variants.
+            Seed of the variants.
 
         Raises
         ------

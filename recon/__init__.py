@@ -9,12 +9,12 @@ from recon.cholesky import factorise
 from recon.coils import (
     birdcage,
     compress_coils,
+    espirit,
     rss,
     simulate_kspace,
     smooth_phase,
     surface_coils,
 )
-from recon.espirit import espirit
 from recon.fourier import fft2c, ifft2c
 from recon.inference import for_inference
 from recon.masks import effective_acceleration

@@ -43,7 +43,8 @@ def factorise(sense: Sense, lam: float) -> Callable[[Complex[Tensor, "b 1 h w"]]
     if sense.n_sets > 1:
         raise ValueError(f"csm {tuple(sense.csm.shape)} has {sense.n_sets} sets of maps, which couple: use recon.cg")
     w = sense.csm.shape[-1]
-    kernel = torch.fft.ifft(torch.fft.ifftshift(sense.mask[..., :1, :], dim=-1).to(sense.csm.dtype))  # of the filter
+    # Impulse response of the mask.
+    kernel = torch.fft.ifft(torch.fft.ifftshift(sense.mask[..., :1, :], dim=-1).to(sense.csm.dtype))
     lag = torch.arange(w, device=kernel.device)
     circulant = kernel[:, 0, :, (lag[:, None] - lag) % w]
     maps = sense.csm.movedim(1, -1)  # (b, h, w, c)

@@ -69,7 +69,7 @@ class UNetDenoiser(nn.Module):
         image
             Any unit.
         unroll
-            Which one this is, from 0; later ones than there are gains for take the last.
+            Number of the unroll, from 0; those beyond the number of gains take the last.
         log_acceleration
             Natural logarithm of each sample's effective acceleration; 0 if not given.
 
@@ -107,7 +107,7 @@ class Residual(nn.Module):
         nn.init.normal_(self.second.weight, std=0.1 / (3 * width**0.5))
 
     def forward(self, x: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
-        """Return the features, changed."""
+        """Return the features after both convolutions."""
         return x + self.second(relu(self.first(x)))
 
 

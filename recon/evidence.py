@@ -1,6 +1,6 @@
-"""What the measurement says of a reconstruction, for a predictor of its error: a few numbers, and a few images.
+"""Evidence of a reconstruction's error in its own measurement, for a predictor: a few numbers, and a few images.
 
-No truth is needed, and everything means the same whatever method made the image. Nothing here is an estimate of the
+No reference is needed, and everything means the same whatever method made the image. Nothing here is an estimate of the
 error by itself: each finding is biased in its own way, which a predictor learns from simulations.
 """
 
@@ -17,13 +17,14 @@ from torch.nn.functional import max_pool2d, pad
 from recon.coils import white_noise
 from recon.fourier import ifft2c
 from recon.operator import Sense
-from recon.validate import NORMAL, central, compare_held_out, deal, divergence_along, risk
+from recon.scale import magnitude
+from recon.validate import central, compare_held_out, deal, divergence_along, risk, robust_std
 
 FINDINGS = (
     "spread", "held_out", "missing", "inconsistency", "sure", "noise", "noise_gain", "expected", "filled", "change",
     "mismatch", "acceleration", "centre", "coils", "side_lobe", "extent",
 )  # fmt: skip
-"""Names of the findings; `gather` says what they are."""
+"""Names of the findings, which `gather` explains."""
 CHANNELS = ("image", "spread", "noise", "held_out", "inconsistency")
 """Names of the local channels."""
 BOUNDS = 1e-5, 1e3
@@ -31,18 +32,18 @@ BOUNDS = 1e-5, 1e3
 KEEP_CENTER = 0.08
 """Part of each side about the zero frequency that is never held out."""
 GROUPS = 10
-"""Into how many parts the lines outside the centre are dealt, if there are as many."""
+"""Number of parts that the lines outside the centre are dealt into, if there are as many."""
 OUTERMOST = 0.05
 """Share of the samples, those farthest from the zero frequency, that show the noise."""
 LEAST_STEP = 1e-3
-"""Of a probe, relative to the root mean square of the measured samples: below, the rounding of methods shows."""
+"""Least step of a probe, relative to the root mean square of the measured samples, above the rounding of methods."""
 RINGS = 48
 """Distances from the zero frequency that energy is averaged over."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A reconstruction, and what its own measurement says of it. All numbers are finite."""
+    """A reconstruction, and the evidence of its own measurement. All numbers are finite."""
 
     image: Complex[Tensor, "b m h w"]
     findings: Float[Tensor, "b n"]
@@ -52,7 +53,7 @@ class Evidence:
     folds: tuple[Complex[Tensor, "b m h w"], ...]
     """Images made without the samples of each fold: `recon.held_out_residual` takes them as `known`."""
     divergence: Float[Tensor, " b"]
-    """Of what the reconstruction says of the measurement, by the measurement: `recon.validate.risk` takes it."""
+    """Divergence of the predicted by the actual measurement, as `recon.validate.risk` takes it."""
 
 
 @torch.no_grad()
@@ -81,10 +82,10 @@ def gather(
       same distance from the zero frequency, without noise, relative to that of all; ``filled``: root of the energy
       that the image has there, relative to that;
     * ``change``: difference to the zero-filled image;
-    * ``mismatch``: what the maps cannot express of the centre of k-space, relative to that;
+    * ``mismatch``: part of the centre of k-space that the maps cannot express, relative to that;
     * ``acceleration``, effective; ``centre``: share of the columns that are sampled about the zero frequency without a
-      gap; ``coils``, how many; ``side_lobe``: the highest of the mask's point spread, relative to its peak; ``extent``:
-      share of the pixels that hold the image's energy.
+      gap; ``coils``, their number; ``side_lobe``: the highest of the mask's point spread, relative to its peak;
+    * ``extent``: share of the pixels that hold the image's energy.
 
     Where nothing can be held out or told from noise, ``spread`` and ``missing`` are as ``expected``, ``held_out`` is 1,
     and ``sure`` as ``inconsistency``. The scale of k-space changes nothing if the method is homogeneous, and samples of
@@ -99,9 +100,9 @@ def gather(
     sense
         Operator with the mask and coil maps of the measurement.
     image
-        What the method makes of the measurement, if that is there already: it saves one reconstruction.
+        Reconstruction of the measurement by the method, if there already: it saves one.
     folds
-        How many of the ten tenths of the lines are held out in turn, 1 or more.
+        Number of tenths of the lines that are held out in turn, 1 to 10.
     seed
         Seed of the dealing and of the noise: the same arguments give the same result.
 
@@ -118,13 +119,13 @@ def gather(
     image = method(measured, sense) if image is None else image
     size = _norm(image)
     whole = Sense(torch.ones_like(sense.mask), sense.csm)(image)
-    predicted, there = sense.mask * whole, ~sense.mask * whole
+    predicted, unmeasured = sense.mask * whole, ~sense.mask * whole
     n_samples = sense.mask.expand(b, 1, h, w).sum((1, 2, 3)).double() * c
 
     noise_std = outermost_noise(measured, sense.mask)
     step = torch.maximum(noise_std, LEAST_STEP * _norm(measured) / n_samples.sqrt()).clamp_min(1e-30)
     step = step.to(kspace.real.dtype)
-    # The same noise for every sample: what a sample is told does not depend on its batch.
+    # The same noise for every sample, so that no sample's evidence depends on its batch.
     probe = sense.mask * white_noise((1, c, h, w), 1.0, seed, kspace.real.dtype).to(kspace.device)
     moved = method(measured + step[:, None, None, None] * probe, sense)
     divergence = divergence_along(probe, sense(moved) - predicted, step)
@@ -134,14 +135,14 @@ def gather(
     others = [method(measured * ~part, Sense(plane & ~part, sense.csm)) for part in held]
     compared = compare_held_out(others, held, measured, sense, keep_center=KEEP_CENTER, noise_std=0.0)
     noiseless = compare_held_out(others, held, measured, sense, keep_center=KEEP_CENTER, noise_std=noise_std)
-    spread = torch.stack([_magnitude(other - image) for other in others]).square().mean(0).sqrt()
+    spread = torch.stack([magnitude(other - image) for other in others]).square().mean(0).sqrt()
     left = sum(
-        _magnitude(_adjoint(part, sense, other, measured)).square() for part, other in zip(held, others, strict=True)
+        magnitude(_adjoint(part, sense, other, measured)).square() for part, other in zip(held, others, strict=True)
     )
 
     expected, gaps = expected_missing(measured, sense.mask, noise_std)
     known = torch.stack(held).flatten(2).any(2).any(0).expand(b)
-    found = {
+    numbers = {
         "spread": torch.where(known, _ratio(_norm(spread), size), expected),
         "held_out": compared.residual.double().nan_to_num(1.0),
         "missing": torch.where(noiseless.missing.isnan(), expected, noiseless.missing.double()),
@@ -149,7 +150,7 @@ def gather(
         "noise": _ratio(noise_std.double() * math.sqrt(2 * h * w), size),
         "noise_gain": gain,
         "expected": expected,
-        "filled": torch.where(gaps > 0, _ratio(_norm(there), gaps), 1.0),
+        "filled": torch.where(gaps > 0, _ratio(_norm(unmeasured), gaps), 1.0),
         "change": _ratio(_norm(image - sense.adjoint(measured)), size),
         "mismatch": _mismatch(measured, sense),
         "acceleration": h * w * c / n_samples.clamp_min(1),
@@ -159,12 +160,12 @@ def gather(
         "extent": _extent(image),
     }
     sure = risk(measured, predicted, sense, noise_std, divergence).nrmse.double()
-    found["sure"] = torch.where(sure.isnan(), found["inconsistency"], sure)
-    findings = torch.stack([found[name].double() for name in FINDINGS], 1)
+    numbers["sure"] = torch.where(sure.isnan(), numbers["inconsistency"], sure)
+    findings = torch.stack([numbers[name].double() for name in FINDINGS], 1)
     findings = findings.nan_to_num(BOUNDS[1], BOUNDS[1], BOUNDS[0]).clamp(*BOUNDS)
-    noise = _magnitude(moved - image) * (noise_std / step)[:, None, None, None]
-    residual = _magnitude(sense.adjoint(predicted - measured))
-    channels = torch.cat((_magnitude(image), spread, noise, torch.as_tensor(left).sqrt(), residual), 1)
+    noise = magnitude(moved - image) * (noise_std / step)[:, None, None, None]
+    residual = magnitude(sense.adjoint(predicted - measured))
+    channels = torch.cat((magnitude(image), spread, noise, torch.as_tensor(left).sqrt(), residual), 1)
     return Evidence(image, findings.float(), channels.nan_to_num(0.0, 0.0, 0.0), tuple(others), divergence)
 
 
@@ -181,16 +182,16 @@ def outermost_noise(kspace: Complex[Tensor, "b c h w"], mask: Bool[Tensor, "#b 1
         True where it was sampled.
     """
     distance = _distance((kspace.shape[2], kspace.shape[3])).to(kspace.device)
-    found = []
+    deviations = []
     for samples, plane in zip(kspace, mask.expand(len(kspace), 1, *kspace.shape[2:])[:, 0], strict=True):
         place = plane & (samples != 0).any(0)  # not padding
         if not place.any():
-            found.append(samples.real.new_zeros(()))
+            deviations.append(samples.real.new_zeros(()))
             continue
         far = torch.quantile(distance[place].float()[:: 1 + int(place.sum()) // 2**20], 1 - OUTERMOST)
         numbers = torch.view_as_real(samples[:, place & (distance >= far)])
-        found.append(numbers.abs().median() / NORMAL)
-    return torch.stack(found)
+        deviations.append(robust_std(numbers))
+    return torch.stack(deviations)
 
 
 def expected_missing(
@@ -228,7 +229,7 @@ def expected_missing(
 
 
 def side_lobe(mask: Bool[Tensor, "b 1 #h w"]) -> Float[Tensor, " b"]:
-    """Highest local maximum of a mask's point spread beside its peak, relative to that: what aliasing is like.
+    """Highest local maximum of a mask's point spread beside its peak, relative to that: a measure of aliasing.
 
     Parameters
     ----------
@@ -270,22 +271,22 @@ def _distance(shape: tuple[int, int]) -> Float[Tensor, "h w"]:
 
 
 def _continued(mean: Float[np.ndarray, " n"], known: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """A profile by distance, of which some is known, at all distances."""
+    """Interpolate and extrapolate a profile by distance, known in part, by power laws."""
     at = np.flatnonzero(known & (mean > 0))
     if at.size < 2:
         return np.where(known, mean, mean[at].mean() if at.size else 0.0)
     place, logs = np.log(np.arange(len(mean)) + 0.5), np.log(mean[at])
-    found = np.interp(place, place[at], logs)
+    profile = np.interp(place, place[at], logs)
     outer = at >= at[-1] // 2
     if outer.sum() > 1:
         beyond = np.arange(len(mean)) > at[-1]
         slope = min(np.polyfit(place[at][outer], logs[outer], 1)[0], 0.0)
-        found[beyond] = logs[-1] + slope * (place[beyond] - place[at[-1]])
-    return np.where(known, mean, np.exp(found))
+        profile[beyond] = logs[-1] + slope * (place[beyond] - place[at[-1]])
+    return np.where(known, mean, np.exp(profile))
 
 
 def _mismatch(kspace: Tensor, sense: Sense) -> Tensor:
-    """What maps cannot express of coil images of low resolution, which aliasing leaves alone."""
+    """Part of coil images that maps cannot express, at a low resolution, which aliasing leaves alone."""
     inside = central((kspace.shape[2], kspace.shape[3]), KEEP_CENTER).to(kspace.device)
     seen = ifft2c(inside * kspace)
     csm = sense.csm if sense.csm.ndim == 5 else sense.csm[:, None]
@@ -306,11 +307,6 @@ def _extent(image: Tensor) -> Tensor:
     energy = image.abs().double().square().sum(1)
     energy = energy / energy.amax((1, 2), keepdim=True).clamp_min(1e-300)
     return _ratio(energy.sum((1, 2)).square(), energy.square().sum((1, 2)) * energy[0].numel())
-
-
-def _magnitude(x: Tensor) -> Tensor:
-    """Magnitude of an image, over its sets of maps."""
-    return torch.linalg.vector_norm(x, dim=1, keepdim=True)
 
 
 def _norm(x: Tensor) -> Tensor:

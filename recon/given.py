@@ -10,7 +10,7 @@ from torch import Tensor
 from recon.operator import Sense
 
 NEARER = 0.5
-"""Another place is believed if less than this share of what is unlike at the given one is unlike there."""
+"""Another place is reported if it leaves less than this share of the difference at the given one."""
 
 
 def fit_scale(
@@ -69,21 +69,21 @@ def anchored(
     stand_in: Callable[[Tensor, Sense], Tensor],
     made: Complex[Tensor, "b m h w"] | None = None,
 ) -> Callable[[Tensor, Sense], Tensor]:
-    """A method that gives this image for this measurement, and changes with other data as another method does.
+    """Method that gives this image for this measurement, and changes with the data as another method does.
 
-    `recon.evidence.gather` of it tells of the image what the image alone can be held to, its agreement with the data,
-    and takes the rest, its sensitivity to data and noise, from the other method.
+    With it, `recon.evidence.gather` measures the agreement of the image with the data, and takes the sensitivity to
+    data and noise from the other method.
 
     Parameters
     ----------
     image
-        In the unit of the k-space.
+        Image in the unit of the k-space.
     kspace, sense
-        The measurement that it was made of.
+        The measurement that it was made from.
     stand_in
         The other method.
     made
-        What it makes of the measurement, if that is there already: it saves one reconstruction.
+        Its reconstruction of the measurement, if there already: it saves one.
     """
     away = image - (stand_in(sense.mask * kspace, sense) if made is None else made)
     return lambda other, operator: stand_in(other, operator) + away
@@ -91,7 +91,7 @@ def anchored(
 
 @dataclass(frozen=True)
 class Place:
-    """How an image has to be moved to lie as another one does: mirrored or turned first, then rolled."""
+    """Move that aligns an image with another: mirrored or rotated first, then rolled."""
 
     turns: int
     """Quarter turns, counter-clockwise as `numpy.rot90` turns."""
@@ -102,7 +102,7 @@ class Place:
 
     @property
     def cure(self) -> str:
-        """What NumPy makes of it, in words of code; empty if it lies right."""
+        """Code of NumPy that aligns the image; empty if it is aligned."""
         code = "image[:, ::-1]" if self.mirrored else "image"
         code = f"numpy.rot90({code}, {self.turns})" if self.turns else code
         code = f"numpy.roll({code}, {self.shift}, (0, 1))" if any(self.shift) else code
@@ -110,17 +110,17 @@ class Place:
 
 
 def find_place(image: Float[Tensor, "h w"], reference: Float[Tensor, "p q"]) -> Place:
-    """Whether an image lies as another one of the same object does, or mirrored, turned or displaced.
+    """Find the flip, rotation and shift between an image and another one of the same object.
 
-    It is believed to lie right unless another place leaves less than half of what is unlike, by the correlation of
-    magnitudes. Of another size, it lies in the place that is most alike.
+    None is reported unless one leaves less than half of the difference, by the correlation of magnitudes; for images of
+    another shape, the best is.
 
     Parameters
     ----------
     image
         Magnitude, any unit.
     reference
-        Magnitude that lies right, such as a reconstruction of the same measurement, with the same number of pixels.
+        Aligned magnitude, such as a reconstruction of the same measurement, with the same number of pixels.
     """
     seen = _standard(reference)
     best, most, given = Place(0, False, (0, 0)), -1.0, -1.0
@@ -142,7 +142,7 @@ def find_place(image: Float[Tensor, "h w"], reference: Float[Tensor, "p q"]) -> 
 
 
 def _standard(x: Tensor) -> Tensor:
-    """Without its mean, with a norm of 1."""
+    """Subtract the mean, and divide by the norm."""
     x = x.double() - x.double().mean()
     return x / torch.linalg.vector_norm(x).clamp_min(1e-300)
 

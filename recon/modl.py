@@ -9,12 +9,12 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from recon.coils import virtual_coils
 from recon.denoisers import ConvDenoiser, UNetDenoiser
 from recon.operator import Sense
 from recon.scale import image_scale
 from recon.solve import data_consistency
 from recon.validate import estimate_noise
-from recon.virtual import virtual_coils
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class Sense(nn.Module):
         self.n_sets = csm.shape[1] if csm.ndim == 5 else 1
         """Images that a sample has, one for each set of maps."""
         pattern = torch.fft.ifftshift(plane[..., :1, :] if self.separable else plane, dim=(-2, -1))
-        n = csm.shape[-1] if self.separable else csm.shape[-2:].numel()  # of the transforms, which are left unscaled
+        n = csm.shape[-1] if self.separable else csm.shape[-2:].numel()  # norm of the unscaled transforms
         self.register_buffer("_pattern", pattern.to(csm.dtype) / n, persistent=False)
         self.register_buffer("_conj", csm.conj().resolve_conj(), persistent=False)
 
@@ -89,7 +89,7 @@ class Sense(nn.Module):
         return self._combined(ifft2c(self.mask * kspace))
 
     def gram(self, image: Complex[Tensor, "b m h w"]) -> Complex[Tensor, "b m h w"]:
-        """Return AᴴA of an image: what sampling and coils leave of it.
+        """Return AᴴA of an image: the image as sampling and coils change it.
 
         Sooner than ``adjoint(forward(image))``: filtering with a mask is a circular convolution, which commutes with
         the shifts that centre the transforms, and of a mask of columns the transforms along columns cancel.

@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Bool, Complex
 from torch import Tensor
 
-from recon.coils import central, principal_coils, require_kspace, whitening
-from recon.espirit import espirit
+from recon.coils import central, espirit, principal_coils, require_kspace, whitening
 from recon.methods import Method, Reconstruction, choose
 from recon.operator import Sense
 from recon.partial_fourier import PartialFourier, fill, missing_side
@@ -216,7 +215,7 @@ def _sets(csm: Tensor) -> int:
 
 
 def _chosen(coils: Coils, part: Tensor) -> Coils:
-    """Those of some slices; one is for all."""
+    """Maps or masks of some slices; one alone serves all."""
     csm, mixing = coils.csm, coils.mixing
     return Coils(
         csm if len(csm) == 1 else csm[part], mixing if mixing is None or len(mixing) == 1 else mixing[part]

@@ -1,8 +1,13 @@
-"""The scale of an image, by which raw data of any unit become comparable."""
+"""Magnitude and scale of images; by the scale, raw data of any unit become comparable."""
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
+
+
+def magnitude(image: Inexact[Tensor, "b m h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Magnitude of an image over its sets of coil maps."""
+    return torch.linalg.vector_norm(image, dim=1, keepdim=True)
 
 
 def image_scale(image: Inexact[Tensor, "b m h w"]) -> Float[Tensor, "b 1 1 1"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from recon import coils, masks
-from recon.espirit import espirit
+from recon.coils import espirit
 from recon.fourier import fft2c
 from recon.operator import Sense
 from recon.scale import image_scale
@@ -22,7 +22,7 @@ class SimulationConfig:
     """Distribution of the problems drawn from images; ranges are uniform unless said otherwise."""
 
     families: tuple[str, ...] = ("random", "random", "equispaced", "equispaced", "gaussian", "poisson")
-    """Families of masks, each as likely as often it stands here."""
+    """Families of masks, drawn with equal probability; repeat one to draw it more often."""
     acceleration: tuple[float, float] = (1.0, 10.0)
     """Nominal acceleration, its logarithm uniform; whole numbers for equispaced masks."""
     center: tuple[float, float] = (0.2, 0.45)
@@ -56,7 +56,7 @@ KNOWN_MAPS = SimulationConfig(
 
 @dataclass(frozen=True)
 class Problem:
-    """A batch of simulated measurements and the images that they are of."""
+    """A batch of simulated measurements and their images."""
 
     kspace: Complex[Tensor, "b c h w"]
     sense: Sense
@@ -101,14 +101,14 @@ def simulate(
     csm = _maps((h, w), rng, config)
     noise_std = float(np.exp(rng.uniform(*np.log(config.noise_std))))
     mask = torch.stack([_mask(family, shape, rng, config) for _ in range(n)])
-    fate = rng.random() if csm.shape[1] > 1 else 1.0  # one coil's map is known
+    chance = rng.random() if csm.shape[1] > 1 else 1.0  # one coil's map is known
     known = csm
-    if fate < config.estimated:
+    if chance < config.estimated:
         n_calib = int(rng.integers(7, 25))
         known = _estimated(csm * target, n_calib, noise_std, rng)
-    elif fate < config.estimated + config.inexact:
+    elif chance < config.estimated + config.inexact:
         known = _inexact(csm, rng)
-    if fate >= config.estimated and rng.random() < config.support:
+    if chance >= config.estimated and rng.random() < config.support:
         object_ = avg_pool2d(target.abs(), 9, stride=1, padding=4) > 0.1
         csm, known, target = csm * object_, known * object_, target * object_
     corners = [_corner(image, shape, rng) for image in known.abs().amax(1) * target.abs()[:, 0]]
@@ -185,7 +185,7 @@ def _inexact(csm: Complex[Tensor, "b c h w"], rng: np.random.Generator) -> Compl
     """Coil maps with smooth errors of magnitude and phase, normalised again."""
     shape, std = (csm.shape[2], csm.shape[3]), rng.uniform(0.02, 0.12)
     errors = [coils.smooth_phase(shape, _seed(rng), std, int(rng.integers(3, 7))) - 1 for _ in range(2 * csm.shape[1])]
-    error = torch.cat(errors, 1).unflatten(1, (2, -1))  # of the phase, and turned by a quarter of the magnitude
+    error = torch.cat(errors, 1).unflatten(1, (2, -1))  # of phase and, after a quarter turn, of magnitude
     wrong = csm * (1 + error[:, 0] + 1j * error[:, 1])
     return wrong / coils.rss(wrong)
 

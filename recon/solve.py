@@ -13,7 +13,7 @@ from recon.operator import Sense
 
 
 class NotConverged(UserWarning):
-    """A solver used up its iterations; its last iterate was returned all the same."""
+    """A solver reached its limit of iterations; its last iterate was returned."""
 
 
 @torch.no_grad()
@@ -118,7 +118,7 @@ def data_consistency(
     Parameters
     ----------
     sense
-        The operator A; `recon.virtual.virtual_coils` of it gives the same image sooner.
+        The operator A; `recon.coils.virtual_coils` of it gives the same image sooner.
     z
         Image to stay close to, such as a denoiser's output, in the unit of the k-space.
     aty

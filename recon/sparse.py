@@ -9,9 +9,9 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from recon.arrays import as_tensor
+from recon.coils import virtual_coils
 from recon.operator import Sense
 from recon.scale import image_scale
-from recon.virtual import virtual_coils
 from recon.wavelets import wavelet as transform
 
 
@@ -160,7 +160,7 @@ def _norms(x: Tensor) -> Tensor:
 
 
 def _shrink(x: Tensor, threshold: float) -> Tensor:
-    """Lessen magnitudes by a threshold."""
+    """Soft thresholding of magnitudes."""
     magnitude = x.abs()
     return x * ((magnitude - threshold).clamp_min(0) / magnitude.clamp_min(1e-30))
 

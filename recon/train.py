@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
+from recon.coils import virtual_coils
 from recon.modl import MoDL, MoDLConfig
 from recon.simulate import Problem, SimulationConfig, simulate
 from recon.varnet import VarNet, VarNetConfig
-from recon.virtual import virtual_coils
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _check_finite(value: Tensor, step: int) -> None:
 
 
 class _Step(nn.Module):
-    """`problem_loss` as a module's output: what several processes are joined by."""
+    """`problem_loss` as a module's output, as DistributedDataParallel needs it."""
 
     def __init__(self, model: MoDL | VarNet, device: str, kind: Literal["mse", "log-mse"]):
         super().__init__()

@@ -7,9 +7,9 @@ from jaxtyping import Complex
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pad, pixel_shuffle, pixel_unshuffle
 
+from recon.coils import virtual_coils
 from recon.operator import Sense
 from recon.scale import image_scale
-from recon.virtual import virtual_coils
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Regulariser(nn.Module):
         nn.init.zeros_(self.last.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, image: Complex[Tensor, "b 1 h w"]) -> Complex[Tensor, "b 1 h w"]:
-        """Return what is taken off an image, whose unit matters."""
+        """Return the correction that is subtracted from an image, whose unit matters."""
         channels = torch.view_as_real(image[:, 0]).movedim(-1, 1)
         h, w = channels.shape[2:]
         x = pixel_unshuffle(pad(channels, (0, w % 2, 0, h % 2)), 2).to(self.first.weight.dtype)

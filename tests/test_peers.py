@@ -58,10 +58,10 @@ def test_judge_says_why_a_metric_cannot_be_had(tmp_path):
     code += "main(*map(Path, sys.argv[1:]))"
     names = [str(tmp_path / name) for name in ("pristine.npz", "out.json", "slice.npz")]
     subprocess.run([sys.executable, "-c", code, *names], cwd=peers.HERE.parent, check=True)
-    found = json.loads((tmp_path / "out.json").read_text())
-    assert set(found["missing"]) == set(peers_judge.makers({}))
-    assert all("deepinv" in why or "pyiqa" in why for why in found["missing"].values())
-    assert found["scores"] == {}
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert set(result["missing"]) == set(peers_judge.makers({}))
+    assert all("deepinv" in why or "pyiqa" in why for why in result["missing"].values())
+    assert result["scores"] == {}
 
 
 def test_judge_turns_scores_so_that_larger_is_better():

@@ -22,25 +22,25 @@ Numbers = Shaped[np.ndarray, " n"]
 
 def pcc(x: Numbers, y: Numbers) -> float:
     """Pearson's linear correlation."""
-    return _of_pairs(_linear, x, y)
+    return _finite(_linear, x, y)
 
 
 def srcc(x: Numbers, y: Numbers) -> float:
     """Spearman's rank correlation; ties share their mean rank."""
     from scipy.stats import rankdata
 
-    return _of_pairs(lambda a, b: _linear(rankdata(a), rankdata(b)), x, y)
+    return _finite(lambda a, b: _linear(rankdata(a), rankdata(b)), x, y)
 
 
 def kcc(x: Numbers, y: Numbers) -> float:
     """Kendall's rank correlation τ-b, which allows for ties."""
     from scipy.stats import kendalltau
 
-    return _of_pairs(lambda a, b: kendalltau(a, b)[0], x, y)
+    return _finite(lambda a, b: kendalltau(a, b)[0], x, y)
 
 
 class Fit(NamedTuple):
-    """Opinions as a curve through the scores says them."""
+    """Opinions predicted from scores by a fitted curve."""
 
     opinions: Float[np.ndarray, " n"]
     logistic: bool
@@ -76,11 +76,11 @@ def logistic_fit(scores: Numbers, opinions: Numbers, parameters: Literal[4, 5] =
     start = np.array([low, high - low, 1.0, 0.0, 0.0][:parameters])
     try:
         solution = least_squares(lambda p: curve(p) - target, start, max_nfev=2000)
-    except (ValueError, np.linalg.LinAlgError):  # of numbers beyond floating point
+    except (ValueError, np.linalg.LinAlgError):  # numbers overflow
         return Fit(_line(x, y), False)
     fitted = curve(solution.x) * height + middle
     line = _line(x, y)
-    # A curve that is no better than a line is one that got stuck.
+    # A curve worse than the line has not converged.
     better = solution.success and np.square(fitted - y).sum() <= np.square(line - y).sum()
     return Fit(fitted, True) if better else Fit(line, False)
 
@@ -103,7 +103,7 @@ def agreement(scores: Numbers, opinions: Numbers, parameters: Literal[4, 5] = 4)
     }
 
 
-def _of_pairs(correlation: Callable[[np.ndarray, np.ndarray], Any], x: Numbers, y: Numbers) -> float:
+def _finite(correlation: Callable[[np.ndarray, np.ndarray], Any], x: Numbers, y: Numbers) -> float:
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
     if len(x) < 3:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-_OTSU_SHARE = 0.25  # of Otsu's threshold: keeps dark tissue (cortical bone, fat-suppressed marrow) inside
+_OTSU_SHARE = 0.25  # fraction of Otsu's threshold: keeps dark tissue (cortical bone, fat-suppressed marrow) inside
 _SMOOTHING = 2.0  # pixels, Gaussian sigma of the mask
 
 

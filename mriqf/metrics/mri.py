@@ -18,7 +18,7 @@ def psnr(
     image, target
         Magnitudes, any unit, the same for both.
     region
-        Where to compare; everywhere if not given.
+        Pixels to compare; all if not given.
     """
     peak = torch.where(_region(region, target), target, 0).amax((1, 2, 3))
     return 10 * torch.log10(peak.square() / _mean((image - target).square(), region))

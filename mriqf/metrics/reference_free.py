@@ -2,7 +2,7 @@
 
 All take the slice in [0, 1] (`mriqf.scoring.scale.normalise`) and its foreground. Gradients are Sobel's, in intensity
 per pixel, and are taken only where their whole 3×3 window is foreground: nothing outside the object can change them.
-Where a measure is undefined (no foreground, no edges, no background) it is NaN.
+An undefined measure (no foreground, no edges, no background) is NaN.
 
 "Better" is what each measure's authors meant by it. Most follow sharpness and mistake noise for detail.
 """
@@ -153,7 +153,7 @@ def baselines(image: Image, foreground: Foreground) -> dict[str, float]:
     image
         Normalised magnitude, in [0, 1].
     foreground
-        Where the object is: `mriqf.scoring.foreground.foreground_mask`, or the `foreground` of a `SliceScore`.
+        Mask of the object: `mriqf.scoring.foreground.foreground_mask`, or the `foreground` of a `SliceScore`.
 
     Raises
     ------

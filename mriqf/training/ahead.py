@@ -1,4 +1,4 @@
-"""Batches made ahead of the step that needs them, by one thread; what they are depends on the step alone."""
+"""Batches prepared by a thread ahead of the step that needs them; a batch depends on its step alone."""
 
 import time
 from collections.abc import Callable
@@ -11,16 +11,16 @@ DEPTH = 1  # batches made while the network works on one: they take a small part
 
 
 class Ahead(Generic[Batch]):
-    """Gives `make(step)` of one step after another, made before it is asked for.
+    """Calls `make(step)` ahead of time, for one step after another.
 
-    Cutting and compressing are libjpeg's and numpy's work, which leaves Python free for the network.
+    libjpeg and numpy release Python's lock, so that the network can compute meanwhile.
 
     Parameters
     ----------
     make
         Makes the batch of a step, and of it alone.
     steps
-        Number of steps: nothing is made beyond.
+        Number of steps; no batch is made beyond.
 
     Attributes
     ----------

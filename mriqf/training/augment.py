@@ -76,7 +76,7 @@ def check_images(pools: Sequence[Sequence[np.ndarray]], name: str, patch: int) -
     Parameters
     ----------
     name
-        Of the manifest that the images are from.
+        Name of the images' manifest.
     """
     if not pools or not all(pools):
         raise ValueError(f"manifest {name} has a training source without images, or none: name one that has")
@@ -101,7 +101,7 @@ def make_batch(
     pools
         Images of each source.
     weights
-        How often each source is drawn; need not add up to 1.
+        Relative frequency of each source.
     """
     share = np.asarray(weights, float) / np.sum(weights)
     quality = draw_quality(rng, n, distribution)
@@ -120,8 +120,8 @@ def make_batch(
 def _patch(
     image: np.ndarray, rng: np.random.Generator, size: int, quality: int, clean: bool, aug: Augmentation
 ) -> np.ndarray:
-    fate = rng.random()
-    resampled, shifted = fate < aug.resampled, fate < aug.resampled + aug.shifted_grid
+    chance = rng.random()
+    resampled, shifted = chance < aug.resampled, chance < aug.resampled + aug.shifted_grid
     margin = MARGIN if shifted else 0
     y, x = (rng.integers(n - size - margin + 1) for n in image.shape[:2])
     patch = image[y : y + size + margin, x : x + size + margin]

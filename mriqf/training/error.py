@@ -21,8 +21,8 @@ from mriqf.training.parallel import own_device, pooled, share
 
 Examples = dict[str, np.ndarray]
 Labels = Literal["true", "shuffled", "constant"]
-TOLD_APART = 3e-3
-"""Least error that is told from none: hardly any truth is known that well."""
+LEAST = 3e-3
+"""Least error that is trained on: hardly any target is known better."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def train_error(
     config
         The recipe; a checkpoint of another recipe is refused.
     provenance
-        Where the examples come from, the `manifest` among others; kept in the metadata of the weights.
+        Origin of the examples, the `manifest` among others; kept in the metadata of the weights.
     start
         Weights of the same network to start from, instead of random ones.
     report
@@ -128,14 +128,14 @@ def choose(examples: Examples, held_out: Examples, config: ErrorTrainConfig) -> 
         If a family that shall be left out is not there, or nothing is left.
     """
 
-    def who(of: Examples) -> np.ndarray:
-        return np.char.add(np.char.add(of["dataset"], "/"), of["subject"])
+    def subjects(rows: Examples) -> np.ndarray:
+        return np.char.add(np.char.add(rows["dataset"], "/"), rows["subject"])
 
     if config.without is not None and config.without not in examples["family"]:
         raise ValueError(
             f"without={config.without!r} is no family of the examples: {', '.join(np.unique(examples['family']))}"
         )
-    kept = ~np.isin(who(examples), who(held_out)) & (examples["family"] != config.without)
+    kept = ~np.isin(subjects(examples), subjects(held_out)) & (examples["family"] != config.without)
     if not kept.any():
         raise ValueError("all examples are of subjects that are held out: make some of the training split")
     chosen = {name: values[kept] for name, values in examples.items()}
@@ -177,15 +177,15 @@ def make_batch(
     return tuple(torch.from_numpy(np.ascontiguousarray(np.stack(x)[:, None], np.float32)) for x in (images, errors))  # pyright: ignore[reportReturnType]
 
 
-def error_loss(predicted: Float[Tensor, "b 1 i j"], errors: Float[Tensor, "b 1 h w"], of_parts: float) -> Tensor:
+def error_loss(predicted: Float[Tensor, "b 1 i j"], errors: Float[Tensor, "b 1 h w"], part_weight: float) -> Tensor:
     """Smooth absolute difference of logarithms of errors, of the cells and, with a weight, of whole parts."""
     true, share = cell_errors(errors, predicted.shape[2])
     weight = (share > 0.5).float()
-    target = true.clamp(TOLD_APART, MOST).log10()
+    target = true.clamp(LEAST, MOST).log10()
     cells = functional.smooth_l1_loss(predicted, target, reduction="none", beta=0.1) * weight
     cells = pooled(cells.sum() / weight.sum().clamp_min(1), weight.sum())
     whole = functional.smooth_l1_loss(object_error(predicted, weight), object_error(target, weight), beta=0.1)
-    return cells + of_parts * pooled(whole, len(predicted))
+    return cells + part_weight * pooled(whole, len(predicted))
 
 
 def cell_errors(
@@ -205,8 +205,8 @@ def predict_nrmse(model: Any, examples: Examples) -> Float[np.ndarray, " n"]:
     values = []
     for image, error, shape in zip(examples["image"], examples["error"], examples["shape"], strict=True):
         h, w = (int(n) - int(n) % model.stride for n in shape)
-        part = (torch.from_numpy(x[None, None, :h, :w].astype(np.float32)).to(model.device) for x in (image, error))
-        x, e = part
+        pair = (torch.from_numpy(x[None, None, :h, :w].astype(np.float32)).to(model.device) for x in (image, error))
+        x, e = pair
         with torch.autocast(model.device.type, dtype=torch.bfloat16):
             predicted = model.log_error(x.contiguous(memory_format=torch.channels_last))
         _, share = cell_errors(e, predicted.shape[2])

@@ -83,7 +83,7 @@ class Examples:
         return len(self.nrmse)
 
     def part(self, rows: Bool[np.ndarray, " n"] | Shaped[np.ndarray, " m"]) -> "Examples":
-        """Some of them."""
+        """Examples of some rows."""
         chosen = np.arange(len(self))[rows]
         picked: dict[str, Any] = {f.name: getattr(self, f.name)[chosen] for f in fields(self)}
         return Examples(**picked)
@@ -145,7 +145,7 @@ def train_kspace(
     config
         The recipe; a checkpoint of another recipe is refused.
     provenance
-        Where the examples come from, as plain JSON values; kept in the metadata of the weights.
+        Origin of the examples, as plain JSON values; kept in the metadata of the weights.
     report
         Gets one line at each checkpoint.
 
@@ -228,9 +228,9 @@ def predict(model: KSpacePredictor, examples: Examples, *, unread: bool = False)
     below, above = reading.width.unbind(1)
     known, true = examples.cells >= 0, _contrast(examples.cells)
     maps = np.full(len(examples), np.nan)
-    for k, (mine, theirs, place) in enumerate(zip(reading.cells, true, known, strict=True)):
-        if place.sum() > 20 and examples.nrmse[k] > 0.01:
-            maps[k] = torch.corrcoef(torch.stack((mine[place], theirs[place])))[0, 1]
+    for k, (predicted, target, inside) in enumerate(zip(reading.cells, true, known, strict=True)):
+        if inside.sum() > 20 and examples.nrmse[k] > 0.01:
+            maps[k] = torch.corrcoef(torch.stack((predicted[inside], target[inside])))[0, 1]
     columns = {
         "nrmse": 10**reading.whole, "low": 10 ** (reading.whole - below), "high": 10 ** (reading.whole + above),
         "below": math.log(10) * below, "above": math.log(10) * above, "features": reading.features[..., 0, 0],
@@ -281,7 +281,7 @@ def calibrate(model: KSpacePredictor, held_out: Examples, familiar: Examples) ->
     Parameters
     ----------
     familiar
-        Those that it was trained on: their errors count for nothing, but evidence like theirs gets an answer.
+        Those that it was trained on: their errors are not used, but evidence like theirs is in the domain.
 
     Raises
     ------
@@ -316,13 +316,13 @@ def _importance(group: Shaped[np.ndarray, " n"], config: KSpaceTrainConfig) -> F
     ----------
     Rubin, The Bayesian bootstrap, Ann Statist 1981, doi:10.1214/aos/1176345338.
     """
-    _, place = np.unique(group, return_inverse=True)
-    drawn = np.random.default_rng(config.seed).exponential(size=(config.members, place.max() + 1))
-    return torch.from_numpy(drawn[:, place].astype(np.float32))
+    _, target = np.unique(group, return_inverse=True)
+    drawn = np.random.default_rng(config.seed).exponential(size=(config.members, target.max() + 1))
+    return torch.from_numpy(drawn[:, target].astype(np.float32))
 
 
 def _turned(batch: Examples, rng: np.random.Generator) -> Examples:
-    """Maps mirrored and turned: which way phase was encoded says nothing of the errors of cells."""
+    """Flip and transpose maps: the direction of phase encoding says nothing of the errors of cells."""
     axes = [axis for axis in (2, 3) if rng.random() < 0.5]
     swap = rng.random() < 0.5
     maps = {}

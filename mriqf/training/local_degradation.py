@@ -1,4 +1,4 @@
-"""Local flaws: what is wrong in one place only, so that maps learn to say where."""
+"""Local degradations: errors in one place only, from which predictors learn to localise."""
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -24,7 +24,7 @@ def degrade_locally(
     power
         Mean square of the object, in the square of the image's unit.
     rng
-        Where everything that is random comes from.
+        Generator of all draws.
 
     Returns
     -------
@@ -52,11 +52,11 @@ def degrade_locally(
             angle, period = rng.uniform(0, np.pi), rng.uniform(3, 14)
             wave = np.cos(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period + rng.uniform(0, 2 * np.pi))
             other = np.abs(image + rms * np.exp(rng.uniform(-3.5, -1.0)) * wave)
-    found = image + share * (other - image)
-    added = gaussian_filter(np.where(error >= 0, (found - image) ** 2, 0), SIGMA)
+    blend = image + share * (other - image)
+    added = gaussian_filter(np.where(error >= 0, (blend - image) ** 2, 0), SIGMA)
     inside = np.maximum(gaussian_filter((error >= 0).astype(np.float32), SIGMA), 1e-6)
     worse = np.sqrt(np.maximum(error, 0) ** 2 + added / inside / max(power, 1e-12))
-    return found.astype(np.float32), np.where(error >= 0, worse, error).astype(np.float32)
+    return blend.astype(np.float32), np.where(error >= 0, worse, error).astype(np.float32)
 
 
 def place(inside: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> Float32[np.ndarray, "h w"]:

@@ -1,4 +1,4 @@
-"""The training loop that predictors share: flat, deterministic, cut off at any moment and resumed.
+"""The training loop that predictors share: deterministic, and resumable after an interruption at any step.
 
 Random draws of a step depend on the recipe and the step alone, so a resumed run sees what an unbroken one would have
 seen.
@@ -149,7 +149,7 @@ def fit(
     optimiser = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
     average = copy.deepcopy(model).eval()
     checkpoint = out.with_suffix(".checkpoint")
-    made_by = commit()  # of the code that runs, not of what the tree holds when it ends
+    made_by = commit()  # now: the tree may change while the training runs
     first, curve, kept = 0, [], average.state_dict()
     if checkpoint.exists():
         first, curve, kept = _restore(checkpoint, terms, model, average, optimiser)
@@ -168,9 +168,9 @@ def fit(
             value.backward()
             norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             if not (value.isfinite() and norm.isfinite()):
-                told = _salvaged(out, checkpoint, step, card, write=rank == 0)
-                wait()  # where one process has ended, the others are killed
-                raise ValueError(told)
+                message = _salvaged(out, checkpoint, step, card, write=rank == 0)
+                wait()  # torchrun kills the others as soon as one process ends
+                raise ValueError(message)
             optimiser.step()
             follow(average, model, min(recipe.ema, (step + 1) / (step + 10)))
             losses.append(value.item())
@@ -181,8 +181,8 @@ def fit(
                 curve.append({"step": step + 1} | figures)
                 if best and curve[-1] is _chosen(curve, best):
                     kept = copy.deepcopy(average.state_dict())
-                told = "  ".join(f"{k} {v:.3f}" for k, v in figures.items())
-                report(f"step {step + 1}/{recipe.steps}  {told}{pace}")
+                values = "  ".join(f"{k} {v:.3f}" for k, v in figures.items())
+                report(f"step {step + 1}/{recipe.steps}  {values}{pace}")
                 state = {"recipe": terms, "step": step + 1, "curve": curve}
                 _save(checkpoint, state, model, average, optimiser, kept if best else {})
                 watch.start()
@@ -219,7 +219,7 @@ class _Watch:
 
 
 class _Step(nn.Module):
-    """The loss of a step as a module's output: what several processes are joined by."""
+    """The loss of a step as a module's output, as DistributedDataParallel needs it."""
 
     def __init__(self, model: nn.Module, loss: Callable[[int], Tensor]):
         super().__init__()
@@ -239,16 +239,16 @@ def _chosen(curve: list[dict], best: str) -> dict:
 
 def _salvaged(out: Path, checkpoint: Path, step: int, card: dict[str, Any], write: bool) -> str:
     """Keep the weights of the last checkpoint of a run that diverged, and give the error message."""
-    told = f"loss or gradient is no finite number at step {step + 1}: train with a lower --lr"
+    message = f"loss or gradient is no finite number at step {step + 1}: train with a lower --lr"
     if not checkpoint.exists():
-        return told
+        return message
     tensors, state = weights.read(checkpoint)
     good = out.with_name(f"{out.stem}-step{state['step']}.safetensors")
     if write:
         weights.write(
             good, _part(tensors, "average."), card | {"diverged": step + 1, "curve": state["curve"]}, force=True
         )
-    return f"{told}; the last good weights are {good}"
+    return f"{message}; the last good weights are {good}"
 
 
 def _halved(model: nn.Module) -> dict[str, Tensor]:
@@ -286,7 +286,7 @@ def state_tensors(model: nn.Module, average: nn.Module, optimiser: torch.optim.O
 def load_state(
     tensors: dict[str, Tensor], model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
-    """Go on from the tensors of a checkpoint; weights to start from have no average yet."""
+    """Load the tensors of a checkpoint, or weights to start from, which have no average yet."""
     model.load_state_dict(own := _part(tensors, "model."))
     average.load_state_dict(_part(tensors, "average.") or own)
     weights.load_optimiser(optimiser, tensors)

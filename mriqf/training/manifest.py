@@ -95,13 +95,13 @@ def read_manifest(path: str | Path) -> Manifest:
 
 def verify(source: Source, root: Path) -> None:
     """Raise ValueError if a source's files are not the ones that the manifest was written for."""
-    found, path = source.find(root), root / source.path
-    if not found:
+    files, path = source.find(root), root / source.path
+    if not files:
         raise FileNotFoundError(
             f"{path / (source.files or '')} is missing: fetch it, or correct the folder of the data"
         )
-    if source.count is not None and len(found) != source.count:
-        raise ValueError(f"{path / (source.files or '')} are {len(found)} files, not {source.count}: fetch them again")
+    if source.count is not None and len(files) != source.count:
+        raise ValueError(f"{path / (source.files or '')} are {len(files)} files, not {source.count}: fetch them again")
     if source.sha256 is not None and content_hash(path) != source.sha256:
         raise ValueError(f"{path} is not the file in the manifest (sha256 differs): fetch it again")
 
@@ -152,10 +152,10 @@ def find_photographs(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     if lossy := next((path for path in files if path.suffix.lower() in (".jpg", ".jpeg")), None):
         raise ValueError(f"{lossy} is compressed as JPEG already: give photographs that never were, as PNG, TIFF, WebP")
-    found = [path for path in files if path.suffix.lower() in PHOTOGRAPHS]
-    if not found:
+    photographs = [path for path in files if path.suffix.lower() in PHOTOGRAPHS]
+    if not photographs:
         raise ValueError(f"{folder} holds no photographs: give PNG, TIFF or WebP files")
-    return found
+    return photographs
 
 
 def read_photograph(path: Path, mode: Literal["RGB", "L"]) -> UInt8[np.ndarray, "h w *ch"]:
@@ -170,7 +170,7 @@ def read_photograph(path: Path, mode: Literal["RGB", "L"]) -> UInt8[np.ndarray, 
         with Image.open(path, formats=("PNG", "TIFF", "WEBP")) as image:
             deep = image.mode.startswith(("I", "F"))
             pixels = np.asarray(image.convert(mode))
-    except (OSError, SyntaxError) as error:  # of damaged files Pillow raises either
+    except (OSError, SyntaxError) as error:  # Pillow raises either for damaged files
         raise ValueError(
             f"{path} is no PNG, TIFF or WebP, or is damaged ({plain(str(error))}): save it again"
         ) from None

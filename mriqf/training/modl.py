@@ -46,7 +46,7 @@ def train_modl(
     Parameters
     ----------
     manifest, root
-        Which data, and the folder that they lie in.
+        The data, and their folder.
     out
         The weights file to write.
     config
@@ -69,7 +69,7 @@ def train_modl(
     pools = [read_images(s, root) for s in sources]
     held_out = [read_images(s, root) for s in manifest.split("val")]
     recipe = weights.config_dict(config) | {"manifest": manifest.sha256, "start": origin(start)}
-    made_by = commit()  # the code that runs, not what the tree holds when it ends
+    made_by = commit()  # now: the tree may change while the training runs
     checkpoint = out.with_suffix(".checkpoint")
     step, tensors = 0, {} if start is None else _weights(start, config)
     if checkpoint.exists():

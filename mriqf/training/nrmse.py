@@ -23,9 +23,9 @@ from mriqf.training.parallel import own_device
 
 Examples = dict[str, Any]
 QUANTILES = (0.05, 0.5, 0.95)
-LITTLE = 0.04
+SMALL_ERROR = 0.04
 """Errors of images below which a local flaw stands out."""
-TOLD_APART = 0.03
+LEAST_DIFFERENCE = 0.03
 """Difference of two images' errors, in their logarithm (base 10), from which on their order counts."""
 
 
@@ -98,7 +98,7 @@ def train_nrmse(
     config
         The recipe; a checkpoint of another recipe is refused.
     provenance
-        Where the examples come from, as plain JSON values; kept in the card of the weights.
+        Origin of the examples, as plain JSON values; kept in the metadata of the weights.
     start
         Weights of the same network to start from, instead of random ones.
     report
@@ -119,7 +119,7 @@ def train_nrmse(
     def loss(step: int) -> Tensor:
         rng = np.random.default_rng((config.seed, step))
         first = int(rng.integers(len(members)))
-        near = members[max(first - 20, 0) : first + 20]  # of similar size: hardly any of a batch is margin
+        near = members[max(first - 20, 0) : first + 20]  # similar sizes leave little padding in a batch
         chosen = rng.choice(len(near), min(config.groups, len(near)), replace=False)
         rows = [row for k in chosen for row in near[k]]
         batch = make_batch(examples, rows, rng, config.flawed, config.spliced)
@@ -163,11 +163,11 @@ def make_batch(
         nrmse = float(examples["nrmse"][row])
         if rng is not None:
             if rng.random() < mixed:
-                partners = [r for r in rows if r != row and _alike(examples, row, r)]
+                partners = [r for r in rows if r != row and _comparable(examples, row, r)]
                 if partners:
                     other = _example(examples, partners[int(rng.integers(len(partners)))])
                     image, cells, nrmse = spliced(image, cells, *other, rng)
-            image, cells, nrmse = varied(image, cells, nrmse, rng, 3 * flawed if nrmse < LITTLE else flawed)
+            image, cells, nrmse = varied(image, cells, nrmse, rng, 3 * flawed if nrmse < SMALL_ERROR else flawed)
         parts.append((torch.from_numpy(image)[None, None], torch.from_numpy(cells)[None], nrmse))
     h, w = (max(-(-image.shape[axis] // 32) * 32 for image, *_ in parts) for axis in (2, 3))
     images, errors, inside = [], [], []
@@ -192,8 +192,8 @@ def _example(examples: Examples, row: int) -> tuple[np.ndarray, np.ndarray]:
     return examples["image"][row].astype(np.float32) / LEVELS, np.stack((excess, total))
 
 
-def _alike(examples: Examples, row: int, other: int) -> bool:
-    """Whether two images are of one target, one size and one object."""
+def _comparable(examples: Examples, row: int, other: int) -> bool:
+    """True if two images have the same target, size and object."""
     if examples["group"][row] != examples["group"][other]:
         return False
     if examples["image"][row].shape != examples["image"][other].shape:
@@ -224,7 +224,7 @@ def nrmse_loss(prediction: Prediction, batch: Batch, config: NRMSETrainConfig) -
         whole = whole + (total[has] - object_error(logs[has, 1], parts[has])).abs().mean()
 
     group = batch.group.to(cells.device)
-    worse = (group[:, None] == group) & (true[:, None] - true > TOLD_APART)
+    worse = (group[:, None] == group) & (true[:, None] - true > LEAST_DIFFERENCE)
     doubt = softplus(-(excess[:, None] - excess) / 0.05) * worse
     return loss + config.whole * whole + config.order * doubt.sum() / worse.sum().clamp_min(1)
 
@@ -251,17 +251,17 @@ def predict_examples(model: NRMSEPredictor, examples: Examples, batch_size: int 
         batch = make_batch(examples, part)
         with torch.autocast(model.device.type, dtype=torch.bfloat16):
             images = batch.images.to(model.device).contiguous(memory_format=torch.channels_last)
-            found = model.predict(images, batch.sizes)
-        centre, total = object_error(found.cells, batch.weight.to(found.cells)).unbind(1)
+            prediction = model.predict(images, batch.sizes)
+        centre, total = object_error(prediction.cells, batch.weight.to(prediction.cells)).unbind(1)
         columns["nrmse"][part] = 10 ** centre.cpu().numpy()
-        columns["low"][part] = 10 ** (centre - found.below).cpu().numpy()
-        columns["high"][part] = 10 ** (centre + found.above).cpu().numpy()
+        columns["low"][part] = 10 ** (centre - prediction.below).cpu().numpy()
+        columns["high"][part] = 10 ** (centre + prediction.above).cpu().numpy()
         columns["total"][part] = 10 ** total.cpu().numpy()
         for k, row in enumerate(part):
             true = batch.cells[k, 0]
             known = (true >= 0) & true.isfinite()
             if known.sum() > 20 and batch.nrmse[k] > 0.01:
-                pair = found.cells[k, 0][known].cpu().float(), true[known].clamp_min(LEAST).log10()
+                pair = prediction.cells[k, 0][known].cpu().float(), true[known].clamp_min(LEAST).log10()
                 columns["map"][row] = float(torch.corrcoef(torch.stack(pair))[0, 1])
     return columns
 
@@ -273,19 +273,19 @@ def validate(model: Any, examples: Examples) -> dict[str, float]:
     the share of pairs of images of one target, of which one's error is a quarter larger, that are in order; `map` the
     median correlation of maps.
     """
-    found, true = predict_examples(model, examples), np.maximum(examples["nrmse"], LEAST)
+    predicted, true = predict_examples(model, examples), np.maximum(examples["nrmse"], LEAST)
     figures = {
-        "pooled": srcc(found["nrmse"], true),
-        "mae": float(np.abs(found["nrmse"] - true).mean()),
-        "held": float(((found["low"] <= true) & (true <= found["high"])).mean()),
-        "order": _order(found["nrmse"], true, examples["group"]),
-        "map": float(np.nanmedian(found["map"])),
+        "pooled": srcc(predicted["nrmse"], true),
+        "mae": float(np.abs(predicted["nrmse"] - true).mean()),
+        "held": float(((predicted["low"] <= true) & (true <= predicted["high"])).mean()),
+        "order": _order(predicted["nrmse"], true, examples["group"]),
+        "map": float(np.nanmedian(predicted["map"])),
     }
     for column in ("family", "dataset"):
         for name in np.unique(examples[column]):
             rows = examples[column] == name
             if rows.sum() > 20:
-                figures[str(name)] = srcc(found["nrmse"][rows], true[rows])
+                figures[str(name)] = srcc(predicted["nrmse"][rows], true[rows])
     return figures
 
 

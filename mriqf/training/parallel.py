@@ -23,7 +23,7 @@ PATIENCE = timedelta(hours=2)
 def processes(device: torch.device) -> Iterator[tuple[int, int]]:
     """Rank of this process and how many there are, joined while the block runs; (0, 1) without `torchrun`.
 
-    Blocks one after the other need one around them all: processes that have parted may not find each other again.
+    Nest successive blocks in one: processes that have left the group may not be able to join it again.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     outer = _several()
@@ -32,7 +32,7 @@ def processes(device: torch.device) -> Iterator[tuple[int, int]]:
         distributed.init_process_group("nccl" if gpu else "gloo", timeout=PATIENCE, device_id=gpu)
     try:
         yield distributed.get_rank() if size > 1 else 0, size
-        wait()  # none leaves while another still listens
+        wait()  # a process that leaves early breaks the communication of the others
     finally:
         if size > 1 and not outer:
             distributed.destroy_process_group()
@@ -46,7 +46,7 @@ def own_device(device: str) -> torch.device:
 
 
 def wait() -> None:
-    """Go on when all processes have come here."""
+    """Barrier across processes; nothing without `torchrun`."""
     if _several():
         distributed.barrier()
 
@@ -54,9 +54,9 @@ def wait() -> None:
 def check_same(number: int, device: torch.device, name: str) -> None:
     """Raise ValueError unless all processes have the same number."""
     if _several():
-        found = torch.tensor([number, -number], device=device)
-        distributed.all_reduce(found, distributed.ReduceOp.MAX)
-        if (most := int(found[0])) != (least := -int(found[1])):
+        extremes = torch.tensor([number, -number], device=device)
+        distributed.all_reduce(extremes, distributed.ReduceOp.MAX)
+        if (most := int(extremes[0])) != (least := -int(extremes[1])):
             raise ValueError(f"processes differ in {name}, {least} to {most}: write to a disk that all of them see")
 
 
@@ -88,9 +88,9 @@ def pooled(mean: Float[Tensor, ""], n: int | Tensor) -> Float[Tensor, ""]:
     Parameters
     ----------
     mean
-        Over `n` examples, or over what has weights whose sum is `n`; finite where `n` is 0.
+        Mean over `n` examples, or a weighted mean with weights of sum `n`; finite where `n` is 0.
     n
-        How many.
+        Number of examples, or sum of weights.
     """
     if not _several():
         return mean
@@ -132,7 +132,7 @@ class _JointNorm(nn.BatchNorm2d):
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over processes; so is its gradient, since what each makes of it counts."""
+    """Sum over processes, whose gradient is the sum over processes too."""
 
     @staticmethod
     def forward(_: Any, x: Tensor) -> Tensor:

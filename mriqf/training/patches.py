@@ -1,4 +1,4 @@
-"""Patches that restorers train on: cut from images, varied, and compressed as files on their way are."""
+"""Training patches of restorers: cut from images, varied, and compressed as JPEG files are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ Pixels = UInt8[np.ndarray, "_ _ ch"]
 
 @dataclass(frozen=True)
 class History:
-    """How a patch was compressed."""
+    """Compressions of a patch."""
 
     quality: int
-    """Of the last compression, whose tables the file has."""
+    """Quality of the last compression, whose tables the file has."""
     first: int | None = None
     """Quality of an earlier compression, or None."""
     step: tuple[int, int] = (0, 0)
@@ -58,7 +58,7 @@ def encode(pixels: Pixels, history: History, side: int) -> tuple[Pixels, Pixels]
     y, x = history.step
     decoded, truth = decoded[y:, x:], pixels[y:, x:]
     y, x = history.shift
-    if (y, x) == (0, 0):  # what lies beyond the patch is not coded with it
+    if (y, x) == (0, 0):  # code the patch alone, without its margin
         decoded, truth = decoded[:side, :side], truth[:side, :side]
     decoded = _compressed(decoded, history.quality, history.sampling)
     return decoded[y : y + side, x : x + side], truth[y : y + side, x : x + side]

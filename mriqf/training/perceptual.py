@@ -37,7 +37,7 @@ from mriqf.training.restorer_recipe import GRID, RestorerTrainConfig, check_draw
 
 USUAL = {1: ("qf-gray",), 3: ("qf-rgb",)}
 """Predictors of grey and RGB images."""
-SIDE = 160  # of the middle of a validation image, pixels
+SIDE = 160  # pixels of the central square of a validation image
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def train_perceptual(
     start
         Name or path of the restorer's weights, grey or RGB.
     manifest, root
-        Which images, and the folder that they lie in; photographs become limited-range luma for a grey restorer.
+        The images, and their folder; photographs become limited-range luma for a grey restorer.
     out
         The weights file to write.
     config
@@ -205,7 +205,7 @@ def tuning_loss(
     score
         The predictors.
     config, step
-        The recipe, and where in it.
+        The recipe, and the step of it.
     """
     loss = config.consistency * l1_loss(restored, given)
     if config.anchor and first is not None:
@@ -266,7 +266,7 @@ def figures(
         foreground = find_foreground(given)
         measured = {name: 100 * (1 - score(restored, mask=foreground)) for name, score in scores.items()}
         measured["outside"] = outside(restored, code(several, steps)).mean()
-        if target.shape[1] == 3 and not (shift := hue_shift(restored, target).mean()).isnan():  # of what has colours
+        if target.shape[1] == 3 and not (shift := hue_shift(restored, target).mean()).isnan():  # NaN without colours
             measured["hue"] = shift
         for name, value in measured.items():
             values.setdefault(name, []).append(value.item())
@@ -303,8 +303,8 @@ def _check(config: PerceptualConfig, channels: int) -> None:
         raise ValueError(f"batch is {config.batch}, most {config.most}: use 1 or more of each")
     given = {name: getattr(config, name) for name in ("lam", "consistency", "anchor", "cell", "colour")}
     if min(given.values()) < 0 or not any(given.values()):
-        told = ", ".join(f"{name} {value}" for name, value in given.items())
-        raise ValueError(f"weights are {told}: use 0 or more, and not 0 everywhere")
+        listed = ", ".join(f"{name} {value}" for name, value in given.items())
+        raise ValueError(f"weights are {listed}: use 0 or more, and not 0 everywhere")
     if config.colour and channels == 1:
         raise ValueError(f"colour is {config.colour}, but the restorer is grey: leave it out, or start from an RGB one")
 

@@ -68,7 +68,7 @@ def train(
     Parameters
     ----------
     manifest, root
-        Which data, and the folder that it lies in.
+        The data, and their folder.
     out
         The weights file to write.
     config

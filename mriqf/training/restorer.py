@@ -1,4 +1,4 @@
-"""Training of the networks that take compression artefacts out of images: one flat loop for all of them."""
+"""Training of the networks that remove compression artefacts from images: one loop for all of them."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ LOW = {f"gain{quality}": History(quality) for quality in (10, 20, 30, 40)}
 """Files whose gain is validated: of low quality,"""
 HISTORIES = LOW | {"gain90": History(90), "gain95": History(95), "gain_double": History(75, 50, (4, 4))}
 """and those that blind networks may harm."""
-ROUNDING = 1 / (12 * 255**2)  # mean squared error of 8-bit levels: an image that near is not made nearer
+ROUNDING = 1 / (12 * 255**2)  # mean squared error of rounding to 8 bits, below which no image is improved
 
 
 def train_restorer(
@@ -53,9 +53,9 @@ def train_restorer(
     Parameters
     ----------
     network, model_config
-        Which, as `mriqf.restore` has them, for 1 or 3 channels.
+        A network of `mriqf.restore` and its configuration, for 1 or 3 channels.
     manifest, root
-        Which images, and the folder that they lie in; photographs become limited-range luma for one channel.
+        The images, and their folder; photographs become limited-range luma for one channel.
     out
         The weights file to write.
     config
@@ -85,7 +85,7 @@ def train_restorer(
     where = own_device(device)
     model = model.to(where).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     chosen = {"network": model.name, "config": weights.config_dict(model_config)}
-    if config.told and begun and not model_config.strength:  # so that it learns for the strength that it will have
+    if config.told and begun and not model_config.strength:  # train with the strength that it will have
         model.config = replace(model_config, strength=measure_strength(model, held_out))
     if isinstance(model, QGAC) and not begun:
         model.measure_coefficients(unit(image[None]) for pool in pools for image in pool)
@@ -95,12 +95,12 @@ def train_restorer(
 
     def loss(step: int) -> Tensor:
         given, truth, steps = (share(x).to(where) for x in batches(step))
-        found = restored_half(model, given, steps)
-        if config.trained == "luma" and truth.shape[1] == 3:  # what its colours lack is the next stage's
-            found, truth = ycbcr(found)[:, :1], ycbcr(truth)[:, :1]
-        return pooled(restoration_loss(found, truth, config.structure, config.loss), len(truth))
+        restored = restored_half(model, given, steps)
+        if config.trained == "luma" and truth.shape[1] == 3:  # colours are restored by the next stage
+            restored, truth = ycbcr(restored)[:, :1], ycbcr(truth)[:, :1]
+        return pooled(restoration_loss(restored, truth, config.structure, config.loss), len(truth))
 
-    def strong(average: nn.Module) -> dict[str, Any]:
+    def measured(average: nn.Module) -> dict[str, Any]:
         if not (config.told or getattr(model_config, "strength", ())):
             return {}
         known = replace(model_config, strength=measure_strength(average, held_out))
@@ -109,7 +109,7 @@ def train_restorer(
     with Ahead(make, config.steps) as batches:
         return fit(
             model, out, config, loss=loss, validate=lambda average: validate(average, held_out),
-            half=True, force=force, waited=lambda: batches.waited, measured=strong, report=report,
+            half=True, force=force, waited=lambda: batches.waited, measured=measured, report=report,
             terms=weights.config_dict(config)
             | {"model": chosen, "manifest": manifest.sha256, "start": origin(start)},
             card=chosen | {"manifest": {"name": manifest.name, "sha256": manifest.sha256}},
@@ -168,7 +168,7 @@ def validate(
         middle = _middle(image, side)
         for name, history in histories.items():
             y, x = history.step
-            padded = np.pad(middle, ((y, 0), (x, 0), (0, 0)), "edge")  # what is cut off is no part of the truth
+            padded = np.pad(middle, ((y, 0), (x, 0), (0, 0)), "edge")  # cut off, so no part of the target
             given, truth = (unit(pixels[None]) for pixels in encode(padded, history, side))
             gain = _gain(model, given, truth, tables(history.quality, truth.shape[1])[None])
             if math.isfinite(gain):
@@ -178,9 +178,9 @@ def validate(
 
 @torch.inference_mode()
 def measure_strength(model: nn.Module, images: Sequence[Pixels], side: int = 192) -> tuple[float, ...]:
-    """How much of what a blind network adds is best at each of `strength.QUALITIES`: the mean over images.
+    """Factor by which a blind network's correction is best at each of `strength.QUALITIES`: the mean over images.
 
-    Never more than twice what any one image needs: none is harmed.
+    At most twice the factor that any one image needs, so that none is harmed.
     """
     kept, model.config = model.config, replace(model.config, strength=())  # pyright: ignore
     strengths = []
@@ -204,8 +204,8 @@ def _middle(image: Pixels, side: int) -> Pixels:
 
 
 def _gain(model: nn.Module, given: Tensor, truth: Tensor, steps: Tensor) -> float:
-    found = to_8bit(restored_on(model, given, steps))
-    return (jpeg_metrics.psnr(found, truth) - jpeg_metrics.psnr(given, truth)).item()
+    restored = to_8bit(restored_on(model, given, steps))
+    return (jpeg_metrics.psnr(restored, truth) - jpeg_metrics.psnr(given, truth)).item()
 
 
 def restored_half(
@@ -233,7 +233,7 @@ def _with_strength(model_config: Any, start: str | Path | None) -> Any:
 def _begin(
     network: Callable[[Any], nn.Module], model_config: Any, seed: int, start: str | Path | None
 ) -> tuple[nn.Module, bool]:
-    """The network to train, and whether all of it comes from `start`."""
+    """The network to train, and True if all of its weights come from `start`."""
     grey = weights.load(start) if start is not None else None
     if isinstance(grey, QGAC) and grey.config.channels == 1 and replace(grey.config, channels=3) == model_config:
         model = fresh(network, model_config, seed)

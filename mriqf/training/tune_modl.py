@@ -1,4 +1,4 @@
-"""Fine-tune a MoDL with truth, with samples held out of what was measured, or with the score: the same steps of each.
+"""Fine-tune a MoDL with targets, with held-out samples of the measurement, or with the score, alike otherwise.
 
 References
 ----------
@@ -91,7 +91,7 @@ def tune_modl(
     start
         Name or path of the MoDL.
     manifest, root
-        Which magnitude images, and the folder that they lie in.
+        The magnitude images, and their folder.
     out
         The weights file to write.
     config
@@ -208,7 +208,7 @@ def hold_out(
     keep_center
         Part of the columns, or of each side for points, about the zero frequency that is kept.
     rng
-        Where the choice comes from.
+        Generator of the choice.
     """
     columns = bool((mask == mask[:, :, :1]).all())
     plane = mask[:, :, :1] if columns else mask

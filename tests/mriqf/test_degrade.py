@@ -52,12 +52,12 @@ def test_noise_has_exactly_the_level_asked_for():
     ("fraction", "kept"), [(0.5, (24, 32)), (0.3, (14, 19)), ((1, 0.25), (48, 16)), (1.0, (48, 64)), (0.001, (1, 1))]
 )
 def test_truncation_keeps_exact_counts_around_the_centre(fraction, kept):
-    found = degrade.truncate(KSPACE, fraction)
-    taken = (found != 0)[0, 0]
+    result = degrade.truncate(KSPACE, fraction)
+    taken = (result != 0)[0, 0]
     assert (taken.any(1).sum().item(), taken.any(0).sum().item()) == kept
     assert taken[H // 2, W // 2]
     assert taken.sum().item() == kept[0] * kept[1]
-    assert torch.equal(found[..., taken], KSPACE[..., taken])
+    assert torch.equal(result[..., taken], KSPACE[..., taken])
     assert degrade.truncate(KSPACE, fraction, crop=True).shape == (2, 3, *kept)
 
 
@@ -150,10 +150,10 @@ def test_poses_last_in_the_order_of_acquisition():
 @pytest.mark.parametrize("phase", [0.0, 1.0, math.pi / 2])
 def test_ghost_is_a_copy_half_an_image_away(phase):
     truth = blob(20, 16)
-    found = to_image(degrade.ghost(to_kspace(truth + 0j), 0.25, phase))
-    assert relative_error(found[..., :32], truth[..., :32] + 0j) < 1e-3
+    result = to_image(degrade.ghost(to_kspace(truth + 0j), 0.25, phase))
+    assert relative_error(result[..., :32], truth[..., :32] + 0j) < 1e-3
     copy = 0.25 * complex(math.cos(phase), math.sin(phase)) * truth[..., :32]
-    assert relative_error(found[..., 32:], copy) < 1e-2
+    assert relative_error(result[..., 32:], copy) < 1e-2
     assert torch.equal(degrade.ghost(KSPACE, 0), KSPACE)
 
 
@@ -174,24 +174,24 @@ def test_oversmoothing_of_a_step_is_the_exact_solution():
     """Each of two flat halves moves towards the other by the weight over its width."""
     image = torch.zeros(1, 1, 6, 12)
     image[..., 4:] = 1
-    found = degrade.oversmooth(image, 0.4, n_iter=3000)
-    assert found[..., :4].flatten().tolist() == pytest.approx([0.4 / 4] * 24, abs=1e-3)
-    assert found[..., 4:].flatten().tolist() == pytest.approx([1 - 0.4 / 8] * 48, abs=1e-3)
+    result = degrade.oversmooth(image, 0.4, n_iter=3000)
+    assert result[..., :4].flatten().tolist() == pytest.approx([0.4 / 4] * 24, abs=1e-3)
+    assert result[..., 4:].flatten().tolist() == pytest.approx([1 - 0.4 / 8] * 48, abs=1e-3)
 
 
 def test_oversmoothing_minimises_its_energy():
     image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    found = degrade.oversmooth(image, 0.1, n_iter=500)
+    result = degrade.oversmooth(image, 0.1, n_iter=500)
 
     def energy(u):
         return 0.5 * (u - image).square().sum().item() + 0.1 * total_variation(u)
 
     for seed in range(5):
         change = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
-        assert energy(found) < min(energy(found + 0.02 * change), energy(found + 0.02 * (image - found)))
-    assert found.mean().item() == pytest.approx(image.mean().item(), rel=1e-5)
-    assert total_variation(degrade.oversmooth(image, 0.3)) < 0.5 * total_variation(found)
-    assert relative_error(degrade.oversmooth(7 * image, 0.7, n_iter=500), 7 * found) < 1e-4
+        assert energy(result) < min(energy(result + 0.02 * change), energy(result + 0.02 * (image - result)))
+    assert result.mean().item() == pytest.approx(image.mean().item(), rel=1e-5)
+    assert total_variation(degrade.oversmooth(image, 0.3)) < 0.5 * total_variation(result)
+    assert relative_error(degrade.oversmooth(7 * image, 0.7, n_iter=500), 7 * result) < 1e-4
     assert torch.equal(degrade.oversmooth(image, 0), image)
 
 
@@ -204,10 +204,10 @@ def test_shrinking():
     pytest.importorskip("pywt")
     image = torch.rand(2, 1, 31, 48, generator=torch.Generator().manual_seed(0))
     assert relative_error(degrade.shrink(image, 0), image) < 1e-5
-    found = degrade.shrink(image, 0.2)
-    assert found.shape == image.shape
-    assert relative_error(degrade.shrink(7 * image, 1.4), 7 * found) < 1e-5
-    assert relative_error(degrade.shrink(image[1:], 0.2), found[1:]) < 1e-6
+    result = degrade.shrink(image, 0.2)
+    assert result.shape == image.shape
+    assert relative_error(degrade.shrink(7 * image, 1.4), 7 * result) < 1e-5
+    assert relative_error(degrade.shrink(image[1:], 0.2), result[1:]) < 1e-6
     # Haar, by hand: one detail of 3 beside a mean of 5, in one block of four pixels.
     block = torch.tensor([[6.5, 6.5], [3.5, 3.5]]).expand(1, 1, 2, 2)
     expected = torch.tensor([[6.0, 6.0], [4.0, 4.0]]).expand(1, 1, 2, 2)
@@ -221,23 +221,23 @@ def photograph(texture):
 
 @pytest.mark.parametrize("phase", [(0, 0), (3, 5), (7, 0)])
 def test_jpeg_starts_its_grid_anywhere(photograph, phase):
-    found = lattice.estimate_quality(degrade.jpeg(photograph, 60, phase)[0, 0], unknown_phase=True)
-    assert (found.quality, found.phase) == (60, phase)
+    result = lattice.estimate_quality(degrade.jpeg(photograph, 60, phase)[0, 0], unknown_phase=True)
+    assert (result.quality, result.phase) == (60, phase)
     assert torch.equal(degrade.jpeg(photograph, 60), jpeg.compress(photograph, 60))
 
 
 @pytest.mark.parametrize("step", [0.93, 1.08])
 def test_resampled_jpeg_has_no_lattice_and_stays_in_place(photograph, step):
     smooth = degrade.blur(photograph, 1.5)
-    found = degrade.jpeg(smooth, 95, (2, 6), step)
-    assert found.shape == smooth.shape
-    assert lattice.estimate_quality((found[0, 0] * 255).round() / 255, unknown_phase=True).quality is None
-    here = relative_error(found, smooth)
+    result = degrade.jpeg(smooth, 95, (2, 6), step)
+    assert result.shape == smooth.shape
+    assert lattice.estimate_quality((result[0, 0] * 255).round() / 255, unknown_phase=True).quality is None
+    here = relative_error(result, smooth)
     assert here < 0.02
     for axis in (2, 3):
         for direction in (-1, 1):
             moved = 0.8 * smooth + 0.2 * smooth.roll(direction, axis)  # a fifth of a pixel
-            assert here < relative_error(found, moved)
+            assert here < relative_error(result, moved)
     assert relative_error(degrade.jpeg(smooth, 5, step=step), smooth) > 2 * here
 
 

@@ -59,8 +59,8 @@ def test_gradient_is_that_of_finite_differences(texture, predictor):
     direction = gradient / gradient.norm()
     step = min(max(2e-5 / gradient.norm().item(), 3e-4), 0.1)  # a weak gradient needs a longer one
     with torch.no_grad():
-        found = [loss(inside + s * step * direction, mask=foreground).item() for s in (1, -1)]
-    assert (found[0] - found[1]) / (2 * step) == pytest.approx(gradient.norm().item(), rel=0.1)
+        results = [loss(inside + s * step * direction, mask=foreground).item() for s in (1, -1)]
+    assert (results[0] - results[1]) / (2 * step) == pytest.approx(gradient.norm().item(), rel=0.1)
 
 
 def test_predictor_is_left_alone(images, predictor):
@@ -98,9 +98,9 @@ def test_background_counts_nothing(images, predictor):
 
 
 def test_foreground_is_that_of_scoring(images):
-    found = mriqf.score(images[0, 0].numpy(), "qf-gray").slices[0].foreground
+    result = mriqf.score(images[0, 0].numpy(), "qf-gray").slices[0].foreground
     ours = find_foreground(images)[0].numpy()
-    assert np.abs(np.mean(found) * found.size - ours.sum()) < 0.1 * ours.sum()
+    assert np.abs(np.mean(result) * result.size - ours.sum()) < 0.1 * ours.sum()
     assert ours[40:80, 40:80].mean() > 0.9
     assert not ours[:8].any()
     assert find_foreground(torch.rand(1, 3, 16, 16)).all()

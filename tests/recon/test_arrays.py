@@ -35,6 +35,6 @@ def test_operator_maps_and_network_take_arrays(problem):
 def test_arrays_are_copied_in_the_order_of_this_machine():
     array = np.arange(4, dtype=">c8")
     array.flags.writeable = False
-    found = as_tensor(array)
-    assert found.tolist() == array.tolist()
-    assert as_tensor(found) is found
+    result = as_tensor(array)
+    assert result.tolist() == array.tolist()
+    assert as_tensor(result) is result

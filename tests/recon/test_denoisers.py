@@ -32,9 +32,9 @@ def test_unet_differs_by_unroll_and_acceleration():
     assert relative_error(network(image, 1), network(image, 0)) > 1e-3
     assert torch.equal(network(image, 9), network(image, 2))
     fast_scan = torch.tensor([0.0, 2.0])
-    found = network(image, 0, fast_scan)
-    assert torch.equal(found[:1], network(image, 0)[:1])
-    assert relative_error(found[1:], network(image, 0)[1:]) > 1e-3
+    result = network(image, 0, fast_scan)
+    assert torch.equal(result[:1], network(image, 0)[:1])
+    assert relative_error(result[1:], network(image, 0)[1:]) > 1e-3
 
 
 def networks():
@@ -64,9 +64,9 @@ def test_networks_have_the_properties_of_reconstructions(name):
 def test_networks_take_sets_of_maps(name):
     csm = torch.stack([0.8 * surface_coils(4, SHAPE, 0), 0.6 * surface_coils(4, SHAPE, 1)], 1)
     sense = Sense(SENSE.mask, csm)
-    found = networks()[name](KSPACE, sense)
-    assert found.shape == (3, 2, *SHAPE)
-    assert found.isfinite().all()
+    result = networks()[name](KSPACE, sense)
+    assert result.shape == (3, 2, *SHAPE)
+    assert result.isfinite().all()
 
 
 def test_each_unroll_has_its_own_weight():

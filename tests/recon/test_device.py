@@ -47,7 +47,7 @@ FUNCTIONS = {
     "effective_acceleration": lambda d: torch.tensor(recon.effective_acceleration(d.m)),
     "forward": lambda d: sense(d.m, d.c)(d.k[:, :1]),
     "gram": lambda d: sense(d.m, d.c).gram(d.k[:, :1]),
-    "virtual_coils": lambda d: recon.virtual.virtual_coils(sense(d.m, d.c)).gram(d.k[:, :1]),
+    "virtual_coils": lambda d: recon.coils.virtual_coils(sense(d.m, d.c)).gram(d.k[:, :1]),
     "factorise": lambda d: recon.cholesky.factorise(sense(d.m if d.m.ndim == 1 else d.m[0], d.c), 0.1)(d.k[:, :1]),
     "data_consistency": lambda d: recon.data_consistency(
         sense(d.m, d.c), d.k[:, :1], d.k[:, 1:2], torch.full_like(d.k[0, 0, 0, 0].real, 0.1)
@@ -84,12 +84,12 @@ def test_functions(name, mask):
     function = FUNCTIONS[name]
     expected = function(SimpleNamespace(k=KSPACE, m=mask, c=CSM, n=NOISE))
     with FakeDevice():
-        found = function(SimpleNamespace(k=remote(KSPACE), m=remote(mask), c=remote(CSM), n=remote(NOISE)))
-    if isinstance(found, Remote):
-        found = found.inner
+        result = function(SimpleNamespace(k=remote(KSPACE), m=remote(mask), c=remote(CSM), n=remote(NOISE)))
+    if isinstance(result, Remote):
+        result = result.inner
     else:
         assert name in ("calibration_region", "effective_acceleration", "missing_side")  # numbers
-    assert relative_error(found.to(torch.complex64), expected.to(torch.complex64)) < 1e-3
+    assert relative_error(result.to(torch.complex64), expected.to(torch.complex64)) < 1e-3
 
 
 @pytest.mark.parametrize("mask", [COLUMNS, POINTS], ids=["columns", "points"])
@@ -98,8 +98,8 @@ def test_networks(number, mask):
     network = list(networks())[number]
     expected = recon.reconstruct(KSPACE, mask, network)
     with FakeDevice():
-        found = recon.reconstruct(remote(KSPACE), remote(mask), remote(network))
-    assert relative_error(found.inner, expected) < 1e-3
+        result = recon.reconstruct(remote(KSPACE), remote(mask), remote(network))
+    assert relative_error(result.inner, expected) < 1e-3
 
 
 def test_the_device_tells_copies():

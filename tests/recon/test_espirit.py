@@ -24,12 +24,12 @@ def outside_span(csm, image, true_csm):
 def test_espirit_finds_the_maps(shape):
     image, csm, kspace = scan(shape)
     mask = masks.random(shape[1], 2, 0.4, seed=0)
-    found = espirit(mask * kspace)
-    assert found.shape == csm.shape
-    assert found.dtype == torch.complex64
-    assert outside_span(found, image, csm) < 0.06
-    assert outside_span(found.roll(1, dims=1), image, csm) > 0.3  # the measure tells wrong maps
-    energy = rss(found)
+    result = espirit(mask * kspace)
+    assert result.shape == csm.shape
+    assert result.dtype == torch.complex64
+    assert outside_span(result, image, csm) < 0.06
+    assert outside_span(result.roll(1, dims=1), image, csm) > 0.3  # the measure tells wrong maps
+    energy = rss(result)
     assert ((energy - 1).abs().minimum(energy) < 1e-5).all()  # 1 or 0
     assert (energy[image.abs() > 0.1] > 0.5).float().mean() > 0.99
     assert energy[..., 0, 0] == 0
@@ -69,10 +69,10 @@ def test_espirit_of_a_dead_coil(dead):
     image, csm, kspace = scan()
     csm[:, dead] = 0
     kspace[:, dead] = 0
-    found = espirit(kspace)
-    assert found.isfinite().all()
-    assert found[:, dead].abs().max() < 1e-3
-    assert outside_span(found, image, csm) < 0.06
+    result = espirit(kspace)
+    assert result.isfinite().all()
+    assert result[:, dead].abs().max() < 1e-3
+    assert outside_span(result, image, csm) < 0.06
 
 
 @pytest.mark.parametrize(("n_calib", "bound"), [(7, 0.1), (9, 0.06), (12, 0.05)])
@@ -98,13 +98,13 @@ def test_espirit_is_sigpys(shape, n_coils):
 
     image, csm, kspace = scan(shape, n_coils)
     expected = torch.from_numpy(EspiritCalib(kspace[0].numpy(), 24, 0.05, 5, 0.8, 100, show_pbar=False).run())[None]
-    found = espirit(kspace, 24)
-    both = (rss(expected) > 0.5) & (rss(found) > 0.5)
+    result = espirit(kspace, 24)
+    both = (rss(expected) > 0.5) & (rss(result) > 0.5)
     assert both.float().mean() > 0.97 * (rss(expected) > 0.5).float().mean()
-    along = (expected.conj() * found).sum(1, keepdim=True)[both].abs()
+    along = (expected.conj() * result).sum(1, keepdim=True)[both].abs()
     assert along.median() > 0.999
     assert along.quantile(0.05) > 0.99
-    lost = [outside_span(maps, image, csm) for maps in (found, expected)]
+    lost = [outside_span(maps, image, csm) for maps in (result, expected)]
     assert lost[0] < 1.1 * lost[1]
 
 

@@ -100,22 +100,22 @@ def test_everything_is_finite(mask, data):
         "noisy": KSPACE, "noiseless": fft2c(CSM * phantom()), "noise": complex_normal(1, C, H, W, seed=1),
         "zeros": torch.zeros_like(KSPACE),
     }[data]  # fmt: skip
-    found = gather(zero_filled, mask * kspace, Sense(mask, CSM))
-    assert found.findings.shape == (1, len(FINDINGS)) and found.channels.shape == (1, len(CHANNELS), H, W)
-    assert found.findings.isfinite().all() and found.channels.isfinite().all() and (found.channels >= 0).all()
-    assert (found.findings >= BOUNDS[0] * 0.999).all() and (found.findings <= BOUNDS[1]).all()
+    evidence = gather(zero_filled, mask * kspace, Sense(mask, CSM))
+    assert evidence.findings.shape == (1, len(FINDINGS)) and evidence.channels.shape == (1, len(CHANNELS), H, W)
+    assert evidence.findings.isfinite().all() and evidence.channels.isfinite().all() and (evidence.channels >= 0).all()
+    assert (evidence.findings >= BOUNDS[0] * 0.999).all() and (evidence.findings <= BOUNDS[1]).all()
 
 
 def test_it_is_what_the_checks_measure():
     sense, measured = Sense(COLUMNS, CSM), COLUMNS * KSPACE
-    found = named(gather(cg_sense, measured, sense, folds=3, seed=2))
+    result = named(gather(cg_sense, measured, sense, folds=3, seed=2))
     noise = outermost_noise(measured, sense.mask)
     held = held_out_residual(cg_sense, measured, sense, folds=3, seed=2)
-    assert found["held_out"] == pytest.approx(held.residual.item(), rel=1e-4)
+    assert result["held_out"] == pytest.approx(held.residual.item(), rel=1e-4)
     noiseless = held_out_residual(cg_sense, measured, sense, folds=3, seed=2, noise_std=noise)
-    assert found["missing"] == pytest.approx(noiseless.missing.item(), rel=1e-4)
+    assert result["missing"] == pytest.approx(noiseless.missing.item(), rel=1e-4)
     stein = sure(cg_sense, measured, sense, noise, seed=2, epsilon=1.0)
-    assert found["sure"] == pytest.approx(stein.nrmse.item(), rel=1e-3)
+    assert result["sure"] == pytest.approx(stein.nrmse.item(), rel=1e-3)
 
 
 def test_its_fold_and_divergence_serve_the_checks():
@@ -125,12 +125,12 @@ def test_its_fold_and_divergence_serve_the_checks():
         calls.append(operator)
         return cg_sense(kspace, operator)
 
-    found, std = gather(counted, measured, sense, seed=2), torch.tensor([STD])
+    result, std = gather(counted, measured, sense, seed=2), torch.tensor([STD])
     once = len(calls)
-    held = held_out_residual(counted, measured, sense, seed=2, known=found.folds)
+    held = held_out_residual(counted, measured, sense, seed=2, known=result.folds)
     assert len(calls) - once == GROUPS - 1
     assert held.residual.item() == pytest.approx(held_out_residual(cg_sense, measured, sense, seed=2).residual.item())
-    stein = risk(measured, sense(found.image), sense, std, found.divergence)
+    stein = risk(measured, sense(result.image), sense, std, result.divergence)
     assert stein.nrmse.item() == pytest.approx(sure(cg_sense, measured, sense, STD, seed=2).nrmse.item(), rel=1e-2)
 
 
@@ -210,6 +210,6 @@ def test_wrong_maps_show_as_a_mismatch():
 def test_two_sets_of_maps():
     sets = torch.stack((CSM, CSM.flip(1)), 1) / 2**0.5
     sense = Sense(COLUMNS, sets)
-    found = gather(zero_filled, COLUMNS * KSPACE, sense)
-    assert found.image.shape == (1, 2, H, W) and found.channels.shape == (1, len(CHANNELS), H, W)
-    assert found.findings.isfinite().all()
+    evidence = gather(zero_filled, COLUMNS * KSPACE, sense)
+    assert evidence.image.shape == (1, 2, H, W) and evidence.channels.shape == (1, len(CHANNELS), H, W)
+    assert evidence.findings.isfinite().all()

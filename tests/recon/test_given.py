@@ -36,8 +36,8 @@ def test_disagreement_of_nothing_is_one_and_no_other_scale_has_less():
 
 
 def test_a_magnitude_takes_the_phase_of_another_image():
-    found = with_phase(TRUTH.abs(), 5 * TRUTH)
-    assert relative_error(found, TRUTH) < 1e-5
+    result = with_phase(TRUTH.abs(), 5 * TRUTH)
+    assert relative_error(result, TRUTH) < 1e-5
 
 
 def test_anchored_is_the_image_here_and_changes_as_the_other_does():

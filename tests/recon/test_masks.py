@@ -260,13 +260,13 @@ def test_draw_unknown_family():
 def test_thinning_leaves_so_many_of_the_same_samples(shape, acceleration):
     mask = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.8
     mask[..., 25:35] = True
-    found = masks.thin(mask, acceleration, seed=1)
-    assert found.shape == mask.shape and (found <= mask).all()
-    assert found.sum() == round(mask.numel() / acceleration)
-    assert torch.equal(found, masks.thin(mask, acceleration, seed=1))
+    result = masks.thin(mask, acceleration, seed=1)
+    assert result.shape == mask.shape and (result <= mask).all()
+    assert result.sum() == round(mask.numel() / acceleration)
+    assert torch.equal(result, masks.thin(mask, acceleration, seed=1))
     if len(shape) == 1:
         width = round(60 * 0.32 / acceleration)
-        assert found[30 - width // 2 : 30 + (width - 1) // 2].all()  # the centre stays
+        assert result[30 - width // 2 : 30 + (width - 1) // 2].all()  # the centre stays
 
 
 def test_thinning_takes_whole_lines_and_no_more_than_there_are():

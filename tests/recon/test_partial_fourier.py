@@ -23,17 +23,17 @@ def test_the_missing_side_is_filled(method):
     image, partial, mask = scan(8)
     sampled = missing_side(mask[None])
     assert sampled == (0, SHAPE[1] // 2 + 7)
-    found = fill(partial, sampled, method)
-    assert relative_error(found.abs(), image.abs()) < 0.6 * relative_error(partial.abs(), image.abs())
+    result = fill(partial, sampled, method)
+    assert relative_error(result.abs(), image.abs()) < 0.6 * relative_error(partial.abs(), image.abs())
     mirrored = fill(partial.flip(-1).roll(1, -1), (SHAPE[1] // 2 - 7, SHAPE[1] - 1), method)
-    assert relative_error(mirrored.abs(), found.abs().flip(-1).roll(1, -1)) < 0.02
+    assert relative_error(mirrored.abs(), result.abs().flip(-1).roll(1, -1)) < 0.02
     check_homogeneous(lambda x: fill(x, sampled, method), partial)
 
 
 def test_pocs_keeps_what_was_sampled():
     _, partial, mask = scan(8)
-    found = fft2c(fill(partial, missing_side(mask[None]), "pocs"))
-    assert relative_error(mask * found, mask * fft2c(partial)) < 1e-5
+    result = fft2c(fill(partial, missing_side(mask[None]), "pocs"))
+    assert relative_error(mask * result, mask * fft2c(partial)) < 1e-5
 
 
 def test_symmetric_sampling_is_left_alone():

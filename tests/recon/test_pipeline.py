@@ -35,9 +35,9 @@ def test_volume_is_what_slices_are(method):
 
 def test_mask_is_found_and_data_outside_are_ignored():
     _, kspace = slices(1)
-    found = reconstruct(MASK * kspace, method="cg-sense")
-    assert torch.equal(found, reconstruct(kspace, MASK, "cg-sense"))
-    assert torch.equal(found, reconstruct(kspace, MASK.expand(SHAPE), "cg-sense"))
+    result = reconstruct(MASK * kspace, method="cg-sense")
+    assert torch.equal(result, reconstruct(kspace, MASK, "cg-sense"))
+    assert torch.equal(result, reconstruct(kspace, MASK.expand(SHAPE), "cg-sense"))
 
 
 def test_rows_are_columns_turned():
@@ -50,9 +50,9 @@ def test_rows_are_columns_turned():
 def test_empty_slices_are_zero():
     _, kspace = slices(3)
     kspace[1] = 0
-    found = reconstruct(MASK * kspace, method="cg-sense")
-    assert not found[1].any()
-    assert relative_error(found[2:], reconstruct(MASK * kspace[2:], method="cg-sense")) < 1e-5
+    result = reconstruct(MASK * kspace, method="cg-sense")
+    assert not result[1].any()
+    assert relative_error(result[2:], reconstruct(MASK * kspace[2:], method="cg-sense")) < 1e-5
     assert not reconstruct(0 * kspace, MASK, "cg-sense").any()
 
 
@@ -69,14 +69,14 @@ def test_separate_calibration_lines():
     with pytest.raises(ValueError, match="mask with more central lines"):
         reconstruct(regular * kspace, method="cg-sense")
     lines = kspace[..., 8:32, 12:36]
-    found = reconstruct(regular * kspace, method="cg-sense", calibration=lines)
-    assert relative_error(found.abs(), images.abs()) < 0.2
+    result = reconstruct(regular * kspace, method="cg-sense", calibration=lines)
+    assert relative_error(result.abs(), images.abs()) < 0.2
 
 
 def test_given_maps_and_one_coil():
     images, kspace = slices(2)
-    found = reconstruct(kspace, method="cg-sense", csm=surface_coils(6, SHAPE, 0), lam=1e-3)
-    assert relative_error(found, images) < 0.03
+    result = reconstruct(kspace, method="cg-sense", csm=surface_coils(6, SHAPE, 0), lam=1e-3)
+    assert relative_error(result, images) < 0.03
     _, single = slices(2, n_coils=1)
     assert reconstruct(MASK * single, method="zero-filled").shape == (2, 1, *SHAPE)
 
@@ -86,18 +86,18 @@ def test_noise_is_made_independent_in_maps_too():
     images, kspace = slices(1)
     noise = complex_normal(6, 6) @ complex_normal(6, 2000, seed=1)
     csm = surface_coils(6, SHAPE, 0)
-    found = reconstruct(kspace, method="cg-sense", csm=csm, noise=noise, lam=1e-4)
+    result = reconstruct(kspace, method="cg-sense", csm=csm, noise=noise, lam=1e-4)
     mixed = torch.einsum("vc, bchw -> bvhw", whitening(noise), csm.to(torch.complex128))
     weight = torch.linalg.vector_norm(mixed, dim=1, keepdim=True).float()  # as whitened maps are normalised
-    assert relative_error(found, weight * images) < 0.05
+    assert relative_error(result, weight * images) < 0.05
 
 
 def test_maps_of_one_slice_serve_others():
     images, kspace = slices(3)
     coils = estimate_coils(MASK * kspace[:1], n_coils=4)
-    found = reconstruct(MASK * kspace, method="cg-sense", csm=coils)
-    assert relative_error(found[:1], reconstruct(MASK * kspace[:1], method="cg-sense", n_coils=4)) < 1e-5
-    assert relative_error(found.abs(), images.abs()) < 0.25
+    result = reconstruct(MASK * kspace, method="cg-sense", csm=coils)
+    assert relative_error(result[:1], reconstruct(MASK * kspace[:1], method="cg-sense", n_coils=4)) < 1e-5
+    assert relative_error(result.abs(), images.abs()) < 0.25
     each = estimate_coils(MASK * kspace)
     whole = reconstruct(MASK * kspace, method="cg-sense", batch=2)
     assert relative_error(reconstruct(MASK * kspace, method="cg-sense", csm=each), whole) < 1e-5

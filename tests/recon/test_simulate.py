@@ -113,6 +113,6 @@ def test_measure_is_one_whole_slice():
     assert effective_acceleration(problem.sense.mask) == 4
     scaled = measure(1e-6 * SLICES[0], "random", 4, seed=1, noise_std=0.0)
     assert relative_error(scaled.kspace, problem.kspace) < 1e-5
-    found = measure(SLICES[0], "random", 2, seed=1, center_fraction=0.2, estimated=True)
-    assert not torch.equal(found.sense.csm, problem.sense.csm)
-    assert relative_error(found.sense.adjoint(found.kspace).abs(), problem.target.abs()) < 0.6
+    result = measure(SLICES[0], "random", 2, seed=1, center_fraction=0.2, estimated=True)
+    assert not torch.equal(result.sense.csm, problem.sense.csm)
+    assert relative_error(result.sense.adjoint(result.kspace).abs(), problem.target.abs()) < 0.6

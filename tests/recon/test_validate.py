@@ -36,10 +36,10 @@ def test_closed_forms(mask):
     # A method that always returns a multiple of the truth errs by the same share everywhere.
     sense = Sense(mask, CSM)
     for factor, expected in ((1.0, 0.0), (0.0, 1.0), (0.7, 0.3), (1 + 1j, 1.0)):
-        found = held_out_residual(lambda *_, f=factor: f * TRUTH, KSPACE, sense)
-        assert found.residual.item() == pytest.approx(expected, abs=1e-5)
-        assert found.folds.shape == (1, 10)
-        torch.testing.assert_close(found.folds, torch.full_like(found.folds, expected), atol=1e-5, rtol=1e-5)
+        held_out = held_out_residual(lambda *_, f=factor: f * TRUTH, KSPACE, sense)
+        assert held_out.residual.item() == pytest.approx(expected, abs=1e-5)
+        assert held_out.folds.shape == (1, 10)
+        torch.testing.assert_close(held_out.folds, torch.full_like(held_out.folds, expected), atol=1e-5, rtol=1e-5)
 
 
 def test_images_that_are_there_are_not_made_again():
@@ -79,29 +79,29 @@ def test_each_sample_is_held_out_once(mask, folds):
 
 def test_noiseless_data_that_determine_the_image_leave_nothing():
     sense = Sense(torch.ones(W, dtype=torch.bool), CSM)
-    found = held_out_residual(lambda y, s: cg_sense(y, s, lam=1e-6, max_iter=300), KSPACE, sense)
-    assert found.residual.item() < 0.01
-    assert found.missing.item() == 0
+    held_out = held_out_residual(lambda y, s: cg_sense(y, s, lam=1e-6, max_iter=300), KSPACE, sense)
+    assert held_out.residual.item() < 0.01
+    assert held_out.missing.item() == 0
 
 
 @pytest.mark.parametrize("method", [zero_filled, cg_sense])
 def test_it_is_the_error_of_what_was_foretold(method):
     # Of one fold, by hand.
     sense, seen = Sense(COLUMNS, CSM), []
-    found = held_out_residual(recorded(method, seen), KSPACE, sense, folds=1, seed=4)
+    held_out = held_out_residual(recorded(method, seen), KSPACE, sense, folds=1, seed=4)
     _, kept = seen[0]
     held = Sense(sense.mask & ~kept, CSM)
     expected = relative_error(held(method(KSPACE, Sense(kept, CSM))), held.mask * KSPACE)
-    assert found.residual.item() == pytest.approx(expected, rel=1e-5)
-    assert found.folds.item() == pytest.approx(expected, rel=1e-5)
+    assert held_out.residual.item() == pytest.approx(expected, rel=1e-5)
+    assert held_out.folds.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_missing_is_the_error_of_the_image():
     # Of a white spectrum, held-out samples are like any others: the error of what is missing is that of the image.
     sense = Sense(COLUMNS, CSM)
     for factor in (0.0, 0.7):
-        found = held_out_residual(lambda *_, f=factor: f * GRAIN, WHITE, sense)
-        assert found.missing.item() == pytest.approx((1 - factor) * 0.5**0.5, rel=0.05)  # half of k-space
+        held_out = held_out_residual(lambda *_, f=factor: f * GRAIN, WHITE, sense)
+        assert held_out.missing.item() == pytest.approx((1 - factor) * 0.5**0.5, rel=0.05)  # half of k-space
 
 
 def test_noise_is_taken_off():
@@ -125,11 +125,11 @@ def test_noise_is_taken_off():
 @pytest.mark.parametrize("scale", [1e-7, 1e4, 1j])
 def test_unit_of_the_data_changes_nothing(scale):
     sense = Sense(COLUMNS, CSM)
-    found, scaled = (
+    result, scaled = (
         held_out_residual(cg_sense, s * KSPACE, sense, folds=3, noise_std=0.001 * abs(s)) for s in (1, scale)
     )
-    torch.testing.assert_close(scaled.folds, found.folds, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(scaled.missing, found.missing, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scaled.folds, result.folds, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scaled.missing, result.missing, rtol=1e-4, atol=1e-5)
 
 
 def test_seed():
@@ -156,9 +156,9 @@ def test_it_ranks_methods():
     sense = Sense(torch.ones(W, dtype=torch.bool), CSM)  # gaps of a line or two, which coils fill
     methods = [lambda y, s, lam=lam: cg_sense(y, s, lam, max_iter=300) for lam in (1e-4, 1e-2)] + [zero_filled]
     kspace = simulate_kspace(TRUTH, CSM, 0.001, seed=0)
-    found = [held_out_residual(method, kspace, sense).residual.item() for method in methods]
-    assert found == sorted(found)
-    assert found[0] < 0.1 * found[-1]
+    results = [held_out_residual(method, kspace, sense).residual.item() for method in methods]
+    assert results == sorted(results)
+    assert results[0] < 0.1 * results[-1]
 
 
 def test_bad_arguments():

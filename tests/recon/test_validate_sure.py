@@ -41,8 +41,8 @@ def shrink(factor):
 def test_divergence_of_linear_methods():
     # Of A α Aᴴ it is twice α tr(A Aᴴ) = 2 α tr(AᴴA), since a complex number is two real ones.
     for sense, n_sampled in ((FULL, H * W), (HALF, H * W / 2)):
-        found = sure(shrink(0.6), NOISY, sense, STD, n_probes=8)
-        assert found.divergence.item() == pytest.approx(2 * 0.6 * n_sampled, rel=0.02)
+        estimate = sure(shrink(0.6), NOISY, sense, STD, n_probes=8)
+        assert estimate.divergence.item() == pytest.approx(2 * 0.6 * n_sampled, rel=0.02)
 
 
 def test_divergence_is_that_of_the_dense_matrix():
@@ -52,15 +52,15 @@ def test_divergence_is_that_of_the_dense_matrix():
     a = sense(basis).flatten(1).T
     trace = torch.linalg.solve(a.mH @ a + lam * torch.eye(80, dtype=a.dtype), a.mH @ a).diagonal().real.sum().item()
     kspace = complex_normal(1, 4, *shape, dtype=torch.complex128)
-    found = sure(lambda y, s: cg_sense(y, s, lam, 200, 1e-12), kspace, sense, 0.1, n_probes=200)
-    assert found.divergence.item() == pytest.approx(2 * trace, rel=0.03)
+    estimate = sure(lambda y, s: cg_sense(y, s, lam, 200, 1e-12), kspace, sense, 0.1, n_probes=200)
+    assert estimate.divergence.item() == pytest.approx(2 * trace, rel=0.03)
 
 
 def test_conjugation_has_no_divergence():
     # y ↦ ȳ turns the imaginary parts: its real trace is 0, however large the map.
     sense = Sense(torch.ones(W, dtype=torch.bool), torch.ones(1, 1, H, W, dtype=torch.complex64))
-    found = sure(lambda y, s: s.adjoint(y.conj()), NOISY[:, :1], sense, STD, n_probes=8)
-    assert abs(found.divergence.item()) < 0.03 * 2 * H * W
+    estimate = sure(lambda y, s: s.adjoint(y.conj()), NOISY[:, :1], sense, STD, n_probes=8)
+    assert abs(estimate.divergence.item()) < 0.03 * 2 * H * W
 
 
 @pytest.mark.parametrize("sense", [FULL, HALF, POINTS], ids=["full", "columns", "points"])
@@ -80,19 +80,19 @@ def test_unbiased_for_shrinkage(sense, factor):
 
 @pytest.mark.parametrize("method", [zero_filled, cg_sense, l1_wavelet, shrink(0.9)])
 def test_fully_sampled_it_is_the_error_of_the_image(method):
-    found = sure(method, NOISY, FULL, STD, n_probes=4)
+    estimate = sure(method, NOISY, FULL, STD, n_probes=4)
     true = relative_error(method(NOISY, FULL), TRUTH)
-    assert found.nrmse.item() == pytest.approx(true, rel=0.08)
+    assert estimate.nrmse.item() == pytest.approx(true, rel=0.08)
     squared = (method(NOISY, FULL) - TRUTH).abs().square().sum().item() / (C * H * W)
-    assert found.mse.item() == pytest.approx(squared, rel=0.16)
+    assert estimate.mse.item() == pytest.approx(squared, rel=0.16)
 
 
 def test_undersampled_it_is_blind_to_the_rest():
     kspace = HALF.mask * NOISY
-    found = sure(zero_filled, kspace, HALF, STD, n_probes=4).nrmse.item()
+    result = sure(zero_filled, kspace, HALF, STD, n_probes=4).nrmse.item()
     image = zero_filled(kspace, HALF)
-    assert found == pytest.approx(relative_error(HALF(image), HALF(TRUTH)), rel=0.05)
-    assert found < 0.9 * relative_error(image, TRUTH)
+    assert result == pytest.approx(relative_error(HALF(image), HALF(TRUTH)), rel=0.05)
+    assert result < 0.9 * relative_error(image, TRUTH)
 
 
 def test_values_outside_the_mask_are_ignored():
@@ -150,18 +150,18 @@ def test_bad_arguments():
 @pytest.mark.parametrize("sense", [FULL, HALF, POINTS], ids=["full", "columns", "points"])
 def test_noise_of_noise(sense):
     noise = simulate_kspace(torch.zeros(8, 1, H, W, dtype=torch.complex64), CSM, STD, seed=0)
-    found = estimate_noise(noise, sense)
-    assert found.shape == (8,)
-    assert found.mean().item() == pytest.approx(STD, rel=0.01)
-    torch.testing.assert_close(estimate_noise(1e-5 * noise, sense), 1e-5 * found)
+    noise_std = estimate_noise(noise, sense)
+    assert noise_std.shape == (8,)
+    assert noise_std.mean().item() == pytest.approx(STD, rel=0.01)
+    torch.testing.assert_close(estimate_noise(1e-5 * noise, sense), 1e-5 * noise_std)
 
 
 @pytest.mark.parametrize("std", [0.01, 0.05])
 def test_noise_beneath_an_image(std):
     image, csm = phantom(96), surface_coils(C, (96, 96), seed=0)
     kspace = simulate_kspace(image, csm, std, seed=1)
-    found = estimate_noise(kspace, Sense(masks.random(96, 3, 0.1, seed=0), csm)).item()
-    assert 0.99 * std < found < 1.05 * std  # the image's own corners raise it
+    result = estimate_noise(kspace, Sense(masks.random(96, 3, 0.1, seed=0), csm)).item()
+    assert 0.99 * std < result < 1.05 * std  # the image's own corners raise it
     padded = torch.nn.functional.pad(kspace, (8, 8))  # zeros are no noise
     sense = Sense(torch.ones(112, dtype=torch.bool), surface_coils(C, (96, 112), seed=0))
     assert estimate_noise(padded, sense).item() == pytest.approx(std, rel=0.05)

@@ -3,7 +3,7 @@ import torch
 from properties import complex_normal, relative_error
 
 from recon import Sense, birdcage, cg, masks, surface_coils
-from recon.virtual import virtual_coils
+from recon.coils import virtual_coils
 
 SHAPE = (40, 48)
 MASKS = {"columns": masks.random(SHAPE[1], 3, 0.1, seed=0), "plane": complex_normal(*SHAPE).real > 0.5}

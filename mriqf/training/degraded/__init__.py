@@ -1,4 +1,4 @@
-"""Degraded images whose errors are known, to train and test what sees no reference."""
+"""Degraded images with known errors, to train and test reference-free predictors."""
 
 from mriqf.training.degraded.cache import generate, read_origin, read_shards, shard_count
 from mriqf.training.degraded.draw import FAMILIES, Example, draw, local_error

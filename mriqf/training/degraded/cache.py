@@ -44,11 +44,11 @@ def generate(
     Parameters
     ----------
     manifest, root
-        Which magnitude images and photographs, and the folder that they lie in; sources are drawn by their weights.
+        Magnitude images and photographs, and their folder; sources are drawn by their weights.
     split
         train, val or test.
     out_folder
-        Where the shards go; made if it is not there.
+        Folder of the shards; made if it is not there.
     n
         Examples.
     seed
@@ -91,7 +91,7 @@ def read_origin(folder: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the folder does not say it.
+        If the folder has no file of it.
     """
     try:
         return json.loads((folder / "origin.json").read_text(encoding="utf-8"))
@@ -100,7 +100,7 @@ def read_origin(folder: Path) -> dict[str, Any]:
 
 
 def sign(folder: Path, origin: dict[str, Any]) -> None:
-    """Write where a folder's examples come from, or raise ValueError if it has some of another origin."""
+    """Store the origin of a folder's examples; raise ValueError if it has some of another origin."""
     path = folder / "origin.json"
     if not path.exists():
         with atomic_path(path) as temporary:

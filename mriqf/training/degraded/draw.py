@@ -1,6 +1,6 @@
 """Degraded images with their errors, to train and test regressors that see no reference.
 
-The families are those of `FAMILIES`. MoDL is never trained on: images of learned reconstructions stay unseen, to test.
+The families are those of `FAMILIES`. MoDL is not among them, so that learned reconstructions can test generalisation.
 """
 
 import functools
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -18,6 +18,17 @@ from mriqf import degrade, metrics
 from mriqf.scoring.scale import normalise, percentile_scale
 from mriqf.training.degraded.targets import resample
 from mriqf.training.degraded.targets import vary as vary_target
+from mriqf.training.draws import (
+    blur_widths,
+    draw_seed,
+    geometric,
+    ghost_phase,
+    jpeg_quality,
+    motion_path,
+    noise_gain,
+    stopped_cg,
+)
+from mriqf.training.scanner import Scanner
 from recon.coils import calibration_size
 from recon.scale import image_scale
 from recon.simulate import SimulationConfig
@@ -25,23 +36,23 @@ from recon.simulate import SimulationConfig
 FAMILIES = (
     "zero-filled", "cg-sense", "l1-wavelet", "noise", "blur", "truncation", "motion", "ghost", "over-smoothing", "jpeg",
 )  # fmt: skip
-"""Methods that are trained on. MoDL never is: it stands for reconstructions that nobody has seen."""
+"""Families that are trained on. MoDL is not: it stands for reconstructions unseen in training."""
 
 SIDE = 256
 SIGMA = 6.0
 """Pixels, of the Gaussian window in which errors are averaged."""
 
 _SIMULATION = SimulationConfig()
-_MIXED = 0.15  # how often a second, weaker degradation follows
-_RESAMPLED = 0.15  # how often image and target are resampled together
-_ESTIMATED = 0.13  # how often reconstructions have maps by ESPIRiT
-LEAST_OBJECT = 0.15  # of an image's area
-_POISSON = (1.15, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)  # accelerations of the discs at hand, which are slow to draw
+_MIXED = 0.15  # share of images with a second, weaker degradation
+_RESAMPLED = 0.15  # share of pairs of image and target that are resampled together
+_ESTIMATED = 0.13  # share of reconstructions with coil maps by ESPIRiT
+LEAST_OBJECT = 0.15  # least part of an image's area that the object takes
+_POISSON = (1.15, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)  # accelerations of the cached discs, which are slow to draw
 
 
 @dataclass(frozen=True)
 class Example:
-    """A degraded image, as a predictor sees it, and what is wrong with it."""
+    """A degraded image, as a predictor sees it, and its errors."""
 
     image: Float[np.ndarray, "h w"]
     """Magnitude in [0, 1], normalised as for scoring, from zero."""
@@ -52,38 +63,14 @@ class Example:
     nrmse: float
     """In the object, after the best scaling."""
     ssim: float
-    """The same."""
+    """In the object, after the best scaling."""
     acceleration: float
     """Effective undersampling rate; NaN where everything was sampled."""
     family: str
     level: float
-    """Severity that was asked for, 0–1; log NRMSE grows about linearly with it."""
+    """Severity, 0–1; log NRMSE grows about linearly with it."""
     dataset: str
     subject: str
-
-
-@dataclass(frozen=True)
-class _Scanner:
-    """Coils, phase and noise shared by all degradations of one image."""
-
-    phase: Complex[Tensor, "1 1 h w"]
-    csm: Complex[Tensor, "1 c h w"]
-    noise_std: float
-    rss: bool
-    """Coils are combined by root sum of squares, with its noise floor; by their maps otherwise."""
-
-    def measure(self, image: Tensor, rng: np.random.Generator) -> Tensor:
-        return recon.simulate_kspace(image * self.phase, self.csm, self.noise_std, _seed(rng))
-
-    def combine(self, kspace: Tensor) -> Tensor:
-        if self.rss:
-            return recon.rss(recon.ifft2c(kspace))
-        csm = self.csm
-        if kspace.shape != csm.shape:  # cropped k-space: an image of larger pixels
-            csm = torch.complex(
-                *(interpolate(part, kspace.shape[2:], mode="bilinear") for part in (csm.real, csm.imag))
-            )
-        return (csm.conj() * recon.ifft2c(kspace)).sum(1, keepdim=True).abs()
 
 
 def draw(
@@ -145,8 +132,8 @@ def draw(
     degraded, acceleration = _degrade(image, family, level, scanner, rng)
     if vary and rng.random() < _MIXED:
         second = rng.choice([name for name in FAMILIES[3:] if name != family])
-        quiet = replace(scanner, noise_std=0.0, rss=False)
-        degraded, _ = _degrade(degraded / image_scale(degraded), str(second), rng.uniform(0, 0.4), quiet, rng)
+        noiseless = replace(scanner, noise_std=0.0, rss=False)
+        degraded, _ = _degrade(degraded / image_scale(degraded), str(second), rng.uniform(0, 0.4), noiseless, rng)
     if vary and rng.random() < _RESAMPLED:
         factor = rng.uniform(0.75, 1.3)
         degraded, image, inside = (resample(x.float(), factor) for x in (degraded, image, inside))
@@ -203,54 +190,52 @@ def _window(inside: np.ndarray, side: int, rng: np.random.Generator) -> tuple[sl
     return window
 
 
-def _scanner(shape: tuple[int, int], rng: np.random.Generator) -> _Scanner:
+def _scanner(shape: tuple[int, int], rng: np.random.Generator) -> Scanner:
     n_coils = int(rng.integers(4, 13))
     ring = rng.random() < _SIMULATION.birdcage
-    csm = recon.birdcage(n_coils, shape) if ring else recon.surface_coils(n_coils, shape, _seed(rng))
-    phase = recon.smooth_phase(shape, _seed(rng), _SIMULATION.phase_std, int(rng.integers(2, 6)))
-    noise_std = 0.0 if rng.random() < 0.2 else _geometric(rng.random(), 0.001, 0.015)
-    return _Scanner(phase, csm, noise_std, bool(rng.random() < 0.4))
+    csm = recon.birdcage(n_coils, shape) if ring else recon.surface_coils(n_coils, shape, draw_seed(rng))
+    phase = recon.smooth_phase(shape, draw_seed(rng), _SIMULATION.phase_std, int(rng.integers(2, 6)))
+    noise_std = 0.0 if rng.random() < 0.2 else geometric(rng.random(), 0.001, 0.015)
+    return Scanner(csm, phase, noise_std, bool(rng.random() < 0.4))
 
 
 def _degrade(
-    image: Tensor, family: str, level: int | float, scanner: _Scanner, rng: np.random.Generator
+    image: Tensor, family: str, level: int | float, scanner: Scanner, rng: np.random.Generator
 ) -> tuple[Tensor, float]:
     """Degraded magnitude of a target with a scale of 1, and its effective acceleration if it was undersampled."""
-    if family == "ghost" and rng.random() < 0.6:  # of one coil: many coils' maps, known well, suppress a copy
+    if family == "ghost" and rng.random() < 0.6:  # one coil: the known maps of many coils suppress a copy
         scanner = replace(scanner, csm=torch.ones_like(scanner.csm[:, :1]))
     kspace = scanner.measure(image, rng)
     if family in FAMILIES[:3]:
         return _reconstruct(kspace, family, level, scanner, rng)
-    return _spoil(kspace, family, level, scanner, rng), math.nan
+    return _degrade_sampled(kspace, family, level, scanner, rng), math.nan
 
 
-def _spoil(kspace: Tensor, family: str, level: int | float, scanner: _Scanner, rng: np.random.Generator) -> Tensor:
-    """Magnitude of what was fully sampled. The levels are laid so that log NRMSE is spread evenly."""
+def _degrade_sampled(
+    kspace: Tensor, family: str, level: int | float, scanner: Scanner, rng: np.random.Generator
+) -> Tensor:
+    """Degraded magnitude of fully sampled k-space. Levels are scaled so that log NRMSE is spread evenly."""
     if family == "noise":
-        return _noisy(kspace, _geometric(level, 0.005, 0.25), scanner, rng)
+        return _noisy(kspace, geometric(level, 0.005, 0.25), scanner, rng)
     if family == "truncation":
         return _truncated(kspace, level, scanner, rng)
     if family == "motion":
-        turn = _geometric(level, 0.2, 4.0) if rng.random() < 0.6 else 0.0
-        shots = int(rng.integers(2, 9)) if rng.random() < 0.35 else 1
-        n_events = int(rng.integers(1 + round(3 * level), 3 + round(6 * level)))
-        path = degrade.random_motion(kspace.shape[3], _geometric(level, 0.3, 6.0), n_events, _seed(rng), turn, shots)
-        return scanner.combine(degrade.motion(kspace, *path))
+        turn = geometric(level, 0.2, 4.0) if rng.random() < 0.6 else 0.0
+        return scanner.combine(degrade.motion(kspace, *motion_path(kspace.shape[3], level, turn, rng)))
     if family == "ghost":
-        phase = math.pi / 2 if rng.random() < 0.3 else rng.uniform(0, 2 * math.pi)
-        return scanner.combine(degrade.ghost(kspace, _geometric(level, 0.02, 0.5), phase))
+        phase = ghost_phase(rng)
+        return scanner.combine(degrade.ghost(kspace, geometric(level, 0.02, 0.5), phase))
     combined = scanner.combine(kspace)
     if family == "blur":
-        sigma = _geometric(level, 0.3, 2.5)
-        sides = [sigma, sigma * rng.random()] if rng.random() < 0.35 else [sigma, sigma]
-        return degrade.blur(combined, tuple(rng.permutation(sides).tolist()))
+        widths = blur_widths(geometric(level, 0.3, 2.5), rng)
+        return degrade.blur(combined, tuple(rng.permutation(widths).tolist()))
     if family == "over-smoothing":
         return _oversmoothed(kspace, level, scanner, rng)
     return _compressed(combined, level, rng)
 
 
 def _reconstruct(
-    kspace: Tensor, family: str, level: int | float, scanner: _Scanner, rng: np.random.Generator
+    kspace: Tensor, family: str, level: int | float, scanner: Scanner, rng: np.random.Generator
 ) -> tuple[Tensor, float]:
     shape = (kspace.shape[2], kspace.shape[3])
     mask = _mask(shape, 1 + 9 * level ** (1.6 if family == "zero-filled" else 1.2), rng)
@@ -259,11 +244,10 @@ def _reconstruct(
         csm = recon.espirit(sampled)
     sense = recon.Sense(mask, csm)
     if family == "cg-sense":
-        lam, n_iter = _geometric(rng.random(), 1e-4, 3e-2), int(rng.integers(5, 21))
-        start = sense.adjoint(kspace)
-        image = recon.cg(lambda x: sense.gram(x) + lam * x, start, n_iter, separate=sense.separate, warn=False)
+        lam, n_iter = geometric(rng.random(), 1e-4, 3e-2), int(rng.integers(5, 21))
+        image = stopped_cg(kspace, sense, lam, n_iter)
     elif family == "l1-wavelet":
-        image = recon.l1_wavelet(kspace, sense, _geometric(rng.random(), 1e-3, 5e-2), max_iter=40)
+        image = recon.l1_wavelet(kspace, sense, geometric(rng.random(), 1e-3, 5e-2), max_iter=40)
     else:
         image = recon.rss(recon.ifft2c(sampled)) if scanner.rss else recon.zero_filled(kspace, sense)
     return image.abs(), recon.effective_acceleration(mask)
@@ -281,7 +265,7 @@ def _mask(shape: tuple[int, int], acceleration: float, rng: np.random.Generator)
         return mask
     if family == "equispaced":
         acceleration = max(round(acceleration), 2)
-    return recon.masks.draw(family, shape, acceleration, center / acceleration, _seed(rng))
+    return recon.masks.draw(family, shape, acceleration, center / acceleration, draw_seed(rng))
 
 
 @functools.cache
@@ -290,17 +274,17 @@ def _disc(shape: tuple[int, int], acceleration: float, seed: int) -> Tensor:
     return recon.masks.poisson(shape, acceleration, center**0.5 / 2, seed)
 
 
-def _noisy(kspace: Tensor, std: float, scanner: _Scanner, rng: np.random.Generator) -> Tensor:
+def _noisy(kspace: Tensor, std: float, scanner: Scanner, rng: np.random.Generator) -> Tensor:
     """White noise of the coils, or in a third noise that parallel imaging has made stronger in places."""
     if rng.random() > 1 / 3:
-        return scanner.combine(degrade.noise(kspace, std, _seed(rng)))
+        return scanner.combine(degrade.noise(kspace, std, draw_seed(rng)))
     shape = (kspace.shape[2], kspace.shape[3])
-    gain = torch.exp(1.5 * recon.smooth_phase(shape, _seed(rng), 0.6, int(rng.integers(3, 7))).angle())
-    white = recon.ifft2c(degrade.noise(torch.zeros_like(kspace), std, _seed(rng)))
+    gain = noise_gain(shape, rng)
+    white = recon.ifft2c(degrade.noise(torch.zeros_like(kspace), std, draw_seed(rng)))
     return scanner.combine(kspace + recon.fft2c(white * gain / gain.square().mean().sqrt()))
 
 
-def _truncated(kspace: Tensor, level: int | float, scanner: _Scanner, rng: np.random.Generator) -> Tensor:
+def _truncated(kspace: Tensor, level: int | float, scanner: Scanner, rng: np.random.Generator) -> Tensor:
     part = 1 - 0.75 * level**0.6
     fraction = [(part, part), (part, 1.0), (1.0, part)][int(rng.choice(3, p=(0.65, 0.15, 0.2)))]
     if rng.random() < 0.65:
@@ -310,13 +294,13 @@ def _truncated(kspace: Tensor, level: int | float, scanner: _Scanner, rng: np.ra
     return interpolate(small, kspace.shape[2:], mode=mode).clamp_min(0)
 
 
-def _oversmoothed(kspace: Tensor, level: int | float, scanner: _Scanner, rng: np.random.Generator) -> Tensor:
-    noisy = scanner.combine(degrade.noise(kspace, _geometric(rng.random(), 0.002, 0.04) * level, _seed(rng)))
+def _oversmoothed(kspace: Tensor, level: int | float, scanner: Scanner, rng: np.random.Generator) -> Tensor:
+    noisy = scanner.combine(degrade.noise(kspace, geometric(rng.random(), 0.002, 0.04) * level, draw_seed(rng)))
     kind = rng.choice(3, p=(0.5, 0.3, 0.2))
     if kind == 0:
-        return degrade.oversmooth(noisy, _geometric(level, 0.004, 0.8))
+        return degrade.oversmooth(noisy, geometric(level, 0.004, 0.8))
     if kind == 1:
-        return degrade.shrink(noisy, _geometric(level, 0.01, 1.5), str(rng.choice(["db4", "sym4", "haar"])))
+        return degrade.shrink(noisy, geometric(level, 0.01, 1.5), str(rng.choice(["db4", "sym4", "haar"])))
     from scipy.ndimage import median_filter
 
     size = 1 + 2 * round(4 * level)  # an even one would displace the image by half a pixel
@@ -324,18 +308,7 @@ def _oversmoothed(kspace: Tensor, level: int | float, scanner: _Scanner, rng: np
 
 
 def _compressed(image: Tensor, level: int | float, rng: np.random.Generator) -> Tensor:
-    coarseness = _geometric(level, 0.04, 10.0)  # of libjpeg's tables, relative to those of quality 50
-    quality = round(100 - 50 * coarseness if coarseness < 1 else 50 / coarseness)
     unit = (image / (image.quantile(0.999) * rng.uniform(1, 1.2))).clamp(0, 1)
     dy, dx = rng.integers(8, size=2).tolist()
     step = rng.uniform(0.9, 1.1) if rng.random() < 1 / 3 else 1.0
-    return degrade.jpeg(unit, quality, (dy, dx), step)
-
-
-def _geometric(level: int | float, low: float, high: float) -> float:
-    """From `low` at level 0 to `high` at 1, evenly in the logarithm."""
-    return low * (high / low) ** level
-
-
-def _seed(rng: np.random.Generator) -> int:
-    return int(rng.integers(2**31))
+    return degrade.jpeg(unit, jpeg_quality(level), (dy, dx), step)

@@ -1,6 +1,6 @@
 """Targets to degrade: MR slices, and photographs that are made to look like slices, each varied.
 
-Few subjects are at hand, so what a predictor shall not lean on (contrast, pixel size, sharpness, anatomy) is varied.
+Few subjects are available, so properties that say nothing of errors (contrast, pixel size, sharpness, anatomy) vary.
 """
 
 import numpy as np
@@ -47,7 +47,7 @@ def as_slice(photo: Float[np.ndarray, "h w"], rng: np.random.Generator) -> Float
     photo
         Grey, any unit, at least 256 pixels a side.
     rng
-        Where part and outline come from.
+        Generator of part and outline.
     """
     side = int(rng.integers(256, min(*photo.shape, 512) + 1))
     corner = [int(rng.integers(n - side + 1)) for n in photo.shape]

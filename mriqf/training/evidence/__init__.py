@@ -1,1 +1,1 @@
-"""Reconstructions with what their measurement says of them, and their true errors: to train k-space predictors on."""
+"""Reconstructions with the evidence of their measurements and their true errors: examples of k-space predictors."""

@@ -1,11 +1,11 @@
-"""Reconstructions of one target by one scanner, each with what its measurement says of it, and its true error."""
+"""Reconstructions of one target by one scanner, each with the evidence of its measurement and its true error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 
 import recon
@@ -13,11 +13,12 @@ from mriqf import metrics
 from mriqf.predictors.kspace import cell_rms
 from mriqf.training.groups.labels import cell_errors
 from mriqf.training.groups.reconstructions import RECONSTRUCTIONS, Learned, draw_mask, draw_method
-from mriqf.training.groups.scanner import draw_scanner
 from mriqf.training.groups.targets import Image, Target
+from mriqf.training.scanner import draw_scanner
 from recon.coils import calibration_region, white_noise
 from recon.evidence import Evidence, gather
 from recon.pipeline import Coils, estimate_coils
+from recon.scale import magnitude
 
 
 @dataclass(frozen=True)
@@ -39,23 +40,23 @@ class EvidenceConfig:
     partial_fourier: float = 0.1
     """Masks without the last columns, up to a quarter of them."""
     families: tuple[str, ...] = field(default=RECONSTRUCTIONS)
-    """Which ones."""
+    """Families that are drawn from."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A reconstruction, what its measurement says of it, and what is wrong with it."""
+    """A reconstruction, its evidence and its errors."""
 
     image: Float[Tensor, "h w"]
     """Magnitude, any unit."""
     findings: Float[Tensor, " n"]
     """In the order of `recon.evidence.FINDINGS`."""
     channels: Float[Tensor, "k i j"]
-    """Of cells, in the order of `recon.evidence.CHANNELS`, relative to the largest of the image."""
+    """Root mean squares of cells, in the order of `recon.evidence.CHANNELS`, relative to the largest of the image."""
     excess: Float[Tensor, "i j"]
     """Mean square of the relative error against the image of all samples, of each cell; -1 outside the object."""
     nrmse: float
-    """Root mean square of that over the object."""
+    """Root mean square of the excess over the object."""
     ssim: float
     """Structural similarity with the image of all samples, over the object."""
     acceleration: float
@@ -88,7 +89,7 @@ def draw_examples(
         family = str(rng.choice(families))
         method, reconstruct = draw_method(family, rng, learned)
         if family == "zero-filled":
-            reconstruct = recon.zero_filled  # without maps there is no model to hold the data against
+            reconstruct = recon.zero_filled  # evidence needs coil maps
         mask = draw_mask(shape, 1 + (config.acceleration - 1) * float(level) ** 1.2, rng)
         if rng.random() < config.partial_fourier:
             mask = mask.clone()
@@ -98,9 +99,9 @@ def draw_examples(
         if estimated and clean.shape[1] > 1 and min(calibration_region(mask * kspace)) >= 8:
             coils = estimate_coils(mask * kspace)
         if coils.csm.any():
-            found = gather(reconstruct, coils.mix(mask * kspace), recon.Sense(mask, coils.csm))
-            if found.image.isfinite().all() and found.image.any():
-                examples.append(_labelled(found, truth, family, method, recon.effective_acceleration(mask)))
+            evidence = gather(reconstruct, coils.mix(mask * kspace), recon.Sense(mask, coils.csm))
+            if evidence.image.isfinite().all() and evidence.image.any():
+                examples.append(_labelled(evidence, truth, family, method, recon.effective_acceleration(mask)))
     return examples
 
 
@@ -111,19 +112,14 @@ def _window(shape: tuple[int, int], rng: np.random.Generator) -> Float[Tensor, "
     return torch.sigmoid((radius - torch.hypot(y[:, None], x)) / width)
 
 
-def magnitude(image: Complex[Tensor, "b m h w"]) -> Float[Tensor, "b 1 h w"]:
-    """Magnitude over all sets of maps."""
-    return torch.linalg.vector_norm(image, dim=1, keepdim=True)
-
-
-def _labelled(found: Evidence, truth: Image, family: str, method: str, acceleration: float) -> Example:
-    image, inside = magnitude(found.image), metrics.object_mask(truth)
+def _labelled(evidence: Evidence, truth: Image, family: str, method: str, acceleration: float) -> Example:
+    image, inside = magnitude(evidence.image), metrics.object_mask(truth)
     matched = metrics.match_scale(image, truth, inside)
     power = truth[inside].square().mean()
     return Example(
         image[0, 0],
-        found.findings[0],
-        cell_rms(found.channels / image.amax())[0],
+        evidence.findings[0],
+        cell_rms(evidence.channels / image.amax())[0],
         cell_errors((matched - truth).square() / power, inside),
         metrics.nrmse(matched, truth, inside).item(),
         metrics.ssim(matched, truth, inside).item(),

@@ -17,7 +17,7 @@ from recon.evidence import CHANNELS, FINDINGS
 TARGETS = 5
 """Targets of a shard."""
 IMAGES = TargetConfig(smallest=128, largest=208)
-"""How targets are made: no larger, since each reconstruction is made three times."""
+"""Settings of targets: small ones, since each is reconstructed three times."""
 RECONSTRUCTIONS = EvidenceConfig()
 
 
@@ -44,13 +44,13 @@ def generate(
     pools
         See `mriqf.training.groups.shards.read_pools`.
     origin
-        Where the pools come from, as plain JSON values: manifest, split, networks.
+        Origin of the pools, as plain JSON values: manifest, split, networks.
     out_folder
-        Where the shards go; made if it is not there.
+        Folder of the shards; made if it is not there.
     n_targets
         Targets in all.
     seed
-        Of all shards.
+        Seed of all shards.
     learned
         See `mriqf.training.evidence.draw.draw_examples`.
     start, step

@@ -1,1 +1,1 @@
-"""Second generation of degraded images: groups that share a target, with errors of cells; nothing trains on it yet."""
+"""Groups of degraded images of one target each, with errors of cells: examples of NRMSE predictors."""

@@ -8,20 +8,29 @@ from torch.nn.functional import pad
 
 import recon
 from mriqf import degrade
-from mriqf.training.groups.scanner import Kspace, Scanner, geometric, seed
+from mriqf.training.draws import (
+    blur_widths,
+    draw_seed,
+    geometric,
+    ghost_phase,
+    jpeg_quality,
+    motion_path,
+    noise_gain,
+)
 from mriqf.training.groups.targets import Image, denoise
+from mriqf.training.scanner import Kspace, Scanner
 from recon.wavelets import wavelet
 
 
 def noisy(kspace: Kspace, std: float, scanner: Scanner, rng: np.random.Generator) -> Image:
     """White noise of the coils, or stronger in places as parallel imaging leaves it, or made coarse by a filter."""
-    fate = rng.random()
-    if fate < 0.5:
-        return scanner.combine(degrade.noise(kspace, std, seed(rng)))
+    chance = rng.random()
+    if chance < 0.5:
+        return scanner.combine(degrade.noise(kspace, std, draw_seed(rng)))
     shape = (kspace.shape[2], kspace.shape[3])
-    white = recon.ifft2c(degrade.noise(torch.zeros_like(kspace), std, seed(rng)))
-    if fate < 0.8:
-        gain = torch.exp(1.5 * recon.smooth_phase(shape, seed(rng), 0.6, int(rng.integers(3, 7))).angle())
+    white = recon.ifft2c(degrade.noise(torch.zeros_like(kspace), std, draw_seed(rng)))
+    if chance < 0.8:
+        gain = noise_gain(shape, rng)
         return scanner.combine(kspace + recon.fft2c(white * gain / gain.square().mean().sqrt()))
     ky, kx = (torch.fft.fftshift(torch.fft.fftfreq(n)).abs() for n in shape)
     keep = torch.exp(-((ky[:, None].square() + kx.square()) / rng.uniform(0.15, 0.5) ** 2))
@@ -40,32 +49,29 @@ def moved(kspace: Kspace, level: float, scanner: Scanner, rng: np.random.Generat
         shift = geometric(level, 0.2, 5.0) * torch.stack((phase.sin() * rng.random(), phase.sin()), 1)
         shift[w // 2 - w // 50 : w // 2 + w // 50 + 1] = 0
         return scanner.combine(degrade.motion(kspace, shift.float()))
-    shots = int(rng.integers(2, 9)) if rng.random() < 0.35 else 1
-    n_events = int(rng.integers(1 + round(3 * level), 3 + round(6 * level)))
-    path = degrade.random_motion(w, geometric(level, 0.3, 6.0), n_events, seed(rng), turn, shots)
-    return scanner.combine(degrade.motion(kspace, *path))
+    return scanner.combine(degrade.motion(kspace, *motion_path(w, level, turn, rng)))
 
 
 def ghosted(kspace: Kspace, reference: Image, level: float, scanner: Scanner, rng: np.random.Generator) -> Image:
     """A copy displaced by half the field of view, of one coil or of all."""
-    angle = math.pi / 2 if rng.random() < 0.3 else rng.uniform(0, 2 * math.pi)
-    one = rng.random() < 0.6  # of one coil: many coils' maps, known well, suppress a copy
-    source = recon.fft2c(scanner.phase * reference) if one else kspace
-    shown = degrade.ghost(source, geometric(level, 0.02, 0.5), angle)
-    return recon.ifft2c(shown).abs() if one else scanner.combine(shown)
+    phase = ghost_phase(rng)
+    one_coil = rng.random() < 0.6  # the known maps of many coils suppress a copy
+    source = recon.fft2c(scanner.phase * reference) if one_coil else kspace
+    doubled = degrade.ghost(source, geometric(level, 0.02, 0.5), phase)
+    return recon.ifft2c(doubled).abs() if one_coil else scanner.combine(doubled)
 
 
 def blurred(image: Image, level: float, rng: np.random.Generator) -> Image:
     """A Gaussian blur, or a window on k-space, as wide along both axes or narrower along one."""
     sigma = geometric(level, 0.25, 2.5)
-    sides = [sigma, sigma * rng.random()] if rng.random() < 0.35 else [sigma, sigma]
-    return _filtered(image, sides, rng) if rng.random() < 0.4 else degrade.blur(image, (sides[0], sides[1]))
+    widths = blur_widths(sigma, rng)
+    return _filtered(image, widths, rng) if rng.random() < 0.4 else degrade.blur(image, (widths[0], widths[1]))
 
 
-def _filtered(image: Image, sides: list[float], rng: np.random.Generator) -> Image:
+def _filtered(image: Image, widths: list[float], rng: np.random.Generator) -> Image:
     """A window on k-space, as scanners apply it: Hann's, Gauss's or Fermi's, as wide as a blur."""
     factors = []
-    for n, sigma in zip(image.shape[2:], sides, strict=True):
+    for n, sigma in zip(image.shape[2:], widths, strict=True):
         k = torch.fft.fftfreq(n).abs()
         edge = min(0.19 / max(sigma, 1e-3), 4.0)  # cycles a pixel, where the blur's transfer has fallen to a half
         kind = int(rng.integers(3))
@@ -80,23 +86,23 @@ def _filtered(image: Image, sides: list[float], rng: np.random.Generator) -> Ima
 
 def oversmoothed(kspace: Kspace, level: float, scanner: Scanner, rng: np.random.Generator) -> Image:
     """More noise, and a denoiser: total variation, thresholded or shrunk wavelets, a median or a bilateral filter."""
-    noisy = scanner.combine(degrade.noise(kspace, geometric(rng.random(), 0.002, 0.06) * level, seed(rng)))
+    image = scanner.combine(degrade.noise(kspace, geometric(rng.random(), 0.002, 0.06) * level, draw_seed(rng)))
     kind = int(rng.choice(5, p=(0.3, 0.2, 0.15, 0.2, 0.15)))
     if kind == 0:
-        return degrade.oversmooth(noisy, geometric(level, 0.004, 0.8), 40)
+        return degrade.oversmooth(image, geometric(level, 0.004, 0.8), 40)
     if kind == 1:
-        shape = (noisy.shape[2], noisy.shape[3])
+        shape = (image.shape[2], image.shape[3])
         transform = wavelet(str(rng.choice(["db4", "sym4", "haar"])), shape)
-        *details, rest = transform.forward(noisy)
+        *details, rest = transform.forward(image)
         threshold = geometric(level, 0.01, 1.5)
         shrunk = [part.sign() * (part.abs() - threshold).clamp_min(0) for part in details]
         return transform.inverse([*shrunk, rest], shape).clamp_min(0)
     if kind == 2:
         size = 1 + 2 * round(1 + 3 * level)  # an even one would displace the image by half a pixel
-        return _median(noisy, size)
+        return _median(image, size)
     if kind == 3:
-        return bilateral(noisy, geometric(level, 0.03, 0.8), int(rng.integers(1, 4)))
-    return denoise(noisy, geometric(level, 0.005, 0.5), 4)
+        return bilateral(image, geometric(level, 0.03, 0.8), int(rng.integers(1, 4)))
+    return denoise(image, geometric(level, 0.005, 0.5), 4)
 
 
 def _median(image: Image, size: int) -> Image:
@@ -104,18 +110,18 @@ def _median(image: Image, size: int) -> Image:
     return windows.flatten(-2).median(-1).values
 
 
-def bilateral(image: Image, range_std: float, reach: int) -> Image:
+def bilateral(image: Image, range_std: float, radius: int) -> Image:
     """Mean of neighbours of similar value, as edge-preserving filters take it.
 
     References
     ----------
     Tomasi and Manduchi, Bilateral filtering for gray and color images, ICCV 1998, doi:10.1109/ICCV.1998.710815.
     """
-    padded = pad(image, (reach,) * 4, mode="reflect")
+    padded = pad(image, (radius,) * 4, mode="reflect")
     h, w = image.shape[2:]
     total, weights = torch.zeros_like(image), torch.zeros_like(image)
-    for dy in range(2 * reach + 1):
-        for dx in range(2 * reach + 1):
+    for dy in range(2 * radius + 1):
+        for dx in range(2 * radius + 1):
             moved = padded[..., dy : dy + h, dx : dx + w]
             weight = torch.exp(-((moved - image) / range_std).square() / 2)
             total += weight * moved
@@ -124,10 +130,8 @@ def bilateral(image: Image, range_std: float, reach: int) -> Image:
 
 
 def compressed(image: Image, level: float, rng: np.random.Generator) -> Image:
-    """JPEG, its grid anywhere, some of it displaced against the image's pixels by a change of their size."""
-    coarseness = geometric(level, 0.04, 10.0)  # of libjpeg's tables, relative to those of quality 50
-    quality = round(100 - 50 * coarseness if coarseness < 1 else 50 / coarseness)
+    """JPEG with its grid at any offset, in part of the draws at another pixel size."""
     top = image.quantile(0.999) * rng.uniform(1, 1.2)
     dy, dx = rng.integers(8, size=2).tolist() if rng.random() < 0.6 else (0, 0)
     step = rng.uniform(0.9, 1.1) if rng.random() < 0.25 else 1.0
-    return degrade.jpeg((image / top).clamp(0, 1), quality, (dy, dx), step) * top
+    return degrade.jpeg((image / top).clamp(0, 1), jpeg_quality(level), (dy, dx), step) * top

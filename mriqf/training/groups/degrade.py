@@ -18,11 +18,12 @@ from torch import Tensor
 import recon
 from mriqf import degrade, metrics
 from mriqf.scoring.resolution import crop_to_support
+from mriqf.training.draws import draw_seed, geometric
 from mriqf.training.groups.artefacts import blurred, compressed, ghosted, moved, noisy, oversmoothed
 from mriqf.training.groups.labels import cell_errors, limited, resampled
 from mriqf.training.groups.reconstructions import RECONSTRUCTIONS, Learned, draw_mask, draw_method
-from mriqf.training.groups.scanner import Kspace, Scanner, draw_scanner, geometric, seed
 from mriqf.training.groups.targets import Image, Target
+from mriqf.training.scanner import Kspace, Scanner, draw_scanner
 from recon.coils import calibration_region, white_noise
 
 FAMILIES = (*RECONSTRUCTIONS, "noise", "blur", "motion", "ghost", "over-smoothing", "jpeg", "interpolated")
@@ -31,7 +32,7 @@ FAMILIES = (*RECONSTRUCTIONS, "noise", "blur", "motion", "ghost", "over-smoothin
 
 @dataclass(frozen=True)
 class Example:
-    """A degraded image, as a predictor sees it, and what is wrong with it."""
+    """A degraded image, as a predictor sees it, and its errors."""
 
     image: Float[Tensor, "h w"]
     """Magnitude, any unit, at its own resolution (`mriqf.scoring.resolution`)."""
@@ -72,7 +73,7 @@ class DegradeConfig:
     estimated: float = 0.3
     """Reconstructions with maps estimated by ESPIRiT from what was sampled."""
     families: tuple[str, ...] = field(default=FAMILIES)
-    """Which ones."""
+    """Families that are drawn from."""
 
 
 def draw_group(
@@ -90,7 +91,7 @@ def draw_group(
     image = target.image
     scanner = draw_scanner((image.shape[2], image.shape[3]), rng, config.n_coils, config.noiseless, config.noise_std)
     clean = recon.fft2c(scanner.csm * scanner.phase * image)
-    kspace = clean + white_noise(clean.shape, scanner.noise_std, seed(rng))
+    kspace = clean + white_noise(clean.shape, scanner.noise_std, draw_seed(rng))
     reference = scanner.combine(kspace)
     known_families = [f for f in config.families if f != "learned" or learned]
     reconstructions = [f for f in known_families if f in RECONSTRUCTIONS] or known_families
@@ -104,18 +105,18 @@ def draw_group(
             family = str(rng.choice(reconstructions))
         else:
             family = one if kind == 1 else str(rng.choice(known_families))
-        found = _degrade(kspace, reference, family, level, scanner, rng, learned, config)
+        degraded = _degrade(kspace, reference, family, level, scanner, rng, learned, config)
         if rng.random() < config.second and set(others) - {family}:
             other = str(rng.choice([f for f in others if f != family]))
-            shown = (found.image.shape[2], found.image.shape[3])
-            phase = recon.smooth_phase(shown, seed(rng), 1.0, 3)
-            quiet = Scanner(torch.ones(1, 1, *shown, dtype=torch.complex64), phase, 0.0, False)
-            again = recon.fft2c(phase * found.image)
-            worse = _degrade(again, found.image, other, 0.6 * rng.random(), quiet, rng, (), config)
-            found = worse.after(found)
+            shape = (degraded.image.shape[2], degraded.image.shape[3])
+            phase = recon.smooth_phase(shape, draw_seed(rng), 1.0, 3)
+            noiseless = Scanner(torch.ones(1, 1, *shape, dtype=torch.complex64), phase, 0.0, False)
+            again = recon.fft2c(phase * degraded.image)
+            second = _degrade(again, degraded.image, other, 0.6 * rng.random(), noiseless, rng, (), config)
+            degraded = second.after(degraded)
         if rng.random() < config.interpolated:
-            found = _interpolated(found, rng)
-        examples.append(_labelled(found, target, reference, family, level))
+            degraded = _interpolated(degraded, rng)
+        examples.append(_labelled(degraded, target, reference, family, level))
     return examples
 
 
@@ -125,10 +126,10 @@ class _Degraded:
     acceleration: float = math.nan
     method: str = ""
     size: tuple[int, int] | None = None
-    """Of the target's k-space that the image has, if it has less."""
+    """Rows and columns of the target's k-space that the image has, if fewer than all."""
 
     def after(self, first: "_Degraded") -> "_Degraded":
-        """The same as done to an image that was degraded before."""
+        """Combine with the degradation that came before."""
         size = self.size or first.size
         if self.size and first.size:
             size = (min(self.size[0], first.size[0]), min(self.size[1], first.size[1]))
@@ -200,27 +201,27 @@ def _truncated(kspace: Kspace, level: float, scanner: Scanner, rng: np.random.Ge
     return _Degraded(scanner.combine(kept), method="interpolated", size=size)
 
 
-def _interpolated(found: _Degraded, rng: np.random.Generator) -> _Degraded:
+def _interpolated(degraded: _Degraded, rng: np.random.Generator) -> _Degraded:
     """The same image on a finer grid, by an empty rim of k-space."""
-    h, w = found.image.shape[2:]
+    h, w = degraded.image.shape[2:]
     factor = rng.uniform(1.1, 1.8)
     rows, columns = [(factor, factor), (factor, 1.0), (1.0, factor)][int(rng.choice(3, p=(0.5, 0.25, 0.25)))]
     n, m = max(min(round(h * rows), 384), h), max(min(round(w * columns), 384), w)
-    spectrum = torch.fft.fftshift(torch.fft.fft2(found.image), dim=(-2, -1))
+    spectrum = torch.fft.fftshift(torch.fft.fft2(degraded.image), dim=(-2, -1))
     larger = torch.zeros(1, 1, n, m, dtype=spectrum.dtype)
     larger[..., n // 2 - h // 2 : n // 2 - h // 2 + h, m // 2 - w // 2 : m // 2 - w // 2 + w] = spectrum
     image = torch.fft.ifft2(torch.fft.ifftshift(larger, dim=(-2, -1))).real * (n * m / (h * w))
-    size = found.size or (h, w)
-    return _Degraded(image.abs(), found.acceleration, found.method, size)
+    size = degraded.size or (h, w)
+    return _Degraded(image.abs(), degraded.acceleration, degraded.method, size)
 
 
-def _labelled(found: _Degraded, target: Target, reference: Image, family: str, level: float) -> Example:
-    """Image and truths at the image's own resolution, compared."""
-    image, size = crop_to_support(found.image)
+def _labelled(degraded: _Degraded, target: Target, reference: Image, family: str, level: float) -> Example:
+    """Compare the image with both references, at its own resolution."""
+    image, size = crop_to_support(degraded.image)
     truths = []
     for truth in (target.image, reference):
-        if found.size is not None:  # no error: what was not measured
-            truth = limited(truth, found.size)
+        if degraded.size is not None:  # lower resolution is no error
+            truth = limited(truth, degraded.size)
         truths.append(resampled(truth, size) if tuple(truth.shape[2:]) != size else truth)
     inside = metrics.object_mask(truths[1])
     power = truths[1][inside].square().mean()
@@ -232,7 +233,9 @@ def _labelled(found: _Degraded, target: Target, reference: Image, family: str, l
     matched = metrics.match_scale(image, truths[1], inside)
     nrmse = metrics.nrmse(matched, truths[1], inside).item()
     ssim = metrics.ssim(matched, truths[1], inside).item()
-    # A target's own noise is no error that the total could know.
+    # The total error is not known where the target's own noise is as large.
     if target.noise > 0.003 and nrmse < 4 * target.noise:
         total = torch.full_like(total, math.nan)
-    return Example(image[0, 0], total, excess, nrmse, ssim, family, level, found.acceleration, found.method or family)
+    return Example(
+        image[0, 0], total, excess, nrmse, ssim, family, level, degraded.acceleration, degraded.method or family
+    )

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 import recon
-from mriqf.training.groups.scanner import geometric, seed
+from mriqf.training.draws import draw_seed, geometric, stopped_cg
 from recon.simulate import varied_disc
 
 RECONSTRUCTIONS = ("zero-filled", "cg-sense", "l1-wavelet", "total-variation", "learned")
@@ -38,13 +38,7 @@ def draw_method(
         return family, recon.zero_filled if weighted else lambda y, _: recon.rss(recon.ifft2c(y))
     if family == "cg-sense":
         lam, n_iter = geometric(rng.random(), 1e-4, 5e-2), int(rng.integers(4, 25))
-
-        def cg_sense(y: Tensor, sense: recon.Sense) -> Tensor:
-            return recon.cg(
-                lambda x: sense.gram(x) + lam * x, sense.adjoint(y), n_iter, separate=sense.separate, warn=False
-            )
-
-        return family, cg_sense
+        return family, lambda y, sense: stopped_cg(y, sense, lam, n_iter)
     if family == "l1-wavelet":
         name = str(rng.choice(["db4", "sym4", "haar"]))
         lam, n_iter = geometric(rng.random(), 5e-4, 0.06), int(rng.integers(8, 30))
@@ -60,7 +54,7 @@ def draw_mask(shape: tuple[int, int], acceleration: float, rng: np.random.Genera
     w = shape[1]
     family = str(rng.choice(["random", "equispaced", "gaussian", "poisson"], p=[0.32, 0.36, 0.12, 0.2]))
     if family == "poisson":
-        disc = varied_disc((256, 256), acceleration, rng)  # of one size, since they are slow to draw
+        disc = varied_disc((256, 256), acceleration, rng)  # one size for all, since discs are slow to draw
         return _centred(disc, shape)[None, None]
     if family == "equispaced":
         acceleration = max(round(acceleration), 1)
@@ -68,7 +62,7 @@ def draw_mask(shape: tuple[int, int], acceleration: float, rng: np.random.Genera
     fraction = min(lines / w, 0.8 / acceleration)
     if family != "equispaced":
         fraction = max(fraction, 4 / w)
-    mask = recon.masks.draw(family, shape, acceleration, min(fraction, 1 / acceleration), seed(rng))
+    mask = recon.masks.draw(family, shape, acceleration, min(fraction, 1 / acceleration), draw_seed(rng))
     return mask[None, None, None]
 
 

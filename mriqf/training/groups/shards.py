@@ -21,9 +21,9 @@ from mriqf.training.manifest import Manifest, Split, read_slices, read_source
 GROUPS = 25
 """Groups of images of a shard."""
 TARGETS, DEGRADATIONS = TargetConfig(), DegradeConfig()
-"""How examples are made unless said otherwise."""
+"""Default settings of targets and degradations."""
 LEVELS = 65535
-"""Of the whole numbers that images in [0, 1] are kept as."""
+"""Largest of the whole numbers that images in [0, 1] are stored as."""
 
 
 def read_pools(manifest: Manifest, root: Path, split: Split) -> list[Pool]:
@@ -75,13 +75,13 @@ def generate(
     pools
         See `read_pools`.
     origin
-        Where the pools come from, as plain JSON values: manifest, split, networks.
+        Origin of the pools, as plain JSON values: manifest, split, networks.
     out_folder
-        Where the shards go; made if it is not there.
+        Folder of the shards; made if it is not there.
     n_groups
         Groups in all.
     seed
-        Of all shards.
+        Seed of all shards.
     learned
         See `mriqf.training.groups.degrade.draw_group`.
     start, step
@@ -122,7 +122,7 @@ def write_shards(
     terms
         All that the shards depend on, their `seed` among it; a folder of other terms is refused.
     numbers
-        Which shards.
+        Numbers of the shards.
     draw
         Gives the arrays of a shard, from a generator of its own and its number.
     report
@@ -163,7 +163,7 @@ def pixels(images: Sequence[torch.Tensor]) -> dict[str, Any]:
 
 
 def labels(rows: Sequence[tuple[int, Target, Any]]) -> dict[str, Any]:
-    """Columns that say how examples were made, and of whom."""
+    """Columns of the examples' degradation, data set and subject."""
     return {
         "acceleration": np.array([e.acceleration for *_, e in rows], np.float32),
         "family": np.array([e.family for *_, e in rows]),
@@ -180,12 +180,12 @@ def normalised(image: np.ndarray) -> np.ndarray:
 
 
 def root(squares: torch.Tensor) -> np.ndarray:
-    """Root of squared errors; what marks cells outside the object, or unknown ones, stays."""
+    """Root of squared errors; the marks of cells outside the object (-1) and unknown ones (NaN) stay."""
     return torch.where(squares < 0, -1.0, squares.clamp_min(0).sqrt()).numpy()
 
 
 def is_groups(folder: Path) -> bool:
-    """Whether a folder holds shards of groups, and not of single examples."""
+    """True if a folder holds shards of groups, not of single examples."""
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as archive:
             return "pixels" in archive

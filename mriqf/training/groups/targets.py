@@ -29,12 +29,12 @@ class Pool:
     subjects: Sequence[str]
     weight: float
     photographs: bool = False
-    """Whether they fill the whole frame, and have hardly any noise."""
+    """True for images that fill the whole frame and have hardly any noise."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """An image that stands for the truth."""
+    """A reference image, with its own noise level."""
 
     image: Image
     """Magnitude, root mean square of its object 1."""

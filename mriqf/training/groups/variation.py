@@ -1,4 +1,4 @@
-"""Degraded images changed in ways that say nothing of quality, with errors that follow; local flaws."""
+"""Augmentation of degraded images together with the errors of their cells; local degradations."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ from mriqf.training.local_degradation import degrade_locally, place
 def varied(
     image: np.ndarray, cells: np.ndarray, nrmse: float, rng: np.random.Generator, flawed: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Changed in ways that say nothing of quality, and that errors follow; some with a local flaw."""
+    """Augment an image and its errors; with probability `flawed`, add a local degradation."""
     if rng.random() < 0.5:
         image, cells = image.T, cells.transpose(0, 2, 1)
     for axis in (0, 1):
@@ -40,14 +40,14 @@ def varied(
 
 
 def _shifted(image: np.ndarray, down: float, across: float) -> np.ndarray:
-    """By parts of a pixel, which are nothing to a cell."""
+    """Shift by a part of a pixel, which leaves the errors of cells as they are."""
     h, w = image.shape
     phase = np.exp(-2j * np.pi * (down * np.fft.fftfreq(h)[:, None] + across * np.fft.fftfreq(w)))
     return np.abs(np.fft.ifft2(np.fft.fft2(image) * phase)).astype(np.float32)
 
 
 def _turned(image: np.ndarray, cells: np.ndarray, nrmse: float, angle: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """By an angle in radians, with splines of order five; what comes from outside is empty."""
+    """Rotate by an angle in radians, with splines of order five; pixels from outside are empty."""
     from scipy.ndimage import affine_transform
 
     matrix = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
@@ -83,7 +83,7 @@ def _cropped(
 def _shaded(
     image: np.ndarray, cells: np.ndarray, nrmse: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Brighter here and darker there, smoothly, by factors of 0.7 to 1.4; errors go with it."""
+    """Smooth shading by factors of 0.7 to 1.4, of image and errors alike."""
     if not (cells[0] >= 0).any():
         return image, cells, nrmse
     y, x = (np.linspace(-1, 1, n) for n in image.shape)
@@ -117,7 +117,7 @@ def _object(image: np.ndarray, cells: np.ndarray) -> np.ndarray:
 
 
 def _masked(image: np.ndarray, threshold: float = 0.0) -> np.ndarray:
-    """Nothing around the object, as tools leave it that mask or deface, nor where it is darker than a threshold."""
+    """Set to zero around the object, as skull-stripping and defacing do, and where darker than a threshold."""
     from scipy.ndimage import binary_dilation
 
     inside = metrics.object_mask(torch.from_numpy(image)[None, None])[0, 0].numpy()
@@ -127,7 +127,7 @@ def _masked(image: np.ndarray, threshold: float = 0.0) -> np.ndarray:
 def _flawed(
     image: np.ndarray, cells: np.ndarray, nrmse: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """With a local flaw, whose squared error is added to that of cells and object."""
+    """Add a local degradation, whose squared error is added to that of cells and object."""
     inside = _object(image, cells)
     if not inside.any():
         return image, cells, nrmse
@@ -156,8 +156,8 @@ def spliced(
     of_cells = _cell_means(share)
     mixed = np.sqrt((1 - of_cells) * np.maximum(cells, 0) ** 2 + of_cells * np.maximum(of_other, 0) ** 2)
     mixed = np.where(cells < 0, -1, mixed).astype(np.float32)  # NaN, where one is not known, stays
-    found = (image + share * (other - image)).astype(np.float32)
-    return found, mixed, float(np.sqrt(np.mean(mixed[0][mixed[0] >= 0] ** 2)))
+    blend = (image + share * (other - image)).astype(np.float32)
+    return blend, mixed, float(np.sqrt(np.mean(mixed[0][mixed[0] >= 0] ** 2)))
 
 
 def _cell_means(pixels: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@
 """
 
 import csv
+import gzip
 import os
 import pickle
 import time
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import hostile_files as hostile
-from benchmarks.hostile_files import READERS, read_images
+from benchmarks.hostile_files import READERS, makers, read_images, valid
 from mriqf import weights
 from mriqf.cli import main
 from mriqf.html import read_scores
@@ -80,18 +82,18 @@ def test_malicious_files(tmp_path, monkeypatch, number):
 @pytest.mark.parametrize(
     ("make", "word"),
     [
-        (lambda f: hostile._png(f, 2000, 2000, 2000), "decompression bomb"),
-        (lambda f: hostile._nifti_header(f, [2000, 2000, 2], "a.nii.gz", 2**25), "decompression bomb"),
-        (lambda f: hostile._packed_chunk(f, (1, 64, 64), 2**20), "unpacks to more than"),
-        (lambda f: hostile._unwritten(f, (4, 64, 64), chunks=(1, 64, 64)), "was never written"),
-        (lambda f: hostile._scans(f, 600), "is coded in more than 500 scans"),
-        (lambda f: hostile._deflated_dicom(f, 2**20), "is deflated as a whole"),
-        (lambda f: hostile._linked(f, "virtual"), "lies in other files"),
-        (lambda f: hostile._linked(f, "external"), "lies in other files"),
-        (lambda f: hostile._linked(f, "link"), "its keys are reconstruction"),
-        (lambda f: hostile._pipe(f, "a.nii"), "is a pipe or a device"),
-        (lambda f: hostile._link(f, "/dev/zero"), "is a pipe or a device"),
-        (lambda f: hostile._link(f, "link.nii"), "does not exist"),
+        (lambda f: makers.png(f, 2000, 2000, 2000), "decompression bomb"),
+        (lambda f: makers.nifti_header(f, [2000, 2000, 2], "a.nii.gz", 2**25), "decompression bomb"),
+        (lambda f: makers.packed_chunk(f, (1, 64, 64), 2**20), "unpacks to more than"),
+        (lambda f: makers.unwritten(f, (4, 64, 64), chunks=(1, 64, 64)), "was never written"),
+        (lambda f: makers.many_scans(f, 600), "is coded in more than 500 scans"),
+        (lambda f: makers.deflated_dicom(f, 2**20), "is deflated as a whole"),
+        (lambda f: makers.linked(f, "virtual"), "lies in other files"),
+        (lambda f: makers.linked(f, "external"), "lies in other files"),
+        (lambda f: makers.linked(f, "link"), "its keys are reconstruction"),
+        (lambda f: makers.pipe(f, "a.nii"), "is a pipe or a device"),
+        (lambda f: makers.symbolic_link(f, "/dev/zero"), "is a pipe or a device"),
+        (lambda f: makers.symbolic_link(f, "link.nii"), "does not exist"),
     ],
 )
 def test_cause_is_said(tmp_path, make, word):
@@ -104,7 +106,7 @@ def test_cause_is_said(tmp_path, make, word):
 def test_archive_larger_than_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("mriqf.io.arrays.WHOLE", 10_000)
     with pytest.raises(ReadError, match=r"'images' takes 32896 bytes, more than 10000"):
-        read(hostile.archive(tmp_path / "a.npz"))
+        read(valid.archive(tmp_path / "a.npz"))
 
 
 def test_bounds():
@@ -165,8 +167,8 @@ def test_no_patient_in_what_is_written(tmp_path, capfd, weights_file):
         "InstitutionName": "SECRET-HOSPITAL",
         "AccessionNumber": "SECRET-ACC",
     }
-    path = hostile.dicom(tmp_path / "scan.dcm", **secrets)
-    uid = str(hostile.pydicom.dcmread(path).SeriesInstanceUID)
+    path = valid.dicom(tmp_path / "scan.dcm", **secrets)
+    uid = str(pydicom.dcmread(path).SeriesInstanceUID)
     tables = ["--csv", str(tmp_path / "s.csv"), "--json", str(tmp_path / "s.json")]
     pictures = ["--map-dir", str(tmp_path / "maps"), "--overlay-dir", str(tmp_path / "pictures")]
     own = weights_file()
@@ -177,7 +179,7 @@ def test_no_patient_in_what_is_written(tmp_path, capfd, weights_file):
     assert len(written) == 5
     told = "".join(capfd.readouterr()).encode() + b"".join(file.read_bytes() for file in written)
     told += b"".join(file.name.encode() for file in written)
-    with hostile.gzip.open(tmp_path / "maps" / "scan_quality.nii.gz") as file:
+    with gzip.open(tmp_path / "maps" / "scan_quality.nii.gz") as file:
         told += file.read()
     for secret in (b"secret", b"19700203", uid.encode()):
         assert secret not in told.lower()
@@ -199,7 +201,7 @@ def test_hostile_rows_of_a_study(tmp_path):
 @pytest.mark.usefixtures("unchecked")
 def test_checkpoint_of_other_things(tmp_path):
     for card in ({}, {"recipe": {}}, {"recipe": {}, "step": "x"}, []):
-        path = hostile._card(tmp_path, card)
+        path = makers.weights_card(tmp_path, card)
         with pytest.raises(ValueError, match=r"is no checkpoint"):
             weights.read_checkpoint(path, {})
 
@@ -235,7 +237,7 @@ def test_map_of_a_flat_place(tmp_path, affine):
 
 
 def test_place_beyond_float32(tmp_path):
-    path = hostile._nifti_header(tmp_path, [64, 64, 2], "a.nii", 40_000, sform_code=1, srow_x=[np.nan] * 4)
+    path = makers.nifti_header(tmp_path, [64, 64, 2], "a.nii", 40_000, sform_code=1, srow_x=[np.nan] * 4)
     with pytest.raises(ReadError, match="its place in space holds NaN or numbers beyond float32"):
         read(path)
 

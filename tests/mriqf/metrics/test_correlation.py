@@ -39,11 +39,11 @@ def test_a_logistic_is_found_again(parameters, direction, unit):
 def test_agreement_of_a_metric_that_saturates():
     scores = np.linspace(0, 10, 60)
     opinions = -100 / (1 + np.exp(-2 * (scores - 3)))
-    found = agreement(scores, opinions)
-    assert found["logistic"]
-    assert found["pcc"] == pytest.approx(1, abs=1e-6)
+    result = agreement(scores, opinions)
+    assert result["logistic"]
+    assert result["pcc"] == pytest.approx(1, abs=1e-6)
     assert abs(pcc(scores, opinions)) < 0.9
-    assert found["srcc"] == pytest.approx(-1) and found["kcc"] == pytest.approx(-1)
+    assert result["srcc"] == pytest.approx(-1) and result["kcc"] == pytest.approx(-1)
 
 
 def test_agreement_leaves_out_what_is_not_finite():

@@ -73,9 +73,9 @@ def test_ssim_is_its_definition(pair, channels):
         (ssim_uniform(image, truth, side=7, unbiased=True), np.full(7, 1 / 7), True),
     )
     a, b = image.double().numpy(), truth.double().numpy()
-    for found, kernel, unbiased in kinds:
+    for result, kernel, unbiased in kinds:
         each = [[slow_ssim(a[n, c], b[n, c], kernel, unbiased) for c in range(channels)] for n in range(2)]
-        np.testing.assert_allclose(found, np.mean(each, 1), rtol=1e-9)
+        np.testing.assert_allclose(result, np.mean(each, 1), rtol=1e-9)
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 56), (37, 50)])

@@ -71,9 +71,9 @@ def test_object_mask_finds_the_object():
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     radius = np.hypot(x, y)
     image = np.where(radius < 0.7, 1.0, 0.0) * (radius > 0.3) + 0.02 * np.random.default_rng(0).random((64, 64))
-    found = metrics.object_mask(torch.from_numpy(image.astype(np.float32))[None, None])[0, 0].numpy()
-    assert found[radius < 0.6].all()  # the dark hole too
-    assert not found[radius > 0.85].any()
+    result = metrics.object_mask(torch.from_numpy(image.astype(np.float32))[None, None])[0, 0].numpy()
+    assert result[radius < 0.6].all()  # the dark hole too
+    assert not result[radius > 0.85].any()
     check_homogeneous(
         lambda t: metrics.object_mask(t).float() * t, torch.from_numpy(image.astype(np.float32))[None, None]
     )

@@ -123,14 +123,14 @@ def plain_average_edge_strength(image, foreground):
         sides = [bilinear(y + s * down / step, x + s * across / step) for s in (1, -1)] if step else [0]
         if math.hypot(down, across) + 1e-6 >= max(sides):
             ridge[y, x] = math.hypot(down, across)
-    found = {pixel for pixel, value in ridge.items() if value > 0.025}
-    waiting = list(found)
+    result = {pixel for pixel, value in ridge.items() if value > 0.025}
+    waiting = list(result)
     while waiting:
         y, x = waiting.pop()
-        more = {p for j in (-1, 0, 1) for i in (-1, 0, 1) if ridge.get(p := (y + j, x + i), 0) > 0.0125} - found
-        found |= more
+        more = {p for j in (-1, 0, 1) for i in (-1, 0, 1) if ridge.get(p := (y + j, x + i), 0) > 0.0125} - result
+        result |= more
         waiting += more
-    return math.sqrt(sum(sum(v * v for v in sobel(image, y, x)) for y, x in found)) / len(found)
+    return math.sqrt(sum(sum(v * v for v in sobel(image, y, x)) for y, x in result)) / len(result)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -150,9 +150,9 @@ def test_edges_as_scikit_image():
 
 def test_all_at_once():
     image, foreground = scene()
-    found = baselines(image, foreground)
-    assert found == {name: measure(image, foreground) for name, measure in BASELINES.items()}
-    assert all(type(value) is float and math.isfinite(value) for value in found.values())
+    result = baselines(image, foreground)
+    assert result == {name: measure(image, foreground) for name, measure in BASELINES.items()}
+    assert all(type(value) is float and math.isfinite(value) for value in result.values())
 
 
 @pytest.mark.parametrize("flip", [np.flipud, np.fliplr, np.transpose])

@@ -169,14 +169,16 @@ def test_shards_resume_and_may_be_shared(small_data, tmp_path):
 def test_what_shards_hold(small_data, tmp_path):
     manifest, root = small_data
     generate(manifest, root, "train", tmp_path / "a", 20, 0)
-    found = read_shards(tmp_path / "a")
-    assert found["image"].shape == found["error"].shape == (20, 256, 256)
-    assert found["image"].dtype == found["error"].dtype == np.float16
-    assert sorted(found["family"]) == sorted(FAMILIES * 2)
-    assert set(found["dataset"]) == {"scans"}
-    assert set(found["subject"]) == {"0", "1"}  # the training subjects
-    assert not np.array_equal(found["level"][:10], found["level"][10:])
-    for image, error, (h, w), nrmse in zip(found["image"], found["error"], found["shape"], found["nrmse"], strict=True):
+    examples = read_shards(tmp_path / "a")
+    assert examples["image"].shape == examples["error"].shape == (20, 256, 256)
+    assert examples["image"].dtype == examples["error"].dtype == np.float16
+    assert sorted(examples["family"]) == sorted(FAMILIES * 2)
+    assert set(examples["dataset"]) == {"scans"}
+    assert set(examples["subject"]) == {"0", "1"}  # the training subjects
+    assert not np.array_equal(examples["level"][:10], examples["level"][10:])
+    for image, error, (h, w), nrmse in zip(
+        examples["image"], examples["error"], examples["shape"], examples["nrmse"], strict=True
+    ):
         assert not image[h:].any()
         assert not image[:, w:].any()
         assert (error[h:] == -1).all()
@@ -188,12 +190,12 @@ def test_what_shards_hold(small_data, tmp_path):
 
 def test_other_splits_and_seeds_are_other_shards(small_data, tmp_path):
     manifest, root = small_data
-    found = []
+    results = []
     for name, split, seed in (("a", "train", 0), ("b", "train", 1), ("c", "val", 0)):
         generate(manifest, root, split, tmp_path / name, 10, seed)
-        found.append(read_shards(tmp_path / name))
-    assert len({nrmse for shards in found for nrmse in shards["nrmse"].tolist()}) == 30
-    assert [set(shards["subject"]) for shards in found] == [{"0", "1"}, {"0", "1"}, {"2"}]
+        results.append(read_shards(tmp_path / name))
+    assert len({nrmse for shards in results for nrmse in shards["nrmse"].tolist()}) == 30
+    assert [set(shards["subject"]) for shards in results] == [{"0", "1"}, {"0", "1"}, {"2"}]
 
 
 def test_command(small_data, tmp_path, capsys):
@@ -213,8 +215,8 @@ def test_empty_folder(tmp_path):
 def test_a_folder_says_where_its_examples_come_from(small_data, tmp_path):
     (manifest, root), out = small_data, tmp_path / "out"
     generate(manifest, root, "train", out, 10, 0)
-    found = read_origin(out)
-    assert found == {"manifest": {"name": manifest.name, "sha256": manifest.sha256}, "split": "train", "seed": 0}
+    result = read_origin(out)
+    assert result == {"manifest": {"name": manifest.name, "sha256": manifest.sha256}, "split": "train", "seed": 0}
     with pytest.raises(ValueError, match="another folder"):
         generate(manifest, root, "val", out, 10, 0)
     with pytest.raises(ValueError, match="mriqf data degrade"):

@@ -79,9 +79,9 @@ def test_a_family_can_be_left_out(examples, held_out, config):
 def test_labels_of_controls_say_nothing(examples, held_out, config):
     shuffled, constant = (choose(examples, held_out, replace(config, labels=x)) for x in ("shuffled", "constant"))
     inside = examples["error"] >= 0
-    for found in (shuffled, constant):
-        assert np.array_equal(found["error"] >= 0, inside)
-        assert np.array_equal(found["image"], examples["image"])
+    for result in (shuffled, constant):
+        assert np.array_equal(result["error"] >= 0, inside)
+        assert np.array_equal(result["image"], examples["image"])
     assert len(np.unique(constant["error"][inside])) == 1
     labels = [np.unique(e[e >= 0]).item() for e in shuffled["error"]]
     assert sorted(labels) == pytest.approx(sorted(examples["nrmse"]), rel=1e-3)
@@ -91,8 +91,8 @@ def test_labels_of_controls_say_nothing(examples, held_out, config):
 def test_cells_average_squares_over_the_object_alone():
     errors = torch.full((1, 1, 16, 16), -1.0)
     errors[..., :8, :4], errors[..., :8, 4:8] = 0.3, 0.4
-    found, share = cell_errors(errors, 2)
-    assert found[0, 0, 0, 0].item() == pytest.approx(np.sqrt((0.09 + 0.16) / 2))
+    result, share = cell_errors(errors, 2)
+    assert result[0, 0, 0, 0].item() == pytest.approx(np.sqrt((0.09 + 0.16) / 2))
     assert share[0, 0].tolist() == [[1, 0], [0, 0]]
 
 

@@ -84,20 +84,20 @@ def test_nothing_is_overwritten(path):
 
 
 def test_families_left_out_are_named_with_their_figures():
-    found = dict(leave_one_out(made(), made(160, seed=1), KSpaceTrainConfig(steps=3, members=2, width=4)))
-    assert list(found) == ["a", "b", "c", "d"]
-    assert all(math.isfinite(figures["mae"]) for figures in found.values())
+    result = dict(leave_one_out(made(), made(160, seed=1), KSpaceTrainConfig(steps=3, members=2, width=4)))
+    assert list(result) == ["a", "b", "c", "d"]
+    assert all(math.isfinite(figures["mae"]) for figures in result.values())
 
 
 def test_its_intervals_hold_after_calibration(path):
     model = weights.load(path)
     calibration = calibrate(model, made(400, seed=3), made())
     fresh = made(200, seed=4)
-    found = predict(model, fresh)
+    prediction = predict(model, fresh)
     inside = 0
-    for k, nrmse in enumerate(found["nrmse"]):
-        width = (found["below"][k], found["above"][k])
-        told = calibration.expect(kspace.score_of_error(float(nrmse), clamp=False), found["features"][k], width)
+    for k, nrmse in enumerate(prediction["nrmse"]):
+        width = (prediction["below"][k], prediction["above"][k])
+        told = calibration.expect(kspace.score_of_error(float(nrmse), clamp=False), prediction["features"][k], width)
         assert told.in_domain
         inside += told.nrmse_low <= fresh.nrmse[k] <= told.nrmse_high
     assert 0.8 < inside / 200 <= 1
@@ -121,11 +121,11 @@ def test_images_are_read_once_and_maps_are_continued(disc, error_file):
         **dict.fromkeys(("family", "method", "dataset", "subject"), np.array(["a", "b"])),
     }  # fmt: skip
     done, scorer = [], Scorer(error_file(), calibration=None)
-    found = prepare(evidence, scorer, done.append)
-    assert done == [1, 1] and found.channels.shape == (2, len(CHANNELS), 9, 12)
-    assert found.inside.sum((1, 2, 3)).tolist() == [90, 96]
-    assert (found.cells[0, 0, :, 10:] == -1).all() and found.cells[0, 0, 0, 0] == 0.1
+    result = prepare(evidence, scorer, done.append)
+    assert done == [1, 1] and result.channels.shape == (2, len(CHANNELS), 9, 12)
+    assert result.inside.sum((1, 2, 3)).tolist() == [90, 96]
+    assert (result.cells[0, 0, :, 10:] == -1).all() and result.cells[0, 0, 0, 0] == 0.1
     alone = scorer.image(evidence["image"][0].astype(np.float32))
-    assert 10 ** found.image_error[0].item() == pytest.approx(alone.error, rel=0.02)
-    assert found.subject.tolist() == ["a/a", "b/b"] and not math.isnan(found.image_cells[1, 0, 4, 6])
-    assert len(found.part(found.family == "b")) == 1
+    assert 10 ** result.image_error[0].item() == pytest.approx(alone.error, rel=0.02)
+    assert result.subject.tolist() == ["a/a", "b/b"] and not math.isnan(result.image_cells[1, 0, 4, 6])
+    assert len(result.part(result.family == "b")) == 1

@@ -25,9 +25,9 @@ def test_error_grows_where_the_image_changes(scene, kind, monkeypatch):
     monkeypatch.setattr(module, "KINDS", (kind,))
     image, error, power = scene
     for seed in range(4):
-        found, worse = degrade_locally(image, error, power, np.random.default_rng(seed))
-        assert np.array_equal(found, degrade_locally(image, error, power, np.random.default_rng(seed))[0])
-        changed = np.abs(found - image) > 1e-6
+        result, worse = degrade_locally(image, error, power, np.random.default_rng(seed))
+        assert np.array_equal(result, degrade_locally(image, error, power, np.random.default_rng(seed))[0])
+        changed = np.abs(result - image) > 1e-6
         assert 0 < changed.mean() < 0.95
         inside = error >= 0
         assert np.array_equal(worse >= 0, inside)
@@ -37,7 +37,7 @@ def test_error_grows_where_the_image_changes(scene, kind, monkeypatch):
         reach = int(5 * SIGMA)
         far[max(y.min() - reach, 0) : y.max() + reach, max(x.min() - reach, 0) : x.max() + reach] = False
         np.testing.assert_allclose(worse[far & inside], 0.02, rtol=1e-5)
-        change = np.where(inside, (found - image) ** 2, 0).sum() / power
+        change = np.where(inside, (result - image) ** 2, 0).sum() / power
         total = (worse[inside].astype(float) ** 2 - 0.02**2).sum()
         assert total == pytest.approx(change, rel=0.3)  # the window mixes, and loses little at the object's border
 
@@ -56,6 +56,6 @@ def test_unit_changes_nothing(scene):
 def test_without_an_object_only_the_image_changes():
     image = np.random.default_rng(0).random((64, 64), np.float32)
     error = np.full((64, 64), -1, np.float32)
-    found, same = degrade_locally(image, error, 0.3, np.random.default_rng(0))
+    result, same = degrade_locally(image, error, 0.3, np.random.default_rng(0))
     assert np.array_equal(same, error)
-    assert found.shape == image.shape
+    assert result.shape == image.shape

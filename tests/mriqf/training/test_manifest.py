@@ -150,8 +150,8 @@ def test_source_of_photographs(tmp_path, texture):
     for name, image in zip("ab", pixels, strict=True):
         Image.fromarray(image).save(tmp_path / "photo" / f"{name}.webp", lossless=True)
     source = Source("photo", "train", content_hash(tmp_path / "photo"))
-    for found, image in zip(read_source(source, tmp_path, 3), pixels, strict=True):
-        np.testing.assert_array_equal(found, image.astype(np.float32) / 255)
+    for result, image in zip(read_source(source, tmp_path, 3), pixels, strict=True):
+        np.testing.assert_array_equal(result, image.astype(np.float32) / 255)
     grey = read_source(source, tmp_path)
     assert grey[0].shape == (40, 50)
     np.testing.assert_allclose(grey[0] * 255, pixels[0] @ [0.299, 0.587, 0.114], atol=1)
@@ -170,8 +170,8 @@ def test_photographs_are_png_tiff_and_webp_in_the_order_of_names(tmp_path, textu
     (tmp_path / "photo" / "readme.txt").write_text("where they are from")
     source = dataclasses.replace(source, sha256=content_hash(tmp_path / "photo"))
     assert [file.name for file in find_photographs(tmp_path / "photo")] == ["a.tif", "b.webp", "c.PNG", "d.tiff"]
-    for found in read_source(source, tmp_path, 3):
-        np.testing.assert_array_equal(found, pixels.astype(np.float32) / 255)
+    for result in read_source(source, tmp_path, 3):
+        np.testing.assert_array_equal(result, pixels.astype(np.float32) / 255)
 
 
 def test_photographs_that_cannot_be_trained_on_are_refused_in_one_line(tmp_path, texture):

@@ -102,12 +102,12 @@ def test_a_turned_image_takes_its_cells_along(angle):
     y, x = np.mgrid[-1:1:96j, -1:1:128j].astype(np.float32)
     image = 0.5 + 0.2 * y + 0.1 * x * y + 0.1 * x
     cells = np.repeat(image.reshape(12, 8, 16, 8).mean((1, 3))[None], 2, 0)
-    turned, found, nrmse = _turned(image, cells, 0.1, angle)
+    turned, result, nrmse = _turned(image, cells, 0.1, angle)
     means = turned.reshape(12, 8, 16, 8).mean((1, 3))
     assert nrmse == 0.1
     middle = slice(3, -3), slice(3, -3)  # at the border, cells may be half empty
-    np.testing.assert_allclose(found[0][middle], means[middle], atol=0.04 if angle else 1e-5)
-    other = np.abs(found[0][middle] - cells[0][middle]).max()
+    np.testing.assert_allclose(result[0][middle], means[middle], atol=0.04 if angle else 1e-5)
+    other = np.abs(result[0][middle] - cells[0][middle]).max()
     assert other > 0.05 if abs(angle) > 0.2 else other < 0.05
 
 
@@ -164,8 +164,8 @@ def test_a_run_that_was_cut_off_ends_as_an_unbroken_one(examples, config, tmp_pa
 
 def test_validation_counts_what_it_says(examples, config):
     model = NRMSEPredictor(config.model).eval()
-    found = predict_examples(model, examples)
-    assert (found["low"] < found["nrmse"]).all() and (found["nrmse"] < found["high"]).all()
+    result = predict_examples(model, examples)
+    assert (result["low"] < result["nrmse"]).all() and (result["nrmse"] < result["high"]).all()
     figures = validate(model, examples)
     assert {"pooled", "mae", "held", "order", "map"} <= figures.keys()
     assert 0 <= figures["held"] <= 1

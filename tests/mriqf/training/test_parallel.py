@@ -46,9 +46,9 @@ def other(monkeypatch):
 def test_mean_is_of_all_examples_and_its_gradient_of_those_here(other, mean, n, whole):
     other(lambda x: x + torch.tensor([3.0 * 2, 2.0]))  # the mean of two is 3
     value = torch.tensor(mean, requires_grad=True)
-    found = pooled(value, n)
-    assert found.item() == pytest.approx(whole)
-    (slope,) = torch.autograd.grad(found, value)
+    result = pooled(value, n)
+    assert result.item() == pytest.approx(whole)
+    (slope,) = torch.autograd.grad(result, value)
     assert slope.item() / 2 == pytest.approx(n / (n + 2))  # what two processes have is averaged
 
 

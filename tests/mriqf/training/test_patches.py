@@ -44,13 +44,13 @@ def test_every_variation_changes_what_is_drawn(texture, field):
 def test_low_qualities_are_drawn_more_often(texture):
     config = replace(PLAIN, batch=300, patch=16, worst=5, best=98)
     known = torch.stack([tables(q, 1) for q in range(1, 101)])
-    found = {}
+    results = {}
     for skew in (1.0, 2.0):
         steps = draw(pool(texture, 1), replace(config, skew=skew))[2]
-        found[skew] = np.array([1 + next(q for q in range(100) if torch.equal(known[q], s)) for s in steps])
-        assert found[skew].min() >= 5 and 90 < found[skew].max() <= 98
-    assert np.median(found[1.0]) == pytest.approx(51.5, abs=8)
-    assert np.median(found[2.0]) == pytest.approx(5 + 94 / 4, abs=8)
+        results[skew] = np.array([1 + next(q for q in range(100) if torch.equal(known[q], s)) for s in steps])
+        assert results[skew].min() >= 5 and 90 < results[skew].max() <= 98
+    assert np.median(results[1.0]) == pytest.approx(51.5, abs=8)
+    assert np.median(results[2.0]) == pytest.approx(5 + 94 / 4, abs=8)
 
 
 def test_compressed_twice_is_what_libjpeg_makes_of_libjpegs(texture):
@@ -65,8 +65,8 @@ def test_shifted_grid_lies_where_it_is_said_and_the_truth_with_it(texture):
     pixels = texture(160, 160)[..., None]
     given, truth = encode(pixels, History(40, shift=(3, 6)), 128)
     np.testing.assert_array_equal(truth, pixels[3:131, 6:134])
-    found = estimate_quality(torch.from_numpy(given[..., 0].copy()) / 255, unknown_phase=True)
-    assert (found.quality, found.phase) == (40, (5, 2))
+    result = estimate_quality(torch.from_numpy(given[..., 0].copy()) / 255, unknown_phase=True)
+    assert (result.quality, result.phase) == (40, (5, 2))
     # Blocks that are cut were whole when they were coded.
     np.testing.assert_array_equal(given[..., 0], compress_pixels(pixels[..., 0], 40)[3:131, 6:134])
 

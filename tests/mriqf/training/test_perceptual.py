@@ -56,12 +56,12 @@ def alert(model, texture):
 def files(tmp_path_factory, untrained, texture):
     """Paths, by kind and channels, of a restorer that changes its input, a predictor, and one that likes what the other
     does not."""
-    folder, found = tmp_path_factory.mktemp("weights"), {}
+    folder, result = tmp_path_factory.mktemp("weights"), {}
 
     def keep(kind, channels, model, network):
-        found[kind, channels] = str(folder / f"{kind}{channels}.safetensors")
+        result[kind, channels] = str(folder / f"{kind}{channels}.safetensors")
         card = {"network": network, "config": weights.config_dict(model.config)}
-        weights.write(found[kind, channels], model.state_dict(), card)
+        weights.write(result[kind, channels], model.state_dict(), card)
 
     for channels in (GREY, RGB):
         with torch.random.fork_rng(devices=[]):
@@ -74,7 +74,7 @@ def files(tmp_path_factory, untrained, texture):
         model.head.weight.neg_()
         model.head.bias.neg_()
         keep("opponent", channels, model, "qf")
-    return found
+    return result
 
 
 @pytest.fixture
@@ -117,9 +117,9 @@ def other_truth(given, truth, steps):  # noqa: ARG001 (what is drawn)
 
 def other_truth_of_the_same_file(given, truth, steps):
     cell = code(truth, steps)
-    found = project(given.flip(3), Cell(cell.centres, tuple(s / 2 for s in cell.steps)))
-    assert (found - truth).abs().mean() > 0.01
-    return found
+    result = project(given.flip(3), Cell(cell.centres, tuple(s / 2 for s in cell.steps)))
+    assert (result - truth).abs().mean() > 0.01
+    return result
 
 
 def test_truth_is_not_used(tune, monkeypatch):
@@ -199,8 +199,8 @@ def test_judge_keeps_the_checkpoint_that_it_scores_highest(tune, files, photogra
     assert card["kept"] == {"step": card["curve"][judge.index(max(judge))]["step"], "best": "judge"}
     images = list(read_pixels(photographs[0].split("val")[0], photographs[1], GREY))
     model = load_restorer(tmp_path / "judged.safetensors")
-    found = figures(model, images, {"judge": QFLoss(judged.judge)}, [20])
-    assert found["judge"] == pytest.approx(max(judge), abs=0.5)  # weights are kept in half precision
+    result = figures(model, images, {"judge": QFLoss(judged.judge)}, [20])
+    assert result["judge"] == pytest.approx(max(judge), abs=0.5)  # weights are kept in half precision
     last, card = tune(config)
     assert not same(tensors, last)
     assert "judge" not in card["validation"] and "kept" not in card

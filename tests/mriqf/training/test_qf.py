@@ -171,8 +171,8 @@ def test_weights_that_fit_start_a_predictor(tiny_data, tmp_path, untrained, weig
     path = weights_file(arch=arch)
     out = train(*tiny_data, tmp_path / "a.safetensors", config, start=path)
     assert weights.read(out)[1]["recipe"]["start"] == content_hash(path)  # not where they lie
-    for (name, found), start in zip(weights.load(out).named_parameters(), untrained(arch).parameters(), strict=True):
-        torch.testing.assert_close(found, start.half().float(), msg=name)  # which is how they are kept
+    for (name, result), start in zip(weights.load(out).named_parameters(), untrained(arch).parameters(), strict=True):
+        torch.testing.assert_close(result, start.half().float(), msg=name)  # which is how they are kept
 
 
 @pytest.mark.parametrize("start", [{"arch": "histogram"}, {"arch": "cui", "head": "classes"}], ids=str)

@@ -199,22 +199,22 @@ def test_luma_stage_of_qgac_is_blind_to_colours(photographs, tmp_path):
     other = {name: 2 * v if name.startswith("chroma.") else v for name, v in tensors.items()}
     weights.write(tmp_path / "b.safetensors", other, card)
     recipe = replace(RECIPE, trained="luma", steps=2)
-    found = [
+    results = [
         weights.read(run("qgac", photographs, tmp_path / f"{name}2.safetensors", recipe, 3, start=source))[0]
         for name, source in (("a", start), ("b", tmp_path / "b.safetensors"))
     ]
     for name in (name for name in tensors if name.startswith("luma.")):
-        torch.testing.assert_close(found[0][name], found[1][name], rtol=0, atol=1e-5)
+        torch.testing.assert_close(results[0][name], results[1][name], rtol=0, atol=1e-5)
 
 
 def test_qgac_for_colours_starts_its_luma_from_a_grey_one(photographs, tmp_path):
     still = replace(RECIPE, steps=1, lr=0.0)
     grey = run("qgac", photographs, tmp_path / "grey.safetensors", still)
     alone, begun = (run("qgac", photographs, tmp_path / f"{s}.safetensors", still, 3, start=s) for s in (None, grey))
-    given, plain, found = (weights.read(path)[0] for path in (grey, alone, begun))
-    for name, value in found.items():
+    given, plain, result = (weights.read(path)[0] for path in (grey, alone, begun))
+    for name, value in result.items():
         torch.testing.assert_close(value, given[name] if name.startswith("luma.") else plain[name], rtol=0, atol=0)
-    assert not torch.equal(found["mean"][:1], given["mean"])  # luma of full range
+    assert not torch.equal(result["mean"][:1], given["mean"])  # luma of full range
     assert weights.read(begun)[1]["recipe"]["start"] == content_hash(grey)
 
 
@@ -224,9 +224,9 @@ def test_qgac_measures_its_images_unless_it_is_started_from_weights(photographs,
     images = list(read_pixels(photographs[0].split("train")[0], photographs[1], 3))
     known = QGAC(replace(TINY["qgac"][1], channels=3))
     known.measure_coefficients([torch.tensor(i).permute(2, 0, 1)[None] / 255 for i in images])
-    found = weights.read(first)[0]
-    torch.testing.assert_close(found["std"], known.std)
-    torch.testing.assert_close(found["mean"], known.mean)
+    result = weights.read(first)[0]
+    torch.testing.assert_close(result["std"], known.std)
+    torch.testing.assert_close(result["mean"], known.mean)
     # Weights that were measured on other images keep what they know.
     tensors, card = weights.read(first)
     weights.write(tmp_path / "b.safetensors", tensors | {"std": 2 * tensors["std"]}, card)

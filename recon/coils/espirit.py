@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from recon.arrays import as_tensor
-from recon.coils import calibration_region, central, principal_coils, require_kspace
+from recon.coils.calibration import calibration_region, central, require_kspace
+from recon.coils.compression import principal_coils
 
 SPACING, FEWEST = 3, 64
 """Pixels between the points at which eigenvectors are computed, and the fewest points along an axis: interpolated from
@@ -176,7 +177,7 @@ def _several(
 ) -> Complex[Tensor, "b m c h w"]:
     """Sets of maps, computed at every pixel.
 
-    Where eigenvalues are equal, vectors can turn into each other, so they cannot be interpolated; there the basis of
+    Eigenvectors of equal eigenvalues can turn into each other and cannot be interpolated; there the basis of
     their span that is nearest to the reference coils is taken, which is smooth.
     """
     values, vectors = [], []
@@ -186,7 +187,7 @@ def _several(
         values.append(value)
         vectors.append(vector.conj())
     value, basis = torch.stack(values, -1), torch.stack(vectors, -2)  # (b, h, w, m), (b, h, w, m, c)
-    inner = reference[:, None, None] @ basis.mT  # of reference coils and vectors
+    inner = reference[:, None, None] @ basis.mT  # inner products of reference coils and vectors
     left, _, right = torch.linalg.svd(inner)
     turned = (left @ right).conj() @ basis
     straight = basis * _phase(inner[..., :1, :].mT).conj()
