@@ -37,7 +37,7 @@ def fit_levels(
     with torch.inference_mode():
         for row in range(len(examples["image"])):
             batch = make_batch(examples, [row])
-            cells.append(model.predict(batch.images.to(model.device)).cells[0, 0].flatten().double().cpu())
+            cells.append(model.symmetric(batch.images.to(model.device)).cells[0, 0].flatten().double().cpu())
             weights.append(batch.weight[0, 0].flatten().double())
             owners.append(torch.full((len(cells[-1]),), row))
             report(1)

@@ -42,6 +42,15 @@ def test_an_image_does_not_depend_on_its_batch(model):
     torch.testing.assert_close(together.cells[:1, :, :5, :5], alone.cells[..., :5, :5], rtol=1e-3, atol=1e-3)
 
 
+def test_the_other_diagonal_makes_no_difference(model):
+    images, share = torch.rand(1, 1, 72, 96), torch.rand(1, 1, 9, 12)
+    reading = model.read(images, share)
+    turned = model.read(images.flip((2, 3)).mT.contiguous(), share.flip((2, 3)).mT)
+    torch.testing.assert_close(turned.whole, reading.whole, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(turned.cells.flip((2, 3)).mT, reading.cells, rtol=1e-4, atol=1e-4)
+    assert (model.read(images.flip(3), share.flip(3)).whole - reading.whole).abs() > 1e-5
+
+
 def test_gradients_are_finite(model):
     image = torch.rand(1, 1, 64, 64)
     image[..., :20, :] = 0
