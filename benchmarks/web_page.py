@@ -1,13 +1,15 @@
-"""How soon the page of `mriqf export-web` is ready, and how long a slice takes in it and in Python, both on one core.
+"""How soon the page of `mriqf export-web` is ready, how long a slice takes in it and in Python, and whether they agree.
 
     python -m benchmarks.web_page SITE [--slices 8]
 
 SITE is the folder that `mriqf export-web SITE` wrote. Slices are noisy copies of matplotlib's sample slice of a head
 (256 × 256), as one NIfTI volume; Python scores the same file by `mriqf.Scorer`, in single precision as the page does,
-and by default. Needs Chromium. Prints a table.
+and by default, all on one core. The reference images are those of tests/reference_scores.csv, which the page's weights
+must be in. Needs Chromium. Prints a table.
 """
 
 import argparse
+import csv
 import sys
 import tempfile
 import time
@@ -22,9 +24,11 @@ import torch
 
 import mriqf
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "mriqf" / "scoring")]
 Browser = import_module("chromium").Browser
 sample_slices = import_module("dicom_export").sample_slices
+reference = import_module("test_reference_scores")
 
 
 def main() -> None:
@@ -43,6 +47,7 @@ def main() -> None:
         browser = Browser(Path(folder, "profile"))
         try:
             load, seconds = in_browser(browser, page, path, options.slices)
+            slices_off, reference_off = differences(browser, Path(folder), path)
         finally:
             browser.close()
         exact, default = (in_python(mriqf.Scorer(exact=kind), path) for kind in (True, False))
@@ -52,6 +57,8 @@ def main() -> None:
         "a slice of 256 × 256 on the page": f"{seconds:.2f} s",
         "the same in Python, single precision": f"{exact:.2f} s",
         "the same in Python, as by default": f"{default:.2f} s",
+        "largest difference of their scores, single precision": f"{slices_off:.4f} points",
+        "the same of the reference images, from their table": f"{reference_off:.4f} points",
     }
     print("| | |\n|---|---|")
     for key, value in rows.items():
@@ -65,11 +72,40 @@ def in_browser(browser: Any, page: Path, path: Path, count: int) -> tuple[float,
     wait(browser, lambda said: said == "Ready.")
     load = time.perf_counter() - start
     start = time.perf_counter()
-    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        browser.ask("Input.dispatchDragEvent", type=kind, x=200, y=200, data=data)
+    drop(browser, path)
     wait(browser, lambda said: said == "Ready. 1 scored.")
     return load, (time.perf_counter() - start) / count
+
+
+def differences(browser: Any, folder: Path, path: Path) -> tuple[float, float]:
+    """Largest difference from Python, in points, over the slices that the page has scored and the reference images."""
+    expected = {image: value for (name, image), value in reference.table().items() if name == "qf-mri"}
+    images = reference.images(1)
+    for name, pixels in images.items():
+        np.save(folder / f"{name}.npy", pixels)
+    drop(browser, *(folder / f"{name}.npy" for name in images))
+    wait(browser, lambda said: said == f"Ready. {len(images) + 1} scored.")
+    browser.ask("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+    browser.run("document.getElementById('save').click()")
+    until = time.monotonic() + 60
+    while not (folder / "scores.csv").exists():
+        if time.monotonic() > until:
+            raise TimeoutError("the page saves no table")
+        time.sleep(0.05)
+    with (folder / "scores.csv").open(newline="") as file:
+        found = {(row["input"], row["slice"]): float(row["score"]) for row in csv.DictReader(file) if row["slice"]}
+    scored = mriqf.Scorer(exact=True)(mriqf.read(path)).slices
+    return (
+        max(abs(found[path.name, str(one.index)] - one.value) for one in scored),
+        max(abs(found[f"{name}.npy", "0"] - expected[name]) for name in images),
+    )
+
+
+def drop(browser: Any, *paths: Path) -> None:
+    """Files onto the page."""
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.ask("Input.dispatchDragEvent", type=kind, x=200, y=200, data=data)
 
 
 def wait(browser: Any, done: Callable[[str], bool]) -> None:
