@@ -50,7 +50,8 @@ export function draw() {
   }
   const why = reason(slice);
   const found = why ? [why] : [`score ${fixed(slice.score)}`, `NRMSE to expect ${interval(slice.expected?.nrmse)}`];
-  $("caption").textContent = [`Slice ${slice.index} of 0 to ${volume.count - 1}`, ...found].join(" · ");
+  const range = volume.count > 1 ? ` of 0 to ${volume.count - 1}` : "";
+  $("caption").textContent = [`Slice ${slice.index}${range}`, ...found].join(" · ");
   $("image").setAttribute("aria-label", $("caption").textContent);
 }
 
