@@ -65,7 +65,7 @@ function add(volume) {
 
 function pick(row, volume) {
   for (const other of $("rows").children) other.classList.toggle("current", other === row);
-  show(volume, parameters.colours);
+  show(volume, parameters.colours, parameters.cutOff);
 }
 
 async function take(files) {
