@@ -32,6 +32,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "cut short": lambda whole: whole[: len(whole) // 2],
     "no NIfTI": lambda whole: b"no image" * 100,  # noqa: ARG005
     "no gzip": lambda whole: gzip.decompress(whole),
+    "a bit flipped": lambda whole: whole[: (k := len(whole) // 2)] + bytes([whole[k] ^ 1]) + whole[k + 1 :],
 }
 
 

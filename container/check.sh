@@ -29,8 +29,12 @@ echo '{"Name": "demo", "BIDSVersion": "1.10.0"}' > data/dataset_description.json
 packed = pathlib.Path(matplotlib.get_data_path(), "sample_data", "s1045.ima.gz")
 image = numpy.frombuffer(gzip.decompress(packed.read_bytes()), ">u2").reshape(256, 256, 1)
 nibabel.save(nibabel.Nifti1Image(image.astype("i2"), numpy.eye(4)), "data/sub-01/anat/sub-01_T1w.nii.gz")'
+began=$(date +%s)
+used=$($alone "$prefix/bin/mriqf" score data/sub-01/anat/sub-01_T1w.nii.gz >/dev/null || exit 1; times)
+ended=$(date +%s)
 $alone "$prefix/bin/mriqf-bids" data out participant
 $alone "$prefix/bin/mriqf-bids" data out group
 test -s out/group_quality.html
 $alone "$prefix/bin/mriqf" weights list | cut -f1 | tr '\n' ' '
 echo "scored without a network"
+echo "installed: $(du -sm "$prefix" | cut -f 1) MB; a command with one score: $((ended - began)) s, of a processor" $(echo $used | cut -d ' ' -f 3,4)

@@ -121,7 +121,9 @@ function show(v) {
   const links = [["file", v.href], ["quality map", v.map]].filter((link) => link[1] !== null);
   $("links").replaceChildren(...links.flatMap(([text, href], k) => [k ? " · " : "", element("a", { href, textContent: text })]));
   $("amiss").textContent = v.amiss;
-  $("figure").hidden = $("mosaic-button").hidden = v.pictures.length === 0;
+  $("figure").hidden = v.pictures.length === 0;
+  $("mosaic-button").hidden = $("slice").parentElement.hidden = v.pictures.length < 2;
+  if (v.pictures.length < 2) showMosaic(false);
   $("slice").max = Math.max(v.pictures.length - 1, 0);
   $("slice").value = Math.max(v.pictures.findIndex((p) => p.slice === v.worst), 0);
   $("mosaic").replaceChildren(...v.pictures.map(tile));
@@ -375,7 +377,7 @@ document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input[type=search], input[type=number], input[type=text], select");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (/^[0-5]$/.test(event.key)) rate(Number(event.key));
-  else if (event.key === "m") showMosaic(!inMosaic() && current.pictures.length > 0);
+  else if (event.key === "m") showMosaic(!inMosaic() && current.pictures.length > 1);
   else if (event.key === "o") $("bare").click();
   else return;
   event.preventDefault();

@@ -3,6 +3,7 @@
 import gzip
 import math
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,8 @@ from mriqf.io.atomic import atomic_path
 from mriqf.io.bounds import check_claim, check_regular, stored_bytes
 from mriqf.io.volume import ReadError, Volume, optional, reading, stack
 
-EXTENSIONS = 2**26  # bytes between header and image, which nibabel reads into memory
+EXTENSIONS = 2**26  # bytes between header and image, which nibabel reads into memory; as many may come behind it
+BLOCK = 2**20  # bytes that are unpacked at once
 
 
 def read_nifti(path: Path) -> Volume:
@@ -57,11 +59,31 @@ def _open(path: Path) -> Any:
         check_claim(path, math.prod(grid), 1, (h, w), sum(stored_bytes(file) for file in files))
         if not 0 <= header["vox_offset"] <= EXTENSIONS:
             raise ReadError(f"{path}: its image starts at byte {header['vox_offset']}: write it again")
+        if zipped:
+            stored = header.get_data_dtype().itemsize * math.prod((w, h, *grid))
+            _check_stream(path, int(header["vox_offset"]) + stored)
         # One open file for all slices: in a compressed file, going back to its start for each would take ages.
         if pair:
             return nib.load(path, keep_file_open=True)
         holder = nib.FileHolder(filename=str(path))
         return kind.from_file_map({"header": holder, "image": holder}, keep_file_open=True)
+
+
+def _check_stream(path: Path, image_end: int) -> None:
+    """Refuse a gzip stream whose checksums, which stand at its end, are not those of its content.
+
+    Slices are read no further than the image goes, and so would never come to them.
+    """
+    left = image_end + EXTENSIONS
+    try:
+        with gzip.open(path) as stream:
+            while block := stream.read(BLOCK):
+                left -= len(block)
+                if left < 0:
+                    raise ReadError(f"{path}: has more than {EXTENSIONS} bytes behind its image: write it again")
+    except (gzip.BadGzipFile, zlib.error) as error:
+        said = " ".join(str(error).split())[:100]
+        raise ReadError(f"{path}: has changed since it was compressed ({said}): copy or export it again") from error
 
 
 @contextmanager

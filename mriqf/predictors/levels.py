@@ -27,16 +27,28 @@ class Levels(nn.Module):
 
     def forward(self, log_error: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Logarithms of true errors, from those of errors as read."""
-        return rise(log_error, self.values)
+        return rise(log_error, LOGS, self.values)
+
+    def inverse(self, log_error: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+        """Logarithms of errors as read, from those of true errors."""
+        return rise(log_error, self.values, LOGS)
+
+    def width(
+        self, log_error: Float[Tensor, " b"], below: Float[Tensor, " b"], above: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b 2"]:
+        """Distances from true errors to the ends of intervals, from those of errors as read."""
+        read = self.inverse(log_error)
+        return torch.stack((log_error - self(read - below), self(read + above) - log_error), 1)
 
 
-def rise(log_error: Float[Tensor, "*n"], values: Float[Tensor, " k"]) -> Float[Tensor, "*n"]:
-    """The curve with given values at the knots, with a gradient for both."""
-    knots = LOGS.to(log_error)
-    values = values.to(log_error)
+def rise(
+    log_error: Float[Tensor, "*n"], knots: Float[Tensor, " k"], values: Float[Tensor, " k"]
+) -> Float[Tensor, "*n"]:
+    """The curve through some points, linear between them and of slope 1 beyond, with a gradient for all."""
+    knots, values = knots.to(log_error), values.to(log_error)
     curve = values[0] + (log_error - knots[0]).clamp_max(0) + (log_error - knots[-1]).clamp_min(0)
-    for j, (left, right) in enumerate(pairwise(knots)):
-        curve = curve + (values[j + 1] - values[j]) * ((log_error - left) / (right - left)).clamp(0, 1)
+    for (left, right), (low, high) in zip(pairwise(knots), pairwise(values), strict=True):
+        curve = curve + (high - low) * ((log_error - left) / (right - left)).clamp(0, 1)
     return curve
 
 

@@ -146,12 +146,11 @@ class NRMSEPredictor(ErrorReader):
             Share of each cell that is foreground, 0–1.
         """
         predicted = self.symmetric(images)
-        read = rms_error(predicted.cells[:, :1], weight)
         cells = self.levels(predicted.cells[:, :1])
         whole = rms_error(cells, weight)
         total = torch.maximum(rms_error(predicted.cells[:, 1:], weight), whole)
-        low, middle, high = (self.levels(end) for end in (read - predicted.below, read, read + predicted.above))
-        return Reading(cells, whole, predicted.features, total, torch.stack((middle - low, high - middle), 1))
+        width = self.levels.width(whole, predicted.below, predicted.above)
+        return Reading(cells, whole, predicted.features, total, width)
 
 
 class _Trunk(Trunk):
@@ -185,7 +184,7 @@ class _Trunk(Trunk):
 
 def _antitransposed(x: Float[Tensor, "b c i j"]) -> Float[Tensor, "b c j i"]:
     """Images mirrored at their other diagonal, which is its own inverse."""
-    return x.flip((2, 3)).mT
+    return x.flip((2, 3)).transpose(2, 3)
 
 
 def _padded(x: Float[Tensor, "b c i j"], grid: tuple[int, int]) -> Float[Tensor, "b c m n"]:

@@ -48,7 +48,7 @@ def fit_levels(
     free = torch.zeros(len(LOGS), dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.Adam([free], 0.1)
     for _ in range(STEPS):
-        square = weight * 10 ** (2 * rise(read, _values(free)))
+        square = weight * 10 ** (2 * rise(read, LOGS, _values(free)))
         total = torch.zeros_like(area).index_add(0, owner, square)[seen]
         optimiser.zero_grad()
         (0.5 * (total / area[seen]).log10() - true).abs().mean().backward()

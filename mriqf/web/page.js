@@ -1,6 +1,6 @@
 // The page: files in, rows and pictures out.
 
-import { csv, fixed, interval, reason } from "./table.js";
+import { csv, fixed, interval, isBelow, reason } from "./table.js";
 import { draw, show, veil } from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
@@ -51,6 +51,7 @@ function add(volume) {
   const refused = volume.slices.filter(reason);
   const remarks = [
     ...(refused.length ? [`${reason(refused[0])}: ${refused.length} of ${volume.count}`] : []),
+    ...(isBelow(volume.score, parameters.cutOff) ? ["below the cut-off"] : []),
     ...volume.notes,
   ];
   const cells = [interval(volume.nrmse), fixed(volume.score), String(volume.count), remarks.join("; ")];
@@ -64,7 +65,7 @@ function add(volume) {
 
 function pick(row, volume) {
   for (const other of $("rows").children) other.classList.toggle("current", other === row);
-  show(volume, parameters.colours);
+  show(volume, parameters.colours, parameters.cutOff);
 }
 
 async function take(files) {
@@ -125,7 +126,13 @@ document.ondrop = async (event) => {
   $("drop").classList.remove("over");
   await take(await dropped(event.dataTransfer));
 };
-$("about").textContent = `Weights ${parameters.weights}, unit ${parameters.unit}, mriqf ${parameters.version}.` +
-  (parameters.calibration ? "" : " These weights have no calibration: an NRMSE to expect cannot be told.");
+const { calibration, cutOff, unit, version, weights } = parameters;
+const percent = (share) => `${Math.round(100 * share)} %`;
+$("about").textContent = `Weights ${weights}, unit ${unit}, mriqf ${version}.` +
+  (calibration ? "" : " These weights have no calibration: an NRMSE to expect cannot be told.") +
+  (cutOff
+    ? ` Cut-off ${fixed(cutOff.score)}: ${percent(cutOff.withinRejected)} of images with an NRMSE of up to ` +
+      `${percent(cutOff.limit)} score lower.`
+    : "");
 $("bar").style.setProperty("background", `linear-gradient(to right, ${parameters.colours.join(", ")})`);
 veil();

@@ -9,6 +9,7 @@ import dataclasses
 import gzip
 import html
 import re
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
@@ -32,6 +33,11 @@ def parameters(model: ErrorModel, calibration: Calibration | None) -> Parameters
     known = None
     if calibration is not None:
         known = {"nrmse": dataclasses.asdict(calibration.nrmse), "domain": dataclasses.asdict(calibration.domain)}
+    cut = None
+    if calibration is not None:
+        with suppress(ValueError):  # nothing is known of the usual limit
+            found = calibration.cut_off()
+            cut = {"score": found.score, "limit": found.limit, "withinRejected": found.within_rejected}
     return {
         "version": __version__,
         "weights": model.name,
@@ -45,6 +51,7 @@ def parameters(model: ErrorModel, calibration: Calibration | None) -> Parameters
         "doubling": DOUBLING,
         "refused": REFUSED,
         "calibration": known,
+        "cutOff": cut,
         "colours": colours(range(101)),
     }
 

@@ -16,14 +16,18 @@ export function reason(slice) {
   return Number.isNaN(slice.score) ? "no foreground" : "";
 }
 
+/** Whether a score lies below the cut-off; not known without either. */
+export const isBelow = (score, cutOff) => Boolean(cutOff) && Number.isFinite(score) && score < cutOff.score;
+
 const COLUMNS = [
   "input", "slice", "nrmse", "nrmse_low", "nrmse_high", "score", "unit", "resolved", "resolution", "pool", "weights",
-  "foreground_fraction", "foreground", "axis", "low", "high", "threshold", "distance", "domain", "version", "note",
+  "foreground_fraction", "foreground", "axis", "low", "high", "threshold", "distance", "domain", "cut_off", "limit",
+  "version", "note",
 ];
 
 /** All slices of volumes as CSV. */
 export function csv(volumes, parameters) {
-  const { unit, pool, weights, version, calibration } = parameters;
+  const { unit, pool, weights, version, calibration, cutOff } = parameters;
   const lines = [COLUMNS];
   for (const { name, rows, columns, resolved, scale, notes, slices } of volumes) {
     const [height, width] = resolved;
@@ -32,7 +36,8 @@ export function csv(volumes, parameters) {
       lines.push([
         name, slice.index, ...(slice.expected?.nrmse ?? ["", "", ""]), slice.score ?? "", unit, own, "own", pool,
         weights, slice.share, "automatic", "slice", scale.low, scale.high, scale.threshold,
-        slice.expected?.distance ?? "", calibration ? reason(slice) || "ok" : "", version, notes.join("; "),
+        slice.expected?.distance ?? "", calibration ? reason(slice) || "ok" : "", cutOff?.score ?? "",
+        cutOff?.limit ?? "", version, notes.join("; "),
       ]);
   }
   return lines.map((line) => line.map(cell).join(",") + "\r\n").join("");

@@ -1,12 +1,12 @@
 // One slice, and its map as an overlay.
 
-import { fixed, interval, reason } from "./table.js";
+import { fixed, interval, isBelow, reason } from "./table.js";
 
 const $ = (id) => document.getElementById(id);
 let shown = null;
 
 /** Show a volume, from its worst slice on; `colours` are those of the map from 0 to 100. */
-export function show(volume, colours) {
+export function show(volume, colours, cutOff) {
   shown = { volume, colours: colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16))) };
   $("viewer").hidden = false;
   $("name").textContent = volume.name;
@@ -15,6 +15,7 @@ export function show(volume, colours) {
   const facts = [
     `NRMSE to expect ${interval(volume.nrmse)}`,
     `score ${fixed(volume.score)}`,
+    ...(isBelow(volume.score, cutOff) ? ["below the cut-off"] : []),
     `${volume.count} slice${volume.count > 1 ? "s" : ""} of ${rows}×${columns}`,
     ...(own ? [] : [`acquired at ${resolved.join("×")}`]),
     ...volume.notes,
@@ -50,7 +51,8 @@ export function draw() {
   }
   const why = reason(slice);
   const found = why ? [why] : [`score ${fixed(slice.score)}`, `NRMSE to expect ${interval(slice.expected?.nrmse)}`];
-  $("caption").textContent = [`Slice ${slice.index} of 0 to ${volume.count - 1}`, ...found].join(" · ");
+  const range = volume.count > 1 ? ` of 0 to ${volume.count - 1}` : "";
+  $("caption").textContent = [`Slice ${slice.index}${range}`, ...found].join(" · ");
   $("image").setAttribute("aria-label", $("caption").textContent);
 }
 

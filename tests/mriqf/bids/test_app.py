@@ -198,7 +198,7 @@ def test_names_of_derivatives_keep_order_and_differ(dataset):
 def test_each_damaged_file_is_named_and_the_others_are_scored(tmp_path, weights_file, capsys, monkeypatch):
     monkeypatch.setattr(bids, "EVERY", 5)
     root, out = tmp_path / "data", tmp_path / "out"
-    broken, sidecars = bids.make(root, 20)
+    broken, sidecars = bids.make(root, 25)
     assert len(broken) == len(bids.DAMAGES) == len(sidecars)
     assert main([str(root), str(out), "participant", "--weights", str(weights_file())]) == 1
     said = capsys.readouterr().err.splitlines()
@@ -210,5 +210,5 @@ def test_each_damaged_file_is_named_and_the_others_are_scored(tmp_path, weights_
         path for path in sidecars if path.replace(".json", ".nii.gz") not in broken
     }
     rows = table(out / "group_quality.tsv")
-    assert len(rows) == 16
+    assert len(rows) == 20
     assert {row["manufacturer"] for row in rows} == {"maker 0", "maker 1", "maker 2", "n/a"}

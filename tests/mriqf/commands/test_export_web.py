@@ -56,6 +56,8 @@ def test_page_is_one_file_that_connects_to_nothing(tmp_path, calibrated_file, pa
     known = json.loads(text.partition('id="parameters">')[2].partition("</script>")[0])
     assert known["calibration"]["domain"]["mean"] == list(made.domain.mean)
     assert (known["stride"], known["pool"]) == (8, "rms")
+    cut = made.cut_off()
+    assert known["cutOff"] == {"score": cut.score, "limit": 0.1, "withinRejected": cut.within_rejected}
     assert main(tokens) == 2
     assert "exists" in capsys.readouterr().err
     before = text
@@ -201,9 +203,17 @@ def test_page_says_what_python_says(tmp_path, browser, runtime, nrmse_file):
     for name in images:
         assert float(rows[f"{name}.npy", "0"]["score"]) == pytest.approx(expected[name], abs=0.5)
     scorer = mriqf.Scorer(exact=True)
+    assert scorer.calibration is not None
+    cut = scorer.calibration.cut_off().score
+    assert f"Cut-off {cut:.1f}: " in text(browser, "about")
+    cells = "[...document.querySelectorAll('#rows tr')].map(r => [r.cells[0].innerText, r.cells[4].innerText])"
+    remarks = dict(browser.run(cells))
+    below = {path.name: scorer(mriqf.read(path)).value < cut for name, path in paths.items() if name != "odd"}
+    assert {name: "below the cut-off" in remarks[name] for name in below} == below
     for name, path in paths.items():
         for one in scorer(mriqf.read(path)).slices:
             row = rows["./=two.nii.gz" if name == "two" else path.name, str(one.index)]
+            assert (float(row["cut_off"]), float(row["limit"])) == (pytest.approx(cut), 0.1)
             assert float(row["foreground_fraction"]) == pytest.approx(one.foreground_fraction, abs=1e-4)
             assert float(row["distance"]) == pytest.approx(one.expected.distance, rel=1e-3)
             if one.expected.unlike:

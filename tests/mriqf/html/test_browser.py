@@ -203,6 +203,28 @@ def test_page_in_chromium(browser, tmp_path):
 
 
 @pytest.mark.end_to_end
+def test_one_picture_has_neither_mosaic_nor_slider(browser, tmp_path):
+    ramp = np.broadcast_to(np.linspace(0, 1, 48, dtype=np.float32), (40, 48))
+    coded = encode(ramp[None].copy(), (100 * ramp).copy(), np.ones(ramp.shape, bool))
+    shown = [([Picture(3 * k, *coded, position="") for k in range(count)], "") for count in (3, 1)]
+    out = tmp_path / "report.html"
+    out.write_bytes(page([volume("a.npy", 82.0), volume("b.npy", 83.0)], shown, {}).encode())
+    browser.open(out)
+    ids = ("mosaic", "stack", "mosaic-button", "slice")
+    visible = f"{list(ids)}.map(id => Math.min(document.getElementById(id).getClientRects().length, 1))"
+    choose = "[...document.querySelectorAll('tbody button')].find(b => b.textContent == '{}').click()"
+    browser.run(choose.format("a.npy"))
+    assert browser.run(visible) == [0, 1, 1, 1]
+    browser.press("m")
+    assert browser.run(visible)[:3] == [1, 0, 1]
+    browser.run(choose.format("b.npy"))
+    assert browser.run(visible) == [0, 1, 0, 0]
+    browser.press("m")
+    assert browser.run(visible) == [0, 1, 0, 0]
+    undisturbed(browser)
+
+
+@pytest.mark.end_to_end
 def test_trends_in_chromium(browser, tmp_path):
     scanners = ["A", "B", "A", "B", "A", HOSTILE]
     volumes = [

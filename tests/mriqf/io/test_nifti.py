@@ -80,6 +80,40 @@ def test_refusals(tmp_path):
         read(pair).read_slice(0)
 
 
+@pytest.mark.parametrize("level", [0, 6])
+def test_each_bit_of_a_compressed_file_counts(tmp_path, level):
+    """A bit that flips anywhere in data or checksums is noticed before a slice is read; header of gzip: 10 bytes."""
+    image = nibabel.Nifti1Image(RNG.integers(0, 9, size=(7, 6, 4)).astype(np.int16), AFFINE)
+    packed = gzip.compress(image.to_bytes(), level, mtime=0)
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(packed)
+    np.testing.assert_array_equal(read(path).read_slice(3)[0], np.asarray(image.dataobj)[..., 3].T)
+    for place in (*range(10 + (level == 0) * 5, len(packed), 7), *range(len(packed) - 8, len(packed))):
+        changed = bytearray(packed)
+        changed[place] ^= 4
+        path.write_bytes(changed)
+        with pytest.raises(ReadError, match=r"a\.nii\.gz: [^\n]+: [^\n]+"):
+            read(path)
+    changed[-6] ^= 4  # of the checksum alone: all else can be read
+    changed[-1] ^= 4
+    path.write_bytes(changed)
+    with pytest.raises(
+        ReadError, match=r"a\.nii\.gz: has changed since it was compressed \(CRC.+\): copy or export it"
+    ):
+        read(path)
+
+
+def test_what_follows_an_image_is_unpacked_to_a_limit(tmp_path, monkeypatch):
+    image = nibabel.Nifti1Image(np.ones((7, 6, 4), np.int16), AFFINE).to_bytes()
+    path = tmp_path / "a.nii.gz"
+    monkeypatch.setattr("mriqf.io.nifti.EXTENSIONS", 4096)
+    path.write_bytes(gzip.compress(image + bytes(4096)))
+    assert read(path).read_slice(0).max() == 1
+    path.write_bytes(gzip.compress(image + bytes(4097)))
+    with pytest.raises(ReadError, match=r"a\.nii\.gz: has more than 4096 bytes behind its image: write it again"):
+        read(path)
+
+
 @pytest.mark.parametrize("name", ["map.nii", "map.nii.gz"])
 @pytest.mark.parametrize("shape", [(7, 6, 4), (7, 6, 4, 3)])
 def test_map_lies_where_its_volume_lies(tmp_path, name, shape):

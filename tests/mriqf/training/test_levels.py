@@ -1,12 +1,11 @@
 """Fit of the curve of levels: finds what errors were read wrongly by, and is never flat or falling."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
 from mriqf.predictors.levels import LOGS, rise
+from mriqf.predictors.nrmse import NRMSEConfig, NRMSEPredictor, Prediction
 from mriqf.training.groups.shards import LEVELS
 from mriqf.training.levels import GENTLEST, STEEPEST, fit_levels
 
@@ -20,24 +19,23 @@ def examples(disc):
     return {"image": [image] * 80, "cells": cells, "nrmse": nrmse, "group": np.arange(80)}
 
 
-class Reader:
+class Reader(NRMSEPredictor):
     """Reads each example's error in turn, wrongly."""
 
-    device = torch.device("cpu")
-
     def __init__(self, readings):
+        super().__init__(NRMSEConfig((4, 6, 8), spectra=4, depths=(1, 1)))
         self.readings = iter(readings)
 
     def symmetric(self, images):
-        reading = next(self.readings)
-        return SimpleNamespace(cells=torch.full((1, 2, images.shape[2] // 8, images.shape[3] // 8), float(reading)))
+        cells = torch.full((1, 2, images.shape[2] // 8, images.shape[3] // 8), float(next(self.readings)))
+        return Prediction(cells, torch.zeros(1), torch.zeros(1), torch.zeros(1, 64, *cells.shape[2:]))
 
 
 def test_finds_what_was_read_wrongly(examples):
     true = torch.from_numpy(examples["nrmse"]).log10()
     wrong = torch.where(true < -1.2, -1.2 + 0.5 * (true + 1.2), true) + 0.05
     values = fit_levels(Reader(wrong), examples)
-    assert (rise(wrong, values) - true).abs().max() < 0.05
+    assert (rise(wrong, LOGS, values) - true).abs().max() < 0.05
     assert (wrong - true).abs().max() > 0.3
 
 
