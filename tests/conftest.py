@@ -117,6 +117,7 @@ def nrmse_file(tmp_path):
             model = NRMSEPredictor(NRMSEConfig((8, 12, 16), spectra=12))
             torch.nn.init.normal_(model.cells.weight, std=0.3)
             torch.nn.init.normal_(model.whole[2].weight, std=0.3)
+            model.levels.values += torch.tensor([-0.2, -0.3, -0.35, -0.3, -0.1, 0.0, 0.05, 0.1])
         card = {"network": "nrmse", "config": weights.config_dict(model.config), "validation": {"mae": 0.1}}
         weights.write(tmp_path / name, model.state_dict(), card, force=True)
         return tmp_path / name

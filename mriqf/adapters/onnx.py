@@ -12,13 +12,16 @@ out. The rest of scoring is no network, and has to be done around it. For a slic
    (`mriqf.scoring.foreground.foreground_mask`, or your own mask). With the metadata's `pool` `foreground`, the score
    is the weighted mean of `quality`. With `rms` it is that of the error
    `e = sqrt(sum(w 10^(2 min(log_error, 0))) / sum(w))`: `100 - 20 log2(e / 0.01)`, between 0 and 100. The metadata's
-   `unit` says what a score means.
+   `unit` says what a score means. An interval reaches, in the logarithm of the error, from `L(l - below)` to
+   `L(l + above)`, with both numbers of `width`, the metadata's `levels` (knots and values of a curve L that is linear
+   between them and has the slope 1 beyond), and `L(l) = log10(e)`; a calibration scales both distances.
 
 8-bit values of photographs are divided by 255, and all is foreground. `mriqf score` also runs most layers in half
 precision where that is fast, and finds the grid of an earlier JPEG, where there is one, for the predictors of JPEG
 qualities: it can differ by 0.1 on images without such a grid, and by more on those with one.
 """
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -117,8 +120,12 @@ def _predictor(model: Predictor) -> tuple[nn.Module, dict[str, tuple[str, ...]],
     told["resolution"] = "own"
     outputs: dict[str, tuple[str, ...]] = {"quality": cells, "log_error": cells, "features": cells}
     if isinstance(model, NRMSEPredictor):
-        told["output"] += "; width: distance of the ends of the object's 90 % interval, in that logarithm"
+        told["output"] += (
+            "; width: distances of the ends of the object's 90 % interval, in that logarithm, before levels"
+        )
+        told["levels"] = json.dumps(model.levels.points())
         outputs["width"] = ()
+        return _NRMSECells(model), outputs, told
     return _ErrorCells(model), outputs, told
 
 
@@ -138,7 +145,7 @@ class _Cells(nn.Module):
 
 
 class _ErrorCells(_Cells):
-    """A predictor of errors: their scores, they themselves, features, and the width of the interval if it has one."""
+    """A predictor of errors: their scores, they themselves, and features."""
 
     model: ErrorModel
 
@@ -146,8 +153,19 @@ class _ErrorCells(_Cells):
         whole = self.pad(images)
         stride = self.model.stride
         reading = self.model.read(whole, torch.ones_like(whole[:, :1, ::stride, ::stride]))
-        outputs = score_of_error(10.0**reading.cells), reading.cells, reading.features
-        return outputs if reading.width is None else (*outputs, reading.width)
+        return score_of_error(10.0**reading.cells), reading.cells, reading.features
+
+
+class _NRMSECells(_Cells):
+    """A predictor of NRMSE: as the others, with the width of intervals before its levels."""
+
+    model: NRMSEPredictor
+
+    def forward(self, images: Tensor) -> Any:
+        predicted = self.model.symmetric(self.pad(images))
+        cells = self.model.levels(predicted.cells[:, :1])
+        width = torch.stack((predicted.below, predicted.above), 1)
+        return score_of_error(10.0**cells), cells, predicted.features, width
 
 
 def _trace(network: nn.Module, channels: int, outputs: dict[str, tuple[str, ...]], path: Path) -> None:

@@ -33,6 +33,10 @@ class Levels(nn.Module):
         """Logarithms of errors as read, from those of true errors."""
         return rise(log_error, self.values, LOGS)
 
+    def points(self) -> tuple[list[float], list[float]]:
+        """Knots and values of the curve, as plain numbers."""
+        return LOGS.tolist(), self.values.tolist()
+
     def width(
         self, log_error: Float[Tensor, " b"], below: Float[Tensor, " b"], above: Float[Tensor, " b"]
     ) -> Float[Tensor, "b 2"]:

@@ -19,6 +19,7 @@ from mriqf.calibration.calibration import REFUSED
 from mriqf.html.page import embedded_json, policy_hash
 from mriqf.html.pictures import colours
 from mriqf.predictors.base import ErrorModel
+from mriqf.predictors.nrmse import NRMSEPredictor
 from mriqf.predictors.unit import BEST, DOUBLING
 from mriqf.scoring.slices import SMALLEST
 from mriqf.web.runtime import RUNTIME, Runtime
@@ -50,6 +51,7 @@ def parameters(model: ErrorModel, calibration: Calibration | None) -> Parameters
         "best": BEST,
         "doubling": DOUBLING,
         "refused": REFUSED,
+        "levels": model.levels.points() if isinstance(model, NRMSEPredictor) else None,
         "calibration": known,
         "cutOff": cut,
         "colours": colours(range(101)),

@@ -2,6 +2,7 @@
 
 import { describe, expect, weightedMean } from "./calibration.js";
 import { content, enlarge, foregroundMask, part } from "./foreground.js";
+import { interpolate } from "./numeric.js";
 import { onGrid, resolve, volumeSupport } from "./resolution.js";
 import { normalise, volumeScale } from "./scale.js";
 
@@ -38,7 +39,7 @@ export async function scoreSlice(volume, { seen, scale }, index, network, parame
   let expected = null;
   if (calibration) {
     const features = describe(found.features, weight, inner, foreground);
-    const width = found.width ? Array.from(found.width, (value) => value * Math.LN10) : null;
+    const width = found.width ? spread(Math.log10(error), found.width, parameters.levels) : null;
     expected = expect(calibration, free, features, width, refused);
   }
   const unlike = expected !== null && expected.distance !== undefined && expected.reason !== "";
@@ -69,6 +70,19 @@ export function summary(slices) {
 /** Score of an error, not cut off. */
 function scoreOfError(error, { best, doubling }) {
   return 100 - doubling * Math.log2(error / best);
+}
+
+/** Distances of the ends of an interval, in the logarithm (base e), from those before the levels. */
+function spread(logError, [below, above], [knots, values]) {
+  const read = rise(logError, values, knots);
+  const ends = [logError - rise(read - below, knots, values), rise(read + above, knots, values) - logError];
+  return ends.map((end) => end * Math.LN10);
+}
+
+/** The curve through some points, linear between them and of slope 1 beyond. */
+function rise(x, knots, values) {
+  const last = knots.length - 1;
+  return interpolate(x, knots, values) + Math.min(x - knots[0], 0) + Math.max(x - knots[last], 0);
 }
 
 /** Root mean square error of the object; NaN if there is none. */

@@ -23,7 +23,7 @@ from mriqf.calibration.curve import Band
 from mriqf.calibration.domain import Domain
 from mriqf.io import from_array
 from mriqf.metrics.foreground import foreground_mask
-from mriqf.predictors.inference import read_errors
+from mriqf.predictors.inference import pad_to_cells, read_errors
 from mriqf.predictors.unit import score_of_error
 from mriqf.scoring.foreground import content
 from mriqf.scoring.pooling import cell_weight
@@ -200,7 +200,8 @@ def test_scores(disc, error_file, nrmse_file, kind):
         quality = score_of_error(10**reading.cells)
         result = {"log_error": reading.cells, "quality": quality, "features": reading.features}
         if reading.width is not None:
-            result["width"] = reading.width
+            predicted = model.symmetric(pad_to_cells(model, torch.from_numpy(image[None])))
+            result["width"] = torch.stack((predicted.below, predicted.above), 1)
         outputs.append({name: typed(tensor.float().numpy()) for name, tensor in result.items()})
 
     given = {"count": 3, "rows": 155, "columns": 182, "slices": [typed(one) for one in raw]}
