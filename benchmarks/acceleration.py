@@ -24,7 +24,7 @@ from mriqf.scoring.scorer import Scorer
 from mriqf.training.groups.shards import read_shards
 
 WEIGHTS = np.logspace(-2, 5, 29)
-"""Of the ridge, among which cross-validation chooses."""
+"""Weights of the ridge, among which cross-validation chooses."""
 MOST = 10
 """Largest R that is told."""
 

@@ -74,30 +74,30 @@ def told(clock: float, processor: float) -> str:
 
 def in_browser(browser: Any, page: Path, path: Path, count: int) -> list[tuple[float, float]]:
     """Seconds until the page is ready, and those a slice: by the clock and of a processor."""
-    found = []
+    seconds = []
     start, used = time.perf_counter(), processor_time(os.getpid())
     browser.open(page)
     wait(browser, lambda said: said == "Ready.")
-    found.append((time.perf_counter() - start, processor_time(os.getpid()) - used))
+    seconds.append((time.perf_counter() - start, processor_time(os.getpid()) - used))
     start, used = time.perf_counter(), processor_time(os.getpid())
     drop(browser, path)
     wait(browser, lambda said: said == "Ready. 1 scored.")
-    found.append(((time.perf_counter() - start) / count, (processor_time(os.getpid()) - used) / count))
-    return found
+    seconds.append(((time.perf_counter() - start) / count, (processor_time(os.getpid()) - used) / count))
+    return seconds
 
 
 def processor_time(parent: int) -> float:
     """Seconds of a processor that all processes below one have used, without itself."""
-    found = 0.0
+    seconds = 0.0
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:  # it has ended
             continue
         if int(fields[1]) == parent:
-            found += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-            found += processor_time(int(path.parent.name))
-    return found
+            seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            seconds += processor_time(int(path.parent.name))
+    return seconds
 
 
 def differences(browser: Any, folder: Path, path: Path) -> tuple[float, float]:
@@ -116,11 +116,11 @@ def differences(browser: Any, folder: Path, path: Path) -> tuple[float, float]:
             raise TimeoutError("the page saves no table")
         time.sleep(0.05)
     with (folder / "scores.csv").open(newline="") as file:
-        found = {(row["input"], row["slice"]): float(row["score"]) for row in csv.DictReader(file) if row["slice"]}
+        shown = {(row["input"], row["slice"]): float(row["score"]) for row in csv.DictReader(file) if row["slice"]}
     scored = mriqf.Scorer(exact=True)(mriqf.read(path)).slices
     return (
-        max(abs(found[path.name, str(one.index)] - one.value) for one in scored),
-        max(abs(found[f"{name}.npy", "0"] - expected[name]) for name in images),
+        max(abs(shown[path.name, str(one.index)] - one.value) for one in scored),
+        max(abs(shown[f"{name}.npy", "0"] - expected[name]) for name in images),
     )
 
 

@@ -36,7 +36,7 @@ def imported(path: Path) -> set[str]:
 
 
 def packages() -> dict[str, set[str]]:
-    """Which packages and modules directly below `mriqf` import which others; those below `mriqf.studies` apart."""
+    """Imports between packages and modules directly below `mriqf`; those below `mriqf.studies` apart."""
     rooms = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES}
     graph: dict[str, set[str]] = {}
     for path in SOURCES:

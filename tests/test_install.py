@@ -1,4 +1,4 @@
-"""What an installation without extras can do, and what messages say to install."""
+"""An installation without extras: its abilities, and messages that name what to install."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What a release says of itself agrees, and it needs no network."""
+"""Version, changelog and metadata of a release agree, and it needs no network."""
 
 import importlib.util
 import json

@@ -37,8 +37,8 @@ def parameters(model: ErrorModel, calibration: Calibration | None) -> Parameters
     cut = None
     if calibration is not None:
         with suppress(ValueError):  # nothing is known of the usual limit
-            found = calibration.cut_off()
-            cut = {"score": found.score, "limit": found.limit, "withinRejected": found.within_rejected}
+            usual = calibration.cut_off()
+            cut = {"score": usual.score, "limit": usual.limit, "withinRejected": usual.within_rejected}
     return {
         "version": __version__,
         "weights": model.name,

@@ -156,7 +156,7 @@ def modl():
 
 @pytest.mark.parametrize(("family", "acceleration"), [("random", 4), ("equispaced", 6)])
 def test_modl_is_the_best_reconstruction(modl, head, family, acceleration):
-    """Of an anatomy and a contrast that it has not seen."""
+    """An anatomy and a contrast that were not trained on."""
     problem = measure(head, family, acceleration, seed=0)
     truth = problem.target.abs()
     region = metrics.object_mask(truth)
@@ -196,7 +196,7 @@ def measured(head):
 
 
 def falls(scores, least=0.2, floor=15):
-    """Whether each score is lower than the one before, down to the floor: errors above 19 % are not told apart."""
+    """True if each score is lower than the one before, down to the floor: errors above 19 % are not told apart."""
     return all(b < a - least or (a < floor and b < floor) for a, b in itertools.pairwise(scores))
 
 
@@ -222,7 +222,7 @@ def restorers(kind):
 
 
 def gain(name, truth, quality):
-    """What a restorer adds to the PSNR of the JPEG of an image, decibels."""
+    """Gain of a restorer over the PSNR of the JPEG of an image, decibels."""
     given, steps = jpeg.compress(truth, quality), jpeg.tables(quality, truth.shape[1])[None]
     found = (255 * restore(weights.load(name), given, steps).clamp(0, 1)).round() / 255
     return (jpeg_metrics.psnr(found, truth) - jpeg_metrics.psnr(given, truth)).item()

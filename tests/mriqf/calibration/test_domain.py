@@ -1,4 +1,4 @@
-"""What is known, and what is not."""
+"""Known and unknown images are told apart."""
 
 import numpy as np
 import pytest

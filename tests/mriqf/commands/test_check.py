@@ -300,7 +300,7 @@ def test_folders_are_searched(run, full, tmp_path):
 
 
 def test_slices_of_zeros_and_of_rows(run, tmp_path, volume):
-    """What is empty is said; phase encoding along rows gives what it gives along columns."""
+    """Empty slices are named; phase encoding along rows gives what it gives along columns."""
     mask = recon.masks.random(W, 2, 0.16, 0).numpy()
     samples = np.concatenate([volume[0][:1] * mask, 0 * volume[0][:1]])
     options = ["--folds", 3, "--method", "zero-filled"]

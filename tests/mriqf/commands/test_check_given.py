@@ -235,7 +235,7 @@ def test_programs_that_fail(run, program, text, message):
 
 
 def test_bart_pairs(kspace, tmp_path):
-    """What is written for BART is read back the same."""
+    """Files written for BART are read back the same."""
     from mriqf.commands.external import _write
     from mriqf.io import read_kspace
 

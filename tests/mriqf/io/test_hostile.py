@@ -36,7 +36,7 @@ QUICK = settings(
 
 
 def refused(command, path):
-    """What is said of a file that is refused; empty for one that is read. Anything else fails."""
+    """Message about a file that is refused; empty for one that is read. Anything else fails."""
     start = time.process_time()
     try:
         READERS[command](path)
@@ -110,7 +110,7 @@ def test_archive_larger_than_memory(tmp_path, monkeypatch):
 
 
 def test_bounds():
-    """What scanners make passes; one more than a bound does not."""
+    """Sizes that scanners make pass; one more than a bound does not."""
     bounds.check_claim("a", 60_000, 1, (128, 128), 2**31)
     bounds.check_claim("a", 300, 64, (768, 512), 2**33)
     bounds.check_claim("mask", 512, 1, (512, 512), 1)
@@ -157,7 +157,7 @@ def test_names_from_line_to_report(tmp_path, monkeypatch, capfd, weights_file, d
 
 
 def test_no_patient_in_what_is_written(tmp_path, capfd, weights_file):
-    """Of a DICOM file nothing is told but the name that the user gave it, its pixels and its place."""
+    """Nothing of a DICOM file is told but the name that the user gave it, its pixels and its place."""
     secrets = {
         "PatientName": "Secret^Patient",
         "PatientID": "SECRET-4711",

@@ -146,7 +146,7 @@ def test_flags_are_those_of_the_standard():
 
 
 def test_noise_and_calibration_stand_beside(tmp_path):
-    """Of the positions of the slices, whatever their repetition."""
+    """Order by the positions of the slices, whatever their repetition."""
     volume, centre, noise = draw(2, 4, NX, NY), draw(2, 4, NX, NY), draw(4, 40)
     lines = [line(noise, ismrmrd.ACQ_IS_NOISE_MEASUREMENT)]
     for s in range(2):

@@ -1,4 +1,4 @@
-"""What was measured: columns, points and padding are told apart."""
+"""Measured samples: columns, points and padding are told apart."""
 
 import numpy as np
 import pytest

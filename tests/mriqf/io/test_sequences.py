@@ -1,4 +1,4 @@
-"""What claims more than the file has is refused before it is read; everything else is left alone."""
+"""Lengths beyond the end of a file are refused before they are read; everything else is left alone."""
 
 import struct
 
@@ -95,7 +95,7 @@ def test_damaged_heap(tmp_path, harm):
 
 
 def test_pieces_of_another_size(tmp_path, lines):
-    """What follows would be looked for at other places than HDF5 does."""
+    """The rest would be looked for at other places than HDF5 does."""
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("x", data=lines, chunks=(1,))

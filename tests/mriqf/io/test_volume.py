@@ -1,4 +1,4 @@
-"""What every slice is checked for, whatever its format."""
+"""Checks of every slice, whatever its format."""
 
 import numpy as np
 import pytest

@@ -11,7 +11,7 @@ each_kind = pytest.mark.parametrize("channels", [1, 3])
 
 @pytest.fixture
 def images(texture):
-    """Of `(channels)` and an optional size: in [0.2, 0.8], so that nothing is clipped."""
+    """Image of `(channels)` and an optional size: in [0.2, 0.8], so that nothing is clipped."""
 
     def make(channels, size=(64, 48)):
         pixels = torch.from_numpy(texture(*size, channels=channels)).permute(2, 0, 1)[None]

@@ -1,4 +1,4 @@
-"""What QGCN, QGAC and QAIRN have in common: sizes in and out, no crosstalk, gradients, half precision, learning."""
+"""Properties that QGCN, QGAC and QAIRN share: sizes in and out, no crosstalk, gradients, half precision, learning."""
 
 from dataclasses import replace
 

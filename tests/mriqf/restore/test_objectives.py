@@ -1,4 +1,4 @@
-"""What an image is fitted to without its truth: divergences of colours, Stein's estimate, JPEG's noise."""
+"""Objectives that an image is fitted to without its target: divergences of colours, Stein's estimate, JPEG's noise."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What shipped weights make of images that come with the dependencies: the same numbers in every release.
+"""Scores by shipped weights of images that come with the dependencies: the same numbers in every release.
 
     python tests/mriqf/scoring/test_reference_scores.py > tests/reference_scores.csv
 

@@ -165,7 +165,7 @@ def test_other_ways_to_count_are_refused(error_file):
 
 
 def test_the_rim_of_a_power_law_is_what_was_cut_off():
-    """Of an image whose amplitude falls with frequency to the power of -1.5; what is cut off is known."""
+    """Error of an image whose amplitude falls with frequency to the power of -1.5; what is cut off is known."""
     rng = np.random.default_rng(0)
     n, m = 256, 160
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(n, 1 / n), np.fft.fftfreq(n, 1 / n)))

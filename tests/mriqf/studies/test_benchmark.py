@@ -314,12 +314,12 @@ def synthetic(sign=-1.0, noise=0.0, aurocs=0.95, alarms=0.0, shipped=True):
 
 
 def claimed(number, table):
-    """What the table says of one claim."""
+    """Row of the table about one claim."""
     return EVIDENCE[number - 1](prepare(table))
 
 
 def fails(number, table):
-    """Whether the claim fails by some bar as proposed."""
+    """True if the claim fails by some bar as proposed."""
     return any("fails" in f.verdict(TRIAL) for f in claimed(number, table))
 
 

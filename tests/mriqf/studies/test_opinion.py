@@ -96,7 +96,7 @@ def measured(out, opinions, raters):
 
 
 def knowing(path):
-    """What a rater says that knows the quality of every picture by its pixels."""
+    """Ratings by somebody who knows the quality of every picture by its pixels."""
     qualities = {
         read_pixels(p).numpy().tobytes(): q for p, q in zip(sorted(path.glob("*.jpg")), QUALITIES, strict=True)
     }

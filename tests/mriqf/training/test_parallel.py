@@ -1,4 +1,4 @@
-"""What processes share, and what they agree on; that they learn the same is shown in test_torchrun.py."""
+"""Work that processes share, and values that they agree on; equal learning is shown in test_torchrun.py."""
 
 import pytest
 import torch

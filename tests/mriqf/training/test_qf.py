@@ -19,7 +19,7 @@ each_model = pytest.mark.parametrize("config", [SMALL, HISTOGRAM], ids=["cui", "
 
 
 def same(first, second):
-    """Whether two weights files hold the same tensors, to the last bit."""
+    """True if two weights files hold the same tensors, to the last bit."""
     a, b = weights.read(first)[0], weights.read(second)[0]
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 

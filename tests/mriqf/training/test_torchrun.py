@@ -194,7 +194,7 @@ def typed(name, data, out, **changed):
 
 
 def torchrun(folder, commands, killed_at=-1):
-    """What becomes of commands in two processes, one after the other; one may be killed at a restorer's step."""
+    """Results of commands in two processes, one after the other; one may be killed at a restorer's step."""
     (folder / "learn.py").write_text(SCRIPT)
     (folder / "commands").write_text("\n".join(map(json.dumps, commands)))
     started = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

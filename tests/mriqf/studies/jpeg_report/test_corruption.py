@@ -182,7 +182,7 @@ TIGHT = np.array([0.1] * 4 + [0.3] + [0.5] * 4)
 
 
 def verdicts(columns):
-    """Whether the claim holds, that on the halves, and the exception."""
+    """Verdicts on the claim, on that of the halves, and on the exception."""
     return [claim.holds for claim in claims(columns)]
 
 

@@ -202,7 +202,7 @@ def test_what_repeats_is_followed():
 
 
 def test_features_repeat_with_a_periodic_image_and_move_with_it(models):
-    """Of a network that nobody trained: the last features' geometry is right."""
+    """Features of an untrained network: the geometry of the last ones is right."""
     tile = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     image, model = tile.tile(1, 1, 12, 12), models["fov13", 0]
     still, moved = (last_features(model, im)[0] for im in (image, image.roll((-3, -3), (2, 3))))
