@@ -60,4 +60,4 @@ def test_share_of_subjects():
     assert set(few["subject"]) < set(some["subject"]) and {"shapes", "train"} <= set(few["subject"])
     assert few["image"] == few["group"].tolist()
     with pytest.raises(ValueError, match="above 0 and at most 1"):
-        share_of_subjects(examples, 0)
+        share_of_subjects(examples, 0.0)
