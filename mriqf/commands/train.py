@@ -158,6 +158,7 @@ def levels(start: str, *examples: Path, out: Path, force: bool = False) -> None:
     """
     if not examples:
         raise UsageError("no examples given: mriqf train levels WEIGHTS FOLDER…")
+    _one_process("levels")
     check_new(out, force)
     model = load(start)
     if not isinstance(model, NRMSEPredictor):
@@ -199,8 +200,7 @@ def kspace(
     """
     if not examples:
         raise UsageError("no examples given: mriqf train kspace FOLDER…")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("train kspace runs in one process, and takes minutes: start it without torchrun")
+    _one_process("kspace")
     settings = options.settings()
     settings.pop("device")  # so small that the CPU is fastest
     beside = options.out.with_suffix(".calibration.json")
@@ -229,6 +229,11 @@ def kspace(
     if leave_out:
         for name, figures in leave_one_out(seen, held_out, recipe):
             tell(f"without {name}", figures)
+
+
+def _one_process(name: str) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(f"train {name} runs in one process, and takes minutes: start it without torchrun")
 
 
 def _read(folders: Sequence[Path], scorer: Scorer) -> Examples:

@@ -284,7 +284,9 @@ def test_stage_too_small_for_the_processes_is_told_before_it_comes(data, tmp_pat
 
 
 def test_no_command_is_left_out(monkeypatch, capsys):
-    assert {*COMMANDS, "kspace"} == {name for name in app if not name.startswith("-")}
+    assert {*COMMANDS, "kspace", "levels"} == {name for name in app if not name.startswith("-")}
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["train", "kspace", "a", "--validation", "b", "--out", "c.safetensors"]) == 2
-    assert "train kspace runs in one process" in capsys.readouterr().err
+    assert main(["train", "levels", "qf-mri", "a", "--out", "c.safetensors"]) == 2
+    err = capsys.readouterr().err
+    assert "train kspace runs in one process" in err and "train levels runs in one process" in err
