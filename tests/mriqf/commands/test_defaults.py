@@ -60,6 +60,7 @@ COMMANDS = {
     "train modl": "MANIFEST --data ROOT --pretrain-steps 1 --steps 1 --out OUT/new.safetensors",
     "train error": "DEGRADED/train --validation DEGRADED/val --steps 1 --out OUT/new.safetensors",
     "train nrmse": "GROUPS --validation GROUPS --steps 1 --out OUT/new.safetensors",
+    "train levels": "qf-mri GROUPS --out OUT/levels.safetensors",
     "train kspace": "EVIDENCE --validation EVIDENCE --steps 1 --out OUT/new.safetensors",
     "train perceptual": "arcnn-rgb PHOTOGRAPHS --data ROOT --steps 1 --out OUT/new.safetensors",
     "train tune-modl": "modl-knee MANIFEST --data ROOT --steps 1 --out OUT/new.safetensors",
