@@ -135,7 +135,7 @@ def read_errors(
     if not flips:
         return _read(model, padded, weight, together)
     turned = []
-    for transposed in (False, True):
+    for transposed in (False,) if model.reads_transpose else (False, True):
         x, w = (t.mT if transposed else t for t in (padded, weight))
         axes: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
         seen, shares = (torch.cat([t.flip(a) for a in axes]).contiguous() for t in (x, w))

@@ -47,6 +47,8 @@ class Prediction(NamedTuple):
 class NRMSEPredictor(ErrorReader):
     """Magnitude images in [0, 1], raw zero at 0, to the errors of cells and the width of an interval."""
 
+    reads_transpose = True
+
     def __init__(self, config: NRMSEConfig = NRMSEConfig()):
         super().__init__()
         self.config = config

@@ -42,6 +42,8 @@ class ErrorReader(nn.Module):
     higher_is_better = True
     reads_grid = False
     """An earlier JPEG's own grey levels and grid are not looked for: training images kept neither."""
+    reads_transpose = False
+    """An image and its anti-transpose give the same reading: of eight orientations, the four mirrors are enough."""
     score_range = (0, 100)
     unit = ERROR_UNIT
     """Unit of the score: see `mriqf.predictors.unit`."""

@@ -103,8 +103,9 @@ def test_gates_in_parts_are_those_at_once(monkeypatch):
     assert relative_error(inference.predict_map(model, images), whole) < 1e-5
 
 
-def test_averaged_over_orientations_a_reading_turns_with_the_image(error_file, texture):
-    model = load_predictor(error_file())
+@pytest.mark.parametrize("kind", ["error", "nrmse"])
+def test_averaged_over_orientations_a_reading_turns_with_the_image(error_file, nrmse_file, texture, kind):
+    model = load_predictor(error_file() if kind == "error" else nrmse_file())
     images = torch.from_numpy(texture(96, 128) / 255).float()[None, None]
     weight = torch.rand(1, 1, 12, 16, generator=torch.Generator().manual_seed(0))
     found = inference.read_errors(model, images, weight, flips=True)
