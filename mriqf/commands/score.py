@@ -81,7 +81,7 @@ def score(
         For predictors of errors, which see images with an empty rim of k-space (interpolated, or truncated) at their
         own resolution, and report it: own counts the detail that lacks for nothing, as-is counts it as error.
     flips
-        Average over the eight orientations of each slice: eight times the work, and mirrors score alike.
+        Average over the eight orientations of each slice: four times the work, and mirrors score alike.
     mask
         File with your own foreground (not zero), of the size of each input, instead of the automatic one.
     axis
