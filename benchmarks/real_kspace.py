@@ -32,7 +32,7 @@ from recon.methods import Reconstruction
 MULTICOIL = ("brain_multicoil8", "brain_t1_8ch", "brain_gre_16ch", "brain_t1_4ch", "brain_t1_8ch_smallfov")
 SINGLE = ("head_t2_1ch", "knee_bssfp_1ch", "lowfield_flair", "lowfield_fse", "lowfield_gre")
 PROSPECTIVE = ("brain_t2_12ch", "phantom_grappa2_12ch")
-METHODS = (*recon.methods.SOLVERS, *recon.weights.names())
+METHODS = (*recon.methods.SOLVERS, *recon.weights.names(), "stacked")
 FAMILIES = ("random", "equispaced", "poisson")
 ACCELERATIONS = (2, 4, 6, 8)
 KEY = ("data", "slice", "family", "acceleration", "seed", "method")
@@ -77,9 +77,12 @@ def main() -> None:
 
 
 def choose(names: Sequence[str]) -> dict[str, Reconstruction]:
-    """Methods by name: solvers, shipped weights, or files of weights."""
-    solvers = recon.methods.SOLVERS
-    return {Path(name).stem: solvers.get(name) or recon.weights.load_network(name) for name in names}
+    """Methods by name: solvers, the stack, shipped weights, or files of weights."""
+    known = (*recon.methods.SOLVERS, "stacked")
+    return {
+        Path(name).stem: recon.methods.choose(name) if name in known else recon.weights.load_network(name)
+        for name in names
+    }
 
 
 def read(data: Path, name: str) -> Tensor:

@@ -24,6 +24,7 @@ from recon.operator import Sense
 from recon.pipeline import reconstruct
 from recon.solve import NotConverged, cg, data_consistency
 from recon.sparse import l1_wavelet, total_variation
+from recon.stacked import Stacked
 from recon.validate import estimate_noise, held_out_residual, sure
 from recon.varnet import VarNet, VarNetConfig
 
@@ -34,6 +35,7 @@ __all__ = [
     "MoDLConfig",
     "NotConverged",
     "Sense",
+    "Stacked",
     "VarNet",
     "VarNetConfig",
     "birdcage",

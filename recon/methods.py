@@ -13,8 +13,9 @@ from torch import Tensor
 from recon.operator import Sense
 from recon.solve import cg
 from recon.sparse import l1_wavelet, total_variation
+from recon.stacked import Stacked
 
-Method = Literal["zero-filled", "cg-sense", "l1-wavelet", "tv", "modl", "varnet"]
+Method = Literal["zero-filled", "cg-sense", "l1-wavelet", "tv", "modl", "varnet", "stacked"]
 Reconstruction = Callable[[Tensor, Sense], Tensor]
 
 
@@ -94,6 +95,8 @@ SOLVERS: dict[str, Callable[..., Tensor]] = {
     "tv": total_variation,
 }
 NETWORKS = ("modl", "varnet")
+STACK = ("modl", "l1-wavelet", "tv")
+"""Methods that ``stacked`` averages, the network first."""
 LAM: dict[str, float] = {
     name: signature(solver).parameters["lam"].default for name, solver in SOLVERS.items() if name != "zero-filled"
 }
@@ -101,12 +104,13 @@ LAM: dict[str, float] = {
 
 
 def choose(method: str, lam: float | None = None, device: str | torch.device = "cpu") -> Reconstruction:
-    """Look up a method by its name: a solver, with a lam if it takes one, or a network with its shipped weights.
+    """Look up a method by its name: a solver, with a lam if it takes one, a network with its weights, or a stack.
 
     Parameters
     ----------
     method
-        One of `SOLVERS` or `NETWORKS`; ``total-variation`` is ``tv`` in full.
+        One of `SOLVERS` or `NETWORKS`, or ``stacked`` (`recon.Stacked`) for the average of `STACK`; ``total-variation``
+        is ``tv`` in full.
     lam
         Weight of the regularisation, 0 or more.
     device
@@ -118,10 +122,12 @@ def choose(method: str, lam: float | None = None, device: str | torch.device = "
         If there is no such method, or it takes no lam.
     """
     method = "tv" if method == "total-variation" else method
-    if method not in (*SOLVERS, *NETWORKS):
-        raise ValueError(f"method={method!r} is unknown: use one of {', '.join((*SOLVERS, *NETWORKS))}")
+    if method not in (known := (*SOLVERS, *NETWORKS, "stacked")):
+        raise ValueError(f"method={method!r} is unknown: use one of {', '.join(known)}")
     if lam is not None and method not in LAM:
         raise ValueError(f"lam={lam} was given, but {method} takes none: leave it out, or use {' or '.join(LAM)}")
+    if method == "stacked":
+        return Stacked([choose(name, device=device) for name in STACK])
     if method in NETWORKS:
         from recon.weights import load_network
 

@@ -99,8 +99,8 @@ def check(
     kspace
         Files in fastMRI HDF5, ISMRMRD, BART or NumPy, and folders of them, which are searched with all that is below.
     method
-        zero-filled, cg-sense, l1-wavelet, tv, modl or varnet; modl if not given. With --image, the method whose
-        changes with the data stand in for those of the image, cg-sense if not given.
+        zero-filled, cg-sense, l1-wavelet, tv, modl, varnet or stacked; modl if not given. With --image, the method
+        whose changes with the data stand in for those of the image, cg-sense if not given.
     image
         Images of the slices that were made elsewhere, in any format that mriqf score reads, as large as the k-space or
         its reconstruction matrix, in any unit. Magnitudes get the phase of the method. The change of the image with

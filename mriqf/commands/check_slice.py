@@ -20,6 +20,7 @@ from mriqf.io import Sampling
 from recon.evidence import GROUPS, Evidence, gather
 from recon.given import disagreement
 from recon.pipeline import prepare
+from recon.stacked import fitted
 from recon.validate import risk
 
 MEASURED = (
@@ -68,6 +69,7 @@ def check_slice(job: Job, index: int, padded: bool) -> tuple[dict[str, Any], Flo
                 )
             elif isinstance(method, External) and turned:
                 method = upright(method)
+            method = fitted(method, kspace, sense)
             if reconstruction is None:
                 reconstruction = method(kspace, sense)
                 inconsistency = disagreement(reconstruction, kspace, sense).item()

@@ -22,9 +22,10 @@ from mriqf.commands.options import say
 from mriqf.io import KSpace, ReadError, Sampling
 from recon.coils import calibration_region
 from recon.fourier import crop_readout
-from recon.methods import LAM, NETWORKS, Method, Reconstruction
+from recon.methods import LAM, NETWORKS, STACK, Method, Reconstruction
 from recon.partial_fourier import missing_side
 from recon.pipeline import MOST_COILS, Coils, estimate_coils
+from recon.stacked import Stacked
 
 CALIBRATION = 0.32  # center fraction times acceleration, as fastMRI has it: 0.08 at 4, 0.04 at 8
 BATCH, SAMPLES = {"cpu": 4, "cuda": 16}, 2**25  # slices, and samples of all coils, that are reconstructed at a time
@@ -48,6 +49,8 @@ def check_options(
 
 def choose_weights(method: Method, weights: str | None, option: str = "--modl") -> str | None:
     """Name or path of the network's weights, the method's own if none are given; none without a network."""
+    if method == "stacked":
+        return weights or STACK[0]
     if method not in NETWORKS:
         if weights is not None:
             raise UsageError(f"{option} is {weights}, but {method} takes none: leave it out, or use --method modl")
@@ -72,6 +75,9 @@ def choose_method(
     """The reconstruction of this name, with a lam if it takes one, or the network of these weights."""
     if weights is None:
         return recon.methods.choose(name, lam)
+    if name == "stacked":
+        network = choose_method("modl", None, weights, device, option)
+        return Stacked([network, *(recon.methods.choose(other) for other in STACK[1:])])
     find_weights(weights)
     kind = {"modl": recon.MoDL, "varnet": recon.VarNet}[name]
     try:

@@ -19,6 +19,7 @@ from mriqf.scoring.scorer import Scorer
 from recon.evidence import gather
 from recon.partial_fourier import PartialFourier, fill, missing_side
 from recon.pipeline import Coils, prepare
+from recon.stacked import fitted
 
 NUMBERS = ("nrmse", "nrmse_low", "nrmse_high", "score")
 """Values stored beside each image."""
@@ -71,10 +72,10 @@ class Checker:
     ) -> list[Checked]:
         """Check each image of a batch that `recon.reconstruct` made of the k-space."""
         y, sense, turned = prepare(kspace, mask, coils)
-        side = missing_side(sense.mask[0, 0])
+        side, same = missing_side(sense.mask[0, 0]), fitted(solve, y, sense)
 
         def method(measured: Tensor, operator: recon.Sense) -> Tensor:
-            return fill(solve(measured, operator), side, partial_fourier)
+            return fill(same(measured, operator), side, partial_fourier)
 
         evidence = gather(method, y, sense, images.transpose(-2, -1) if turned else images)
         channels = data.crop(evidence.channels.transpose(-2, -1) if turned else evidence.channels).cpu()
