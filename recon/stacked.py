@@ -3,10 +3,12 @@
 import itertools
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from recon.arrays import as_tensor
 from recon.operator import Sense
 from recon.validate.held_out import central, deal
 
@@ -48,8 +50,12 @@ class Stacked:
         self.methods = tuple(methods)
         self.seed = seed
 
-    def __call__(self, kspace: Complex[Tensor, "b c h w"], sense: Sense) -> Complex[Tensor, "b m h w"]:
-        """Reconstruct; values outside the mask are ignored."""
+    @torch.no_grad()
+    def __call__(
+        self, kspace: Complex[Tensor, "b c h w"] | Complex[np.ndarray, "b c h w"], sense: Sense
+    ) -> Complex[Tensor, "b m h w"]:
+        """Reconstruct into the unit of the k-space; values outside the mask are ignored, and no gradient is recorded."""
+        kspace = as_tensor(kspace)
         return self._average(kspace, sense, self.weights(kspace, sense))
 
     def fitted(

@@ -18,6 +18,7 @@ def test_unit_and_batch():
     check_homogeneous(lambda y: STACK(y, SENSE), kspace)
     check_batch_invariant(lambda y: STACK(y, SENSE), kspace)
     assert torch.equal(STACK(kspace, SENSE), STACK(kspace * SENSE.mask, SENSE))
+    assert torch.equal(STACK(kspace.numpy(), SENSE), STACK(kspace, SENSE))
 
 
 def test_weights_follow_the_data():
