@@ -54,7 +54,7 @@ class Stacked:
     def __call__(
         self, kspace: Complex[Tensor, "b c h w"] | Complex[np.ndarray, "b c h w"], sense: Sense
     ) -> Complex[Tensor, "b m h w"]:
-        """Reconstruct into the unit of the k-space; values outside the mask are ignored, and no gradient is recorded."""
+        """Reconstruct, in the unit of k-space; values outside the mask are ignored, and no gradient is recorded."""
         kspace = as_tensor(kspace)
         return self._average(kspace, sense, self.weights(kspace, sense))
 

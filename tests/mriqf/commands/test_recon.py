@@ -104,6 +104,17 @@ def test_undersampling_in_retrospect(run, full, volume, method):
     assert nrmse(written["reconstruction"], volume[1]) < (0.3 if method == "zero-filled" else 0.12)
 
 
+@pytest.mark.filterwarnings("ignore::recon.solve.NotConverged")
+def test_stacked_says_which_network_it_took(run, full, volume):
+    status, _, error, written = run(full, "--method", "stacked", "--acceleration", 2, "--modl", "modl-knee")
+    assert (status, error) == (0, "")
+    assert (written["method"], written["weights"]) == ("stacked", "modl-knee")
+    assert nrmse(written["reconstruction"], volume[1]) < 0.12
+    status, _, error, _ = run(full, "--method", "stacked", "--modl", "qf-mri", "--force")
+    assert status == 2
+    assert "holds no MoDL" in error
+
+
 def test_seed_draws_the_mask(run, full):
     options = ["--method", "zero-filled", "--acceleration", 4, "--force"]
     first, again, other = (run(full, *options, "--seed", seed)[3] for seed in (0, 0, 1))
