@@ -131,7 +131,7 @@ def gather(
     divergence = divergence_along(probe, sense(moved) - predicted, step)
     gain = _norm(moved - image) / (step * math.sqrt(2 * h * w))
 
-    held = _folds(plane, folds, seed)
+    held = held_out_folds(plane, folds, seed)
     others = [method(measured * ~part, Sense(plane & ~part, sense.csm)) for part in held]
     compared = compare_held_out(others, held, measured, sense, keep_center=KEEP_CENTER, noise_std=0.0)
     noiseless = compare_held_out(others, held, measured, sense, keep_center=KEEP_CENTER, noise_std=noise_std)
@@ -246,7 +246,7 @@ def side_lobe(mask: Bool[Tensor, "b 1 #h w"]) -> Float[Tensor, " b"]:
     return _ratio(peaks.amax((1, 2, 3)), peak[:, 0])
 
 
-def _folds(plane: Bool[Tensor, "b 1 #h w"], folds: int, seed: int) -> list[Bool[Tensor, "b 1 #h w"]]:
+def held_out_folds(plane: Bool[Tensor, "b 1 #h w"], folds: int, seed: int) -> list[Bool[Tensor, "b 1 #h w"]]:
     """Samples of each fold; of a mask with few lines outside its centre in fewer groups, of one with one line none."""
     outside = plane & ~central(plane.shape[2:], KEEP_CENTER).to(plane.device)
     held = plane.new_zeros((folds, *plane.shape))

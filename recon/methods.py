@@ -127,9 +127,14 @@ def choose(method: str, lam: float | None = None, device: str | torch.device = "
     if lam is not None and method not in LAM:
         raise ValueError(f"lam={lam} was given, but {method} takes none: leave it out, or use {' or '.join(LAM)}")
     if method == "stacked":
-        return Stacked([choose(name, device=device) for name in STACK])
+        return stack(choose(STACK[0], device=device))
     if method in NETWORKS:
         from recon.weights import load_network
 
         return load_network(method, device)
     return SOLVERS[method] if lam is None else partial(SOLVERS[method], lam=lam)
+
+
+def stack(network: Reconstruction) -> Stacked:
+    """``stacked`` with this network in the place of the shipped one."""
+    return Stacked([network, *(SOLVERS[name] for name in STACK[1:])])

@@ -9,11 +9,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from recon.arrays import as_tensor
+from recon.evidence import held_out_folds
 from recon.operator import Sense
-from recon.validate.held_out import central, deal
-
-SHARE, KEEP_CENTER = 0.1, 0.08
-"""Part of the samples outside the centre that the weights are fitted to; and the centre, as part of each side."""
 
 
 class Stacked:
@@ -69,11 +66,9 @@ class Stacked:
     def weights(self, kspace: Complex[Tensor, "b c h w"], sense: Sense) -> Float[Tensor, "b n"]:
         """Weight of each method; all alike where fewer than two lines, or points, lie outside the centre."""
         plane = sense.mask[:, :, :1] if sense.separable else sense.mask
-        outside = plane & ~central(plane.shape[2:], KEEP_CENTER).to(plane.device)
-        groups = min(round(1 / SHARE), int(outside.sum((1, 2, 3)).min()))
-        if groups < 2 or len(self.methods) == 1:
+        held = held_out_folds(plane, 1, self.seed)[0]
+        if not held.any() or len(self.methods) == 1:
             return kspace.real.new_full((len(kspace), len(self.methods)), 1 / len(self.methods))
-        held = deal(outside, groups, self.seed)[0]
         others, apart = Sense(plane & ~held, sense.csm), Sense(held, sense.csm)
         residuals = [(held * (apart(method(kspace * ~held, others)) - kspace)).flatten(1) for method in self.methods]
         stacked = torch.view_as_real(torch.stack(residuals, 1)).flatten(2).double()
@@ -95,7 +90,7 @@ def simplex_minimum(gram: Float[Tensor, "b n n"]) -> Float[Tensor, "b n"]:
     n = gram.shape[-1]
     diagonal = gram.diagonal(dim1=-2, dim2=-1)
     # Methods with equal residuals share their weight; and of an empty slice all have residuals of 0.
-    ridge = (1e-9 * diagonal.mean(-1)).clamp(min=torch.finfo(gram.dtype).tiny)
+    ridge = (1e-9 * diagonal.mean(-1)).clamp(min=torch.finfo(gram.dtype).tiny ** 0.5)
     gram = gram + ridge[:, None, None] * torch.eye(n, dtype=gram.dtype, device=gram.device)
     best, least = torch.zeros_like(diagonal), torch.full_like(ridge, torch.inf)
     for size in range(1, n + 1):

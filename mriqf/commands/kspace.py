@@ -25,7 +25,6 @@ from recon.fourier import crop_readout
 from recon.methods import LAM, NETWORKS, STACK, Method, Reconstruction
 from recon.partial_fourier import missing_side
 from recon.pipeline import MOST_COILS, Coils, estimate_coils
-from recon.stacked import Stacked
 
 CALIBRATION = 0.32  # center fraction times acceleration, as fastMRI has it: 0.08 at 4, 0.04 at 8
 BATCH, SAMPLES = {"cpu": 4, "cuda": 16}, 2**25  # slices, and samples of all coils, that are reconstructed at a time
@@ -76,8 +75,7 @@ def choose_method(
     if weights is None:
         return recon.methods.choose(name, lam)
     if name == "stacked":
-        network = choose_method("modl", None, weights, device, option)
-        return Stacked([network, *(recon.methods.choose(other) for other in STACK[1:])])
+        return recon.methods.stack(choose_method("modl", None, weights, device, option))
     find_weights(weights)
     kind = {"modl": recon.MoDL, "varnet": recon.VarNet}[name]
     try:

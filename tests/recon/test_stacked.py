@@ -93,3 +93,12 @@ def test_by_name():
     assert isinstance(choose("stacked"), Stacked)
     with pytest.raises(ValueError, match="takes none"):
         choose("stacked", lam=0.1)
+
+
+def test_masks_of_a_batch_do_not_influence_each_other():
+    masks_ = torch.stack([masks.random(W, r, 0.1, seed=0) for r in (2, 6)]).reshape(2, 1, 1, W)
+    kspace = simulate_kspace(phantom(H, W), CSM, noise_std=0.02, seed=0).expand(2, -1, -1, -1)
+    together = STACK(kspace, Sense(masks_, CSM))
+    for k in range(2):
+        alone = STACK(kspace[k : k + 1], Sense(masks_[k : k + 1], CSM))
+        assert relative_error(together[k : k + 1], alone) < 1e-4
