@@ -49,7 +49,7 @@ COMMANDS = {
     f"--objective held-out --lam 1 {COILS}",
 }
 SCRIPT = """
-import itertools, json, os, signal, sys
+import itertools, json, os, signal, sys, time
 from functools import partial
 from pathlib import Path
 import torch
@@ -62,6 +62,8 @@ from mriqf.training import modl
 steps, draw_batch = itertools.count(), train_restorer.draw_batch
 def draw(*given):
     if os.environ["RANK"] == "1" and next(steps) == int(sys.argv[2]):
+        while not list(Path(sys.argv[1]).parent.glob("*.checkpoint")):  # drawn ahead: the other may be a step behind
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
     return draw_batch(*given)
 
