@@ -36,7 +36,7 @@ def for_inference(model: Network) -> Network:
             quick.denoiser.body = _folded(quick.denoiser.body)
         dtype, learned = _dtype(quick.log_lam.device), quick.denoiser
     else:
-        dtype, learned = _dtype(quick.eta.device), quick.cascades
+        dtype, learned = _dtype(next(quick.parameters()).device), quick.cascades
     learned.to(dtype).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return quick.requires_grad_(False)
 

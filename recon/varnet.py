@@ -1,4 +1,4 @@
-"""VarNet: a reconstruction network that alternates gradient steps on the data with learned regularisers."""
+"""VarNet: a reconstruction network of cascades, each with a learned regulariser of its own and a step on the data."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from torch.nn.functional import leaky_relu, pad, pixel_shuffle, pixel_unshuffle
 from recon.coils import virtual_coils
 from recon.operator import Sense
 from recon.scale import image_scale
+from recon.solve import data_consistency
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,15 @@ class VarNetConfig:
     """Size of the network."""
 
     cascades: int = 8
-    """Gradient steps, each with a regulariser of its own, 1 or more."""
+    """Steps on the data, each with a regulariser of its own, 1 or more."""
     features: int = 48
     """Channels of the regularisers, at half of the resolution; a multiple of 16 where it is to be trained."""
     dilations: tuple[int, ...] = (1, 2, 4)
     """Dilations of the convolutions between a regulariser's first and last."""
+    cg_iter: int = 6
+    """Iterations of each cascade's data consistency; 0 makes one gradient step in its place, as in the paper."""
+    lam: float = 0.05
+    """Initial weight of the regularised image in the data consistency; each cascade learns its own."""
 
 
 class Regulariser(nn.Module):
@@ -49,11 +54,12 @@ class Regulariser(nn.Module):
 
 
 class VarNet(nn.Module):
-    """Reconstruct undersampled k-space: ``x ← x - eta Aᴴ(A x - y) - R(x)``, from ``x = Aᴴ y``.
+    """Reconstruct undersampled k-space: ``z = x - R(x)``, then ``x = argmin ‖A x - y‖² + lam ‖x - z‖²``.
 
-    Every cascade has its own step eta and regulariser R. The k-space is divided by `image_scale` of its zero-filled
-    image, and the result multiplied by it, so that reconstructions scale with the data. Samples of a batch do not
-    influence each other.
+    Every cascade has its own regulariser R and weight lam, and the first begins with the solution for ``z = 0``. With
+    ``cg_iter=0``, cascades are ``x ← x - eta Aᴴ(A x - y) - R(x)``, from ``x = Aᴴ y``; at equal steps of training that
+    reconstructs worse. The k-space is divided by `image_scale` of its zero-filled image, and the result multiplied by
+    it, so that reconstructions scale with the data. Samples of a batch do not influence each other.
 
     Parameters
     ----------
@@ -68,17 +74,23 @@ class VarNet(nn.Module):
     References
     ----------
     Hammernik et al., Learning a variational network for reconstruction of accelerated MRI data, Magn Reson Med 2018,
-    doi:10.1002/mrm.26977.
+    doi:10.1002/mrm.26977. Duan et al., VS-Net: variable splitting network for accelerated parallel MRI reconstruction,
+    MICCAI 2019, doi:10.1007/978-3-030-32251-9_78, has data consistency in the place of the gradient step.
     """
 
     def __init__(self, config: VarNetConfig = VarNetConfig()):
         super().__init__()
-        if config.cascades < 1 or config.features < 1:
-            raise ValueError(f"{config} has no network: use cascades >= 1, features >= 1")
+        if config.cascades < 1 or config.features < 1 or config.cg_iter < 0:
+            raise ValueError(f"{config} has no network: use cascades >= 1, features >= 1, cg_iter >= 0")
+        if not config.lam > 0:
+            raise ValueError(f"lam={config.lam} leaves data consistency without unique solution: use lam > 0")
         self.config = config
         cascades = nn.ModuleList(Regulariser(config) for _ in range(config.cascades))
         self.cascades = cascades.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.eta = nn.Parameter(torch.ones(config.cascades))
+        if config.cg_iter:
+            self.log_lam = nn.Parameter(torch.full((config.cascades,), config.lam).log())
+        else:
+            self.eta = nn.Parameter(torch.ones(config.cascades))
         self.name = "varnet"
 
     def forward(
@@ -108,8 +120,14 @@ class VarNet(nn.Module):
         self, aty: Complex[Tensor, "b m h w"], sense: Sense, unrolls: int | None = None
     ) -> Complex[Tensor, "b m h w"]:
         """Reconstruct from a zero-filled image ``sense.adjoint(kspace)`` whose scale is about 1, as in training."""
-        x = aty
-        for eta, regulariser in list(zip(self.eta, self.cascades, strict=True))[:unrolls]:
+        x = self._consistent(torch.zeros_like(aty), aty, sense, 0) if self.config.cg_iter else aty
+        for k, regulariser in enumerate(list(self.cascades)[:unrolls]):
             change = regulariser(x.flatten(0, 1)[:, None]).reshape(x.shape)
-            x = x - eta * (sense.gram(x) - aty) - change
+            if self.config.cg_iter:
+                x = self._consistent(x - change, aty, sense, k)
+            else:
+                x = x - self.eta[k] * (sense.gram(x) - aty) - change
         return x
+
+    def _consistent(self, z: Tensor, aty: Tensor, sense: Sense, k: int) -> Tensor:
+        return data_consistency(sense, z, aty, self.log_lam[k].exp(), self.config.cg_iter, 1e-3, warn=False)
