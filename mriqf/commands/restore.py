@@ -1,4 +1,4 @@
-"""`mriqf restore`: take compression artefacts out of JPEG files."""
+"""`mriqf restore`: take compression artefacts out of JPEG files, and of pictures that were JPEG once."""
 
 import sys
 from collections import Counter
@@ -26,11 +26,13 @@ from mriqf.io.jpeg_file import JPEGFile, read_jpeg
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.inference import predict_map
 from mriqf.restore import QGAC, Network, load_restorer, restore
+from mriqf.restore.decoded import read_decoded
 from mriqf.restore.prior import PriorConfig, fit_prior
 from mriqf.restore.strength import better_alone
 
 MODELS = ("arcnn", "srcnn", "qgcn", "qgac", "qairn")
 PRIOR = "dip"  # no weights: a network is fitted to each file
+JPEG = b"\xff\xd8"  # first bytes of a JPEG file
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PRINTED = ("input", "output", "weights", "sampling")
 
@@ -55,6 +57,8 @@ def restore_files(
     ----------
     inputs
         JPEG files, and folders of them, which are searched with all that is below: results lie in such folders, too.
+        PNG, TIFF or WebP pictures that were JPEG before, cropped perhaps, are restored by the quality and the grid that
+        their pixels show.
     weights
         arcnn, srcnn, qgcn, qgac or qairn, of which the weights for grey or colour are taken as each file needs them; a
         name or path of weights; or dip, a deep image prior, which needs minutes a file: a run that was cut off goes on.
@@ -96,7 +100,7 @@ def restore_files(
     table = _table([str(path) for path in targets], list(targets.values()), header)
     for path, target in tqdm(targets.items(), "restore", file=sys.stderr, disable=None, leave=False):
         try:
-            jpeg = read_jpeg(path, coefficients=False)
+            jpeg, (top, left) = _read(path)
             name = f"{weights}-{'gray' if len(jpeg.pixels) == 1 else 'rgb'}" if weights in MODELS else weights
             target.parent.mkdir(parents=True, exist_ok=True)
             if weights == PRIOR:
@@ -109,6 +113,7 @@ def restore_files(
                 if isinstance(models[name], QGAC) and jpeg.sampling in ("grey", "4:2:0"):
                     jpeg = read_jpeg(path)
                 pixels = restore_file(jpeg, models[name])
+            pixels = pixels[top:, left:]
             with writing(target), atomic_path(target, force) as temporary:
                 picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
                 picture.save(temporary, icc_profile=_profile(path))
@@ -120,6 +125,17 @@ def restore_files(
     for line in passed_over(skipped):
         say(f"skipped: {line}")
     return 1 if failed else 0
+
+
+def _read(path: Path) -> tuple[JPEGFile, tuple[int, int]]:
+    """File, and the margins to cut from its restored pixels; says what is estimated."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start == JPEG or path.suffix.lower() in SUFFIXES:
+        return read_jpeg(path, coefficients=False), (0, 0)
+    decoded = read_decoded(path)
+    say(f"{path}: is no JPEG any more; its pixels show quality {decoded.quality}")
+    return decoded.jpeg, decoded.margins
 
 
 def _table(names: list[str], targets: list[Path], header: bool) -> Table:
@@ -193,7 +209,7 @@ def _pixels(image: Float[torch.Tensor, "1 ch h w"]) -> UInt8[np.ndarray, "h w ch
 
 def _profile(path: Path) -> bytes | None:
     """Colour profile of a file, without which the same values are other colours."""
-    with Image.open(path, formats=("JPEG",)) as image:
+    with Image.open(path) as image:
         return image.info.get("icc_profile")
 
 

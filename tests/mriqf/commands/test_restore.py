@@ -216,11 +216,11 @@ def test_files_that_fail_cost_a_line_each_and_the_others_are_done(run, save, tmp
     cmyk, cut = save("cmyk.jpg", mode="CMYK"), save("cut.jpg")
     cut.write_bytes(cut.read_bytes()[:-300])
     png = tmp_path / "in" / "picture.png"
-    Image.new("L", (16, 16)).save(png)
+    Image.effect_noise((32, 32), 50).save(png)
     status, lines, errors = run(cmyk, cut, png, tmp_path / "missing.jpg", good)
     assert status == 1
     assert [line[0] for line in lines] == [str(good)]
-    says = ["its colours are CMYK", "(?i)truncated", "is no JPEG file: convert it", "does not exist: check the path"]
+    says = ["its colours are CMYK", "(?i)truncated", "shows no JPEG compression", "does not exist: check the path"]
     assert len(errors) == len(says)
     for error, path, cause in zip(errors, ("cmyk.jpg", "cut.jpg", "picture.png", "missing.jpg"), says, strict=True):
         assert error.startswith("error: ") and path in error
@@ -244,6 +244,41 @@ def test_nothing_is_overwritten_unasked(run, save, tmp_path):
     assert (tmp_path / "out" / "b.png").read_bytes() == b"mine"
     assert run(*files, options=["--force"])[0] == 0
     assert (tmp_path / "out" / "b.png").read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_cropped_picture_that_was_jpeg_is_restored_by_its_grid_and_quality(run, save, tmp_path, channels):
+    """The file itself, and from a PNG of it whose grid starts elsewhere, its pixels without the cropped edge."""
+    path = save("a.jpg", 96, 120, channels=channels, quality=30)
+    with Image.open(path) as image:
+        image.crop((3, 5, 120, 96)).save(tmp_path / "cropped.png")
+    status, lines, errors = run(tmp_path / "cropped.png", model="qgcn")
+    assert (status, errors) == (0, [f"{tmp_path}/cropped.png: is no JPEG any more; its pixels show quality 30"])
+    assert [line[2:] for line in lines] == [[f"qgcn-{'gray' if channels == 1 else 'rgb'}", "pixels"]]
+    assert run(path, model="qgcn")[0] == 0
+    with Image.open(tmp_path / "out" / "cropped.png") as cropped, Image.open(tmp_path / "out" / "a.png") as whole:
+        assert cropped.size == (117, 91)
+        inside = np.asarray(whole.crop((32, 32, 120, 96))).astype(int)
+        restored = np.asarray(cropped.crop((29, 27, 117, 91))).astype(int)
+    assert np.abs(restored - inside).mean() < 0.1 * inside.std()  # QGCN looks at the whole image, too
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "says"),
+    [
+        ("never.png", lambda _: Image.effect_noise((64, 64), 50), "shows no JPEG compression, or was resized since"),
+        ("resized.png", lambda jpeg: jpeg.resize((50, 43)), "shows no JPEG compression, or was resized since"),
+        ("small.png", lambda jpeg: jpeg.crop((0, 0, 15, 40)), "has 40×15 pixels, too few"),
+        ("deep.tif", lambda jpeg: jpeg.convert("F").point(lambda x: x * 20.5), "is no single picture of 8 bit"),
+    ],
+)  # fmt: skip
+def test_pictures_that_show_no_compression_cost_a_line(run, save, tmp_path, name, made, says):
+    with Image.open(save("a.jpg", 96, 120, channels=1, quality=30)) as image:
+        made(image).save(tmp_path / name)
+    status, lines, errors = run(tmp_path / name)
+    assert (status, lines, len(errors)) == (1, [], 1)
+    assert errors[0].startswith(f"error: {tmp_path}/{name}: {says}")
+    assert errors[0].endswith("give the JPEG file itself")
 
 
 @pytest.mark.parametrize("model", ["nothing", "srcmn-gray", "predictor"])
