@@ -54,6 +54,7 @@ def parts(data: Path, out: Path) -> Iterator[tuple[str, str, list[list[str]]]]:
     yield "restore-speed", "restorers: time", [
         [*PYTHON, "benchmarks.restore_speed", "--threads", "1", "--rounds", "3", "--side", "192"]
     ]  # fmt: skip
+    yield "journeys", "JPEG files as they arrive", [[*PYTHON, "benchmarks.journeys", kodak, "--out", own("journeys")]]
     yield "batch", "an archive, in several processes", [[*PYTHON, "benchmarks.batch", "--volumes", "1000", "--kill"]]
     yield "hostile", "damaged and malicious files", [[*PYTHON, "benchmarks.hostile", "--rounds", "30"]]
     for protocol in ("fbcnn", "qgac", "qgcn"):

@@ -51,7 +51,7 @@ def picture(photo: Image.Image, path: Path) -> Image.Image:
 def coarse(photo: Image.Image, path: Path) -> Image.Image:
     """Chroma of a quarter of the columns (4:1:1), quality 40."""
     file = jpeglib.from_spatial(np.asarray(photo))
-    file.samp_factor = [[1, 4], [1, 1], [1, 1]]
+    file.samp_factor = np.array([[1, 4], [1, 1], [1, 1]])
     file.write_spatial(str(path.with_suffix(".jpg")), qt=40)
     return photo
 
@@ -105,7 +105,9 @@ def draw(path: Path, images: list[Image.Image], side: int = 160, zoom: int = 3) 
     strip = Image.new("RGB", (len(images) * side * zoom, side * zoom))
     for k, image in enumerate(images):
         left, top = (image.width - side) // 2, (image.height - side) // 2
-        part = image.crop((left, top, left + side, top + side)).resize((side * zoom,) * 2, Image.Resampling.NEAREST)
+        part = image.crop((left, top, left + side, top + side)).resize(
+            (side * zoom, side * zoom), Image.Resampling.NEAREST
+        )
         strip.paste(part, (k * side * zoom, 0))
     strip.save(path)
 
