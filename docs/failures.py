@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float32
+from torch.nn.functional import interpolate
 
 import mriqf
 import recon
+import recon.methods
 from mriqf import degrade, metrics
 from mriqf.commands.demo import embedded_slice, reconstruct_and_score
 from mriqf.scoring.result import SliceScore
+from recon.simulate import measure
 
 Image = Float32[np.ndarray, "h w"]
 
@@ -97,6 +100,21 @@ def cases() -> Iterator[Case]:
         zero_filled.result.image[0],
         weights="qf-gray",
     )
+    coarse = interpolate(torch.from_numpy(head)[None, None], (96, 96), mode="bicubic", antialias=True).clamp_min(0)
+    yield Case(
+        "too-few-lines",
+        "A reconstruction of next to nothing",
+        "MoDL from 12 of 96 columns, sampled at random by 16 coils. It looks like a head, if a coarse one, and a third "
+        "of its error is expected; by `mriqf check`, which has the k-space, two thirds. No other method does better.",
+        *_by_modl(coarse[0, 0].numpy(), 8, 16),
+    )
+    yield Case(
+        "invented",
+        "Folds that are not there",
+        "MoDL from a sixth of the columns of a single coil. Where the data say little, it draws folds of the cortex "
+        "that the first image does not have. `mriqf check` expects the whole error.",
+        *_by_modl(head, 6, 1),
+    )
     yield Case(
         "contrast",
         "Another contrast",
@@ -115,6 +133,15 @@ def cases() -> Iterator[Case]:
         head.max() - head,
         error=False,
     )
+
+
+def _by_modl(image: Image, acceleration: int, n_coils: int) -> tuple[Image, Image]:
+    """The image as its coils see it, and what MoDL makes of random columns with 1 % noise."""
+    problem = measure(image, "random", acceleration, 0, n_coils=n_coils, estimated=n_coils > 1)
+    target = problem.target.abs()
+    made = recon.methods.choose("modl")(problem.kspace, problem.sense).abs()
+    matched = metrics.match_scale(made, target, metrics.object_mask(target))
+    return target[0, 0].numpy(), matched[0, 0].numpy()
 
 
 def _noisy(image: Image, share: float) -> Image:

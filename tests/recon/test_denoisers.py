@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from properties import check_batch_invariant, check_finite_gradient, check_homogeneous, complex_normal, relative_error
@@ -40,13 +42,17 @@ def test_unet_differs_by_unroll_and_acceleration():
 def networks():
     torch.manual_seed(0)
     modl = MoDL(MoDLConfig(denoiser="unet", unrolls=2, widths=(6, 8), cg_iter=20)).eval()
-    varnet = VarNet(VarNetConfig(cascades=2, features=6)).eval()
-    for parameter in (*modl.denoiser.parameters(), *varnet.cascades.parameters()):
-        torch.nn.init.normal_(parameter, std=0.1)
-    return {"modl": modl, "varnet": varnet}
+    varnet, gradient = (VarNet(VarNetConfig(cascades=2, features=6, cg_iter=n)).eval() for n in (20, 0))
+    for learned in (modl.denoiser, varnet.cascades, gradient.cascades):
+        for parameter in learned.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return {"modl": modl, "varnet": varnet, "gradient": gradient}
 
 
-@pytest.mark.parametrize("name", ["modl", "varnet"])
+NETWORKS = ("modl", "varnet", "gradient")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_networks_have_the_properties_of_reconstructions(name):
     network = networks()[name]
 
@@ -56,11 +62,11 @@ def test_networks_have_the_properties_of_reconstructions(name):
     check_homogeneous(reconstruct, KSPACE, rtol=1e-3)
     check_batch_invariant(reconstruct, KSPACE, rtol=1e-3)
     assert torch.equal(reconstruct(KSPACE), reconstruct(KSPACE * SENSE.mask))
-    assert not reconstruct(0 * KSPACE).any() or name == "varnet"  # whose regularisers have biases
+    assert not reconstruct(0 * KSPACE).any() or name != "modl"  # whose regularisers have biases
     assert relative_error(for_inference(network)(KSPACE, SENSE), reconstruct(KSPACE)) < 0.02
 
 
-@pytest.mark.parametrize("name", ["modl", "varnet"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_networks_take_sets_of_maps(name):
     csm = torch.stack([0.8 * surface_coils(4, SHAPE, 0), 0.6 * surface_coils(4, SHAPE, 1)], 1)
     sense = Sense(SENSE.mask, csm)
@@ -79,6 +85,25 @@ def test_each_unroll_has_its_own_weight():
     assert relative_error(network(KSPACE, SENSE, unrolls=1), networks()["modl"](KSPACE, SENSE, unrolls=1)) < 1e-6
 
 
+@pytest.mark.parametrize("cg_iter", [20, 0])
+def test_cascades_of_a_varnet_come_closer_to_the_data(cg_iter):
+    """Without what was learned they are iterated regularisation, or gradient descent."""
+    varnet = VarNet(VarNetConfig(cascades=6, features=6, cg_iter=cg_iter)).eval()
+    for cascade in varnet.cascades:
+        torch.nn.init.zeros_(cascade.last.weight)
+    errors = [relative_error(SENSE(varnet(KSPACE, SENSE, unrolls=n)), KSPACE) for n in range(1, 7)]
+    assert all(later < 0.95 * earlier for earlier, later in pairwise(errors))
+
+
+def test_varnet_learns_the_weight_of_each_cascade():
+    varnet = VarNet(VarNetConfig(cascades=3, features=6, lam=0.2))
+    torch.testing.assert_close(varnet.log_lam.exp(), torch.full((3,), 0.2))
+    varnet(KSPACE, SENSE).abs().sum().backward()
+    assert (varnet.log_lam.grad != 0).all()
+
+
 def test_impossible_sizes():
     with pytest.raises(ValueError, match="cascades >= 1"):
         VarNet(VarNetConfig(cascades=0))
+    with pytest.raises(ValueError, match="lam=0.0 leaves data consistency without unique solution"):
+        VarNet(VarNetConfig(lam=0.0))
