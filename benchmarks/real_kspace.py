@@ -77,12 +77,16 @@ def main() -> None:
 
 
 def choose(names: Sequence[str]) -> dict[str, Reconstruction]:
-    """Methods by name: solvers, the stack, shipped weights, or files of weights."""
-    known = (*recon.methods.SOLVERS, "stacked")
-    return {
-        Path(name).stem: recon.methods.choose(name) if name in known else recon.weights.load_network(name)
-        for name in names
-    }
+    """Methods by name: solvers, the stack, shipped weights, or files of weights; stacks of such, joined by +."""
+    return {"+".join(Path(part).stem for part in name.split("+")): _method(name) for name in names}
+
+
+def _method(name: str) -> Reconstruction:
+    if "+" in name:
+        return recon.Stacked([_method(member) for member in name.split("+")])
+    if name in (*recon.methods.SOLVERS, "stacked"):
+        return recon.methods.choose(name)
+    return recon.weights.load_network(name)
 
 
 def read(data: Path, name: str) -> Tensor:

@@ -83,7 +83,7 @@ def choose_method(
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not isinstance(model, kind):
-        raise UsageError(f"{option} {weights} holds no {kind.__name__}: choose one, such as modl-knee")
+        raise UsageError(f"{option} {weights} holds no {kind.__name__}: choose one, such as {name}")
     return recon.fast(model)
 
 

@@ -105,5 +105,5 @@ def test_varnet_learns_the_weight_of_each_cascade():
 def test_impossible_sizes():
     with pytest.raises(ValueError, match="cascades >= 1"):
         VarNet(VarNetConfig(cascades=0))
-    with pytest.raises(ValueError, match="lam=0.0 leaves data consistency without unique solution"):
+    with pytest.raises(ValueError, match=r"lam=0\.0 leaves data consistency without unique solution"):
         VarNet(VarNetConfig(lam=0.0))
