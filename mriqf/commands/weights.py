@@ -28,6 +28,7 @@ ABOUT = {  # task, unit, and the limit to know first; of kinds that come in grey
     "qf-gray-cui-fov11": ("scores grey images", "JPEG quality 0–100", "the report's network, for comparison alone"),
     "modl": ("reconstructs k-space", "image", "the default of recon: R up to 10, many anatomies; may invent detail"),
     "modl-knee": ("reconstructs k-space", "image", "R up to 8, trained on knees; may invent or remove detail"),
+    "varnet": ("reconstructs k-space", "image", "a second network to compare modl with, which is better"),
     "arcnn": (JPEG, "image", "blind: gains less than qgcn, which is told the tables"),
     "srcnn": (JPEG, "image", "the smallest, for comparison and for fine-tuning"),
     "qgcn": (JPEG, "image", "the default of restore; tables of no libjpeg quality were not trained on"),

@@ -148,29 +148,29 @@ def test_position_of_the_jpeg_grid_matters_little(compressed):
         assert errors.max() < 2 * errors.min(), errors
 
 
-@pytest.fixture(scope="module")
-def modl():
+@pytest.fixture(scope="module", params=["modl-knee", "modl", "varnet"])
+def network(request):
     """Fast, as `mriqf recon` runs it."""
-    return recon.for_inference(trained("modl-knee"))
+    return recon.for_inference(trained(request.param))
 
 
 @pytest.mark.parametrize(("family", "acceleration"), [("random", 4), ("equispaced", 6)])
-def test_modl_is_the_best_reconstruction(modl, head, family, acceleration):
+def test_networks_are_better_than_what_is_not_learned(network, head, family, acceleration):
     """An anatomy and a contrast that were not trained on."""
     problem = measure(head, family, acceleration, seed=0)
     truth = problem.target.abs()
     region = metrics.object_mask(truth)
-    methods = (modl, recon.l1_wavelet, recon.cg_sense, recon.zero_filled)
+    methods = (network, recon.l1_wavelet, recon.cg_sense, recon.zero_filled)
     found = [method(problem.kspace, problem.sense).abs() for method in methods]
     decibels = [metrics.psnr(image, truth, region).item() for image in found]
     assert decibels[0] > max(decibels[1:]) + 1
 
 
-def test_modl_takes_any_unit(modl, head):
+def test_networks_take_any_unit(network, head):
     problem = measure(head, "random", 4, seed=1)
-    image = modl(problem.kspace, problem.sense)
+    image = network(problem.kspace, problem.sense)
     for unit in (1e-7, 1e3):  # up to the rounding of bfloat16
-        assert relative_error(modl(unit * problem.kspace, problem.sense) / unit, image) < 0.01
+        assert relative_error(network(unit * problem.kspace, problem.sense) / unit, image) < 0.01
 
 
 def test_colour_score_falls_with_the_quality(rgb):
