@@ -3,7 +3,8 @@
     python -m benchmarks.last_consistency DATA [--weights modl]
 
 Validation images, one of each anatomy, and masks of four kinds; maps are estimated. Prints PSNR in the object, in
-decibels, of the network's image and after a data consistency with each weight; `MoDLConfig.last_lam` follows the best.
+decibels, of the network's image and after a data consistency with each weight; `last_lam` of its configuration follows
+the best.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from mriqf import metrics
 from recon.scale import image_scale
 from recon.simulate import measure
 
-LAMS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
+LAMS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
 NOISE = (0.001, 0.003, 0.006, 0.012)
 SETTINGS = (("equispaced", 4), ("random", 4), ("poisson", 4), ("random", 2))
 
@@ -34,8 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     network = recon.weights.load_network(options.weights)
-    if isinstance(network, recon.MoDL):
-        network.config = replace(network.config, last_lam=(0.0, 0.0))
+    network.config = replace(network.config, last_lam=(0.0, 0.0))  # pyright: ignore[reportAttributeAccessIssue]
     images = [image[:256, :256] for (image,) in read(options.data, "val", 1, 1).values()]
     print("noise", "mask", "R", "estimated noise", "network", *LAMS, sep="\t")
     for noise_std in NOISE:

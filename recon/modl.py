@@ -12,9 +12,9 @@ from torch.utils.checkpoint import checkpoint
 from recon.coils import virtual_coils
 from recon.denoisers import ConvDenoiser, UNetDenoiser
 from recon.operator import Sense
+from recon.refine import check_last_lam, refine
 from recon.scale import image_scale
 from recon.solve import data_consistency
-from recon.validate import estimate_noise
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,7 @@ class MoDLConfig:
     cg_tol: float = 1e-4
     """Relative residual at which a data consistency stops before."""
     last_lam: tuple[float, float] = (0.0, 0.0)
-    """One more data consistency in `MoDL.forward`; its weight of the image is the first of these plus the second
-    times the variance of the noise, relative to that of 0.01 of the image's scale; none if both are 0. Trained for all
-    noise levels, the network smooths images of little noise more than their data ask for."""
+    """Weight of the image in one more data consistency (`recon.refine`), in `MoDL.forward`; none if both are 0."""
 
 
 class MoDL(nn.Module):
@@ -72,8 +70,7 @@ class MoDL(nn.Module):
             raise ValueError(f"{config} has no network: use unrolls >= 1, layers >= 2, features >= 1, cg_iter >= 1")
         if not config.lam > 0:
             raise ValueError(f"lam={config.lam} leaves data consistency without unique solution: use lam > 0")
-        if any(config.last_lam) and not (config.last_lam[0] > 0 and config.last_lam[1] >= 0):
-            raise ValueError(f"last_lam={config.last_lam} is out of range: use (0, 0) or a first above 0")
+        check_last_lam(config.last_lam)
         self.config = config
         shared = config.denoiser == "conv"
         network = (
@@ -116,27 +113,8 @@ class MoDL(nn.Module):
         scale = image_scale(aty)
         # Leaving out virtual coils changes the image by less than the solver's tolerance does.
         image = self.unroll(aty / scale, virtual_coils(sense), unrolls)
-        if any(self.config.last_lam):
-            image = self._consistent(image, aty / scale, torch.as_tensor(kspace) / scale, sense)
-        return scale * image
-
-    def _consistent(self, image: Tensor, aty: Tensor, kspace: Tensor, sense: Sense) -> Tensor:
-        """Image as close to the data as their noise, estimated from the corners of k-space, lets it be."""
-        try:
-            noise_std = estimate_noise(kspace, sense)
-        except ValueError:  # too little was sampled there
-            return image
-        base, factor = self.config.last_lam
-        masks = sense.mask.expand(len(image), *sense.mask.shape[1:])
-        maps = sense.csm.expand(len(image), *sense.csm.shape[1:])
-        refined = [
-            data_consistency(
-                Sense(masks[k : k + 1], maps[k : k + 1]), image[k : k + 1], aty[k : k + 1],
-                base + factor * (noise_std[k] / 0.01).square(), self.config.cg_iter, self.config.cg_tol, warn=False,
-            )
-            for k in range(len(image))
-        ]  # fmt: skip
-        return torch.cat(refined)
+        config, y = self.config, torch.as_tensor(kspace) / scale
+        return scale * refine(image, aty / scale, y, sense, config.last_lam, config.cg_iter, config.cg_tol)
 
     def unroll(
         self, aty: Complex[Tensor, "b m h w"], sense: Sense, unrolls: int | None = None

@@ -9,6 +9,7 @@ from torch.nn.functional import leaky_relu, pad, pixel_shuffle, pixel_unshuffle
 
 from recon.coils import virtual_coils
 from recon.operator import Sense
+from recon.refine import check_last_lam, refine
 from recon.scale import image_scale
 from recon.solve import data_consistency
 
@@ -27,6 +28,8 @@ class VarNetConfig:
     """Iterations of each cascade's data consistency; 0 makes one gradient step in its place, as in the paper."""
     lam: float = 0.05
     """Initial weight of the regularised image in the data consistency; each cascade learns its own."""
+    last_lam: tuple[float, float] = (0.0, 0.0)
+    """Weight of the image in one more data consistency (`recon.refine`), in `VarNet.forward`; none if both are 0."""
 
 
 class Regulariser(nn.Module):
@@ -84,6 +87,7 @@ class VarNet(nn.Module):
             raise ValueError(f"{config} has no network: use cascades >= 1, features >= 1, cg_iter >= 0")
         if not config.lam > 0:
             raise ValueError(f"lam={config.lam} leaves data consistency without unique solution: use lam > 0")
+        check_last_lam(config.last_lam)
         self.config = config
         cascades = nn.ModuleList(Regulariser(config) for _ in range(config.cascades))
         self.cascades = cascades.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -114,7 +118,9 @@ class VarNet(nn.Module):
         """
         aty = sense.adjoint(kspace)
         scale = image_scale(aty)
-        return scale * self.unroll(aty / scale, virtual_coils(sense), unrolls)
+        image = self.unroll(aty / scale, virtual_coils(sense), unrolls)
+        y = torch.as_tensor(kspace) / scale
+        return scale * refine(image, aty / scale, y, sense, self.config.last_lam, 10, 1e-3)
 
     def unroll(
         self, aty: Complex[Tensor, "b m h w"], sense: Sense, unrolls: int | None = None

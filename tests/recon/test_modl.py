@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from properties import (
 )
 from torch import nn
 
-from recon import MoDL, MoDLConfig, Sense, birdcage, for_inference, masks
+from recon import MoDL, MoDLConfig, Sense, VarNet, VarNetConfig, birdcage, for_inference, masks
 
 B, C, H, W = 3, 4, 24, 32
 SMALL = MoDLConfig(unrolls=3, features=8)
@@ -168,14 +170,19 @@ def test_bad_configuration(change, message):
         MoDL(MoDLConfig(**change))
 
 
-def test_last_data_consistency_follows_the_noise():
+@pytest.mark.parametrize(
+    ("kind", "config"), [(MoDL, MoDLConfig(unrolls=2, features=4)), (VarNet, VarNetConfig(cascades=2, features=4))]
+)
+def test_last_data_consistency_follows_the_noise(kind, config):
     """Images of little noise come closer to their data; scale and neighbours do not matter."""
     from recon.simulate import measure
 
     image = np.hypot(*np.mgrid[-1:1:48j, -1:1:40j]) < 0.7
     torch.manual_seed(0)
-    plain = MoDL(MoDLConfig(unrolls=2, features=4)).eval().requires_grad_(False)
-    last = MoDL(MoDLConfig(unrolls=2, features=4, last_lam=(0.04, 1.2))).eval().requires_grad_(False)
+    plain = kind(config).eval().requires_grad_(False)
+    for parameter in plain.parameters():  # a network that does something
+        nn.init.normal_(parameter, std=0.1)
+    last = kind(replace(config, last_lam=(0.04, 1.2))).eval().requires_grad_(False)
     last.load_state_dict(plain.state_dict())
     moved, residuals = [], []
     for noise_std in (1e-4, 0.1):
@@ -189,4 +196,4 @@ def test_last_data_consistency_follows_the_noise():
     assert moved[0] > 3 * moved[1]
     assert residuals[0][1] < residuals[0][0]
     with pytest.raises(ValueError, match="last_lam"):
-        MoDL(MoDLConfig(last_lam=(0.0, 1.0)))
+        kind(replace(config, last_lam=(0.0, 1.0)))
