@@ -21,12 +21,12 @@ from mriqf.commands.table import Column, Table
 from mriqf.commands.table_file import writing
 from mriqf.io import atomic_path, find_inputs
 from mriqf.io.bounds import named
+from mriqf.io.decoded_jpeg import read_decoded
 from mriqf.io.discovery import passed_over
 from mriqf.io.jpeg_file import JPEGFile, read_jpeg
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.inference import predict_map
 from mriqf.restore import QGAC, Network, load_restorer, restore
-from mriqf.restore.decoded import read_decoded
 from mriqf.restore.prior import PriorConfig, fit_prior
 from mriqf.restore.strength import better_alone
 

@@ -68,12 +68,16 @@ def value(images, model, **options):
 def test_card_is_complete(name):
     card = weights.read(weights.find(name))[1]
     manifest = card["manifest"]["name"]
-    if card.get("network") not in ("kspace", "nrmse"):  # they learn from the manifest of the reconstruction networks
+    if card.get("network") not in (
+        "kspace",
+        "nrmse",
+        "varnet",
+    ):  # they learn from the manifest of the reconstruction networks
         assert manifest.removeprefix("restore-") in name  # qf-gray and its rivals share one, and so do the restorers
     assert card["manifest"]["sha256"] == read_manifest(MANIFESTS / f"{manifest}.toml").sha256
     if "average" in card:  # of trainings that were validated each
         assert sum(part["share"] for part in card["average"]) == pytest.approx(1)
-    elif card.get("network") == "modl":
+    elif card.get("network") in ("modl", "varnet"):
         assert all(20 < decibels < 60 for decibels in card["validation"].values())
     elif manifest.startswith("restore-"):
         assert all(0 <= gain < 4 for gain in card["validation"].values())
