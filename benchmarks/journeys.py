@@ -8,15 +8,17 @@ decibels, mean over the photographs. A file with CMYK colours is among them, and
 
 import argparse
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from statistics import mean
 
 import jpeglib
 import numpy as np
+import torch
 from PIL import Image
 
 from mriqf.commands.restore import restore_files
+from mriqf.jpeg import compress_pixels
+from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.training.manifest import find_photographs
 
 Journey = Callable[[Image.Image, Path], Image.Image]
@@ -79,12 +81,13 @@ def main() -> None:
         files = options.out / name
         files.mkdir(parents=True, exist_ok=True)
         truths = [journey(photo, files / str(k)) for k, photo in enumerate(photos)]
-        columns = [[Image.open(path).convert("RGB") for path in sorted(files.iterdir(), key=_number)]]
+        given = _in_order(files)
+        columns = [[Image.open(path).convert("RGB") for path in given]]
         for weights in options.weights:
             restored = options.out / f"{name}-{weights}"
-            if restore_files(*sorted(files.iterdir(), key=_number), weights=weights, out=restored, force=True):
+            if restore_files(*given, weights=weights, out=restored, force=True):
                 raise SystemExit(f"{files} was not restored as a whole")
-            columns.append([Image.open(path).convert("RGB") for path in sorted(restored.iterdir(), key=_number)])
+            columns.append([Image.open(path).convert("RGB") for path in _in_order(restored)])
         figures = [mean(map(psnr, truths, images)) for images in columns]
         print(name, *(f"{x:.2f}" for x in figures), sep="\t")
         draw(options.out / f"{name}.png", [truths[0], *(images[0] for images in columns)])
@@ -96,8 +99,8 @@ def main() -> None:
 
 def psnr(truth: Image.Image, image: Image.Image) -> float:
     """PSNR of all three channels, in decibels."""
-    difference = np.asarray(truth).astype(float) - np.asarray(image)
-    return float(10 * np.log10(255**2 / np.square(difference).mean()))
+    given, target = (torch.tensor(np.asarray(x)).movedim(-1, 0)[None] / 255 for x in (image, truth))
+    return jpeg_metrics.psnr(given, target).item()
 
 
 def draw(path: Path, images: list[Image.Image], side: int = 160, zoom: int = 3) -> None:
@@ -113,17 +116,15 @@ def draw(path: Path, images: list[Image.Image], side: int = 160, zoom: int = 3) 
 
 
 def _again(photo: Image.Image, quality: int) -> Image.Image:
-    buffer = BytesIO()
-    photo.save(buffer, "JPEG", quality=quality, subsampling=2)
-    return Image.open(buffer).convert("RGB")
+    return Image.fromarray(compress_pixels(np.asarray(photo), quality))
 
 
 def _cut(photo: Image.Image) -> Image.Image:
     return photo.crop((3, 5, photo.width - 2, photo.height - 3))
 
 
-def _number(path: Path) -> int:
-    return int(path.stem)
+def _in_order(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda path: int(path.stem))
 
 
 if __name__ == "__main__":

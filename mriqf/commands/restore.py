@@ -20,10 +20,11 @@ from mriqf.commands.score_table import complain
 from mriqf.commands.table import Column, Table
 from mriqf.commands.table_file import writing
 from mriqf.io import atomic_path, find_inputs
-from mriqf.io.bounds import named
+from mriqf.io.bounds import check_regular, named
 from mriqf.io.decoded_jpeg import read_decoded
 from mriqf.io.discovery import passed_over
 from mriqf.io.jpeg_file import JPEGFile, read_jpeg
+from mriqf.io.raster import FORMATS, GREY
 from mriqf.predictors.base import load_predictor
 from mriqf.predictors.inference import predict_map
 from mriqf.restore import QGAC, Network, load_restorer, restore
@@ -116,7 +117,7 @@ def restore_files(
             pixels = pixels[top:, left:]
             with writing(target), atomic_path(target, force) as temporary:
                 picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-                picture.save(temporary, icc_profile=_profile(path))
+                picture.save(temporary, icc_profile=_profile(path, picture.mode))
         except (ValueError, OSError) as error:
             failed.append(complain(str(path), named(error)))
             say(f"error: {failed[-1]}")
@@ -129,6 +130,7 @@ def restore_files(
 
 def _read(path: Path) -> tuple[JPEGFile, tuple[int, int]]:
     """File, and the margins to cut from its restored pixels; says what is estimated."""
+    check_regular(path)  # before it is opened: a pipe would be waited for
     with path.open("rb") as file:
         start = file.read(2)
     if start == JPEG or path.suffix.lower() in SUFFIXES:
@@ -207,10 +209,10 @@ def _pixels(image: Float[torch.Tensor, "1 ch h w"]) -> UInt8[np.ndarray, "h w ch
     return (image[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
-def _profile(path: Path) -> bytes | None:
-    """Colour profile of a file, without which the same values are other colours."""
-    with Image.open(path) as image:
-        return image.info.get("icc_profile")
+def _profile(path: Path, mode: str) -> bytes | None:
+    """Colour profile of a file, without which the same values are other colours; none if only one of both is grey."""
+    with Image.open(path, formats=FORMATS) as image:
+        return image.info.get("icc_profile") if (image.mode in GREY) == (mode in GREY) else None
 
 
 def _targets(

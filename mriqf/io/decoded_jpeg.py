@@ -10,8 +10,7 @@ from jaxtyping import UInt8
 from mriqf.io.jpeg_file import JPEGFile
 from mriqf.io.raster import read_raster
 from mriqf.jpeg import BLOCK, tables
-from mriqf.jpeg.colour import ycbcr
-from mriqf.jpeg.lattice import estimate_quality
+from mriqf.jpeg.lattice import luma_lattice
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +41,7 @@ def read_decoded(path: Path) -> Decoded:
         raise ValueError(f"{path}: is no single picture of 8 bit: give the JPEG file itself")
     if min(volume.shape) < 2 * BLOCK:
         raise ValueError(f"{path}: has {volume.shape[0]}×{volume.shape[1]} pixels, too few: give the JPEG file itself")
-    pixels = torch.from_numpy(levels)[None] / 255
-    luma = pixels if volume.channels == 1 else ycbcr(pixels)[:, :1]
-    lattice = estimate_quality((255 * luma[0, 0].clamp(0, 1)).round() / 255, unknown_phase=True)
+    lattice = luma_lattice(torch.from_numpy(levels) / 255)
     if lattice.quality is None:
         raise ValueError(f"{path}: shows no JPEG compression, or was resized since: give the JPEG file itself")
     top, left = (-phase % BLOCK for phase in lattice.phase)

@@ -12,6 +12,7 @@ from PIL import Image
 from mriqf.io.bounds import PIXELS, check_claim, stored_bytes
 from mriqf.io.volume import ReadError, Volume, reading, stack
 
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP")
 GREY = {"1": "L", "L": "L", "LA": "L", "La": "L", "F": "F", "I": "I"}  # Pillow's mode to the mode that is read
 PAGES = 2048  # of a TIFF: to read one, all before it are passed
 SCANS = 500  # of a progressive JPEG; some ten are usual
@@ -65,7 +66,7 @@ def check_scans(path: Path, image: Image.Image) -> None:
 def _open(path: Path) -> Image.Image:
     with limited():
         try:
-            return Image.open(path, formats=("PNG", "JPEG", "TIFF", "WEBP"))
+            return Image.open(path, formats=FORMATS)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise ReadError(f"{path}: claims more than {PIXELS} pixels in one picture: cut it in parts") from None
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mriqf.jpeg.codec import BLOCK, block_dct, quantization_table
+from mriqf.jpeg.colour import ycbcr
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,15 @@ def estimate_quality(image: Float[Tensor, "h w"], unknown_phase: bool = False, m
     best = float(evidence.max())
     candidate = int(evidence.argmax()) + 1
     return Lattice(candidate if best > EVIDENCE_THRESHOLD else None, candidate, best, phase)
+
+
+def luma_lattice(image: Float[Tensor, "ch h w"], max_blocks: int = 512) -> Lattice:
+    """`estimate_quality` of the luma of a decoded JPEG in [0, 1], grey or RGB, wherever its grid starts.
+
+    More blocks take longer with the same result.
+    """
+    luma = image[0] if len(image) == 1 else ycbcr(image)[0]
+    return estimate_quality((255 * luma.clamp(0, 1)).round() / 255, unknown_phase=True, max_blocks=max_blocks)
 
 
 def as_8bit(image: Float[Tensor, "h w"]) -> Float[Tensor, "h w"] | None:

@@ -12,14 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mriqf.jpeg import quantization_table
+from mriqf.jpeg import BLOCK, quantization_table
 from mriqf.jpeg import tables as standard_tables
-from mriqf.jpeg.colour import ycbcr
-from mriqf.jpeg.lattice import estimate_quality
+from mriqf.jpeg.lattice import luma_lattice
 
 QUALITIES = (5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95, 98, 100)
 """Qualities of a configuration's strengths; linear interpolation between them."""
-BLOCKS = 512  # number of blocks that the quality is estimated from; more take longer with the same result
 UNKNOWN = 60  # quality assumed for images without a JPEG lattice: a blind network's correction is about right there
 LEAST = 0.1
 """Strength below which a file is better left alone."""
@@ -74,9 +72,8 @@ def estimated_tables(images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b t 8 
 
     If none can be estimated, tables of quality 60: for images smaller than two blocks, resized, rescaled or saturated.
     """
-    luma = images if images.shape[1] == 1 else ycbcr(images)[:, :1]
-    luma = (255 * luma.clamp(0, 1)).round() / 255
-    qualities = [estimate_quality(x[0], True, BLOCKS).quality if min(x.shape[1:]) >= 16 else None for x in luma.cpu()]
+    large = min(images.shape[2:]) >= 2 * BLOCK
+    qualities = [luma_lattice(image).quality if large else None for image in images.cpu()]
     return torch.stack([standard_tables(q or UNKNOWN, images.shape[1]) for q in qualities]).to(images)
 
 
