@@ -9,6 +9,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from recon.arrays import as_tensor
 from recon.coils import virtual_coils
 from recon.denoisers import ConvDenoiser, UNetDenoiser
 from recon.operator import Sense
@@ -109,12 +110,15 @@ class MoDL(nn.Module):
         Tensor
             Complex image in the unit of the k-space.
         """
-        aty = sense.adjoint(kspace)
+        aty, config = sense.adjoint(kspace), self.config
         scale = image_scale(aty)
+        aty = aty / scale
         # Leaving out virtual coils changes the image by less than the solver's tolerance does.
-        image = self.unroll(aty / scale, virtual_coils(sense), unrolls)
-        config, y = self.config, torch.as_tensor(kspace) / scale
-        return scale * refine(image, aty / scale, y, sense, config.last_lam, config.cg_iter, config.cg_tol)
+        image = self.unroll(aty, virtual_coils(sense), unrolls)
+        if any(config.last_lam):
+            y = as_tensor(kspace) / scale
+            image = refine(image, aty, y, sense, config.last_lam, config.cg_iter, config.cg_tol)
+        return scale * image
 
     def unroll(
         self, aty: Complex[Tensor, "b m h w"], sense: Sense, unrolls: int | None = None

@@ -38,12 +38,10 @@ def refine(
         Operator of the measurement.
     last_lam
         The weight of the image is the first of these plus the second times the variance of the noise, relative to that
-        of 0.01 of the image's scale; (0, 0) leaves the images as they are.
+        of 0.01 of the image's scale.
     cg_iter, cg_tol
         Limits of the solver.
     """
-    if not any(last_lam):
-        return image
     try:
         noise_std = estimate_noise(kspace, sense)
     except ValueError:  # too little was sampled there

@@ -7,11 +7,15 @@ from jaxtyping import Complex
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pad, pixel_shuffle, pixel_unshuffle
 
+from recon.arrays import as_tensor
 from recon.coils import virtual_coils
 from recon.operator import Sense
 from recon.refine import check_last_lam, refine
 from recon.scale import image_scale
 from recon.solve import data_consistency
+
+CG_TOL = 1e-3  # relative residual at which a data consistency stops
+LAST_ITER = 10  # iterations of the last one
 
 
 @dataclass(frozen=True)
@@ -118,9 +122,11 @@ class VarNet(nn.Module):
         """
         aty = sense.adjoint(kspace)
         scale = image_scale(aty)
-        image = self.unroll(aty / scale, virtual_coils(sense), unrolls)
-        y = torch.as_tensor(kspace) / scale
-        return scale * refine(image, aty / scale, y, sense, self.config.last_lam, 10, 1e-3)
+        aty = aty / scale
+        image = self.unroll(aty, virtual_coils(sense), unrolls)
+        if any(self.config.last_lam):
+            image = refine(image, aty, as_tensor(kspace) / scale, sense, self.config.last_lam, LAST_ITER, CG_TOL)
+        return scale * image
 
     def unroll(
         self, aty: Complex[Tensor, "b m h w"], sense: Sense, unrolls: int | None = None
@@ -136,4 +142,4 @@ class VarNet(nn.Module):
         return x
 
     def _consistent(self, z: Tensor, aty: Tensor, sense: Sense, k: int) -> Tensor:
-        return data_consistency(sense, z, aty, self.log_lam[k].exp(), self.config.cg_iter, 1e-3, warn=False)
+        return data_consistency(sense, z, aty, self.log_lam[k].exp(), self.config.cg_iter, CG_TOL, warn=False)
