@@ -68,11 +68,7 @@ def value(images, model, **options):
 def test_card_is_complete(name):
     card = weights.read(weights.find(name))[1]
     manifest = card["manifest"]["name"]
-    if card.get("network") not in (
-        "kspace",
-        "nrmse",
-        "varnet",
-    ):  # they learn from the manifest of the reconstruction networks
+    if card.get("network") not in ("kspace", "nrmse", "varnet"):  # they learn from the manifest of modl
         assert manifest.removeprefix("restore-") in name  # qf-gray and its rivals share one, and so do the restorers
     assert card["manifest"]["sha256"] == read_manifest(MANIFESTS / f"{manifest}.toml").sha256
     if "average" in card:  # of trainings that were validated each

@@ -104,25 +104,22 @@ def test_undersampling_in_retrospect(run, full, volume, method):
     assert nrmse(written["reconstruction"], volume[1]) < (0.3 if method == "zero-filled" else 0.12)
 
 
-def test_varnet_comes_with_weights_of_its_own(run, full, volume):
-    status, _, error, written = run(full, "--method", "varnet", "--acceleration", 2)
-    assert (status, error) == (0, "")
-    assert (written["method"], written["weights"]) == ("varnet", "varnet")
-    assert nrmse(written["reconstruction"], volume[1]) < 0.12
-    status, _, error, _ = run(full, "--method", "varnet", "--modl", "modl-knee", "--force")
-    assert status == 2
-    assert "--modl modl-knee holds no VarNet: choose one, such as varnet" in error
-
-
 @pytest.mark.filterwarnings("ignore::recon.solve.NotConverged")
-def test_stacked_says_which_network_it_took(run, full, volume):
-    status, _, error, written = run(full, "--method", "stacked", "--acceleration", 2, "--modl", "modl-knee")
+@pytest.mark.parametrize(
+    ("method", "given", "taken", "other", "says"),
+    [
+        ("varnet", (), "varnet", "modl-knee", "--modl modl-knee holds no VarNet: choose one, such as varnet"),
+        ("stacked", ("--modl", "modl-knee"), "modl-knee", "qf-mri", "holds no MoDL"),
+    ],
+)
+def test_methods_say_which_network_they_took(run, full, volume, method, given, taken, other, says):
+    status, _, error, written = run(full, "--method", method, "--acceleration", 2, *given)
     assert (status, error) == (0, "")
-    assert (written["method"], written["weights"]) == ("stacked", "modl-knee")
+    assert (written["method"], written["weights"]) == (method, taken)
     assert nrmse(written["reconstruction"], volume[1]) < 0.12
-    status, _, error, _ = run(full, "--method", "stacked", "--modl", "qf-mri", "--force")
+    status, _, error, _ = run(full, "--method", method, "--modl", other, "--force")
     assert status == 2
-    assert "holds no MoDL" in error
+    assert says in error
 
 
 def test_seed_draws_the_mask(run, full):
