@@ -75,10 +75,10 @@ def estimate_quality(image: Float[Tensor, "h w"], unknown_phase: bool = False, m
     return Lattice(candidate if best > EVIDENCE_THRESHOLD else None, candidate, best, phase)
 
 
-def luma_lattice(image: Float[Tensor, "ch h w"], max_blocks: int = 512) -> Lattice:
+def luma_lattice(image: Float[Tensor, "ch h w"], max_blocks: int = 4096) -> Lattice:
     """`estimate_quality` of the luma of a decoded JPEG in [0, 1], grey or RGB, wherever its grid starts.
 
-    More blocks take longer with the same result.
+    Few blocks are those with most detail: where all of these were clipped in garish colours, no lattice is found.
     """
     luma = image[0] if len(image) == 1 else ycbcr(image)[0]
     return estimate_quality((255 * luma.clamp(0, 1)).round() / 255, unknown_phase=True, max_blocks=max_blocks)

@@ -18,6 +18,7 @@ from mriqf.jpeg.lattice import luma_lattice
 
 QUALITIES = (5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95, 98, 100)
 """Qualities of a configuration's strengths; linear interpolation between them."""
+BLOCKS = 512  # number of blocks that the quality is estimated from; more take longer
 UNKNOWN = 60  # quality assumed for images without a JPEG lattice: a blind network's correction is about right there
 LEAST = 0.1
 """Strength below which a file is better left alone."""
@@ -73,7 +74,7 @@ def estimated_tables(images: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b t 8 
     If none can be estimated, tables of quality 60: for images smaller than two blocks, resized, rescaled or saturated.
     """
     large = min(images.shape[2:]) >= 2 * BLOCK
-    qualities = [luma_lattice(image).quality if large else None for image in images.cpu()]
+    qualities = [luma_lattice(image, BLOCKS).quality if large else None for image in images.cpu()]
     return torch.stack([standard_tables(q or UNKNOWN, images.shape[1]) for q in qualities]).to(images)
 
 
