@@ -23,6 +23,8 @@ from mriqf.tiles import padding
 
 DARKEST = 0.9
 """Least factor that varied images are multiplied by, with `variants`."""
+SMALLEST, LARGEST = 0.75, 1.25
+"""Factors between which drawn views are resized."""
 
 
 class QFLoss(nn.Module):
@@ -41,11 +43,14 @@ class QFLoss(nn.Module):
         0 looks at the images as they are. Otherwise so many copies, each moved against the predictor's cells and a
         little darker, by draws of the seed that `forward` is given: what pleases at one place in one light alone
         counts less.
+    drawn
+        Each of the variants is seen by one predictor, drawn, and is besides turned, mirrored and resized by 0.75 to
+        1.25: an ensemble that differs from seed to seed. Needs `variants`.
 
     Raises
     ------
     ValueError
-        If there is no predictor, or they take different numbers of channels.
+        If there is no predictor, they take different numbers of channels, or `drawn` has no variants.
 
     Examples
     --------
@@ -60,7 +65,9 @@ class QFLoss(nn.Module):
     (1, 1, 64, 64)
     """
 
-    def __init__(self, predictors: str | Path | nn.Module | Sequence = "qf-mri", variants: int = 0):
+    def __init__(
+        self, predictors: str | Path | nn.Module | Sequence = "qf-mri", variants: int = 0, *, drawn: bool = False
+    ):
         super().__init__()
         several = predictors if isinstance(predictors, (list, tuple)) else [predictors]
         loaded: list[Predictor] = [
@@ -73,8 +80,11 @@ class QFLoss(nn.Module):
             raise ValueError(f"predictors with channels: {names}: give one, or several that take as many channels")
         if variants < 0:
             raise ValueError(f"variants is {variants}: use 0 (the images as they are) or more")
+        if drawn and not variants:
+            raise ValueError("drawn is True and variants is 0: give the number of views, 1 or more")
         self.channels = channels.pop()
         self.variants = variants
+        self.drawn = drawn
         self.predictors = nn.ModuleList(loaded)
         self.requires_grad_(False).train()
 
@@ -114,16 +124,33 @@ class QFLoss(nn.Module):
             )
         foreground = find_foreground(images) if mask is None else mask
         shown = images.clamp(0, 1)
-        rng, losses = np.random.default_rng(seed), []
+        rng = np.random.default_rng(seed)
+        if self.drawn:
+            return torch.stack([self._view(shown, foreground, least, rng) for _ in range(self.variants)]).mean()
+        losses = []
         for model in self.predictors:
-            stride = int(model.stride)  # pyright: ignore[reportArgumentType]
             for variant in range(max(self.variants, 1)):
                 grid_offset, gain = (0, 0), 1.0
                 if self.variants:
-                    grid_offset = (int(rng.integers(stride)), int(rng.integers(stride)))
+                    grid_offset = _draw_offset(model, rng)
                     gain = 1 - (1 - DARKEST) * float(rng.random()) * (variant > 0)
                 losses.append(_missing(model, gain * shown, foreground, grid_offset))
         return torch.stack(losses).mean()
+
+    def _view(self, shown: Tensor, foreground: Tensor, least: int, rng: np.random.Generator) -> Tensor:
+        """Loss of one drawn view by one drawn predictor."""
+        model = self.predictors[int(rng.integers(len(self.predictors)))]
+        side = min(shown.shape[2:])
+        factor = max(SMALLEST * (LARGEST / SMALLEST) ** float(rng.random()), least / side)
+        size = [max(round(factor * n), least) for n in shown.shape[2:]]
+        view = functional.interpolate(shown, size, mode="bilinear", antialias=True)
+        mask = functional.interpolate(foreground[:, None].to(view), size, mode="nearest")[:, 0] > 0
+        turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+        view, mask = view.rot90(turns, (2, 3)), mask.rot90(turns, (1, 2))
+        if mirrored:
+            view, mask = view.flip(3), mask.flip(2)
+        gain = 1 - (1 - DARKEST) * float(rng.random())
+        return _missing(model, gain * view, mask, _draw_offset(model, rng))
 
 
 def qf_loss(
@@ -164,6 +191,11 @@ def find_foreground(images: Float[Tensor, "b ch h w"]) -> Bool[Tensor, "b h w"]:
             threshold = scale.low + scale.threshold * (scale.high - scale.low)
         masks.append(foreground_mask(image, threshold))
     return torch.from_numpy(np.stack(masks)).to(images.device)
+
+
+def _draw_offset(model: nn.Module, rng: np.random.Generator) -> tuple[int, int]:
+    stride = int(model.stride)  # pyright: ignore[reportArgumentType]
+    return int(rng.integers(stride)), int(rng.integers(stride))
 
 
 def _missing(model: nn.Module, images: Tensor, foreground: Tensor, grid_offset: tuple[int, int]) -> Tensor:

@@ -76,6 +76,8 @@ class PerceptualConfig:
     """Weight of the mean absolute change of Cb and Cr, in [0, 1], averaged over 16×16 pixels; of RGB alone."""
     variants: int = 0
     """Copies of each image, shifted and a little darker, that the predictors score; 0 scores the image as it is."""
+    drawn: bool = False
+    """Each of these copies is also turned, mirrored and resized, and seen by one predictor, drawn anew each step."""
     predictors: tuple[str, ...] = ()
     """Names or paths of what scores, several for their mean; none gives qf-gray for grey, qf-rgb for RGB images."""
     judge: str = ""
@@ -128,7 +130,7 @@ def train_perceptual(
     where = own_device(device)
     scores = {"score": QFLoss(config.predictors)} | ({"judge": QFLoss(config.judge)} if config.judge else {})
     scores = {name: score.to(where) for name, score in scores.items()}
-    trained = QFLoss(list(scores["score"].predictors), config.variants)
+    trained = QFLoss(list(scores["score"].predictors), config.variants, drawn=config.drawn)
     _check_predictors(scores, str(start), channels, config)
     model = fresh(type(original), original.config, config.seed, start)
     pools = [list(read_pixels(s, root, channels)) for s in manifest.split("train")]

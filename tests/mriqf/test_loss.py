@@ -84,6 +84,31 @@ def test_same_seed_same_loss(images, predictor, variants):
     assert (first == other) == (variants == 0)
 
 
+def test_drawn_views_differ_from_seed_to_seed_and_are_of_the_same_object(images):
+    """Each predictor says what it is: a view is of one of them, and a turned image is seen as often as the image."""
+    models = [QFPredictor(QFConfig(arch="cui")).eval() for _ in range(2)]
+    for k, model in enumerate(models):
+        nn.init.zeros_(model.head.weight)
+        nn.init.constant_(model.head.bias, k)
+    each = [QFLoss(model)(images).item() for model in models]
+    loss = QFLoss(models, 1, drawn=True)
+    seen = {round(loss(images, seed=seed).item(), 4) for seed in range(12)}
+    assert seen == {round(value, 4) for value in each}
+    several = QFLoss(models, 4, drawn=True)
+    assert several(images, seed=5).item() == several(images, seed=5).item()
+
+
+def test_drawn_views_have_a_gradient_in_the_object_alone(images, predictor):
+    wanted = images.clone().requires_grad_()
+    foreground = torch.zeros(2, 128, 128, dtype=torch.bool)
+    foreground[0, 32:96, 32:96] = True
+    QFLoss(predictor, 3, drawn=True)(wanted, mask=foreground, seed=1).backward()
+    assert wanted.grad is not None
+    assert wanted.grad[0].abs().max() > 0
+    assert wanted.grad[1].abs().max() == 0
+    assert QFLoss(predictor, 2, drawn=True)(images[..., :64, :65]).isfinite()  # as small as a predictor sees
+
+
 def test_background_counts_nothing(images, predictor):
     loss = QFLoss(predictor)
     wanted = images.clone().requires_grad_()
@@ -136,6 +161,8 @@ def test_errors_name_the_cure(images):
         QFLoss([])
     with pytest.raises(ValueError, match=r"variants is -1: use 0"):
         QFLoss(grey, -1)
+    with pytest.raises(ValueError, match=r"drawn is True and variants is 0: give the number of views"):
+        QFLoss(grey, drawn=True)
     for wrong in (images.expand(-1, 3, -1, -1), images[..., :20]):
         with pytest.raises(ValueError, match=r"images are \(2, .*take 1 channels and sides of at least 34 pixels"):
             QFLoss(grey)(wrong)

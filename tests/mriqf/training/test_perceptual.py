@@ -215,6 +215,7 @@ def test_killed_and_resumed_equals_unbroken(tune, files, tmp_path, channels):
         cell=1.0,
         colour=float(channels == RGB),
         variants=2,
+        drawn=channels == RGB,
         judge=files["opponent", channels],
     )
     unbroken, card = tune(config, channels)

@@ -23,6 +23,9 @@ START = "start"
 INPUT, OWN = "input", "own"
 """Reference of the data term: the input, as in the report, or the output before fine-tuning."""
 OWN_OUTPUT = {"consistency": 0.0, "anchor": 1.0}
+VIEWS = {"drawn": True, "variants": 3}
+FOUR = ("qf-mri", "qf-gray", "qf-gray-cui", "qf-gray-cui-fov11")
+"""Predictors of grey images that no judge is among."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,18 @@ GUARDS = (
     Guard("cell", "held to the input, and to the quantisation cell", {"cell": 10.0}),
     Guard("cell-alone", "held to the quantisation cell alone", {"cell": 10.0, "consistency": 0.0}),
     Guard("variants", "scored as three shifted, darker copies", {"variants": 3}),
+    Guard("views", "scored in three views a step, turned, resized and darker", VIEWS),
+    Guard("drawn", "the same, each view by one of four predictors", VIEWS | {"predictors": FOUR}, "grey"),
     Guard("ensemble", "scored by two predictors", {"predictors": ("qf-gray", "qf-gray-cui")}, "grey"),
     Guard("colour", "tones held to the input's", {"colour": 10.0}, "rgb"),
     Guard("judge", "stopped where the judge's score is highest", {"judge": ""}),
     Guard(
         "all", "held to its own output, the cell and tones; scored as three copies",
         OWN_OUTPUT | {"cell": 10.0, "colour": 10.0, "variants": 3},
+    ),
+    Guard(
+        "all-views", "held to its own output, the cell and tones; scored in three views a step",
+        OWN_OUTPUT | VIEWS | {"cell": 10.0, "colour": 10.0},
     ),
 )  # fmt: skip
 """Guards: each changes the report's set-up at one weight of the score."""
@@ -67,8 +76,12 @@ class LossConfig:
     """Guards, each measured alone."""
     guard_lam: float = 0.03
     """Weight of 1 − score/100 with the guards."""
-    gray_judge: str = "qf-mri"
-    """Name or path of the independent predictor that scores grey images, beside the one in the loss."""
+    gray_predictors: tuple[str, ...] = ("qf-mri",)
+    """Names or paths of what scores grey images in the loss; several for their mean."""
+    rgb_predictors: tuple[str, ...] = USUAL[3]
+    """The same for RGB images."""
+    gray_judge: str = "qf-mri-1"
+    """Name or path of the independent predictor that scores grey images, beside those in the loss."""
     rgb_judge: str = "qairn-rgb"
     """Name or path of the independent predictor for RGB images."""
     steps: int = 300
@@ -132,7 +145,7 @@ def arms(parts: Sequence[Part], config: LossConfig) -> list[Arm]:
     Raises
     ------
     ValueError
-        If the control is not among the weights of the score, or a guard is unknown.
+        If the control is not among the weights of the score, a guard is unknown, or a judge is in an arm's loss.
     """
     if 0 not in config.lams or min((*config.lams, *config.own_lams)) < 0:
         raise ValueError(f"lams is {config.lams}: give weights of 0 and more, 0 among them, the control")
@@ -149,6 +162,9 @@ def arms(parts: Sequence[Part], config: LossConfig) -> list[Arm]:
                 if guard.only in (None, part.kind):
                     recipe = _recipe(part.kind, config, config.guard_lam, guard.changes)
                     chosen.append(Arm(part.kind, network, guard.name, config.guard_lam, recipe))
+    for arm in chosen:
+        if arm.recipe and (judge := judge_name(arm.kind, config)) in arm.recipe.predictors:
+            raise ValueError(f"judge {judge!r} is in the loss of arm {arm.name!r}: choose another judge, or guards")
     return chosen
 
 
@@ -205,6 +221,11 @@ def load_arms(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[A
     return {arm: load_restorer(arm.weights(folder)) for arm in arms(parts, config)}
 
 
+def predictor_names(kind: Kind, config: LossConfig) -> tuple[str, ...]:
+    """Names of the predictors in the loss for images of one kind."""
+    return config.gray_predictors if kind == "grey" else config.rgb_predictors
+
+
 def judge_name(kind: Kind, config: LossConfig) -> str:
     """Name of the independent predictor for images of one kind."""
     return config.gray_judge if kind == "grey" else config.rgb_judge
@@ -212,7 +233,7 @@ def judge_name(kind: Kind, config: LossConfig) -> str:
 
 def metadata(folder: Path, parts: Sequence[Part], config: LossConfig) -> dict[str, Any]:
     """Metadata that identify the table of this study."""
-    names = [name for part in parts for name in (*USUAL[CHANNELS[part.kind]], judge_name(part.kind, config))]
+    names = [name for part in parts for name in (*predictor_names(part.kind, config), judge_name(part.kind, config))]
     return {
         "study": "loss",
         "config": config_dict(config),
@@ -230,7 +251,7 @@ def _recipe(kind: Kind, config: LossConfig, lam: float, changes: Mapping[str, An
     plain = PerceptualConfig(
         steps=config.steps, lr=config.lr, batch=config.batch, patch=config.patch, seed=config.seed, lam=lam,
         worst=min(config.qualities), best=max(config.qualities), checkpoint_every=config.steps, most=8,
-        predictors=USUAL[CHANNELS[kind]],
+        predictors=predictor_names(kind, config),
     )  # fmt: skip
     changes = {name: value for name, value in changes.items() if name != "colour" or kind == "rgb"}
     return replace(plain, **changes | (judge if "judge" in changes else {}))

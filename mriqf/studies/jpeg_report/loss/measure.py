@@ -19,8 +19,8 @@ from mriqf.restore import Network, restore
 from mriqf.scoring.scale import normalise, spread, volume_scale
 from mriqf.studies._frame.inputs import Subject
 from mriqf.studies._frame.table import Task, Value
-from mriqf.studies.jpeg_report.loss.arms import CHANNELS, Arm, LossConfig, Part, judge_name
-from mriqf.training.perceptual import USUAL, centre
+from mriqf.studies.jpeg_report.loss.arms import Arm, LossConfig, Part, judge_name, predictor_names
+from mriqf.training.perceptual import centre
 
 KEY = ("kind", "network", "arm", "lam", "dataset", "subject", "slice", "quality")
 COLUMNS = ("psnr", "ssim", "psnrb", "score", "judge", "hue", "dots", "outside", "changed")
@@ -40,7 +40,7 @@ def tasks(parts: Sequence[Part], arms: Arms, config: LossConfig) -> list[Task]:
     """Task for each image: JPEG and all arms at all qualities."""
     pending = []
     for part in parts:
-        scores = QFLoss(USUAL[CHANNELS[part.kind]]), QFLoss(judge_name(part.kind, config))
+        scores = QFLoss(predictor_names(part.kind, config)), QFLoss(judge_name(part.kind, config))
         for network in config.networks:
             own = {a: model for a, model in arms.items() if (a.kind, a.network) == (part.kind, network)}
             names = [(JPEG, NAN), *((arm.name, arm.lam) for arm in own)]

@@ -71,7 +71,7 @@ def study(tmp_path, texture, disc, weights_file, monkeypatch):
     monkeypatch.setattr(weights, "find", lambda name: find(files.get(str(name), name)))
     config = LossConfig(
         lams=(0.0, 0.5), own_lams=(0.5,), guards=("judge", "colour"), guard_lam=0.2, steps=2, batch=2, patch=64,
-        qualities=(10, 30), slices=1, gray_judge="judge-gray", rgb_judge="judge-rgb",
+        qualities=(10, 30), slices=1, gray_predictors=("qf-gray",), gray_judge="judge-gray", rgb_judge="judge-rgb",
     )  # fmt: skip
     return [tmp_path / "grey.toml", tmp_path / "rgb.toml"], tmp_path, config
 
@@ -193,6 +193,7 @@ def test_a_change_is_more_than_a_grey_level_and_a_dot_is_more_than_24(untrained)
     ({"lams": (0.1,)}, "0 among them, the control"),
     ({"lams": (0.0, -1.0)}, "give weights of 0 and more"),
     ({"guards": ("magic",)}, "guards has magic: choose from ramp, "),
+    ({"gray_judge": "qf-gray"}, "judge 'qf-gray' is in the loss of arm 'input': choose another judge"),
     ({"side": 32}, "give 64 pixels or more"),
 ])  # fmt: skip
 def test_what_cannot_be_meant_is_said_in_one_line(study, change, message):
