@@ -22,8 +22,9 @@ from mriqf.jpeg.lattice import estimate_quality
 from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import for_inference
+from mriqf.scoring.compression import jpeg_trace
 from mriqf.scoring.scale import normalise, percentile_scale, volume_scale
-from mriqf.scoring.scorer import jpeg_trace, score
+from mriqf.scoring.scorer import score
 from mriqf.scoring.slices import score_slices
 from mriqf.training.manifest import Source, read_manifest, read_source
 

@@ -26,8 +26,9 @@ from mriqf.jpeg import compress_pixels
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.predictors.inference import batches, for_inference
 from mriqf.predictors.unit import score_of_error
+from mriqf.scoring.compression import jpeg_trace
 from mriqf.scoring.scale import normalise, volume_scale
-from mriqf.scoring.scorer import Scorer, jpeg_trace, score
+from mriqf.scoring.scorer import Scorer, score
 from mriqf.scoring.slices import score_slices
 from mriqf.studies._frame.inputs import read_inputs
 from mriqf.studies.benchmark.cases import degraded

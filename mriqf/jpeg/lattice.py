@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mriqf.jpeg.codec import BLOCK, block_dct, quantization_table
@@ -34,6 +34,8 @@ class Lattice:
 # Set on training photographs: never-JPEG patches of 64² stay below 203 (flat ones; textured ones below −500), of 256²
 # below −5000; JPEG of quality 5–98 at 256² lies above 22 000.
 EVIDENCE_THRESHOLD = 250.0
+FEW_BLOCKS = 64
+"""Blocks that were not clipped, from which number on the others are left out."""
 _ROUNDING_SD = 0.295  # of a coefficient, grey levels: pixels rounded to integers (1/√12), and libjpeg's integer DCT
 _OUTLIERS = 0.02  # share of coefficients off the lattice: blocks that were clipped at black or white
 
@@ -122,6 +124,10 @@ def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
     """Log-likelihood ratio, in nats, of each quality 1–100 against no quantisation."""
     # Neighbouring blocks share their mean, so constant terms are no independent evidence: left out.
     coefficients = block_dct(levels).reshape(-1, BLOCK * BLOCK)[:, 1:]
+    # Blocks that were clipped at black or white are off the lattice, and often those with most detail.
+    kept = ~_clipped(levels)
+    if int(kept.sum()) >= FEW_BLOCKS:
+        coefficients = coefficients[kept]
     energy = coefficients.abs().sum(1)
     if len(coefficients) > max_blocks:
         coefficients = coefficients[energy.topk(max_blocks).indices]
@@ -143,6 +149,13 @@ def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
         mixed = torch.logaddexp(lattice - free + math.log1p(-_OUTLIERS), torch.full_like(free, math.log(_OUTLIERS)))
         result[quality - 1] = mixed.sum()
     return result
+
+
+def _clipped(levels: Tensor) -> Bool[Tensor, " n"]:
+    """Whether each block has a pixel that is black or white, −128 or 127."""
+    h, w = (n // BLOCK * BLOCK for n in levels.shape)
+    ends = ((levels <= -128) | (levels >= 127))[:h, :w].reshape(h // BLOCK, BLOCK, w // BLOCK, BLOCK)
+    return ends.any(3).any(1).flatten()
 
 
 @functools.cache

@@ -25,7 +25,14 @@ class Reading:
 
     def plus(self, error: Float[Tensor, " b"]) -> "Reading":
         """With a further error of each image, evenly spread over its cells; independent errors add up as squares."""
-        square = error.to(self.whole).square()
+        return self._plus_square(error.to(self.whole).square())
+
+    def at_least(self, error: Float[Tensor, " b"]) -> "Reading":
+        """With an error that each image is known to have: what lacks in `whole` comes on top."""
+        lacking = (error.to(self.whole).square() - 10 ** (2 * self.whole)).nan_to_num(0).clamp_min(0)
+        return self._plus_square(lacking)
+
+    def _plus_square(self, square: Float[Tensor, " b"]) -> "Reading":
         cells = 10 ** (2 * self.cells) + square[:, None, None, None].to(self.cells)
         whole = 10 ** (2 * self.whole) + square
         total = None if self.total is None else 0.5 * (10 ** (2 * self.total) + square).log10()

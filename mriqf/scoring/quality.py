@@ -13,11 +13,12 @@ from mriqf.io import from_array
 from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.base import ErrorModel, Predictor, load_predictor
 from mriqf.predictors.unit import score_of_error
+from mriqf.scoring.compression import compression_error, jpeg_trace
 from mriqf.scoring.foreground import content
 from mriqf.scoring.pooling import cell_weight, choose_pool, pooled
-from mriqf.scoring.resolution import Resolution, resolve, support, unresolved_error
+from mriqf.scoring.resolution import Resolution, on_grid, resolve, support, unresolved_error
 from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import check_channels, jpeg_trace
+from mriqf.scoring.scorer import check_channels
 from mriqf.scoring.slices import enlarge, grid_offset, own_scale
 from mriqf.tiles import padding
 
@@ -105,10 +106,10 @@ class Quality(nn.Module):
 
     def _score(self, image: Float[Tensor, "ch h w"]) -> Float[Tensor, ""]:
         model: Any = self.model
-        whole = image
+        whole, given = image, from_array(image.detach().cpu().numpy()[None], "image")
         if isinstance(model, ErrorModel) and image.detach().isfinite().all():
             image = resolve(whole[None], support(whole[None]))[0]
-        volume = from_array(image.detach().cpu().numpy()[None], "image")
+        volume = given if image is whole else from_array(image.detach().cpu().numpy()[None], "image")
         lattice = jpeg_trace(volume, [0]) if model.reads_grid else None
         scale = own_scale(volume_scale(volume, lattice), model)
         box = content(volume.read_slice(0), model.receptive_field)
@@ -127,6 +128,11 @@ class Quality(nn.Module):
             if not isinstance(model, ErrorModel):
                 return pooled(model(seen)[0, 0], weight[0, 0], self.pool)
             reading = model.read(seen, weight)
+        if (jpeg := jpeg_trace(given, [0])) is not None:
+            empty = [(b.start, n - b.stop) for b, n in zip(box, image.shape[1:], strict=True)]
+            inside = on_grid(np.pad(foreground, empty), given.shape, nearest=True)
+            least = compression_error(given.read_slice(0)[0], jpeg, inside)
+            reading = reading.at_least(reading.whole.new_tensor([least]))
         if self.resolution == "as-is" and image.shape != whole.shape:
             more = unresolved_error(image[None], (whole.shape[1], whole.shape[2]))
             reading = reading.plus(reading.whole.new_tensor([more]))

@@ -17,14 +17,15 @@ from jaxtyping import Bool, Shaped
 from mriqf.calibration import Calibration
 from mriqf.calibration.file import attached
 from mriqf.io import Axis, Volume, as_volume, cut_along, from_array
-from mriqf.jpeg.lattice import Lattice, as_8bit, estimate_quality
+from mriqf.jpeg.lattice import Lattice
 from mriqf.predictors.base import ErrorModel, Predictor, load_predictor
 from mriqf.predictors.inference import for_inference
+from mriqf.scoring.compression import compression_error, jpeg_trace
 from mriqf.scoring.foreground import mask_reader
 from mriqf.scoring.pooling import choose_pool, weighted_mean
 from mriqf.scoring.resolution import Resolution, on_grid, resolved_volume, unresolved_error, volume_support
 from mriqf.scoring.result import Score, SliceScore
-from mriqf.scoring.scale import Scale, normalise, spread, volume_scale
+from mriqf.scoring.scale import Scale, normalise, volume_scale
 from mriqf.scoring.slices import own_scale, score_slices
 
 
@@ -152,10 +153,15 @@ class Scorer:
         def unresolved(index: int) -> float:
             return unresolved_error(torch.from_numpy(seen.read_slice(index))[None], volume.shape)
 
+        def compressed(index: int, foreground: Bool[np.ndarray, "i j"]) -> float:
+            inside = on_grid(foreground, volume.shape, nearest=True) if smaller else foreground
+            return compression_error(volume.read_slice(index)[0], setting.lattice, inside) if setting.lattice else 0.0
+
         scored = score_slices(
             seen.read_slice, indices, self.predictor, pool=self.pool, scale=setting.scale,
             mask=seen_mask, lattice=setting.grid, calibration=self.calibration,
-            unresolved=unresolved if smaller and self.resolution == "as-is" else None, flips=self.flips,
+            unresolved=unresolved if smaller and self.resolution == "as-is" else None,
+            compressed=compressed if setting.lattice else None, flips=self.flips,
             batch_size=self.batch_size,
         )  # fmt: skip
         return (_on_grid(one, volume, setting.scale, mask) for one in scored) if smaller else scored
@@ -264,22 +270,6 @@ def notes(volume: Volume, model: Predictor, resolved: tuple[int, int] | None = N
     if max(across, down) > 1.02 * min(across, down):
         said.append(f"pixels are {down:.3g}×{across:.3g} mm, those of training were square")
     return tuple(said)
-
-
-def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:
-    """The JPEG lattice in a grey volume's pixels, looked for in at most three slices; None if there is none.
-
-    Only images with at most 256 evenly spaced values can show one: any other has been processed since.
-    """
-    if volume.channels != 1:
-        return None
-    for index in spread(indices, 3):
-        levels = as_8bit(torch.tensor(volume.read_slice(index)[0]))
-        if levels is not None and min(levels.shape) >= 16:
-            lattice = estimate_quality(levels, unknown_phase=True, max_blocks=512)
-            if lattice.quality is not None and lattice.quality < 100:
-                return lattice
-    return None
 
 
 def check_channels(channels: int, model: Predictor) -> None:

@@ -36,6 +36,7 @@ def score_slices(
     lattice: Lattice | None = None,
     calibration: Calibration | None = None,
     unresolved: Callable[[int], float] | None = None,
+    compressed: Callable[[int, Bool[np.ndarray, "h w"]], float] | None = None,
     flips: bool = False,
     batch_size: int = 8,
     together: bool | None = None,
@@ -65,6 +66,9 @@ def score_slices(
         Calibration of the predictor and pool: `mriqf.calibration.file.attached`.
     unresolved
         Error of a slice that comes on top, of predictors of errors: `mriqf.scoring.resolution.unresolved_error`.
+    compressed
+        Error of a slice's object by an earlier JPEG compression, relative to its root mean square; predictors of errors
+        tell no less.
     flips
         Average the readings of predictors of errors over all eight orientations of a slice.
     batch_size
@@ -88,7 +92,7 @@ def score_slices(
             for index in indices[start : start + batch_size]
         ]
         for group in _alike(seen):
-            yield from _judge(group, model, pool, calibration, unresolved, flips)
+            yield from _judge(group, model, pool, calibration, unresolved, compressed, flips)
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,7 @@ def _judge(
     pool: str,
     calibration: Calibration | None,
     unresolved: Callable[[int], float] | None,
+    compressed: Callable[[int, Bool[np.ndarray, "h w"]], float] | None,
     flips: bool,
 ) -> Iterator[SliceScore]:
     grid_offset = group[0].grid_offset
@@ -156,6 +161,9 @@ def _judge(
     reading = None
     if isinstance(model, ErrorModel):
         reading = read_errors(model, images, weights, grid_offset, together=True, flips=flips)
+        if compressed is not None:
+            least = [compressed(one.index, _whole_foreground(one)) for one in group]
+            reading = reading.at_least(torch.tensor(least, dtype=torch.float64))
         if unresolved is not None:
             reading = reading.plus(torch.tensor([unresolved(one.index) for one in group], dtype=torch.float64))
         maps = score_of_error(10 ** reading.cells.float())
@@ -177,13 +185,21 @@ def _judge(
         if calibration and ood_features is not None:
             expected = calibration.expect(read, ood_features, width)
         full = upsample_map(quality, one.image.shape[1:], model.stride, grid_offset)[0][one.frame]
-        around = [(b.start, n - b.stop) for b, n in zip(one.box, one.whole.shape[1:], strict=True)]
-        foreground = np.pad(one.foreground, around) if one.given is None else one.given
-        quality = np.pad(full, around, mode="edge")
+        foreground = _whole_foreground(one)
+        quality = np.pad(full, _around(one), mode="edge")
         yield SliceScore(
             one.index, score, float(foreground.mean()), quality, foreground, one.whole, error, total, width,
             ood_features, expected,
         )  # fmt: skip
+
+
+def _around(one: _Seen) -> list[tuple[int, int]]:
+    """Pixels that are empty before and after the content, in each axis."""
+    return [(b.start, n - b.stop) for b, n in zip(one.box, one.whole.shape[1:], strict=True)]
+
+
+def _whole_foreground(one: _Seen) -> Bool[np.ndarray, "h w"]:
+    return np.pad(one.foreground, _around(one)) if one.given is None else one.given
 
 
 def grid_offset(box: tuple[slice, slice], lattice: Lattice | None) -> tuple[int, int]:

@@ -39,6 +39,14 @@ def test_no_quality_where_nothing_was_compressed(texture, grain):
     assert estimate.evidence < lattice.EVIDENCE_THRESHOLD
 
 
+def test_clipped_blocks_hide_nothing(texture):
+    """Detail that was clipped at black and white is off the lattice; blocks without are enough."""
+    pixels = texture(128, 256).astype(float)
+    pixels[:, 128:] = 128 + 6 * (pixels[:, 128:] - 128)
+    image = compressed(pixels.clip(0, 255).astype("uint8"), 60)
+    assert lattice.estimate_quality(image, max_blocks=256).quality == 60
+
+
 def test_no_quality_at_any_phase(texture):
     assert lattice.estimate_quality(as_unit(texture()), unknown_phase=True).quality is None
 

@@ -22,8 +22,8 @@ from mriqf.jpeg import compress, tables
 from mriqf.metrics import jpeg as jpeg_metrics
 from mriqf.predictors.base import Predictor, load_predictor
 from mriqf.restore import QAIRN, Network
+from mriqf.scoring.compression import jpeg_trace
 from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import jpeg_trace
 from mriqf.scoring.slices import score_slices
 
 TABLE = Path(__file__).parents[2] / "reference_scores.csv"

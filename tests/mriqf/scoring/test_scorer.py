@@ -18,10 +18,11 @@ from mriqf.predictors.error import ErrorPredictor
 from mriqf.predictors.inference import batches, for_inference, read_errors
 from mriqf.predictors.unit import score_of_error
 from mriqf.scoring import slices
+from mriqf.scoring.compression import jpeg_trace
 from mriqf.scoring.foreground import content
 from mriqf.scoring.pooling import cell_weight
 from mriqf.scoring.scale import volume_scale
-from mriqf.scoring.scorer import Scorer, jpeg_trace
+from mriqf.scoring.scorer import Scorer
 from mriqf.scoring.slices import enlarge, score_slices
 
 
