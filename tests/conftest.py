@@ -42,6 +42,20 @@ def texture():
 
 
 @pytest.fixture(scope="session")
+def natural():
+    """Maker of 8-bit images whose spectrum falls as a power of frequency, as that of most; uint8, (h, w)."""
+
+    def make(height=128, width=128, *, seed=0):
+        rng = np.random.default_rng(seed)
+        radius = np.hypot(*np.meshgrid(np.fft.fftfreq(height), np.fft.fftfreq(width), indexing="ij"))
+        radius[0, 0] = 1
+        grain = np.fft.ifft2(np.fft.fft2(rng.standard_normal((height, width))) / radius**1.5).real
+        return np.clip(128 + 40 * grain / grain.std(), 1, 254).round().astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def disc():
     """Maker of MR-like volumes, float32 (s, h, w): a textured disc on a noisy background, in arbitrary units."""
 
