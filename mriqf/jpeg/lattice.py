@@ -96,10 +96,21 @@ def as_8bit(image: Float[Tensor, "h w"]) -> Float[Tensor, "h w"] | None:
 
 
 def grey_levels(image: Float[Tensor, "*b h w"]) -> tuple[float, float] | None:
-    """Lowest value and step of at most 256 evenly spaced values, or None if the image has others."""
+    """Lowest value and step of at most 256 evenly spaced values, or None if the image has others.
+
+    The largest may lie between two: what was brighter was clipped there.
+    """
     values = torch.unique(image.double())
     if not 2 <= len(values) <= 256:
         return None
+    found = _even(values)
+    if found is None and len(values) > 2 and (below := _even(values[:-1])) and values[-1] - values[-2] < below[1]:
+        return below
+    return found
+
+
+def _even(values: Float[Tensor, " n"]) -> tuple[float, float] | None:
+    """First and step of rising values, if they are evenly spaced and no more than 256 with those between them."""
     extent = values[-1] - values[0]
     step = extent / (extent / values.diff().min()).round()  # over the whole range, where rounding matters least
     levels = (values - values[0]) / step
@@ -152,9 +163,9 @@ def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
 
 
 def _clipped(levels: Tensor) -> Bool[Tensor, " n"]:
-    """Whether each block has a pixel that is black or white, −128 or 127."""
+    """Whether each block has a pixel as dark or as bright as any."""
     h, w = (n // BLOCK * BLOCK for n in levels.shape)
-    ends = ((levels <= -128) | (levels >= 127))[:h, :w].reshape(h // BLOCK, BLOCK, w // BLOCK, BLOCK)
+    ends = ((levels == levels.min()) | (levels == levels.max()))[:h, :w].reshape(h // BLOCK, BLOCK, w // BLOCK, BLOCK)
     return ends.any(3).any(1).flatten()
 
 

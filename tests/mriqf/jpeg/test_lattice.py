@@ -68,6 +68,16 @@ def test_as_8bit_undoes_a_linear_rescale(texture):
         assert lattice.estimate_quality(levels).quality == 70
 
 
+def test_levels_are_found_where_bright_ones_were_clipped_between_two(texture):
+    image = compressed(texture(), 70)
+    clipped = (1.7 * image).clamp_max(1.7 * 150.4 / 255)
+    levels = lattice.as_8bit(clipped)
+    assert levels is not None
+    assert lattice.estimate_quality(levels).quality == 70
+    low, step = lattice.grey_levels(clipped)
+    assert (low, step) == pytest.approx((1.7 * image.min().item(), 1.7 / 255), rel=1e-5)
+
+
 def test_as_8bit_refuses_other_data():
     continuous = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
     uneven = torch.tensor([[0.0, 1.0, 2.5, 4.0]])
