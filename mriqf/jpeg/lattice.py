@@ -40,7 +40,12 @@ _ROUNDING_SD = 0.295  # of a coefficient, grey levels: pixels rounded to integer
 _OUTLIERS = 0.02  # share of coefficients off the lattice: blocks that were clipped at black or white
 
 
-def estimate_quality(image: Float[Tensor, "h w"], unknown_phase: bool = False, max_blocks: int = 4096) -> Lattice:
+def estimate_quality(
+    image: Float[Tensor, "h w"],
+    unknown_phase: bool = False,
+    max_blocks: int = 4096,
+    clipped: Bool[Tensor, "h w"] | None = None,
+) -> Lattice:
     """Quality factor of an earlier JPEG compression, read from the lattice of the DCT coefficients; nothing is trained.
 
     Every coefficient of a decoded JPEG lies within rounding error of a multiple of its quantisation step. For each of
@@ -55,6 +60,9 @@ def estimate_quality(image: Float[Tensor, "h w"], unknown_phase: bool = False, m
         Search all 64 positions of the 8×8 grid (a cropped image) and not only the one at the first pixel.
     max_blocks
         Blocks to use at most, those with most detail first.
+    clipped
+        Pixels that may have been clipped after decoding; the darkest and the brightest ones, if not given. Blocks that
+        hold any are left out where there are enough others.
 
     Raises
     ------
@@ -70,7 +78,8 @@ def estimate_quality(image: Float[Tensor, "h w"], unknown_phase: bool = False, m
         raise ValueError(f"image is {tuple(image.shape)}: the lattice needs at least {need}×{need} pixels")
     levels = image.double() * 255 - 128
     shifts = _likely_phases(levels) if unknown_phase else [(0, 0)]
-    candidates = [(_evidence(levels[y:, x:], max_blocks), (y, x)) for y, x in shifts]
+    ends = (levels == levels.min()) | (levels == levels.max()) if clipped is None else clipped
+    candidates = [(_evidence(levels[y:, x:], ends[y:, x:], max_blocks), (y, x)) for y, x in shifts]
     evidence, phase = max(candidates, key=lambda f: f[0].max().item())
     best = float(evidence.max())
     candidate = int(evidence.argmax()) + 1
@@ -78,12 +87,10 @@ def estimate_quality(image: Float[Tensor, "h w"], unknown_phase: bool = False, m
 
 
 def luma_lattice(image: Float[Tensor, "ch h w"], max_blocks: int = 4096) -> Lattice:
-    """`estimate_quality` of the luma of a decoded JPEG in [0, 1], grey or RGB, wherever its grid starts.
-
-    Few blocks are those with most detail: where all of these were clipped in garish colours, no lattice is found.
-    """
+    """`estimate_quality` of the luma of a decoded JPEG in [0, 1], grey or RGB, wherever its grid starts."""
     luma = image[0] if len(image) == 1 else ycbcr(image)[0]
-    return estimate_quality((255 * luma.clamp(0, 1)).round() / 255, unknown_phase=True, max_blocks=max_blocks)
+    clipped = ((image <= 0) | (image >= 1)).any(0)
+    return estimate_quality((255 * luma.clamp(0, 1)).round() / 255, True, max_blocks, clipped)
 
 
 def as_8bit(image: Float[Tensor, "h w"]) -> Float[Tensor, "h w"] | None:
@@ -131,12 +138,12 @@ def _likely_phases(levels: Tensor, n: int = 3, side: int = 256) -> list[tuple[in
     return sorted(wholeness, key=wholeness.__getitem__)[-n:]
 
 
-def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
+def _evidence(levels: Tensor, clipped: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
     """Log-likelihood ratio, in nats, of each quality 1–100 against no quantisation."""
     # Neighbouring blocks share their mean, so constant terms are no independent evidence: left out.
     coefficients = block_dct(levels).reshape(-1, BLOCK * BLOCK)[:, 1:]
     # Blocks that were clipped at black or white are off the lattice, and often those with most detail.
-    kept = ~_clipped(levels)
+    kept = ~_holding(clipped)
     if int(kept.sum()) >= FEW_BLOCKS:
         coefficients = coefficients[kept]
     energy = coefficients.abs().sum(1)
@@ -162,11 +169,10 @@ def _evidence(levels: Tensor, max_blocks: int) -> Float[Tensor, "100"]:
     return result
 
 
-def _clipped(levels: Tensor) -> Bool[Tensor, " n"]:
-    """Whether each block has a pixel as dark or as bright as any."""
-    h, w = (n // BLOCK * BLOCK for n in levels.shape)
-    ends = ((levels == levels.min()) | (levels == levels.max()))[:h, :w].reshape(h // BLOCK, BLOCK, w // BLOCK, BLOCK)
-    return ends.any(3).any(1).flatten()
+def _holding(pixels: Tensor) -> Bool[Tensor, " n"]:
+    """Whether each block holds any of some pixels."""
+    h, w = (n // BLOCK * BLOCK for n in pixels.shape)
+    return pixels[:h, :w].reshape(h // BLOCK, BLOCK, w // BLOCK, BLOCK).any(3).any(1).flatten()
 
 
 @functools.cache

@@ -13,9 +13,8 @@ from torch import Tensor
 from mriqf.jpeg.codec import BLOCK, block_dct, quantization_table
 
 HEAVIER = 0.85
-"""Factor of the expected error. Coefficients have heavier tails than one Laplacian for all blocks, which says up to 1.35
-times too much of clean images, and a tenth too little of noisy ones: `python -m benchmarks.compression` on training
-images."""
+"""Factor of the expected error. Coefficients have heavier tails than one Laplacian for all blocks, which says up to
+1.35 times too much of clean images, and a tenth too little of noisy ones: `benchmarks.compression`, training images."""
 FALL = np.linspace(0, 4, 33)
 """Powers of frequency that coefficients may fall with,"""
 FIRST = np.logspace(-1, 3.3, 60)
