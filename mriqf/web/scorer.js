@@ -2,17 +2,18 @@
 
 import { describe, expect, weightedMean } from "./calibration.js";
 import { content, enlarge, foregroundMask, part } from "./foreground.js";
+import { compressionError, jpegTrace } from "./jpeg.js";
 import { interpolate } from "./numeric.js";
 import { onGrid, resolve, volumeSupport } from "./resolution.js";
 import { normalise, volumeScale } from "./scale.js";
 
-/** Resolution and scale that all slices of a volume share. `parameters` are those that the page carries. */
+/** Resolution, scale and earlier JPEG compression that all slices of a volume share. `parameters` are those that the page carries. */
 export function prepare(volume, parameters) {
   const [rows, columns] = volumeSupport(volume);
   const seen = { ...volume, rows, columns };
   if (rows !== volume.rows || columns !== volume.columns)
     seen.slice = (index) => resolve(volume.slice(index), volume.rows, volume.columns, rows, columns);
-  return { seen, scale: volumeScale(seen, parameters.zeroBased) };
+  return { seen, scale: volumeScale(seen, parameters.zeroBased), trace: jpegTrace(volume) };
 }
 
 /**
@@ -22,7 +23,7 @@ export function prepare(volume, parameters) {
  * without foreground, null where it is refused), the error behind it, what is expected, and pictures on the grid of the
  * volume: `map`, 0-100, `foreground`, 0 or 1, and `image`, 0-1.
  */
-export async function scoreSlice(volume, { seen, scale }, index, network, parameters) {
+export async function scoreSlice(volume, { seen, scale, trace }, index, network, parameters) {
   const raw = seen.slice(index);
   const box = content(raw, seen.rows, seen.columns, parameters.leastSide);
   const whole = normalise(raw, scale);
@@ -33,28 +34,31 @@ export async function scoreSlice(volume, { seen, scale }, index, network, parame
   const cells = { rows: Math.ceil(large.height / parameters.stride), columns: Math.ceil(large.width / parameters.stride) };
   const weight = cellWeight(large, cells, parameters.stride);
 
-  const error = objectError(found.log_error, weight);
+  const smaller = seen.rows !== volume.rows || seen.columns !== volume.columns;
+  const toVolume = (picture, nearest) =>
+    smaller ? onGrid(picture, seen.rows, seen.columns, volume.rows, volume.columns, nearest) : picture;
+  const inside = toVolume(around(foreground, box, seen, false), true);
+  const read = objectError(found.log_error, weight);
+  const known = trace ? compressionError(volume.slice(index), volume.rows, volume.columns, trace, inside) : 0;
+  const lacking = Math.max(known ** 2 - read ** 2, 0) || 0;
+  const error = Math.sqrt(read ** 2 + lacking);
   const free = scoreOfError(error, parameters);
   const { calibration, refused } = parameters;
   let expected = null;
   if (calibration) {
     const features = describe(found.features, weight, inner, foreground);
-    const width = found.width ? spread(Math.log10(error), found.width, parameters.levels) : null;
+    const width = found.width ? spread(Math.log10(read), found.width, parameters.levels) : null;
     expected = expect(calibration, free, features, width, refused);
   }
   const unlike = expected !== null && expected.distance !== undefined && expected.reason !== "";
-  const enlarged = upsampled(found.quality, cells, large.height, large.width, parameters.stride);
+  const quality = lacking ? raised(found.log_error, lacking, parameters) : found.quality;
+  const enlarged = upsampled(quality, cells, large.height, large.width, parameters.stride);
   const frame = { top: large.top, left: large.left, height: box.height, width: box.width };
   const pictures = {
-    map: around(part(enlarged, large.width, frame), box, seen, true),
-    foreground: around(foreground, box, seen, false),
+    map: toVolume(around(part(enlarged, large.width, frame), box, seen, true), false),
+    foreground: inside,
   };
-  let image = whole;
-  if (seen.rows !== volume.rows || seen.columns !== volume.columns) {
-    for (const name of ["map", "foreground"])
-      pictures[name] = onGrid(pictures[name], seen.rows, seen.columns, volume.rows, volume.columns, name !== "map");
-    image = normalise(volume.slice(index), scale);
-  }
+  const image = smaller ? normalise(volume.slice(index), scale) : whole;
   const share = pictures.foreground.reduce((a, b) => a + b, 0) / image.length;
   const score = unlike ? null : Math.min(Math.max(free, 0), 100);
   return { index, score, error, expected, share, image, ...pictures };
@@ -70,6 +74,12 @@ export function summary(slices) {
 /** Score of an error, not cut off. */
 function scoreOfError(error, { best, doubling }) {
   return 100 - doubling * Math.log2(error / best);
+}
+
+/** Scores of cells with a further error, the square of which is given. */
+function raised(logError, square, parameters) {
+  const score = (log) => scoreOfError(Math.sqrt(10 ** (2 * log) + square), parameters);
+  return Float32Array.from(logError, (log) => Math.min(Math.max(score(log), 0), 100));
 }
 
 /** Distances of the ends of an interval, in the logarithm (base e), from those before the levels. */

@@ -38,6 +38,12 @@ const calls = {
     return { read, failed };
   },
 
+  /** Earlier JPEG compression of an image. */
+  async trace(image, rows, columns) {
+    const { jpegTrace } = await import(`${folder}/jpeg.js`);
+    return jpegTrace({ count: 1, rows, columns, slice: () => image });
+  },
+
   /** Resolution, scale and scores of a volume; the outputs of the network for each slice are given. */
   async score(volume, outputs, parameters) {
     const { prepare, scoreSlice, summary } = await import(`${folder}/scorer.js`);

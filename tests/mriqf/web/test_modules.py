@@ -22,9 +22,11 @@ from mriqf.calibration.calibration import REFUSED
 from mriqf.calibration.curve import Band
 from mriqf.calibration.domain import Domain
 from mriqf.io import from_array
+from mriqf.jpeg import compress_pixels
 from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.inference import pad_to_cells, read_errors
 from mriqf.predictors.unit import score_of_error
+from mriqf.scoring.compression import compression_error, jpeg_trace
 from mriqf.scoring.foreground import content
 from mriqf.scoring.pooling import cell_weight
 from mriqf.scoring.resolution import on_grid, resolve, resolved_volume, support, volume_support
@@ -136,6 +138,26 @@ def test_resolution(disc):
     assert near == on_grid(image > 300, (131, 95), nearest=True).astype(int).ravel().tolist()
 
 
+def test_earlier_jpeg_compression(natural, disc):
+    canvas = np.zeros((120, 150), np.uint8)
+    canvas[10:110, 20:140] = natural(100, 120).clip(40, 250)
+    images = []
+    for quality, top, left, unit in ((20, 0, 0, 1.0), (60, 3, 6, 0.013), (90, 0, 5, 31.0)):
+        decoded = compress_pixels(canvas, quality)[top:, left:].astype(np.float32)
+        images.append(np.float32(unit) * decoded)
+    images += [canvas.astype(np.float32), disc(1, 64, 64)[0]]
+    traces = call(*(["trace", typed(image), *image.shape] for image in images))
+    errors = []
+    for image, trace in zip(images, traces, strict=True):
+        expected = jpeg_trace(from_array(image), [0])
+        assert trace == (None if expected is None else {"quality": expected.quality, "phase": list(expected.phase)})
+        errors.append((image, trace, expected, image > 0.2 * image.max()))
+    assert [trace and trace["quality"] for trace in traces] == [20, 60, 90, None, None]
+    result = call(*(["jpeg:compressionError", typed(i), *i.shape, t, typed(f)] for i, t, e, f in errors if e))
+    for here, (image, _, lattice, inside) in zip(result, errors, strict=False):
+        assert here == pytest.approx(compression_error(image, lattice, inside), rel=1e-3)
+
+
 def made_calibration(n, *, own_width=False):
     rng = np.random.default_rng(0)
     band = Band((10.0, 40.0, 90.0), (-1.0, -2.0, -4.0), (0.0, 100.0), (0.2, 0.4), -1.5, 1.2)
@@ -170,6 +192,21 @@ def test_expected_error():
     assert seen == {(True, False), (True, True), (False, True)}
 
 
+def network_outputs(model, slice_, scale):
+    """What an exported network gives of a slice."""
+    rows, columns = content(slice_, model.receptive_field)
+    part = normalise(slice_, scale)[:, rows, columns]
+    image, inside, _ = enlarge(part, foreground_mask(part, scale.threshold), model)
+    weight = cell_weight(torch.from_numpy(inside[None]), model.stride)
+    reading = read_errors(model, torch.from_numpy(image[None]), weight)
+    quality = score_of_error(10**reading.cells)
+    result = {"log_error": reading.cells, "quality": quality, "features": reading.features}
+    if reading.width is not None:
+        predicted = model.symmetric(pad_to_cells(model, torch.from_numpy(image[None])))
+        result["width"] = torch.stack((predicted.below, predicted.above), 1)
+    return {name: typed(tensor.float().numpy()) for name, tensor in result.items()}
+
+
 @pytest.mark.parametrize("kind", ["error", "nrmse"])
 def test_scores(disc, error_file, nrmse_file, kind):
     """All around the network, which is Python's: an interpolated volume on a canvas, a slice of which is empty."""
@@ -189,21 +226,7 @@ def test_scores(disc, error_file, nrmse_file, kind):
     size = volume_support(volume)
     seen = resolved_volume(volume, size)
     scale = own_scale(volume_scale(seen), model)
-    outputs = []
-    for index in range(3):
-        slice_ = seen.read_slice(index)
-        rows, columns = content(slice_, model.receptive_field)
-        part = normalise(slice_, scale)[:, rows, columns]
-        image, inside, _ = enlarge(part, foreground_mask(part, scale.threshold), model)
-        weight = cell_weight(torch.from_numpy(inside[None]), model.stride)
-        reading = read_errors(model, torch.from_numpy(image[None]), weight)
-        quality = score_of_error(10**reading.cells)
-        result = {"log_error": reading.cells, "quality": quality, "features": reading.features}
-        if reading.width is not None:
-            predicted = model.symmetric(pad_to_cells(model, torch.from_numpy(image[None])))
-            result["width"] = torch.stack((predicted.below, predicted.above), 1)
-        outputs.append({name: typed(tensor.float().numpy()) for name, tensor in result.items()})
-
+    outputs = [network_outputs(model, seen.read_slice(index), scale) for index in range(3)]
     given = {"count": 3, "rows": 155, "columns": 182, "slices": [typed(one) for one in raw]}
     known = web.parameters(model, calibration)
     (result,) = call(["score", given, outputs, known])
@@ -224,6 +247,24 @@ def test_scores(disc, error_file, nrmse_file, kind):
         if expected.in_domain:
             assert here["expected"]["nrmse"][1:] == pytest.approx([expected.nrmse_low, expected.nrmse_high], rel=1e-2)
     assert any(s["expected"]["reason"] == "" for s in result["slices"])
+
+
+def test_scores_of_what_was_jpeg(natural, error_file):
+    canvas = np.zeros((120, 150), np.uint8)
+    canvas[10:110, 20:140] = natural(100, 120).clip(40, 250)
+    raw = compress_pixels(canvas, 15).astype(np.float32)
+    model = mriqf.load(error_file())
+    volume = from_array(raw)
+    (expected,) = mriqf.Scorer(model, calibration=None, exact=True)(volume).slices
+    size = volume_support(volume)
+    seen = resolved_volume(volume, size)
+    outputs = [network_outputs(model, seen.read_slice(0), own_scale(volume_scale(seen), model))]
+    given = {"count": 1, "rows": 120, "columns": 150, "slices": [typed(raw)]}
+    (result,) = call(["score", given, outputs, web.parameters(model, None)])
+    (here,) = result["slices"]
+    assert here["error"] == pytest.approx(expected.error, rel=1e-3)
+    assert here["score"] == pytest.approx(expected.value, abs=0.02)
+    np.testing.assert_allclose(here["map"], expected.map.ravel(), atol=0.2)
 
 
 def test_files(tmp_path, disc):
