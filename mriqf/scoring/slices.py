@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from mriqf.metrics.foreground import foreground_mask
 from mriqf.predictors.base import ErrorModel, Predictor
 from mriqf.predictors.inference import batches, predict_map, read_errors
 from mriqf.predictors.unit import score_of_error
+from mriqf.scoring.compression import WITHIN
 from mriqf.scoring.foreground import content
 from mriqf.scoring.pooling import cell_weight, choose_pool, pool_map, upsample_map
 from mriqf.scoring.result import SliceScore
@@ -158,7 +159,7 @@ def _judge(
     grid_offset = group[0].grid_offset
     images = torch.from_numpy(np.stack([one.image for one in group]))
     weights = cell_weight(torch.from_numpy(np.stack([one.inside for one in group])), model.stride, grid_offset)
-    reading = None
+    reading, least = None, [0.0] * len(group)
     if isinstance(model, ErrorModel):
         reading = read_errors(model, images, weights, grid_offset, together=True, flips=flips)
         if compressed is not None:
@@ -184,6 +185,9 @@ def _judge(
             score = read = pool_map(quality[0, 0], weight, pool)
         if calibration and ood_features is not None:
             expected = calibration.expect(read, ood_features, width)
+            if expected.nrmse is not None and expected.nrmse_low is not None:
+                low = min(max(expected.nrmse_low, least[k] / WITHIN), expected.nrmse)
+                expected = replace(expected, nrmse_low=low)
         full = upsample_map(quality, one.image.shape[1:], model.stride, grid_offset)[0][one.frame]
         foreground = _whole_foreground(one)
         quality = np.pad(full, _around(one), mode="edge")

@@ -12,6 +12,7 @@ const LUMA = [
 const [EVIDENCE, ROUNDING, OUTLIERS, FEW, MOST] = [250, 0.295, 0.02, 64, 512];
 const [LOSSLESS, LEAST, HEAVIER] = [100, 16, 0.85];
 const [FIRSTS, FALLS] = [60, 33];
+export const WITHIN = 1.3;
 const BASIS = Array.from({ length: BLOCK }, (_, k) =>
   Array.from({ length: BLOCK }, (_, n) => Math.sqrt((k ? 2 : 1) / BLOCK) * Math.cos((Math.PI * (2 * n + 1) * k) / 16)),
 );

@@ -2,7 +2,7 @@
 
 import { describe, expect, weightedMean } from "./calibration.js";
 import { content, enlarge, foregroundMask, part } from "./foreground.js";
-import { compressionError, jpegTrace } from "./jpeg.js";
+import { WITHIN, compressionError, jpegTrace } from "./jpeg.js";
 import { interpolate } from "./numeric.js";
 import { onGrid, resolve, volumeSupport } from "./resolution.js";
 import { normalise, volumeScale } from "./scale.js";
@@ -49,6 +49,10 @@ export async function scoreSlice(volume, { seen, scale, trace }, index, network,
     const features = describe(found.features, weight, inner, foreground);
     const width = found.width ? spread(Math.log10(read), found.width, parameters.levels) : null;
     expected = expect(calibration, free, features, width, refused);
+    if (expected.nrmse) {
+      const [middle, low, high] = expected.nrmse;
+      expected.nrmse = [middle, Math.min(Math.max(low, known / WITHIN), middle), high];
+    }
   }
   const unlike = expected !== null && expected.distance !== undefined && expected.reason !== "";
   const quality = lacking ? raised(found.log_error, lacking, parameters) : found.quality;

@@ -8,7 +8,7 @@ import mriqf
 from mriqf import jpeg
 from mriqf.jpeg.lattice import Lattice
 from mriqf.predictors.reading import Reading
-from mriqf.scoring.compression import compression_error, jpeg_trace
+from mriqf.scoring.compression import WITHIN, compression_error, jpeg_trace
 
 
 @pytest.fixture
@@ -58,6 +58,17 @@ def test_score_tells_no_less_than_what_was_lost(slices, error_file):
     quality = mriqf.Quality(error_file("blind.safetensors"))
     for image, one in zip(images.values(), alone, strict=True):
         assert quality(image[None, None]).item() == pytest.approx(one.value, abs=0.05)
+
+
+def test_interval_begins_where_quantisation_surely_lost(slices):
+    scorer = mriqf.Scorer("qf-mri")
+    for image in slices[1].values():
+        one = scorer.image(image.numpy())
+        trace = jpeg_trace(mriqf.io.from_array(image.numpy(), "image"), [0])
+        known = compression_error(image.numpy(), trace, one.foreground)
+        assert one.expected is not None and one.expected.nrmse is not None
+        assert min(known / WITHIN, one.expected.nrmse) <= one.expected.nrmse_low + 1e-9
+        assert one.expected.nrmse_low <= one.expected.nrmse <= one.expected.nrmse_high
 
 
 def test_reading_rises_to_what_is_known_and_keeps_a_gradient():
