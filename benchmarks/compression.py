@@ -89,7 +89,7 @@ def errors(target: torch.Tensor, quality: int, scorer: mriqf.Scorer | None) -> t
         told = ()
     else:
         both, alone = scorer.image(decoded.numpy()), scorer.image(hidden)
-        inside, told = both.foreground, (alone.error, both.error)
+        inside, told = both.foreground, (float(alone.error or 0), float(both.error or 0))
     law = compression_error(decoded.numpy(), lattice, inside) if lattice else float("nan")
     true = ((decoded - target)[inside].square().mean() / target[inside].square().mean()).sqrt().item()
     return true, law, *told
@@ -97,10 +97,10 @@ def errors(target: torch.Tensor, quality: int, scorer: mriqf.Scorer | None) -> t
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's, of values that both have."""
-    from scipy.stats import spearmanr
+    from scipy.stats import rankdata
 
     known = np.isfinite(a) & np.isfinite(b)
-    return float(spearmanr(a[known], b[known])[0])
+    return float(np.corrcoef(rankdata(a[known]), rankdata(b[known]))[0, 1])
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:
 def compression_error(image: Shaped[np.ndarray, "h w"], lattice: Lattice, foreground: Bool[np.ndarray, "h w"]) -> float:
     """Error that JPEG's quantisation left in the object, expected from the image, relative to the object's RMS.
 
-    0 where there is no object, or the image has other values than the grey levels of a JPEG.
+    0 where there is no object or no lattice, or the image has other values than the grey levels of a JPEG.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def compression_error(image: Shaped[np.ndarray, "h w"], lattice: Lattice, foregr
     pixels, inside = torch.tensor(image), torch.from_numpy(foreground)
     levels = grey_levels(pixels)
     rms = pixels.double()[inside].square().mean().sqrt().item()
-    if lattice.quality is None or levels is None or not rms > 0:
+    if lattice is None or lattice.quality is None or levels is None or not rms > 0:
         return 0.0
     error = levels[1] * quantisation_error(
         (pixels.double() - levels[0]) / levels[1], lattice.quality, lattice.phase, inside

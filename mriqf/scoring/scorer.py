@@ -155,7 +155,7 @@ class Scorer:
 
         def compressed(index: int, foreground: Bool[np.ndarray, "i j"]) -> float:
             inside = on_grid(foreground, volume.shape, nearest=True) if smaller else foreground
-            return compression_error(volume.read_slice(index)[0], setting.lattice, inside) if setting.lattice else 0.0
+            return compression_error(volume.read_slice(index)[0], setting.lattice, inside)
 
         scored = score_slices(
             seen.read_slice, indices, self.predictor, pool=self.pool, scale=setting.scale,
