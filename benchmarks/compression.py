@@ -17,7 +17,7 @@ import mriqf
 from mriqf.io import from_array
 from mriqf.jpeg import compress
 from mriqf.scoring.compression import compression_error, jpeg_trace
-from mriqf.training.manifest import read_manifest, read_slices
+from mriqf.training.manifest import Split, read_manifest, read_slices
 
 QUALITIES = (10, 30, 50, 70, 85, 93)
 NOISES = (0.0, 0.03)
@@ -60,7 +60,7 @@ def main() -> None:
         print(f"{title + ', MAE':<18}" + "".join(f"{np.nanmean(abs(x - part[:, 2])):>24.4f}" for x in part[:, 3:].T))
 
 
-def slices(data: Path, split: str) -> Iterator[np.ndarray]:
+def slices(data: Path, split: Split) -> Iterator[np.ndarray]:
     """Magnitude slices in [0, 1] or a little above, of volumes that are no photographs and not complex."""
     for source in read_manifest(Path("data_manifests/modl.toml")).split(split):
         if (data / source.path).is_dir() or source.key == "kspace":

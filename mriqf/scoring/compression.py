@@ -33,7 +33,9 @@ def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:
     return None
 
 
-def compression_error(image: Shaped[np.ndarray, "h w"], lattice: Lattice, foreground: Bool[np.ndarray, "h w"]) -> float:
+def compression_error(
+    image: Shaped[np.ndarray, "h w"], lattice: Lattice | None, foreground: Bool[np.ndarray, "h w"]
+) -> float:
     """Error that JPEG's quantisation left in the object, expected from the image, relative to the object's RMS.
 
     0 where there is no object or no lattice, or the image has other values than the grey levels of a JPEG.
