@@ -16,6 +16,7 @@ import torch
 import mriqf
 from mriqf.io import from_array
 from mriqf.jpeg import compress
+from mriqf.metrics.correlation import srcc
 from mriqf.scoring.compression import compression_error, jpeg_trace
 from mriqf.training.manifest import Split, read_manifest, read_slices
 
@@ -56,7 +57,7 @@ def main() -> None:
             ]
             print(f"noise {noise:<5g} q {quality:<4d}" + "".join(f"{x:>24}" for x in told))
     for title, part in (("all", table), *((f"noise {n:g}", table[table[:, 0] == n]) for n in NOISES)):
-        print(f"{title + ', rho':<18}" + "".join(f"{rank_correlation(part[:, 2], x):>24.3f}" for x in part[:, 3:].T))
+        print(f"{title + ', rho':<18}" + "".join(f"{srcc(part[:, 2], x):>24.3f}" for x in part[:, 3:].T))
         print(f"{title + ', MAE':<18}" + "".join(f"{np.nanmean(abs(x - part[:, 2])):>24.4f}" for x in part[:, 3:].T))
 
 
@@ -93,14 +94,6 @@ def errors(target: torch.Tensor, quality: int, scorer: mriqf.Scorer | None) -> t
     law = compression_error(decoded.numpy(), lattice, inside) if lattice else float("nan")
     true = ((decoded - target)[inside].square().mean() / target[inside].square().mean()).sqrt().item()
     return true, law, *told
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's, of values that both have."""
-    from scipy.stats import rankdata
-
-    known = np.isfinite(a) & np.isfinite(b)
-    return float(np.corrcoef(rankdata(a[known]), rankdata(b[known]))[0, 1])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from mriqf.scoring.scale import spread
 LOSSLESS = 100
 """Quality at which nothing is lost but by rounding."""
 WITHIN = 1.3
-"""Factor that true errors of quantisation lie within, of the expected one, in nine of ten images."""
+"""Expected errors of quantisation are at most so many times the true ones, in about nineteen of twenty images."""
 
 
 def jpeg_trace(volume: Volume, indices: Sequence[int]) -> Lattice | None:

@@ -185,7 +185,7 @@ def _judge(
             score = read = pool_map(quality[0, 0], weight, pool)
         if calibration and ood_features is not None:
             expected = calibration.expect(read, ood_features, width)
-            if expected.nrmse is not None and expected.nrmse_low is not None:
+            if least[k] and expected.nrmse is not None and expected.nrmse_low is not None:
                 low = min(max(expected.nrmse_low, least[k] / WITHIN), expected.nrmse)
                 expected = replace(expected, nrmse_low=low)
         full = upsample_map(quality, one.image.shape[1:], model.stride, grid_offset)[0][one.frame]

@@ -10,7 +10,7 @@ const LUMA = [
   72, 92, 95, 98, 112, 100, 103, 99,
 ];
 const [EVIDENCE, ROUNDING, OUTLIERS, FEW, MOST] = [250, 0.295, 0.02, 64, 512];
-const [LOSSLESS, LEAST, HEAVIER] = [100, 16, 0.85];
+const [LOSSLESS, LEAST, TAIL_FACTOR] = [100, 16, 0.85];
 const [FIRSTS, FALLS] = [60, 33];
 export const WITHIN = 1.3;
 const BASIS = Array.from({ length: BLOCK }, (_, k) =>
@@ -187,7 +187,7 @@ export function quantisationError(image, quality, phase, inside) {
   const error = orders.map((order) => {
     let sum = step[0] ** 2 / 12;
     for (let k = 1; k < BLOCK * BLOCK; k += 1) sum += order[k] === 0 ? zero[k] : rest[k];
-    return HEAVIER * Math.sqrt(sum / BLOCK ** 2);
+    return TAIL_FACTOR * Math.sqrt(sum / BLOCK ** 2);
   });
   const place = (n, first, count) => Math.floor(Math.min(Math.max(n - first, 0), BLOCK * count - 1) / BLOCK);
   return Float64Array.from({ length: image.rows * image.columns }, (_, k) => {

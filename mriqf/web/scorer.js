@@ -7,7 +7,11 @@ import { interpolate } from "./numeric.js";
 import { onGrid, resolve, volumeSupport } from "./resolution.js";
 import { normalise, volumeScale } from "./scale.js";
 
-/** Resolution, scale and earlier JPEG compression that all slices of a volume share. `parameters` are those that the page carries. */
+/**
+ * Resolution, scale and earlier JPEG compression that all slices of a volume share.
+ *
+ * `parameters` are those that the page carries.
+ */
 export function prepare(volume, parameters) {
   const [rows, columns] = volumeSupport(volume);
   const seen = { ...volume, rows, columns };
@@ -49,7 +53,7 @@ export async function scoreSlice(volume, { seen, scale, trace }, index, network,
     const features = describe(found.features, weight, inner, foreground);
     const width = found.width ? spread(Math.log10(read), found.width, parameters.levels) : null;
     expected = expect(calibration, free, features, width, refused);
-    if (expected.nrmse) {
+    if (known && expected.nrmse) {
       const [middle, low, high] = expected.nrmse;
       expected.nrmse = [middle, Math.min(Math.max(low, known / WITHIN), middle), high];
     }
